@@ -1,0 +1,1 @@
+"""Examples to a trained, registered adapter, on Ray Train."""

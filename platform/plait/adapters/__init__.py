@@ -1,0 +1,1 @@
+"""Adapters: what is in an adapter folder, and the registry that versions them."""

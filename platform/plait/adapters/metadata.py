@@ -1,0 +1,69 @@
+"""plait.json: what an adapter folder says about itself beside PEFT's own files.
+
+An adapter folder is exactly PEFT's (`adapter_config.json`, `adapter_model.safetensors`) plus this file. It knows
+nothing of registries or of serving.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from plait.errors import InvalidInput
+from plait.models.chat import ChatFormat
+
+FILE_NAME = "plait.json"
+
+
+class AdapterMetadata(BaseModel):
+    """Lineage of an adapter: enough to say what it was made from, and to make it again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    base_model: str = Field(description="Model source of the base model.")
+    base_sha256: str = Field(description="Hash of the base model's weights.")
+    dataset_sha256: str = Field(description="Hash of the training file.")
+    recipe: dict[str, Any] = Field(description="The recipe of the run, every field.")
+    chat_format: ChatFormat = Field(description="The form in which the adapter was trained to answer.")
+    run_id: str = Field(description="MLflow run.")
+    run_key: str = Field(description="Hash of recipe, base weights and encoded examples.")
+    plait_version: str
+    created_at: str = Field(description="ISO 8601, UTC.")
+    metrics: dict[str, float] = Field(default_factory=dict, description="Final metrics of the run.")
+
+    def write(self, folder: Path) -> None:
+        (folder / FILE_NAME).write_text(self.model_dump_json(indent=2), encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "AdapterMetadata":
+        """Read plait.json of an adapter folder.
+
+        Raises:
+            InvalidInput: when the folder has none, or it is not valid.
+        """
+        try:
+            return cls.model_validate_json((folder / FILE_NAME).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InvalidInput(f"'{folder}' is no adapter of Plait: it has no {FILE_NAME}.") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "file"
+            raise InvalidInput(f"'{folder / FILE_NAME}' is not valid: {where}: {first['msg']}.") from None
+
+
+def check_adapter_folder(folder: Path) -> AdapterMetadata:
+    """Check that a folder is an adapter that may be loaded: safetensors only, PEFT config, plait.json.
+
+    Raises:
+        InvalidInput: names what is missing, or a pickle, which could run code when loaded.
+    """
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        if not (folder / name).is_file():
+            pickled = [p.name for p in folder.glob("*.bin")] + [p.name for p in folder.glob("*.pt")]
+            if pickled:
+                raise InvalidInput(
+                    f"'{folder}' holds pickled weights ({pickled[0]}), which can run code when loaded.",
+                    "Save the adapter as safetensors.",
+                )
+            raise InvalidInput(f"'{folder}' is no adapter: {name} is missing.")
+    return AdapterMetadata.read(folder)

@@ -1,0 +1,69 @@
+"""The `plait` command. One file a noun; nothing heavy is imported before a command runs.
+
+`main` is the edge where errors are shown: a PlaitError becomes one sentence and its exit code, anything else is a bug
+of ours and says so. `--debug` shows the traceback of either.
+"""
+
+import os
+import sys
+
+import typer
+
+from plait.cli import adapters, ask, collections, evaluate, ingest, local, metrics, serve, train
+
+app = typer.Typer(
+    name="plait",
+    help="Give a model your knowledge by fine-tuning, by retrieval, or both, on one Ray cluster; measure which wins.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error.", envvar="PLAIT_DEBUG"),
+) -> None:
+    if debug:
+        os.environ["PLAIT_DEBUG"] = "1"
+
+
+app.command("ingest")(ingest.ingest)
+app.command("train")(train.train)
+app.command("serve")(serve.serve)
+app.command("ask")(ask.ask)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(collections.app, name="collections")
+app.add_typer(adapters.app, name="adapters")
+app.add_typer(metrics.app, name="metrics")
+app.command("status")(local.status)
+app.command("stop")(local.stop)
+
+
+def main() -> None:
+    """Run the command line and turn what went wrong into a sentence and an exit code."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(report(error))
+
+
+def report(error: Exception) -> int:
+    """Print an error as the user should see it; returns the exit code."""
+    from plait.errors import find_plait_error
+
+    if os.environ.get("PLAIT_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    known = find_plait_error(error)
+    if known is not None:
+        print(f"plait: {known}", file=sys.stderr)
+        return known.exit_code
+    print(f"plait: unexpected {type(error).__name__}: {error}", file=sys.stderr)
+    print("This is a bug in Plait; run again with --debug for the traceback.", file=sys.stderr)
+    return 1

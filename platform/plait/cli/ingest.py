@@ -1,0 +1,2 @@
+def ingest() -> None:
+    """(being written)"""

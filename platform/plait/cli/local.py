@@ -1,0 +1,6 @@
+def status() -> None:
+    """(being written)"""
+
+
+def stop() -> None:
+    """(being written)"""

@@ -1,0 +1,119 @@
+"""Errors as sentences.
+
+Everything that can go wrong for a user is a `PlaitError`: what is wrong, what to do, and a stable code. It is raised
+where the cause is known and shown once at the edge: the CLI prints it and exits with `exit_code`, HTTP answers with
+`http_status` and OpenAI's error object. Nothing here knows about either edge.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class PlaitError(Exception):
+    """A failure with a cause and a remedy.
+
+    Args:
+        what: one sentence that says what is wrong, with the name or value at fault.
+        remedy: what the user can do about it.
+    """
+
+    code: ClassVar[str] = "failed"
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what, remedy)  # both in args, so that the error survives pickling between Ray processes
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.remedy}".strip()
+
+
+class InvalidInput(PlaitError):
+    """What the user gave cannot be used as it is."""
+
+    code, exit_code, http_status = "invalid_input", 2, 400
+
+
+class RecipeError(InvalidInput):
+    code = "invalid_recipe"
+
+
+class DataError(InvalidInput):
+    """A data file that cannot be read, with the line at fault where there is one."""
+
+    code = "invalid_data"
+
+
+class NotFound(PlaitError):
+    code, exit_code, http_status = "not_found", 2, 404
+
+
+class ModelNotFound(NotFound):
+    """A base model or an adapter that does not exist, with the nearest names that do."""
+
+    code = "model_not_found"
+
+
+class CollectionNotFound(NotFound):
+    code = "collection_not_found"
+
+
+class Conflict(PlaitError):
+    """The state of the world forbids it: a port in use, another model in the collection."""
+
+    code, http_status = "conflict", 409
+
+
+class Unavailable(PlaitError):
+    """A server that we need does not answer, or is not ready yet."""
+
+    code, http_status = "unavailable", 503
+
+
+class Overloaded(PlaitError):
+    """A queue is full; try again after `retry_after_s`."""
+
+    code, http_status = "overloaded", 429
+
+    def __init__(self, what: str, remedy: str = "", retry_after_s: float = 1.0) -> None:
+        super().__init__(what, remedy)
+        self.args = (what, remedy, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """'Did you mean a or b?' for the nearest candidates, or a list of some that exist, or nothing.
+
+    >>> did_you_mean("lrr", ["lr", "epochs"])
+    "Did you mean 'lr'?"
+    """
+    known = sorted(set(candidates))
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if near:
+        return "Did you mean " + " or ".join(repr(n) for n in near) + "?"
+    if known:
+        return "Known: " + ", ".join(known[:12]) + (", …" if len(known) > 12 else "") + "."
+    return ""
+
+
+def find_plait_error(error: BaseException | None) -> PlaitError | None:
+    """The PlaitError inside an exception of Ray's (task error, training failure), or None.
+
+    Ray wraps what a worker raised in errors of its own; the sentence for the user is at the bottom of that chain.
+    """
+    seen: set[int] = set()
+    pending: list[object] = [error]
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen or not isinstance(current, BaseException):
+            continue
+        seen.add(id(current))
+        # RayTaskError builds a class that is both itself and its cause; only the true cause has our attributes.
+        if isinstance(current, PlaitError) and hasattr(current, "what"):
+            return current
+        pending += [current.__context__, current.__cause__, getattr(current, "cause", None)]
+        pending += list((getattr(current, "worker_failures", None) or {}).values())
+    return None

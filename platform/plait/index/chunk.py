@@ -1,0 +1,69 @@
+"""A chunk: a piece of a document as it stands in the index, and the Arrow schema that chunks travel in.
+
+Used by ingestion (which makes chunks), the index (which stores them) and retrieval (which finds them). This module
+knows neither Milvus nor any model.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a document's cleaned text.
+
+    `start` and `end` are the character span in the cleaned text of `source`, so a citation can be checked.
+    `content_hash` is that of the whole document and of what made the chunks (chunker, embedding model); together
+    with `chunk_count` it tells whether a document is in the index whole and up to date.
+    """
+
+    chunk_id: str
+    source: str
+    title: str
+    heading: str
+    text: str
+    position: int
+    start: int
+    end: int
+    chunk_count: int
+    content_hash: str
+    updated_at: int
+    """Milliseconds since 1970, UTC."""
+    tenant: str = "default"
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def text_to_embed(self) -> str:
+        """The text with its title and heading before it: a chunk from the middle then still says what it is about."""
+        header = " > ".join(part for part in (self.title, self.heading) if part)
+        return f"{header}\n{self.text}" if header else self.text
+
+
+def make_chunk_id(tenant: str, source: str, position: int, text: str, settings_hash: str) -> str:
+    """Deterministic id (32 hex digits): the same document chunked the same way gives the same ids."""
+    key = json.dumps([tenant, source, position, text, settings_hash], ensure_ascii=False)
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+CHUNK_SCHEMA = pa.schema(
+    [
+        ("chunk_id", pa.string()),
+        ("source", pa.string()),
+        ("title", pa.string()),
+        ("heading", pa.string()),
+        ("text", pa.string()),
+        ("position", pa.int64()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("chunk_count", pa.int64()),
+        ("content_hash", pa.string()),
+        ("updated_at", pa.int64()),
+        ("tenant", pa.string()),
+        ("metadata", pa.string()),  # JSON
+    ]
+)
+"""Chunks on their way through Ray Data; embedding adds `dense`: list<float32>[dim], unit length."""

@@ -1,0 +1,34 @@
+"""From a quantised GGUF file to plain bfloat16 safetensors, once.
+
+The result is written aside and renamed, so a half-written model is never seen; a lock makes concurrent callers wait
+for one conversion.
+"""
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from filelock import FileLock
+
+
+def dequantise(gguf: Path, folder: Path) -> Path:
+    """Write model and tokenizer of `gguf` to `folder` (config.json, model.safetensors, tokenizer.json); returns it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if (folder / "config.json").is_file():
+            return folder
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
+        )
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+            model.save_pretrained(aside)
+            tokenizer.save_pretrained(aside)
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(aside).chmod(0o755)
+            Path(aside).rename(folder)
+            Path(aside).mkdir()  # TemporaryDirectory removes what stands at its name
+    return folder

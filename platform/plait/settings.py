@@ -1,0 +1,71 @@
+"""Where things live: the folder of this installation, and the addresses of Ray, Milvus and MLflow.
+
+Every setting comes from the environment (`PLAIT_HOME`, `PLAIT_MILVUS_URI`, …) and has a default that works on one
+machine with nothing else installed. What a *run* does is a recipe's business, not a setting's.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from the environment, prefix `PLAIT_`."""
+
+    model_config = SettingsConfigDict(env_prefix="PLAIT_", frozen=True)
+
+    home: Path = Field(Path("~/.plait"), description="Models, indexes, runs, logs and state of this installation.")
+    bind: str = Field("127.0.0.1", description="Address that every listener of ours binds.")
+    http_port: int = Field(8000, description="Port of the OpenAI-compatible API.")
+    metrics_port: int = Field(9464, description="Port of this node's Prometheus exporter.")
+
+    ray_address: str | None = Field(None, description="A Ray cluster to use; unset: a local head that Plait starts.")
+    ray_metrics_port: int = Field(9465, description="Port of Ray's own metrics, on the local head.")
+    ray_dashboard_port: int = Field(8265, description="Port of Ray's dashboard and Jobs API, on the local head.")
+    ray_cpus: int | None = Field(None, description="Logical CPUs of the local head; unset: the machine's.")
+
+    milvus_uri: str | None = Field(
+        None, description="A Milvus server (http://host:19530); unset: an embedded one that Plait starts."
+    )
+    milvus_token: str = Field("", description="Token or user:password of that Milvus server.")
+    milvus_timeout_s: float = Field(10.0, description="How long one call to Milvus may take.")
+
+    tracking_uri: str | None = Field(None, description="An MLflow tracking server; unset: SQLite under the home.")
+
+    @property
+    def root(self) -> Path:
+        """`home`, absolute."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def models_dir(self) -> Path:
+        """Base models made ready to load (dequantised, converted)."""
+        return self.root / "models"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Checkpoints and outputs of training runs, one folder a run."""
+        return self.root / "runs"
+
+    @property
+    def local_dir(self) -> Path:
+        """State, logs and data of the processes that Plait starts on this machine."""
+        return self.root / "local"
+
+    @property
+    def metrics_dir(self) -> Path:
+        """Where every process of this node writes its metrics (prometheus_client's multiprocess mode)."""
+        return self.root / "metrics"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """Tracking and registry URI for MLflow."""
+        return self.tracking_uri or f"sqlite:///{self.root / 'mlflow.db'}"
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
