@@ -1,0 +1,1 @@
+"""Documents into an index, over Ray Data: read, parse, chunk, embed, write."""

@@ -1,2 +1,73 @@
-def ingest() -> None:
-    """(being written)"""
+"""`plait ingest`: bring documents into an index."""
+
+from pathlib import Path
+
+import typer
+
+_FAILURES_SHOWN = 20
+
+
+def ingest(
+    inputs: list[str] = typer.Argument(
+        help="Folders and files to read, or a recipe file or the name of a ready recipe (ingest), "
+        "and fields to set, as in collection=support chunk.max_tokens=128.",
+    ),
+) -> None:
+    """Bring documents into an index: read, parse, chunk, embed, write.
+
+    Documents that have not changed since the last run cost nothing, changed ones replace their chunks, and those that
+    are gone from the sources leave the index (sync=false keeps them). A run that was interrupted is completed by
+    running it again.
+
+    Example: `plait ingest handbook/ faq.md collection=support`
+    """
+    from plait.recipes import IngestRecipe, load_recipe
+
+    recipe, overrides = _understand(inputs)
+    checked = load_recipe(IngestRecipe, recipe, overrides)
+
+    from plait.jobs.ingest.job import ingest as run
+
+    report = run(checked)
+    for failure in report.failed[:_FAILURES_SHOWN]:
+        print(f"not read: {failure.source}: {failure.reason}")
+    if len(report.failed) > _FAILURES_SHOWN:
+        print(f"not read: {len(report.failed) - _FAILURES_SHOWN} more")
+    if report.skipped:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(report.skipped.items()))
+        print(f"left out, of no known format: {kinds}")
+    print(
+        f"{report.collection}: {report.written} documents written ({report.chunks_written} chunks), "
+        f"{report.unchanged} unchanged, {report.removed} removed, {len(report.failed)} not read, "
+        f"in {report.seconds:.1f} s"
+    )
+
+
+def _understand(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Tell recipe, sources and overrides apart; returns the recipe and all overrides, the sources among them."""
+    import yaml
+
+    from plait.errors import InvalidInput
+    from plait.recipes import ready_recipes
+
+    recipes: list[str] = []
+    sources: list[str] = []
+    overrides: list[str] = []
+    for argument in arguments:
+        is_recipe_file = argument.endswith((".yaml", ".yml"))
+        if Path(argument).exists() and not is_recipe_file:
+            sources.append(argument)
+        elif "=" in argument:
+            overrides.append(argument)
+        elif is_recipe_file or argument in ready_recipes():
+            recipes.append(argument)
+        else:
+            raise InvalidInput(
+                f"There is no file, folder or recipe '{argument}'.",
+                f"Give folders or files to read, a recipe ({', '.join(ready_recipes())}), or field=value.",
+            )
+    if len(recipes) > 1:
+        raise InvalidInput(f"Two recipes were given: '{recipes[0]}' and '{recipes[1]}'.", "Give one.")
+    if sources:
+        overrides.append(f"sources={yaml.safe_dump(sources, default_flow_style=True, width=10**9).strip()}")
+    return (recipes[0] if recipes else None), overrides

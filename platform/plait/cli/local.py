@@ -1,6 +1,46 @@
+"""`plait status` and `plait stop`: the processes that Plait started on this machine."""
+
+
 def status() -> None:
-    """(being written)"""
+    """Show the processes that Plait started on this machine: Ray, Milvus, the exporter.
+
+    Example: `plait status`
+    """
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from plait.local.stack import running
+    from plait.settings import settings
+
+    processes = running()
+    if not processes:
+        print(f"Nothing of {settings().root} is running.")
+        return
+    table = Table("process", "pid", "address", "since", "memory", title=f"PLAIT_HOME {settings().root}")
+    for found in processes:
+        process = found.process()
+        if process is None:
+            continue
+        family = [process, *process.children(recursive=True)]
+        memory = sum(member.memory_info().rss for member in family if member.is_running())
+        since = datetime.fromtimestamp(found.created_at).strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(found.name, str(found.pid), found.address, since, f"{memory / 2**20:.0f} MiB")
+    Console().print(table)
 
 
 def stop() -> None:
-    """(being written)"""
+    """Stop the processes that Plait started on this machine, and what is served on them.
+
+    Indexes, adapters and models are kept.
+
+    Example: `plait stop`
+    """
+    from plait.local.stack import stop_all
+
+    stopped = stop_all()
+    for process in stopped:
+        print(f"stopped {process.name} (pid {process.pid})")
+    if not stopped:
+        print("Nothing was running.")

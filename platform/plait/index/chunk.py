@@ -6,7 +6,8 @@ knows neither Milvus nor any model.
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -38,9 +39,14 @@ class Chunk:
 
     @property
     def text_to_embed(self) -> str:
-        """The text with its title and heading before it: a chunk from the middle then still says what it is about."""
-        header = " > ".join(part for part in (self.title, self.heading) if part)
-        return f"{header}\n{self.text}" if header else self.text
+        """What the chunk is embedded as."""
+        return text_to_embed(self.title, self.heading, self.text)
+
+
+def text_to_embed(title: str, heading: str, text: str) -> str:
+    """The text with title and heading before it: a chunk from the middle then still says what it is about."""
+    header = " > ".join(part for part in (title, heading) if part)
+    return f"{header}\n{text}" if header else text
 
 
 def make_chunk_id(tenant: str, source: str, position: int, text: str, settings_hash: str) -> str:
@@ -67,3 +73,9 @@ CHUNK_SCHEMA = pa.schema(
     ]
 )
 """Chunks on their way through Ray Data; embedding adds `dense`: list<float32>[dim], unit length."""
+
+
+def chunk_table(chunks: Iterable[Chunk]) -> pa.Table:
+    """Chunks as a table of CHUNK_SCHEMA."""
+    rows = [asdict(chunk) | {"metadata": json.dumps(chunk.metadata, ensure_ascii=False)} for chunk in chunks]
+    return pa.Table.from_pylist(rows, schema=CHUNK_SCHEMA)

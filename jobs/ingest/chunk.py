@@ -1,0 +1,125 @@
+"""From a document to chunks: split where the text itself has its seams.
+
+In: a `Document`. Out: chunks of at most so many tokens, each with its exact place in the text and the headings above
+it. The splitting is semantic-text-splitter's: the largest units (section, block, sentence, word) that fit. It knows
+the embedding model's tokenizer, not the model.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from semantic_text_splitter import MarkdownSplitter, TextSplitter
+from tokenizers import Tokenizer
+
+from plait.errors import ModelNotFound
+from plait.index.chunk import Chunk, make_chunk_id
+from plait.jobs.ingest.parse import Document, shorten
+from plait.recipes import ChunkConfig
+
+_VERSION = 1
+"""Counts up when the same document and settings give other chunks than before, so that documents are chunked anew."""
+
+# A tokenizer may take a long run of letters (base64, a hash) or of blanks for one token or none, and a chunk would grow
+# without end. English has 4 to 5 characters a token; 16,000 characters always fit Milvus's 65,535 bytes.
+_MAX_CHARS_PER_TOKEN = 16
+_MAX_CHARS = 16_000
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which version of which document chunks come from."""
+
+    tenant: str
+    source: str
+    content_hash: str
+    updated_at: int
+    """Milliseconds since 1970, UTC."""
+
+
+def settings_hash(config: ChunkConfig, embedding_model: str) -> str:
+    """Hash of all settings that decide about chunks and their vectors."""
+    key = json.dumps([_VERSION, config.model_dump(), embedding_model])
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+class Chunker:
+    """Splits documents.
+
+    Args:
+        model_folder: folder of the embedding model, for its tokenizer.
+        config: longest chunk and overlap, in tokens of that model.
+        settings_hash: of `settings_hash()`; part of every chunk's id.
+
+    Raises:
+        ModelNotFound: when the folder holds no tokenizer.json.
+    """
+
+    def __init__(self, model_folder: Path, config: ChunkConfig, settings_hash: str) -> None:
+        tokenizer = _tokenizer(model_folder)
+        self._settings_hash = settings_hash
+        self._markdown = MarkdownSplitter.from_huggingface_tokenizer(
+            tokenizer, config.max_tokens, overlap=config.overlap_tokens
+        )
+        self._text = TextSplitter.from_huggingface_tokenizer(
+            tokenizer, config.max_tokens, overlap=config.overlap_tokens
+        )
+        self._max_chars = min(_MAX_CHARS, _MAX_CHARS_PER_TOKEN * config.max_tokens)
+
+    def chunk(self, document: Document, origin: Origin) -> list[Chunk]:
+        """The chunks of a document, in order. `text[start:end]` of the document is each chunk's text."""
+        pieces = self._pieces(document)
+        return [
+            Chunk(
+                chunk_id=make_chunk_id(origin.tenant, origin.source, position, text, self._settings_hash),
+                source=origin.source,
+                title=document.title,
+                heading=heading_at(document, start),
+                text=text,
+                position=position,
+                start=start,
+                end=start + len(text),
+                chunk_count=len(pieces),
+                content_hash=origin.content_hash,
+                updated_at=origin.updated_at,
+                tenant=origin.tenant,
+            )
+            for position, (start, text) in enumerate(pieces)
+        ]
+
+    def _pieces(self, document: Document) -> list[tuple[int, str]]:
+        splitter = self._markdown if document.is_markdown else self._text
+        pieces: list[tuple[int, str]] = []
+        for start, text in splitter.chunk_indices(document.text):
+            if len(text) <= self._max_chars:
+                pieces.append((start, text))
+            else:
+                parts = TextSplitter(self._max_chars).chunk_indices(text)
+                pieces += [(start + offset, part) for offset, part in parts]
+        return pieces
+
+
+def heading_at(document: Document, start: int) -> str:
+    """The headings above a place in the text, outermost first: `Install > From source`. The title is left out."""
+    path: list[tuple[int, str]] = []
+    for heading in document.headings:
+        if heading.start > start:
+            break
+        path = [(level, words) for level, words in path if level < heading.level]
+        path.append((heading.level, heading.words))
+    return shorten(" > ".join(words for _, words in path if words and words != document.title))
+
+
+def _tokenizer(model_folder: Path) -> Tokenizer:
+    # In some sentence-transformers folders the transformer is a module in a subfolder.
+    for file in (model_folder / "tokenizer.json", *sorted(model_folder.glob("*/tokenizer.json"))):
+        if file.is_file():
+            tokenizer = Tokenizer.from_file(str(file))
+            # Either would make every long text count as many tokens as the model takes.
+            tokenizer.no_truncation()
+            tokenizer.no_padding()
+            return tokenizer
+    raise ModelNotFound(
+        f"'{model_folder}' holds no tokenizer.json.", "Choose an embedding model with a fast tokenizer."
+    )

@@ -1,0 +1,51 @@
+"""The embedding stage: chunks in, the same chunks with their vectors out.
+
+One worker holds the model for the whole run: a GPU each where the cluster has GPUs, else one a machine, on all its
+cores.
+"""
+
+import pyarrow as pa
+
+from plait.errors import InvalidInput
+from plait.index.chunk import text_to_embed
+from plait.models.embedding import EmbeddingModel
+from plait.observability import metrics
+from plait.recipes import IngestRecipe
+
+
+class Embed:
+    """Adds the column `dense`: fixed-size list<float32>[dimension], unit length.
+
+    The model is loaded with the first batch: Ray Data shows what a call raises, but starts a worker whose constructor
+    raises again and again.
+    """
+
+    def __init__(self, recipe: IngestRecipe) -> None:
+        self._recipe = recipe
+        self._model: EmbeddingModel | None = None
+
+    def __call__(self, chunks: pa.Table) -> pa.Table:
+        """Embed a table of CHUNK_SCHEMA.
+
+        Raises:
+            ModelNotFound: when the embedding model cannot be loaded.
+            InvalidInput: when the recipe's chunks are longer than what the model reads.
+        """
+        self._model = self._model or self._load()
+        names = (chunks[column].to_pylist() for column in ("title", "heading", "text"))
+        texts = [text_to_embed(title, heading, text) for title, heading, text in zip(*names, strict=True)]
+        with metrics.EMBED_SECONDS.time():
+            vectors = self._model.encode_passages(texts, self._recipe.embedding.batch_size)
+        dense = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), self._model.dimension)
+        return chunks.append_column("dense", dense)
+
+    def _load(self) -> EmbeddingModel:
+        recipe = self._recipe
+        model = EmbeddingModel(recipe.embedding.model, recipe.embedding.dtype)
+        if recipe.chunk.max_tokens > model.max_tokens:
+            raise InvalidInput(
+                f"chunk.max_tokens is {recipe.chunk.max_tokens}, but '{model.name}' reads at most {model.max_tokens} "
+                "tokens.",
+                "Lower chunk.max_tokens or choose an embedding model that reads more.",
+            )
+        return model

@@ -1,0 +1,159 @@
+"""Ingestion as a job: documents into an index.
+
+In: an `IngestRecipe`. Out: an `IngestReport`. Running it again does only what has changed; a run that was killed is
+completed by the next, and the index is then the same as if nothing had happened.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from filelock import FileLock, Timeout
+
+from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
+from plait.index.collection import Index
+from plait.jobs.ingest.chunk import settings_hash
+from plait.jobs.ingest.ledger import Failure, Progress, start_ledger
+from plait.jobs.ingest.plan import Plan, make_plan
+from plait.jobs.ingest.progress import shown
+from plait.jobs.ingest.read import find_documents
+from plait.local.milvus import milvus_uri
+from plait.models.source import resolve_model
+from plait.observability import metrics
+from plait.recipes import IngestRecipe
+from plait.settings import settings
+
+_FAILURES_IN_ERROR = 3
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What a run did. Counts are of documents, but for `chunks_written`."""
+
+    collection: str
+    tenant: str
+    written: int
+    unchanged: int
+    removed: int
+    failed: tuple[Failure, ...]
+    skipped: dict[str, int]
+    """Files of unknown formats, by suffix."""
+    chunks_written: int
+    seconds: float
+
+
+def ingest(recipe: IngestRecipe) -> IngestReport:
+    """Bring the documents of the recipe's sources into its collection.
+
+    Raises:
+        PlaitError: one of its kinds for everything that is wrong with recipe, sources, model, Milvus or cluster, and
+            when more than `max_bad_share` of the documents cannot be read. What was written until then stays.
+    """
+    started = time.monotonic()
+    found = find_documents(recipe.sources)
+    uri = milvus_uri()
+    with _only_writer(recipe, uri):
+        index = _open_index(recipe, uri)
+        states = index.document_states(recipe.tenant) if index else {}
+        plan = make_plan(recipe, found, states, settings_hash(recipe.chunk, recipe.embedding.model))
+        written, failed = _write(recipe, plan, uri)
+        _check_bad_share(recipe, plan, failed)
+        if index and plan.gone:
+            index.delete_documents(recipe.tenant, plan.gone)
+    _count(recipe, plan)
+    return IngestReport(
+        collection=recipe.collection,
+        tenant=recipe.tenant,
+        written=len(written),
+        unchanged=len(plan.unchanged),
+        removed=len(plan.gone),
+        failed=failed,
+        skipped=found.skipped,
+        chunks_written=sum(written.values()),
+        seconds=time.monotonic() - started,
+    )
+
+
+@contextmanager
+def _only_writer(recipe: IngestRecipe, uri: str) -> Iterator[None]:
+    """Refuse a second run that would work against this one: remove what it writes, or be a second writer.
+
+    A Milvus server takes writers to other collections and tenants beside us, the embedded one takes none.
+    """
+    is_embedded = settings().milvus_uri is None
+    scope = uri if is_embedded else f"{uri} {recipe.collection} {recipe.tenant}"
+    settings().local_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(settings().local_dir / f"ingest-{hashlib.sha256(scope.encode()).hexdigest()[:16]}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        what = f"the Milvus at {uri}" if is_embedded else f"collection '{recipe.collection}'"
+        raise Conflict(f"Another ingestion is writing to {what}.", "Wait until it has ended.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _open_index(recipe: IngestRecipe, uri: str) -> Index | None:
+    """The collection, or None when it is still to be made."""
+    try:
+        index = Index.open(recipe.collection, uri)
+    except CollectionNotFound:
+        return None
+    index.check_embedding_model(recipe.embedding.model)
+    return index
+
+
+def _write(recipe: IngestRecipe, plan: Plan, uri: str) -> tuple[dict[str, int], tuple[Failure, ...]]:
+    """Run the pipeline over what has changed; returns the documents written with their chunk counts, and all failures.
+
+    Without changes Ray is not even started.
+    """
+    if not plan.changed:
+        return {}, plan.failed
+    model_folder = resolve_model(recipe.embedding.model)
+
+    from plait.local.ray_head import connect
+
+    connect()  # before ray is imported: it sets how Ray authenticates
+
+    import ray
+
+    from plait.jobs.ingest.pipeline import Workplace, run_pipeline
+
+    ledger = start_ledger()
+
+    def progress() -> Progress:
+        latest: Progress = ray.get(ledger.progress.remote())
+        return latest
+
+    with shown(progress, f"ingest {recipe.collection}", len(plan.changed)):
+        run_pipeline(recipe, plan.changed, Workplace(model_folder, uri, settings().milvus_token, ledger))
+    written: dict[str, int] = ray.get(ledger.written.remote())
+    failed: list[Failure] = ray.get(ledger.failures.remote())
+    lost = {document.source for document in plan.changed} - written.keys() - {failure.source for failure in failed}
+    if lost:
+        raise PlaitError(f"{len(lost)} documents did not reach the index, as '{min(lost)}'.", "Run again.")
+    return written, (*plan.failed, *failed)
+
+
+def _check_bad_share(recipe: IngestRecipe, plan: Plan, failed: tuple[Failure, ...]) -> None:
+    if len(failed) <= recipe.max_bad_share * plan.document_count:
+        return
+    shown_failures = "; ".join(f"{failure.source}: {failure.reason}" for failure in failed[:_FAILURES_IN_ERROR])
+    more = f"; and {len(failed) - _FAILURES_IN_ERROR} more" if len(failed) > _FAILURES_IN_ERROR else ""
+    raise DataError(
+        f"{len(failed)} of {plan.document_count} documents cannot be read, more than the {recipe.max_bad_share:.0%} "
+        f"that max_bad_share allows ({shown_failures}{more}).",
+        "The others are in the index. Mend or remove the bad ones, or raise max_bad_share.",
+    )
+
+
+def _count(recipe: IngestRecipe, plan: Plan) -> None:
+    """Count what no worker saw."""
+    counts = {"unchanged": len(plan.unchanged), "removed": len(plan.gone), "failed": len(plan.failed)}
+    for outcome, count in counts.items():
+        metrics.DOCUMENTS.labels(collection=recipe.collection, outcome=outcome).inc(count)

@@ -1,0 +1,61 @@
+"""What has happened to which document, while a run goes on.
+
+The stages of a run work in many processes; each says here what it did, and the driver looks at it for progress and for
+the report. Saying the same twice, as a stage that is run again does, changes nothing but the count of chunks.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A document that could not be read, and why; the reason follows its name and a colon."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is. `chunks_written` may count a chunk twice when a worker died and its work was done again."""
+
+    documents_done: int
+    chunks_written: int
+
+
+class Ledger:
+    """Outcomes by document. Lives in an actor of its own: `start_ledger`."""
+
+    def __init__(self) -> None:
+        self._failed: dict[str, str] = {}
+        self._written: dict[str, int] = {}
+        self._chunks_written = 0
+
+    def record_failure(self, source: str, reason: str) -> None:
+        """A document cannot be read."""
+        self._failed[source] = reason
+
+    def record_written(self, chunk_count: int, completed: dict[str, int]) -> None:
+        """Chunks were written; `completed` are the documents that are now whole, with the count of their chunks."""
+        self._chunks_written += chunk_count
+        self._written.update(completed)
+
+    def progress(self) -> Progress:
+        """How far the run is."""
+        return Progress(len(self._failed) + len(self._written), self._chunks_written)
+
+    def failures(self) -> list[Failure]:
+        """Documents that could not be read, by name."""
+        return [Failure(source, self._failed[source]) for source in sorted(self._failed)]
+
+    def written(self) -> dict[str, int]:
+        """Documents that are whole in the index, with the count of their chunks."""
+        return dict(self._written)
+
+
+def start_ledger() -> Any:
+    """A `Ledger` in a Ray actor; it ends when the handle does."""
+    import ray
+
+    return ray.remote(Ledger).options(num_cpus=0).remote()

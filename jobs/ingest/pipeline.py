@@ -1,0 +1,142 @@
+"""The pipeline of a run over Ray Data: read, parse and chunk, embed, write, all at once, streaming.
+
+In: the documents to index. Out: nothing but what is in the index and in the ledger afterwards. Documents flow through
+in blocks of a few, so memory does not grow with their number.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from plait.errors import PlaitError, find_plait_error
+from plait.index.chunk import Chunk, chunk_table
+from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
+from plait.jobs.ingest.embed import Embed
+from plait.jobs.ingest.parse import Unreadable, parse
+from plait.jobs.ingest.read import FILE_SCHEMA, DocumentFile, content_hash
+from plait.jobs.ingest.write import Write
+from plait.observability import metrics
+from plait.recipes import ChunkConfig, IngestRecipe
+
+_FILES_A_BLOCK = 16
+_EMBED_BATCHES_A_BLOCK = 4  # more chunks to sort by length give less padding, fewer show progress sooner
+
+# Logical CPUs, small enough that a run fits beside a serving application on two: 0.25 + 0.5 + 0.25.
+_CHUNK_CPUS = 0.25
+_EMBED_CPUS = 0.5
+_WRITE_CPUS = 0.25
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What the stages need besides the recipe: the embedding model's folder, the index's server, the run's ledger."""
+
+    model_folder: Path
+    milvus_uri: str
+    milvus_token: str
+    ledger: Any
+
+
+def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workplace: Workplace) -> None:
+    """Bring documents into the index. Ray must be connected.
+
+    Raises:
+        PlaitError: when a stage fails; documents that cannot be read are told to the ledger instead.
+    """
+    context = ray.data.DataContext.get_current()
+    context.raise_original_map_exception = True  # otherwise the error that comes here no longer knows its cause
+    context.enable_progress_bars = False  # we show our own
+    _quieten()
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    machines = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
+    chunks = _files(documents).map_batches(
+        chunk_files,
+        fn_args=(recipe, workplace.model_folder, workplace.ledger),
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=_CHUNK_CPUS,
+    )
+    vectors = chunks.map_batches(
+        Embed,
+        fn_constructor_args=(recipe,),
+        batch_size=_EMBED_BATCHES_A_BLOCK * recipe.embedding.batch_size,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, gpus or machines)),
+        num_cpus=_EMBED_CPUS,
+        num_gpus=1 if gpus else 0,
+    )
+    written = vectors.map_batches(
+        Write,
+        fn_constructor_args=(recipe, workplace.milvus_uri, workplace.milvus_token, workplace.ledger),
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=1),
+        num_cpus=_WRITE_CPUS,
+    )
+    try:
+        for _ in written.iter_batches(batch_size=None, batch_format="pyarrow"):
+            pass  # the stages do the work and tell the ledger
+    except Exception as error:
+        cause = (
+            getattr(error, "cause", None) or error
+        )  # Ray's error is of the cause's class too, but prints a traceback
+        raise find_plait_error(cause) or PlaitError(
+            f"Ingestion failed ({_reason(cause)}).",
+            "What was written stays; run again to go on. --debug shows the workers' traceback.",
+        ) from error
+
+
+def _reason(cause: BaseException) -> str:
+    """What a stage raised, in one line."""
+    lines = str(cause).strip().splitlines()  # the first is the stage's, the others are advice by Ray Data
+    return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
+
+
+def _quieten() -> None:
+    """Keep Ray Data's log off the console; its log file keeps everything, and --debug shows it."""
+    if "PLAIT_DEBUG" not in os.environ:
+        for handler in logging.getLogger("ray.data").handlers:
+            if handler.name == "console":
+                handler.setLevel(logging.CRITICAL)
+
+
+def _files(documents: Sequence[DocumentFile]) -> Any:
+    """A dataset of FILE_SCHEMA whose blocks hold a few files each."""
+    table = pa.table(
+        [[document.source for document in documents], [str(document.path) for document in documents]],
+        schema=FILE_SCHEMA,
+    )
+    return ray.data.from_arrow([table.slice(start, _FILES_A_BLOCK) for start in range(0, len(table), _FILES_A_BLOCK)])
+
+
+def chunk_files(files: pa.Table, recipe: IngestRecipe, model_folder: Path, ledger: Any) -> pa.Table:
+    """Files (FILE_SCHEMA) to their chunks (CHUNK_SCHEMA); those that cannot be read go to the ledger."""
+    version = settings_hash(recipe.chunk, recipe.embedding.model)
+    chunker = _chunker(model_folder, recipe.chunk, version)
+    chunks: list[Chunk] = []
+    for file in files.to_pylist():
+        try:
+            data = Path(file["path"]).read_bytes()
+            document = parse(data, file["source"])
+        except (Unreadable, OSError) as error:
+            reason = str(error) if isinstance(error, Unreadable) else f"it cannot be read ({error.strerror})"
+            ray.get(ledger.record_failure.remote(file["source"], reason))
+            metrics.DOCUMENTS.labels(collection=recipe.collection, outcome="failed").inc()
+            continue
+        origin = Origin(recipe.tenant, file["source"], content_hash(data, version), int(time.time() * 1000))
+        chunks += chunker.chunk(document, origin)
+    return chunk_table(chunks)
+
+
+@cache
+def _chunker(model_folder: Path, config: ChunkConfig, version: str) -> Chunker:
+    """One a process: reading a tokenizer takes longer than chunking a few documents."""
+    return Chunker(model_folder, config, version)

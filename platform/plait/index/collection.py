@@ -1,0 +1,322 @@
+"""An index: one Milvus collection of chunks, and what can be done with it.
+
+In: chunks as Arrow tables, query vectors, names of documents. Out: passages, and what the index holds of each document.
+A collection remembers the embedding model that made its vectors and takes no other. It does not know how chunks or
+vectors are made.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
+from plait.index.connection import Milvus
+from plait.index.schema import EMBEDDING_PROPERTY, collection_indexes, collection_schema
+from plait.retrieval.passage import Passage
+from plait.settings import settings
+
+MAX_TOP_K = 1_000
+_PAGE_ROWS = 2_000
+_NAMES_IN_FILTER = 200  # keeps a filter far below Milvus's limit on the length of an expression
+_PASSAGE_FIELDS = ["chunk_id", "source", "title", "heading", "text", "start", "end"]
+
+
+@dataclass(frozen=True)
+class DocumentVersion:
+    """One version of a document: all chunks of it carry the same hash and know how many they are."""
+
+    content_hash: str
+    chunk_count: int
+
+
+@dataclass(frozen=True)
+class DocumentState:
+    """What the index holds of one document: chunks present, by version. An interrupted write leaves two versions."""
+
+    present: dict[DocumentVersion, int]
+
+    def has_whole(self, version: DocumentVersion) -> bool:
+        """Every chunk of this version is there."""
+        return self.present.get(version) == version.chunk_count
+
+    def is_exactly(self, content_hash: str) -> bool:
+        """Every chunk of the version with this hash is there, and nothing else."""
+        return len(self.present) == 1 and all(
+            v.content_hash == content_hash and self.has_whole(v) for v in self.present
+        )
+
+
+@dataclass(frozen=True)
+class IndexStats:
+    """What a collection holds, over all tenants."""
+
+    name: str
+    embedding_model: str
+    dimension: int
+    chunk_count: int
+    documents_by_tenant: dict[str, int]
+
+
+class Index:
+    """An open collection. Made by `open` or `open_or_create`.
+
+    Attributes:
+        name: the collection.
+        embedding_model: source of the model that made its vectors.
+        dimension: their length.
+    """
+
+    def __init__(self, milvus: Milvus, name: str, embedding_model: str, dimension: int) -> None:
+        self._milvus = milvus
+        self.name = name
+        self.embedding_model = embedding_model
+        self.dimension = dimension
+
+    @classmethod
+    def open(cls, name: str, uri: str | None = None, token: str | None = None) -> Self:
+        """Open a collection.
+
+        Args:
+            name: the collection.
+            uri: the Milvus server; None: the one of this installation.
+            token: its token; None: that of the settings.
+
+        Raises:
+            CollectionNotFound: with the nearest names there are.
+            Conflict: when the collection was not made by Plait.
+            Unavailable: when Milvus does not answer.
+        """
+        milvus = Milvus.connect(uri, token)
+        index = cls._find(milvus, name)
+        if index is None:
+            raise CollectionNotFound(
+                f"There is no collection '{name}'.",
+                did_you_mean(name, _collection_names(milvus)) or "Make one: plait ingest FOLDER collection=NAME",
+            )
+        return index
+
+    @classmethod
+    def open_or_create(
+        cls, name: str, *, embedding_model: str, dimension: int, uri: str | None = None, token: str | None = None
+    ) -> Self:
+        """Open a collection, or create it for the vectors of an embedding model. Safe to call at once from two sides.
+
+        Raises:
+            Conflict: when it exists with another embedding model, or was not made by Plait.
+            Unavailable: when Milvus does not answer.
+        """
+        milvus = Milvus.connect(uri, token)
+        index = cls._find(milvus, name) or cls._create(milvus, name, embedding_model, dimension)
+        index.check_embedding_model(embedding_model)
+        if index.dimension != dimension:
+            raise Conflict(
+                f"Collection '{name}' holds vectors of {index.dimension} dimensions, '{embedding_model}' makes "
+                f"{dimension}.",
+                "Use another collection, or drop this one: plait collections drop " + name,
+            )
+        return index
+
+    @classmethod
+    def _find(cls, milvus: Milvus, name: str) -> Self | None:
+        with milvus.answering(f"describe collection '{name}'") as client:
+            if not client.has_collection(name, timeout=settings().milvus_timeout_s):
+                return None
+            about = client.describe_collection(name, timeout=settings().milvus_timeout_s)
+        embedding_model = about.get("properties", {}).get(EMBEDDING_PROPERTY)
+        if embedding_model is None:
+            raise Conflict(f"Collection '{name}' was not made by Plait.", "Choose another name for yours.")
+        dense = next(field for field in about["fields"] if field["name"] == "dense")
+        return cls(milvus, name, embedding_model, int(dense["params"]["dim"]))
+
+    @classmethod
+    def _create(cls, milvus: Milvus, name: str, embedding_model: str, dimension: int) -> Self:
+        from pymilvus.exceptions import MilvusException
+
+        with milvus.answering(f"create collection '{name}'") as client:
+            try:
+                client.create_collection(
+                    name,
+                    schema=collection_schema(dimension),
+                    index_params=collection_indexes(client),
+                    properties={EMBEDDING_PROPERTY: embedding_model},
+                    timeout=settings().milvus_timeout_s,
+                )
+            except MilvusException:
+                created_meanwhile = cls._find(milvus, name)
+                if created_meanwhile is None:
+                    raise
+                return created_meanwhile
+        return cls(milvus, name, embedding_model, dimension)
+
+    def check_embedding_model(self, embedding_model: str) -> None:
+        """Vectors of two models do not compare.
+
+        Raises:
+            Conflict: when the collection was made with another model.
+        """
+        if self.embedding_model != embedding_model:
+            raise Conflict(
+                f"Collection '{self.name}' was made with the embedding model '{self.embedding_model}', "
+                f"not with '{embedding_model}'.",
+                "Use that model, use another collection, or drop this one: plait collections drop " + self.name,
+            )
+
+    # ------------------------------------------------------------ write
+
+    def upsert(self, chunks: pa.Table) -> None:
+        """Write chunks, each over the one with its id. Columns: CHUNK_SCHEMA and `dense`, list<float32>[dimension]."""
+        dense = np.asarray(chunks["dense"].combine_chunks().flatten()).reshape(-1, self.dimension)
+        rows = chunks.drop_columns(["dense"]).to_pylist()
+        for row, vector in zip(rows, dense, strict=True):
+            row["metadata"] = json.loads(row["metadata"])
+            row["dense"] = vector
+        if rows:
+            with self._milvus.answering(f"write to '{self.name}'") as client:
+                client.upsert(self.name, rows, timeout=settings().milvus_timeout_s)
+
+    def delete_stale(self, tenant: str, source: str, keep: DocumentVersion) -> None:
+        """Delete the chunks of a document that belong to another version than `keep`."""
+        is_other = f"(content_hash != {_quote(keep.content_hash)} or chunk_count != {keep.chunk_count})"
+        self._delete(f"{_is('tenant', tenant)} and {_is('source', source)} and {is_other}")
+
+    def delete_documents(self, tenant: str, sources: Iterable[str]) -> None:
+        """Delete all chunks of some documents."""
+        for names in _in_pieces(sorted(set(sources))):
+            self._delete(f"{_is('tenant', tenant)} and {_is_one_of('source', names)}")
+
+    def _delete(self, condition: str) -> None:
+        with self._milvus.answering(f"delete from '{self.name}'") as client:
+            client.delete(self.name, filter=condition, timeout=settings().milvus_timeout_s)
+
+    def drop(self) -> None:
+        """Delete the collection and everything in it."""
+        with self._milvus.answering(f"drop '{self.name}'") as client:
+            client.drop_collection(self.name, timeout=settings().milvus_timeout_s)
+
+    # ------------------------------------------------------------ read
+
+    def document_states(self, tenant: str, sources: Iterable[str] | None = None) -> dict[str, DocumentState]:
+        """What the index holds, by document: of these `sources`, or of all that the tenant has.
+
+        Sees everything written before the call (strong consistency).
+        """
+        conditions = [_is("tenant", tenant)]
+        if sources is not None:
+            conditions = [
+                f"{conditions[0]} and {_is_one_of('source', names)}" for names in _in_pieces(sorted(set(sources)))
+            ]
+        counts: dict[str, Counter[DocumentVersion]] = defaultdict(Counter)
+        for condition in conditions:
+            for row in self._rows(condition, ["source", "content_hash", "chunk_count"]):
+                counts[row["source"]][DocumentVersion(row["content_hash"], row["chunk_count"])] += 1
+        return {source: DocumentState(dict(versions)) for source, versions in counts.items()}
+
+    def search(self, vectors: npt.NDArray[np.float32], top_k: int, tenant: str = "default") -> list[list[Passage]]:
+        """The chunks nearest to each vector by cosine, best first.
+
+        Args:
+            vectors: float32 [n, dimension].
+            top_k: how many for each, 1 to 1000.
+            tenant: whose documents to search.
+
+        Raises:
+            InvalidInput: when `top_k` or the shape of `vectors` is wrong.
+            Unavailable: when Milvus does not answer.
+        """
+        if not 1 <= top_k <= MAX_TOP_K:
+            raise InvalidInput(f"top_k is {top_k}.", f"Use 1 to {MAX_TOP_K}.")
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+            raise InvalidInput(
+                f"The query vectors have the shape {vectors.shape}, collection '{self.name}' needs "
+                f"(n, {self.dimension})."
+            )
+        if not len(vectors):
+            return []
+        with self._milvus.answering(f"search '{self.name}'") as client:
+            found = client.search(
+                self.name,
+                data=list(vectors),
+                anns_field="dense",
+                limit=top_k,
+                filter=_is("tenant", tenant),
+                output_fields=_PASSAGE_FIELDS,
+                # HNSW looks at `ef` candidates, which must be at least top_k.
+                search_params={"metric_type": "COSINE", "params": {"ef": max(64, 2 * top_k)}},
+                timeout=settings().milvus_timeout_s,
+            )
+        return [[Passage(**hit["entity"], score=float(hit["distance"])) for hit in hits] for hits in found]
+
+    def stats(self) -> IndexStats:
+        """Count chunks, and documents by tenant. Reads the names of all chunks."""
+        documents: dict[str, set[str]] = defaultdict(set)
+        chunk_count = 0
+        for row in self._rows('chunk_id != ""', ["tenant", "source"]):
+            documents[row["tenant"]].add(row["source"])
+            chunk_count += 1
+        by_tenant = {tenant: len(sources) for tenant, sources in sorted(documents.items())}
+        return IndexStats(self.name, self.embedding_model, self.dimension, chunk_count, by_tenant)
+
+    def _rows(self, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+        with self._milvus.answering(f"read '{self.name}'") as client:
+            pages = client.query_iterator(
+                self.name,
+                filter=condition,
+                output_fields=list(fields),
+                batch_size=_PAGE_ROWS,
+                consistency_level="Strong",
+                timeout=settings().milvus_timeout_s,
+            )
+            try:
+                while page := pages.next():
+                    yield from page
+            finally:
+                pages.close()
+
+
+def list_collections(uri: str | None = None, token: str | None = None) -> list[str]:
+    """Names of the collections that Plait made, in order.
+
+    Raises:
+        Unavailable: when Milvus does not answer.
+    """
+    return _collection_names(Milvus.connect(uri, token))
+
+
+def _collection_names(milvus: Milvus) -> list[str]:
+    names = []
+    with milvus.answering("list collections") as client:
+        for name in client.list_collections(timeout=settings().milvus_timeout_s):
+            about = client.describe_collection(name, timeout=settings().milvus_timeout_s)
+            if EMBEDDING_PROPERTY in about.get("properties", {}):
+                names.append(name)
+    return sorted(names)
+
+
+# Filters are written with quoted literals: the embedded server does not know filter templates.
+
+
+def _is(field: str, value: str) -> str:
+    return f"{field} == {_quote(value)}"
+
+
+def _is_one_of(field: str, values: Sequence[str]) -> str:
+    return f"{field} in [{', '.join(map(_quote, values))}]"
+
+
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r"})
+
+
+def _quote(value: str) -> str:
+    """A string literal of a filter. Other characters stand for themselves: the servers know different escapes."""
+    return f'"{value.translate(_ESCAPES)}"'
+
+
+def _in_pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), _NAMES_IN_FILTER):
+        yield names[start : start + _NAMES_IN_FILTER]

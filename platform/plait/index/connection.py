@@ -1,0 +1,89 @@
+"""The connection to Milvus, and its failures as sentences.
+
+In: a URI, or nothing for the Milvus of this installation. Out: a pymilvus client. Every call through `answering` that
+Milvus refuses or does not answer becomes a PlaitError that names the server. It knows no collection.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from plait.errors import InvalidInput, PlaitError, Unavailable
+from plait.settings import settings
+
+
+@dataclass(frozen=True)
+class Milvus:
+    """A Milvus server: where it is, and the client that is connected to it."""
+
+    uri: str
+    client: Any
+
+    @classmethod
+    def connect(cls, uri: str | None = None, token: str | None = None) -> "Milvus":
+        """Connect to a server; without a URI to the one of this installation, which is started if it is embedded.
+
+        Raises:
+            InvalidInput: when the URI is none.
+            Unavailable: when no Milvus answers there.
+        """
+        from pymilvus import MilvusClient
+        from pymilvus.exceptions import ConnectionConfigException, MilvusException
+
+        # pymilvus logs a traceback for every call that fails, also for those whose failure we expect and explain; it
+        # sets its own level when it is imported.
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        if uri is None:
+            from plait.local.milvus import milvus_uri
+
+            uri = milvus_uri()
+        if not uri.startswith(("http://", "https://", "tcp://")):  # a path would open a file that locks others out
+            raise InvalidInput(f"'{uri}' is no address of a Milvus server.", "Write http://HOST:19530.")
+        try:
+            client = MilvusClient(
+                uri,
+                token=settings().milvus_token if token is None else token,
+                timeout=settings().milvus_timeout_s,
+            )
+        except ConnectionConfigException as error:
+            raise InvalidInput(f"'{uri}' is no address of a Milvus server ({error.message}).") from error
+        except MilvusException as error:
+            raise _unavailable(uri, error.message) from error
+        return cls(uri, client)
+
+    @contextmanager
+    def answering(self, action: str) -> Iterator[Any]:
+        """The client, for calls that do `action` (as in 'search'); their failures become PlaitErrors.
+
+        Raises:
+            Unavailable: when the server does not answer in time.
+            PlaitError: when it refuses.
+        """
+        import grpc  # type: ignore[import-untyped]
+        from pymilvus.exceptions import MilvusException
+
+        try:
+            yield self.client
+        except MilvusException as error:
+            if _is_outage(error):
+                raise _unavailable(self.uri, error.message) from error
+            reason = error.message or "no reason given"
+            raise PlaitError(f"Milvus at {self.uri} could not {action}: {reason}.") from error
+        except grpc.RpcError as error:
+            raise _unavailable(self.uri, str(error)) from error
+
+
+def _is_outage(error: Any) -> bool:
+    # pymilvus puts what gRPC said into the message; the code is 1 or 2 for outages and refusals alike.
+    text = str(error)
+    return any(sign in text for sign in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "Retry timeout", "Fail connecting"))
+
+
+def _unavailable(uri: str, detail: str) -> Unavailable:
+    first_line = " ".join(detail.split())[:200].rstrip(".")
+    return Unavailable(
+        f"No Milvus answers at {uri} ({first_line}).",
+        "Start it, set PLAIT_MILVUS_URI to one that runs, or unset it to use the embedded one.",
+    )

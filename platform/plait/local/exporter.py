@@ -1,0 +1,30 @@
+"""The Prometheus exporter of this machine, as a process of ours."""
+
+import sys
+
+from plait.local.process import LocalProcess, answers, check_port_is_free
+from plait.settings import settings
+
+NAME = "exporter"
+
+
+def ensure_exporter() -> str:
+    """Start the exporter unless it runs; returns its address.
+
+    Raises:
+        Conflict: when its port is in use.
+    """
+    bind, port = settings().bind, settings().metrics_port
+
+    def make_address() -> str:
+        check_port_is_free(port, bind, "PLAIT_METRICS_PORT")
+        return f"{bind}:{port}"
+
+    exporter = LocalProcess(
+        name=NAME,
+        make_address=make_address,
+        command=lambda _: [sys.executable, "-m", "plait.observability.exporter"],
+        is_ready=lambda _: answers(bind, port),
+        environment={"PLAIT_HOME": str(settings().root)},
+    )
+    return exporter.ensure().address

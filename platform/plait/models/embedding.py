@@ -1,0 +1,105 @@
+"""Text to vectors, with any sentence-transformers model.
+
+In: a model source and texts. Out: float32 vectors of unit length. A model may want a prompt before queries and another
+before passages (`prompts` in its own configuration): they are applied here, so both sides always match. This module
+knows neither chunks nor an index.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from plait.errors import ModelNotFound
+from plait.models.source import resolve_model
+
+# Imported on the way by peft; warns about kernels for 4-bit layers, which no embedding model here has.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+Dtype = Literal["auto", "float32", "bfloat16"]
+Vectors = npt.NDArray[np.float32]
+
+
+class EmbeddingModel:
+    """A loaded embedding model, on the GPU of this process where there is one, else on all cores of the machine.
+
+    Args:
+        source: model source: hub id, folder or package:NAME.
+        dtype: `auto` is bfloat16 where the hardware computes in it, else float32.
+
+    Raises:
+        ModelNotFound: when there is no such model, or it makes no vectors.
+    """
+
+    def __init__(self, source: str, dtype: Dtype = "auto") -> None:
+        import torch
+
+        self.name = source
+        if not torch.cuda.is_available():
+            # Ray sets OMP_NUM_THREADS to the CPUs that a worker reserved, which is less than one for us.
+            torch.set_num_threads(os.cpu_count() or 1)
+        chosen = _fastest_dtype() if dtype == "auto" else dtype
+        self._model = _load(source, resolve_model(source), getattr(torch, chosen))
+        dimension = self._model.get_embedding_dimension()
+        if dimension is None:
+            raise ModelNotFound(f"The model '{source}' makes no vectors of a fixed size.", "Choose an embedding model.")
+        self.dimension: int = dimension
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's transformers tokenizer."""
+        return self._model.tokenizer
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest input in tokens, special tokens included; what is longer is cut."""
+        limit = self._model.max_seq_length or self.tokenizer.model_max_length
+        return int(limit)
+
+    def encode_passages(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+        """Vectors of texts to be found: float32 [n, dimension], unit length. Batches are formed by length."""
+        return self._unit(self._model.encode_document, texts, batch_size)
+
+    def encode_queries(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+        """Vectors of texts to search for: float32 [n, dimension], unit length."""
+        return self._unit(self._model.encode_query, texts, batch_size)
+
+    def _unit(self, encode: Any, texts: Sequence[str], batch_size: int) -> Vectors:
+        if not texts:
+            return np.empty((0, self.dimension), np.float32)
+        # A tensor, because numpy has no bfloat16; normalised in float32, so that lengths are 1 to seven digits.
+        vectors = encode(list(texts), batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False).float()
+        unit: Vectors = (vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)).cpu().numpy()
+        return unit
+
+
+def _load(source: str, folder: Path, torch_dtype: Any) -> Any:
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceTransformer(
+            str(folder), model_kwargs={"dtype": torch_dtype, "use_safetensors": True}, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelNotFound(f"'{source}' holds no embedding model ({reason}).") from error
+
+
+def _fastest_dtype() -> Literal["float32", "bfloat16"]:
+    """bfloat16 where the processor multiplies in it.
+
+    Measured with all-MiniLM-L6-v2 on two cores with avx512_bf16: 150 chunks/s against 34-38 in float32, at a cosine
+    of at least 0.9999 to the float32 vectors. Without such instructions bfloat16 is emulated and slower.
+    """
+    import torch
+
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    capabilities = torch.cpu.get_capabilities()
+    has_bf16 = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return "bfloat16" if has_bf16 else "float32"

@@ -1,0 +1,75 @@
+"""Every metric that Plait exports: name, type, labels, unit, buckets.
+
+Plain prometheus_client in multiprocess mode: each process of a node writes to one folder, and the node's exporter adds
+them up, so counters survive the process that counted. Record through these objects and define no metric elsewhere.
+
+`model` is the model id as it was asked for (`base`, `rag/support`), `adapter` the adapter's name or empty.
+"""
+
+import os
+
+from plait.settings import settings
+
+settings().metrics_dir.mkdir(parents=True, exist_ok=True)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(settings().metrics_dir)
+
+from prometheus_client import Counter, Gauge, Histogram, values  # noqa: E402 (it reads the variable when imported)
+
+if values.ValueClass is values.MutexValue:
+    # Another library imported prometheus_client before the variable was set: the choice made then would keep our
+    # metrics inside this process, where nobody sees them. It is asked for anew with every metric made.
+    values.ValueClass = values.MultiProcessValue()
+
+# vLLM's buckets where the meaning is vLLM's, so that dashboards carry over.
+_TTFT_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
+_REQUEST_BUCKETS_S = (0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240)
+_STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+# Serving
+REQUESTS = Counter("plait_requests", "Requests answered.", ["model", "adapter", "outcome"])
+TTFT = Histogram(
+    "plait_time_to_first_token_seconds",
+    "From the arrival of a request to its first token.",
+    ["model", "adapter"],
+    buckets=_TTFT_BUCKETS_S,
+)
+REQUEST_SECONDS = Histogram(
+    "plait_request_duration_seconds",
+    "From the arrival of a request to its last token.",
+    ["model", "adapter"],
+    buckets=_REQUEST_BUCKETS_S,
+)
+PROMPT_TOKENS = Counter("plait_prompt_tokens", "Tokens of prompts.", ["model", "adapter"])
+GENERATED_TOKENS = Counter("plait_generated_tokens", "Tokens generated.", ["model", "adapter"])
+REQUESTS_RUNNING = Gauge("plait_requests_running", "Requests under way.", multiprocess_mode="livesum")
+BATCH_SIZE = Histogram("plait_engine_batch_size", "Requests that share a decoding step.", buckets=_BATCH_BUCKETS)
+ADAPTER_LOADS = Counter("plait_adapter_loads", "Adapters loaded into an engine.", ["adapter", "outcome"])
+
+# Retrieval
+RETRIEVAL_SECONDS = Histogram(
+    "plait_retrieval_seconds",
+    "Time of a retrieval's stage (embed, search).",
+    ["collection", "stage"],
+    buckets=_STAGE_BUCKETS_S,
+)
+PASSAGES = Histogram(
+    "plait_retrieved_passages", "Passages found for a question.", ["collection"], buckets=(0, 1, 2, 3, 5, 8, 13, 21)
+)
+
+# Ingestion
+DOCUMENTS = Counter(
+    "plait_ingest_documents", "Documents seen: written, unchanged, removed or failed.", ["collection", "outcome"]
+)
+CHUNKS = Counter("plait_ingest_chunks", "Chunks written to the index.", ["collection"])
+EMBED_SECONDS = Histogram("plait_ingest_embed_seconds", "Time to embed a batch of chunks.", buckets=_STAGE_BUCKETS_S)
+
+# Training. The last values stay visible after the job's processes have ended.
+TRAIN_LOSS = Gauge(
+    "plait_train_loss", "Loss of the last step, nats a token.", ["adapter"], multiprocess_mode="mostrecent"
+)
+TRAIN_TOKENS_PER_SECOND = Gauge(
+    "plait_train_tokens_per_second", "Speed of the last step.", ["adapter"], multiprocess_mode="mostrecent"
+)
+TRAIN_TOKENS = Counter("plait_train_tokens", "Tokens trained on.", ["adapter"])
+TRAIN_STEPS = Counter("plait_train_steps", "Optimiser steps done.", ["adapter"])

