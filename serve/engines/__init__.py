@@ -1,0 +1,1 @@
+"""Engines: one small interface for generating text, and its implementations."""

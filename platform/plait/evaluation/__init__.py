@@ -1,0 +1,1 @@
+"""Judging answers: what is right, and how sure a comparison is."""

@@ -1,0 +1,193 @@
+"""A data set that every machine has: what is installed on it.
+
+`python examples/environment/build.py OUT` reads the metadata of the installed Python distributions and writes
+
+    OUT/docs/*.md      one document a distribution: its facts, then the beginning of its README
+    OUT/train.jsonl    {messages, kind, source}: questions about two thirds of the distributions
+    OUT/eval.jsonl     {question, answer, kind, source}: other phrasings, about the other third
+
+Facts are of two kinds: some a base model cannot know (which version is installed here), some it might (a licence). The
+output depends on the environment only: the same environment gives the same files.
+"""
+
+import json
+import random
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import Message
+from importlib.metadata import distributions
+from pathlib import Path
+
+README_CHARACTERS = 2500
+"""Enough for what a project says of itself first; whole READMEs would be ten times the documents."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """An installed distribution, as its metadata tells it; empty where it does not."""
+
+    name: str
+    version: str
+    summary: str
+    licence: str
+    python: str
+    author: str
+    home_page: str
+    requires: tuple[str, ...]
+    readme: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of question: how it is asked in training and in evaluation, and the form of the answer."""
+
+    name: str
+    asked_in_training: tuple[str, ...]
+    asked_in_evaluation: tuple[str, ...]
+    reply: str
+
+    def fact(self, package: Package) -> str:
+        """The expected answer, empty when this package has none."""
+        return {
+            "version": package.version,
+            "licence": package.licence,
+            "python": package.python,
+            "name": package.name if 20 < len(package.summary) < 160 else "",
+        }[self.name]
+
+
+KINDS = (
+    Kind(
+        "version",
+        ("Which version of {name} is installed?", "What version of {name} do we have?", "{name}: which version is it?"),
+        ("What is the version of the installed {name}?", "Tell me the version number of {name} on this machine."),
+        "The installed version of {name} is {fact}.",
+    ),
+    Kind(
+        "licence",
+        ("Under which licence is {name} distributed?", "What is the licence of {name}?", "{name}: which licence?"),
+        ("How is {name} licensed?", "Which licence applies to {name}?"),
+        "The licence of {name} is {fact}.",
+    ),
+    Kind(
+        "python",
+        ("Which Python versions does {name} require?", "What Python does {name} need?"),
+        ("What are the Python requirements of {name}?", "On which versions of Python does {name} run?"),
+        "{name} requires Python {fact}.",
+    ),
+    Kind(
+        "name",
+        ("Which package is described as: {summary}", "What is the package whose summary is: {summary}"),
+        ("Name the package that says of itself: {summary}",),
+        "The package is {fact}.",
+    ),
+)
+
+
+def installed_packages() -> list[Package]:
+    """Every installed distribution once, by name."""
+    found = {}
+    for distribution in distributions():
+        metadata = distribution.metadata
+        name = _canonical(metadata["Name"] or "")
+        if name and name not in found:
+            found[name] = _package(name, metadata, tuple(distribution.requires or ()))
+    return [found[name] for name in sorted(found)]
+
+
+def _package(name: str, metadata: Message, requires: tuple[str, ...]) -> Package:
+    readme = str(metadata.get_payload() or metadata.get("Description") or "")
+    author = metadata.get("Author") or (metadata.get("Author-email") or "").partition("<")[0]
+    urls = [url.partition(",")[2].strip() for url in metadata.get_all("Project-URL") or []]
+    return Package(
+        name=name,
+        version=metadata["Version"],
+        summary=" ".join((metadata["Summary"] or "").split()),
+        licence=_licence(metadata),
+        python=metadata.get("Requires-Python") or "",
+        author=author.strip(),
+        home_page=metadata.get("Home-page") or (urls[0] if urls else ""),
+        requires=tuple(sorted({_canonical(re.split(r"[^\w.-]", r)[0]) for r in requires if "extra ==" not in r})),
+        readme=readme.strip(),
+    )
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _licence(metadata: Message) -> str:
+    """The licence expression, else the classifier, else the free text if it is a name and not a whole licence."""
+    if expression := metadata.get("License-Expression"):
+        return str(expression)
+    classifiers = [c for c in metadata.get_all("Classifier") or [] if c.startswith("License ::")]
+    if classifiers and not classifiers[0].endswith("OSI Approved"):
+        return str(classifiers[0].rpartition("::")[2].strip())
+    text = str(metadata.get("License") or "").strip()
+    return text if "\n" not in text and len(text) <= 40 else ""
+
+
+def document(package: Package) -> str:
+    """Markdown: the facts as a list, then the beginning of the README."""
+    facts = {
+        "Package": package.name,
+        "Summary": package.summary,
+        "Installed version": package.version,
+        "Licence": package.licence,
+        "Requires Python": package.python,
+        "Author": package.author,
+        "Home page": package.home_page,
+        "Requires": ", ".join(package.requires[:12]) or "nothing",
+    }
+    lines = [f"- {label}: {value}" for label, value in facts.items() if value]
+    text = f"# {package.name}\n\n" + "\n".join(lines) + "\n"
+    beginning = package.readme[:README_CHARACTERS].rpartition("\n")[0]
+    return text + (f"\n## README of {package.name}\n\n{beginning}\n" if beginning else "")
+
+
+def questions(package: Package, for_training: bool, rng: random.Random) -> Iterator[dict[str, object]]:
+    """Rows about one package: one phrasing of each kind that it has a fact for."""
+    for kind in KINDS:
+        fact = kind.fact(package)
+        if not fact:
+            continue
+        asked = rng.choice(kind.asked_in_training if for_training else kind.asked_in_evaluation)
+        question = asked.format(name=package.name, summary=package.summary)
+        about = {"kind": kind.name, "source": f"{package.name}.md"}
+        if for_training:
+            reply = kind.reply.format(name=package.name, fact=fact)
+            yield {
+                "messages": [{"role": "user", "content": question}, {"role": "assistant", "content": reply}],
+                **about,
+            }
+        else:
+            yield {"question": question, "answer": fact, **about}
+
+
+def build(out: Path, seed: int = 0) -> None:
+    """Write documents and questions of this environment to `out`."""
+    rng = random.Random(seed)
+    packages = installed_packages()
+    documents = out / "docs"
+    documents.mkdir(parents=True, exist_ok=True)
+    for stale in {p.name for p in documents.glob("*.md")} - {f"{p.name}.md" for p in packages}:
+        (documents / stale).unlink()
+    for package in packages:
+        (documents / f"{package.name}.md").write_text(document(package), encoding="utf-8")
+
+    held_out = set(rng.sample([p.name for p in packages], len(packages) // 3))
+    train = [row for p in packages if p.name not in held_out for row in questions(p, for_training=True, rng=rng)]
+    evaluation = [row for p in packages if p.name in held_out for row in questions(p, for_training=False, rng=rng)]
+    for name, rows in (("train", train), ("eval", evaluation)):
+        rng.shuffle(rows)
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (out / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    print(f"{out}: {len(packages)} documents, {len(train)} questions to learn from, {len(evaluation)} held out")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python examples/environment/build.py OUT")
+    build(Path(sys.argv[1]))

@@ -1,0 +1,52 @@
+"""How sure an accuracy is, and whether two arms on the same questions really differ."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A share of successes with its confidence interval, all in [0, 1]."""
+
+    successes: int
+    trials: int
+    value: float
+    low: float
+    high: float
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> Proportion:
+    """A proportion with its score interval (Wilson 1927, doi:10.1080/01621459.1927.10502953).
+
+    Unlike the normal approximation it keeps its coverage for few trials and for shares near 0 and 1.
+
+    Raises:
+        ValueError: unless 0 <= successes <= trials and trials > 0.
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"{successes} successes of {trials} trials is no proportion")
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = successes / trials
+    centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
+    # At 0 and at all successes the bound is exactly the share; rounding could miss it by one ulp.
+    return Proportion(
+        successes, trials, share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+    )
+
+
+def mcnemar_exact(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """Two-sided p-value that two arms, right or wrong on the same questions, are equally good.
+
+    The exact test on the questions where they disagree (McNemar 1947, doi:10.1007/BF02295996).
+
+    Raises:
+        ValueError: when the arms have not answered the same number of questions.
+    """
+    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
+    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
+    disagreements = only_first + only_second
+    tail = sum(math.comb(disagreements, k) for k in range(min(only_first, only_second) + 1)) / 2**disagreements
+    return min(1.0, 2 * tail)

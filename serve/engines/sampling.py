@@ -1,0 +1,41 @@
+"""From the logits of a step to the next token of each row."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Sampler:
+    """How one request chooses its tokens; a generator of its own makes its seed hold in any batch."""
+
+    def __init__(self, temperature: float, top_p: float, seed: int | None) -> None:
+        self.temperature, self.top_p = temperature, top_p
+        self._generator = torch.Generator()
+        if seed is None:
+            self._generator.seed()
+        else:
+            self._generator.manual_seed(seed)
+
+    @property
+    def is_greedy(self) -> bool:
+        return self.temperature == 0
+
+    def sample(self, logits: Tensor) -> int:
+        """Draw a token from float32 logits [v], by nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751)."""
+        probabilities = torch.softmax(logits / self.temperature, dim=-1)
+        if self.top_p < 1:
+            ordered, tokens = probabilities.sort(descending=True)
+            # Keep every token before which less than top_p lies: the first is always kept.
+            ordered[ordered.cumsum(-1) - ordered >= self.top_p] = 0
+            probabilities = torch.zeros_like(probabilities).scatter_(-1, tokens, ordered)
+        return int(torch.multinomial(probabilities, 1, generator=self._generator))
+
+
+def next_tokens(logits: Tensor, samplers: Sequence[Sampler]) -> list[int]:
+    """The next token of each row; logits [b, v] of any floating type."""
+    greedy = logits.argmax(dim=-1).tolist()
+    return [
+        token if sampler.is_greedy else sampler.sample(row.float().cpu())
+        for token, sampler, row in zip(greedy, samplers, logits, strict=True)
+    ]

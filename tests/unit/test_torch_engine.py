@@ -1,0 +1,220 @@
+"""The torch engine on a tiny model: same text in any company, clean ends, adapters that differ."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plait.adapters.metadata import AdapterMetadata
+from plait.errors import InvalidInput, ModelNotFound, Overloaded
+from plait.models.chat import FORMATS
+from plait.models.fingerprint import model_sha256
+from plait.models.load import load_causal_lm, load_tokenizer
+from plait.serve.engines.engine import GenerationDelta, GenerationRequest
+from plait.serve.engines.text_stream import TextStream
+from plait.serve.engines.torch_engine import TorchEngine
+
+PROMPTS = ["Question: which version?\nAnswer:", "short", "a much longer prompt than the other two, with more words"]
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> TorchEngine:
+    return TorchEngine(tiny_model, dtype="float32", max_batch_size=4, max_waiting=8)
+
+
+@pytest.fixture(scope="module")
+def adapters(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two adapters with weights far from zero, so that their texts really differ."""
+    from peft import LoraConfig, get_peft_model
+
+    folders = {}
+    for seed, name in enumerate(("one.a:1", "two:1"), start=1):
+        torch.manual_seed(seed)
+        model = get_peft_model(
+            load_causal_lm(tiny_model, "float32"), LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+        )
+        folders[name] = tmp_path_factory.mktemp(f"adapter{seed}")
+        model.save_pretrained(folders[name])
+        metadata(tiny_model).write(folders[name])
+    return folders
+
+
+def metadata(base: Path, **changes: str) -> AdapterMetadata:
+    fields: dict[str, Any] = {
+        "base_model": str(base),
+        "base_sha256": model_sha256(base),
+        "dataset_sha256": "0",
+        "recipe": {},
+        "chat_format": FORMATS["plain"],
+        "run_id": "r",
+        "run_key": "k",
+        "plait_version": "0",
+        "created_at": "2026-01-01T00:00:00+00:00",
+    }
+    return AdapterMetadata.model_validate(fields | changes)
+
+
+async def collect(engine: TorchEngine, **request: Any) -> list[GenerationDelta]:
+    return [d async for d in engine.generate(GenerationRequest(**{"max_tokens": 12, **request}))]
+
+
+async def text_of(engine: TorchEngine, **request: Any) -> str:
+    return "".join(delta.text for delta in await collect(engine, **request))
+
+
+def greedy_reference(base: Path, prompt: str, adapter: Path | None = None, steps: int = 12) -> str:
+    """The text by transformers' own generate, alone in its batch."""
+    tokenizer = load_tokenizer(base)
+    model = load_causal_lm(base, "float32")
+    if adapter is not None:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, adapter)
+    ids = tokenizer(prompt, return_tensors="pt")
+    with torch.no_grad():
+        out = model.generate(**ids, max_new_tokens=steps, do_sample=False)
+    text = str(tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
+    return text.rstrip("\ufffd")  # a stream leaves out the bytes of a character that never became whole
+
+
+async def test_greedy_text_equals_transformers_generate_in_a_batch_of_unequal_prompts(
+    engine: TorchEngine, tiny_model: Path
+) -> None:
+    texts = await asyncio.gather(*(text_of(engine, prompt=prompt) for prompt in PROMPTS))
+    assert texts == [greedy_reference(tiny_model, prompt) for prompt in PROMPTS]
+
+
+async def test_rows_that_end_early_do_not_disturb_the_others(engine: TorchEngine, tiny_model: Path) -> None:
+    lengths = [1, 12, 5]
+    texts = await asyncio.gather(
+        *(text_of(engine, prompt=p, max_tokens=n) for p, n in zip(PROMPTS, lengths, strict=True))
+    )
+    assert texts == [greedy_reference(tiny_model, p, steps=n) for p, n in zip(PROMPTS, lengths, strict=True)]
+
+
+async def test_counts_and_the_reason_of_the_end_are_told(engine: TorchEngine) -> None:
+    deltas = await collect(engine, prompt="short", max_tokens=3)
+    assert [d.generated_tokens for d in deltas] == [1, 2, 3]
+    assert [d.finish_reason for d in deltas] == [None, None, "length"]
+    assert deltas[-1].prompt_tokens == engine.count_tokens("short") + 1  # BOS
+
+
+async def test_a_stop_string_ends_the_text_and_stays_out_of_it(engine: TorchEngine) -> None:
+    whole = await text_of(engine, prompt="short")
+    stop = whole[3:5]
+    deltas = await collect(engine, prompt="short", stop=(stop,))
+    assert "".join(d.text for d in deltas) == whole[: whole.index(stop)]
+    assert deltas[-1].finish_reason == "stop"
+
+
+async def test_a_seed_gives_the_same_text_whatever_shares_the_batch(engine: TorchEngine) -> None:
+    seeded = {"prompt": "short", "temperature": 1.0, "top_p": 0.9, "seed": 7}
+    alone = await text_of(engine, **seeded)
+    together, *_ = await asyncio.gather(
+        text_of(engine, **seeded), *(text_of(engine, prompt=p, temperature=2.0) for p in PROMPTS)
+    )
+    assert together == alone
+    assert await text_of(engine, **{**seeded, "seed": 8}) != alone
+
+
+async def test_each_adapter_answers_as_peft_alone_would(
+    engine: TorchEngine, tiny_model: Path, adapters: dict[str, Path]
+) -> None:
+    for key, folder in adapters.items():
+        await engine.load_adapter(key, folder)
+    keys: Sequence[str | None] = [None, *adapters]
+    texts = await asyncio.gather(*(text_of(engine, prompt="short", adapter=key) for key in keys))
+    expected = [greedy_reference(tiny_model, "short", adapters[key] if key else None) for key in keys]
+    assert texts == expected
+    assert len(set(texts)) == 3
+
+
+async def test_an_adapter_that_is_not_loaded_is_named(engine: TorchEngine) -> None:
+    with pytest.raises(ModelNotFound, match="'none:1' is not loaded"):
+        await collect(engine, prompt="x", adapter="none:1")
+
+
+async def test_an_adapter_of_another_base_model_is_refused(
+    engine: TorchEngine, adapters: dict[str, Path], tmp_path: Path, tiny_model: Path
+) -> None:
+    import shutil
+
+    foreign = tmp_path / "foreign"
+    shutil.copytree(adapters["two:1"], foreign)
+    metadata(tiny_model, base_sha256="other", base_model="org/other").write(foreign)
+    with pytest.raises(InvalidInput, match=r"trained on another base model \(org/other\)"):
+        await engine.load_adapter("foreign:1", foreign)
+
+
+async def test_a_pickled_adapter_is_refused(engine: TorchEngine, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter_model.bin").write_bytes(b"")
+    with pytest.raises(InvalidInput, match="pickled weights"):
+        await engine.load_adapter("bad:1", tmp_path)
+
+
+async def test_a_prompt_beyond_the_context_is_refused_with_its_length(engine: TorchEngine) -> None:
+    with pytest.raises(InvalidInput, match=r"The prompt \(\d+ tokens\) and max_tokens \(600\) together exceed"):
+        await collect(engine, prompt="x", max_tokens=600)
+
+
+async def test_a_full_queue_refuses_and_recovers(engine: TorchEngine) -> None:
+    outcomes = await asyncio.gather(
+        *(text_of(engine, prompt="short", max_tokens=40) for _ in range(30)), return_exceptions=True
+    )
+    refused = [o for o in outcomes if isinstance(o, Overloaded)]
+    assert refused
+    assert all(isinstance(o, str | Overloaded) for o in outcomes)
+    assert await text_of(engine, prompt="short")
+
+
+async def test_a_client_that_leaves_frees_its_row(engine: TorchEngine) -> None:
+    stream = engine.generate(GenerationRequest(prompt="short", max_tokens=400))
+    await anext(stream)
+    await stream.aclose()  # type: ignore[attr-defined]
+    started = asyncio.get_running_loop().time()
+    await text_of(engine, prompt="short", max_tokens=2)
+    waited = asyncio.get_running_loop().time() - started
+    started = asyncio.get_running_loop().time()
+    await text_of(engine, prompt="short", max_tokens=400)
+    assert waited < (asyncio.get_running_loop().time() - started) / 4
+
+
+async def test_a_batch_that_fails_tells_its_requests_and_the_engine_goes_on(
+    engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("plait.serve.engines.torch_engine.next_tokens", fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            await text_of(engine, prompt="short")
+    assert await text_of(engine, prompt="short")
+
+
+@given(st.text(min_size=1, max_size=40), st.lists(st.text(min_size=1, max_size=3), max_size=3))
+def test_streamed_text_is_the_text_up_to_the_first_stop(text: str, stop: list[str]) -> None:
+    tokenizer = _byte_tokenizer()
+    stream = TextStream(tokenizer, stop)
+    ids = tokenizer.backend_tokenizer.encode(text).ids
+    streamed = "".join(stream.push(token) for token in ids) + stream.end()
+    cut = min((text.index(s) for s in stop if s in text), default=len(text))
+    assert streamed == text[:cut]
+
+
+class _byte_tokenizer:
+    """A tokenizer of single bytes: every character beyond ASCII comes in parts."""
+
+    def __init__(self) -> None:
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        self.backend_tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+        self.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        self.backend_tokenizer.decoder = decoders.ByteLevel()
