@@ -59,6 +59,8 @@ def ingest(recipe: IngestRecipe) -> IngestReport:
         states = index.document_states(recipe.tenant) if index else {}
         plan = make_plan(recipe, found, states, settings_hash(recipe.chunk, recipe.embedding.model))
         written, failed = _write(recipe, plan, uri)
+        if written:
+            Index.open(recipe.collection, uri).flush()
         _check_bad_share(recipe, plan, failed)
         if index and plan.gone:
             index.delete_documents(recipe.tenant, plan.gone)

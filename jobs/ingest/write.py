@@ -13,6 +13,8 @@ from plait.index.collection import DocumentVersion, Index
 from plait.observability import metrics
 from plait.recipes import IngestRecipe
 
+_FLUSH_EVERY_CHUNKS = 2_000  # in the embedded Milvus, whose queries slow down with what is unflushed
+
 WRITTEN_SCHEMA = pa.schema([("source", pa.string()), ("chunk_count", pa.int64())])
 """Documents that became whole with a batch."""
 
@@ -25,10 +27,15 @@ class Write:
         self._milvus = {"uri": milvus_uri, "token": milvus_token}
         self._ledger = ledger
         self._index: Index | None = None
+        self._unflushed = 0
 
     def __call__(self, chunks: pa.Table) -> pa.Table:
         index = self._open(dimension=chunks.schema.field("dense").type.list_size)
         index.upsert(chunks)
+        self._unflushed += chunks.num_rows
+        if index.is_embedded and self._unflushed >= _FLUSH_EVERY_CHUNKS:
+            index.flush()
+            self._unflushed = 0
         completed = self._finish_documents(index, chunks)
         ray.get(self._ledger.record_written.remote(chunks.num_rows, completed))
         collection = self._recipe.collection

@@ -165,7 +165,7 @@ def load_recipe(kind: type[R], recipe: str | Path | None, overrides: Sequence[st
     """
     values = _read_yaml(recipe) if recipe is not None else {}
     for override in overrides:
-        _apply_override(values, override)
+        apply_override(values, override)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -199,7 +199,12 @@ def _read_yaml(recipe: str | Path) -> dict[str, Any]:
     return values
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Set `key.path=value` in nested mappings; the value is YAML.
+
+    Raises:
+        RecipeError: when it is no assignment, or a parent of the key holds a value.
+    """
     key, is_assignment, text = override.partition("=")
     if not is_assignment or not key:
         raise RecipeError(f"'{override}' is no override.", "Write field=value, as in train.lr=1e-4.")

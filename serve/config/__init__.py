@@ -1,0 +1,1 @@
+"""Ready Serve configurations, in Ray Serve's own schema."""

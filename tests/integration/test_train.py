@@ -157,7 +157,7 @@ def test_the_registry_names_what_exists(recipe: TrainRecipe) -> None:
     assert version.key in [v.key for v in registry.list()]
     with pytest.raises(ModelNotFound, match=f"Did you mean '{version.name}'"):
         registry.resolve(AdapterRef(version.name + "x"))
-    with pytest.raises(ModelNotFound, match="has no version 9. It has: 1"):
+    with pytest.raises(ModelNotFound, match=r"has no version 9\. It has: 1"):
         registry.resolve(AdapterRef(version.name, 9))
-    with pytest.raises(ModelNotFound, match="no alias 'champio'. Did you mean 'champion'"):
+    with pytest.raises(ModelNotFound, match=r"no alias 'champio'\. Did you mean 'champion'"):
         registry.resolve(AdapterRef(version.name, alias="champio"))

@@ -5,6 +5,7 @@ adapters, and does not know how they were trained.
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -32,6 +33,11 @@ class AdapterVersion:
     def key(self) -> str:
         """`support:3`: what this version is called wherever one name must mean one set of weights."""
         return f"{self.name}:{self.version}"
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was made."""
+        return datetime.fromisoformat(self.metadata.created_at)
 
 
 class Registry:

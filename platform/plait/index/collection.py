@@ -22,7 +22,8 @@ from plait.retrieval.passage import Passage
 from plait.settings import settings
 
 MAX_TOP_K = 1_000
-_PAGE_ROWS = 2_000
+_PAGE_ROWS = 10_000  # Milvus allows 16,384
+_FLUSH_TIMEOUT_S = 120.0  # it waits until the index is built
 _NAMES_IN_FILTER = 200  # keeps a filter far below Milvus's limit on the length of an expression
 _PASSAGE_FIELDS = ["chunk_id", "source", "title", "heading", "text", "start", "end"]
 
@@ -193,6 +194,20 @@ class Index:
     def _delete(self, condition: str) -> None:
         with self._milvus.answering(f"delete from '{self.name}'") as client:
             client.delete(self.name, filter=condition, timeout=settings().milvus_timeout_s)
+
+    def flush(self) -> None:
+        """Let Milvus index what was written; call it after a bulk of writes.
+
+        The embedded server looks through unflushed rows one by one: with 30,000 chunks a search took 1.0 s before and
+        0.04 s after, the state of 50 documents 3.5 s and 0.3 s. A Milvus server limits how often it may be called.
+        """
+        with self._milvus.answering(f"flush '{self.name}'") as client:
+            client.flush(self.name, timeout=_FLUSH_TIMEOUT_S)
+
+    @property
+    def is_embedded(self) -> bool:
+        """The server is the embedded one, Milvus Lite."""
+        return self._milvus.is_embedded
 
     def drop(self) -> None:
         """Delete the collection and everything in it."""

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from plait.errors import InvalidInput, PlaitError, Unavailable
@@ -52,6 +53,12 @@ class Milvus:
         except MilvusException as error:
             raise _unavailable(uri, error.message) from error
         return cls(uri, client)
+
+    @cached_property
+    def is_embedded(self) -> bool:
+        """The server is Milvus Lite."""
+        with self.answering("say its version") as client:
+            return str(client.get_server_version(timeout=settings().milvus_timeout_s)).startswith("milvus_lite")
 
     @contextmanager
     def answering(self, action: str) -> Iterator[Any]:

@@ -1,0 +1,87 @@
+"""A client of a running server: a question in, the answer with its citations out.
+
+Used by `plait ask` and by evaluation. It speaks plain HTTP to `/v1/chat/completions` and knows nothing else of serving.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from plait.errors import InvalidInput, ModelNotFound, Overloaded, PlaitError, Unavailable
+
+_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class CitedPassage:
+    """What an answer was given from; `score` is the cosine similarity to the question."""
+
+    source: str
+    title: str
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class ChatAnswer:
+    """An answer, the weights that gave it, and how long it took."""
+
+    text: str
+    model: str
+    citations: tuple[CitedPassage, ...]
+    total_ms: float
+
+
+def ask(base_url: str, model: str, question: str, max_tokens: int) -> ChatAnswer:
+    """Ask one question, greedily.
+
+    Raises:
+        Unavailable: when no server answers there.
+        PlaitError: what the server says is wrong.
+    """
+    with httpx.Client(timeout=_TIMEOUT_S) as client:
+        try:
+            response = client.post(f"{base_url}/v1/chat/completions", json=_request(model, question, max_tokens))
+        except httpx.HTTPError as error:
+            raise unavailable(base_url, error) from None
+    return _read(response)
+
+
+async def ask_async(client: httpx.AsyncClient, base_url: str, model: str, question: str, max_tokens: int) -> ChatAnswer:
+    """`ask`, for many questions at once over one client."""
+    try:
+        response = await client.post(
+            f"{base_url}/v1/chat/completions", json=_request(model, question, max_tokens), timeout=_TIMEOUT_S
+        )
+    except httpx.HTTPError as error:
+        raise unavailable(base_url, error) from None
+    return _read(response)
+
+
+def unavailable(base_url: str, error: httpx.HTTPError) -> Unavailable:
+    """The sentence for a server that does not answer."""
+    return Unavailable(f"No server answers at {base_url} ({type(error).__name__}).", "Start one: plait serve")
+
+
+def _request(model: str, question: str, max_tokens: int) -> dict[str, Any]:
+    messages = [{"role": "user", "content": question}]
+    return {"model": model, "messages": messages, "max_tokens": max_tokens, "temperature": 0}
+
+
+def _read(response: httpx.Response) -> ChatAnswer:
+    try:
+        body = response.json()
+    except ValueError:
+        raise Unavailable(f"{response.url} answers with no JSON (status {response.status_code}).") from None
+    if response.status_code != 200:
+        kinds: dict[int, type[PlaitError]] = {400: InvalidInput, 404: ModelNotFound, 429: Overloaded, 503: Unavailable}
+        message = body.get("error", {}).get("message", f"The server answered {response.status_code}.")
+        raise kinds.get(response.status_code, PlaitError)(message)
+    message = body["choices"][0]["message"]
+    return ChatAnswer(
+        text=message["content"],
+        model=body["plait"]["model"],
+        citations=tuple(CitedPassage(c["source"], c["title"], c["text"], c["score"]) for c in message["annotations"]),
+        total_ms=body["plait"]["timings_ms"]["total"],
+    )

@@ -1,0 +1,74 @@
+"""The application builder: a Serve configuration's `args` in, the bound application out.
+
+`import_path: plait.serve.app:build` in a Serve configuration. `check` is what a caller runs first: a wrong model or
+collection is then one sentence, and not a deployment that never gets healthy.
+"""
+
+from typing import Any
+
+from pydantic import ValidationError
+from ray.serve import Application
+
+from plait.adapters.registry import Registry
+from plait.errors import RecipeError, did_you_mean
+from plait.index.collection import Index
+from plait.models.source import resolve_model
+from plait.serve.arguments import AppArguments
+from plait.serve.ingress import Ingress
+from plait.serve.llm import LLM
+from plait.serve.retriever import Retriever
+from plait.serve.router import Router
+
+
+def build(args: dict[str, Any]) -> Application:
+    """Bind ingress, router, retriever and LLM.
+
+    Raises:
+        RecipeError: for arguments that are unknown or not valid.
+    """
+    arguments = parse(args)
+    llm_arguments, retrieval = arguments.llm, arguments.retrieval
+    llm = LLM.options(
+        num_replicas=llm_arguments.replicas,
+        ray_actor_options={"num_cpus": llm_arguments.num_cpus, "num_gpus": llm_arguments.num_gpus},
+    ).bind(llm_arguments, retrieval.budget_tokens if retrieval else 0)
+    retriever = None
+    if retrieval is not None:
+        retriever = Retriever.options(ray_actor_options={"num_cpus": retrieval.num_cpus}).bind(retrieval)
+    light = {"num_cpus": 0.1}
+    router = Router.options(ray_actor_options=light).bind(llm, retriever, retrieval)
+    return Ingress.options(ray_actor_options=light).bind(router, arguments.default_max_tokens)
+
+
+def parse(args: dict[str, Any]) -> AppArguments:
+    """The typed arguments, or one sentence about every bad one."""
+    try:
+        return AppArguments.model_validate(args)
+    except ValidationError as error:
+        problems = []
+        for detail in error.errors():
+            name = ".".join(map(str, detail["loc"]))
+            if detail["type"] == "extra_forbidden":
+                section = AppArguments if len(detail["loc"]) == 1 else _section(str(detail["loc"][0]))
+                problems.append(f"unknown '{name}' ({did_you_mean(str(detail['loc'][-1]), section.model_fields)})")
+            else:
+                problems.append(f"'{name}' is {detail['input']!r}: {detail['msg'].lower()}")
+        raise RecipeError(f"The application's args: {'; '.join(problems)}.", "Mend the Serve configuration.") from None
+
+
+def check(arguments: AppArguments) -> None:
+    """Find out before anything starts whether the application can run; makes the base model ready to load.
+
+    Raises:
+        ModelNotFound, CollectionNotFound, Unavailable: what is missing.
+    """
+    resolve_model(arguments.llm.model)
+    if arguments.retrieval is not None:
+        Index.open(arguments.retrieval.collection, uri=arguments.retrieval.milvus_uri)
+    Registry()
+
+
+def _section(name: str) -> Any:
+    annotation = AppArguments.model_fields[name].annotation
+    candidates = (annotation, *getattr(annotation, "__args__", ()))
+    return next(c for c in candidates if isinstance(c, type) and hasattr(c, "model_fields"))

@@ -1,0 +1,118 @@
+"""Bring the application of a Serve configuration up on the cluster of this process, and wait until it answers.
+
+In: a configuration in Ray Serve's own schema, with `app.field=value` overrides of the application's args. Out: the
+address of the API. The configuration goes to Serve as it is, so `serve deploy` does the same on any cluster.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from plait.errors import Conflict, PlaitError, RecipeError, Unavailable, did_you_mean
+from plait.local.process import check_port_is_free
+from plait.recipes import apply_override
+from plait.serve.app import check, parse
+from plait.settings import settings
+
+APPLICATION = "plait"
+_READY_TIMEOUT_S = 600.0
+
+
+def read_config(config: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """A Serve configuration from a file or by its ready name, overrides applied to the application's args.
+
+    Host and port come from the settings unless the file is the user's own.
+
+    Raises:
+        RecipeError: for a missing file, bad YAML, or a configuration without exactly one Plait application.
+    """
+    path, ready = Path(config), files("plait.serve.config") / f"{config}.yaml"
+    if not path.is_file() and not ready.is_file():
+        names = [
+            f.name.removesuffix(".yaml") for f in files("plait.serve.config").iterdir() if f.name.endswith(".yaml")
+        ]
+        raise RecipeError(f"There is no Serve configuration '{config}'.", did_you_mean(config, names))
+    try:
+        values = yaml.safe_load((path if path.is_file() else ready).read_text(encoding="utf-8"))
+        applications = values["applications"]
+        (application,) = [a for a in applications if str(a["import_path"]).startswith("plait.serve")]
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise RecipeError(
+            f"'{config}' is no Serve configuration of Plait ({type(error).__name__}).",
+            "It needs one application with import_path plait.serve.app:build.",
+        ) from None
+    args = application.setdefault("args", {})
+    for override in overrides:
+        apply_override(args, override)
+    if not path.is_file():
+        values["http_options"] |= {"host": settings().bind, "port": settings().http_port}
+    return dict(values)
+
+
+def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
+    """Deploy a configuration and wait until the application is ready; returns the API's base URL.
+
+    Raises:
+        PlaitError: one of its kinds when the arguments are wrong, a port is in use, or the application fails.
+    """
+    from ray import serve
+    from ray.serve._private.api import serve_start  # what `serve run CONFIG` calls; there is no public way
+    from ray.serve.context import _get_global_client
+
+    (application,) = [a for a in config["applications"] if str(a["import_path"]).startswith("plait.serve")]
+    check(parse(application["args"]))
+    application.setdefault("runtime_env", {}).setdefault("env_vars", {})["PLAIT_HOME"] = str(settings().root)
+    schema = ServeDeploySchema.model_validate(config)
+    options = schema.http_options
+    running = _get_global_client(raise_if_no_controller_running=False)
+    if running is None:
+        check_port_is_free(options.port, options.host, "PLAIT_HTTP_PORT")
+    elif (running.http_config.host, running.http_config.port) != (options.host, options.port):
+        raise Conflict(
+            f"Serve already runs on {running.http_config.host}:{running.http_config.port}.",
+            "Use that address, or run 'plait stop' first.",
+        )
+    client = serve_start(http_options=options.model_dump(), proxy_location=schema.proxy_location)
+    client.deploy_apps(schema)
+    _wait(lambda: serve.status().applications.get(application["name"]), on_progress)
+    return f"http://{options.host}:{options.port}"
+
+
+def _wait(status: Callable[[], Any], on_progress: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + _READY_TIMEOUT_S
+    told = ""
+    while time.monotonic() < deadline:
+        application = status()
+        state = application.status if application else "NOT_STARTED"
+        if state == "RUNNING":
+            return
+        if application and (state in ("DEPLOY_FAILED", "UNHEALTHY") or _keeps_failing(application)):
+            raise PlaitError(
+                f"The application did not start ({_reason(application)}).", "'plait serve --debug' shows more."
+            )
+        waiting = sorted(
+            n for n, d in (application.deployments if application else {}).items() if d.status != "HEALTHY"
+        )
+        line = "starting " + (", ".join(waiting) or "Ray Serve")
+        if line != told:
+            told = line
+            on_progress(line)
+        time.sleep(0.5)
+    raise Unavailable(f"The application was not ready after {_READY_TIMEOUT_S:.0f} s.", "Run 'plait status'.")
+
+
+def _keeps_failing(application: Any) -> bool:
+    return any(d.status == "DEPLOY_FAILED" for d in application.deployments.values())
+
+
+def _reason(application: Any) -> str:
+    messages = [application.message, *(d.message for d in application.deployments.values())]
+    lines = [line.strip() for message in messages for line in (message or "").splitlines() if line.strip()]
+    # Serve's messages hold whole tracebacks: the sentence is on the line that names the error.
+    errors = [line for line in lines if "Error" in line or "plait.errors" in line]
+    return (errors or lines or ["no reason given"])[-1]

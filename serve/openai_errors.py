@@ -1,0 +1,82 @@
+"""Errors as OpenAI's error object, with a stable code and a sentence that says what to do."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from starlette.exceptions import HTTPException
+
+from plait.errors import Overloaded, PlaitError, Unavailable, did_you_mean, find_plait_error
+from plait.serve.protocol import ChatCompletionRequest, CompletionRequest, ErrorBody
+
+_log = logging.getLogger("ray.serve")
+_KINDS = {400: "invalid_request_error", 404: "invalid_request_error", 429: "rate_limit_error"}
+
+
+def as_plait_error(error: Exception) -> PlaitError:
+    """The sentence for an error, whatever it came wrapped in."""
+    known = find_plait_error(error)
+    if known is not None:
+        return known
+    if isinstance(error, BackPressureError):
+        return Overloaded("Too many requests are waiting.", "Try again in a moment.")
+    if isinstance(error, DeploymentUnavailableError):
+        return Unavailable("The model is not loaded yet.", "Try again in a moment; GET /readyz says when it is.")
+    _log.error("unexpected error", exc_info=error)
+    return PlaitError("Something went wrong inside the server.", "Its log says what.")
+
+
+def error_body(error: PlaitError) -> ErrorBody:
+    return ErrorBody(message=str(error), type=_KINDS.get(error.http_status, "server_error"), code=error.code)
+
+
+def error_response(error: PlaitError) -> JSONResponse:
+    headers = {"Retry-After": f"{error.retry_after_s:.0f}"} if isinstance(error, Overloaded) else None
+    return _response(error.http_status, error_body(error), headers)
+
+
+def install(app: FastAPI) -> None:
+    """Let an application answer every error in OpenAI's shape."""
+    handlers: dict[type[Exception], Callable[..., Awaitable[JSONResponse]]] = {
+        RequestValidationError: _on_bad_request,
+        HTTPException: _on_http_error,
+        Exception: _on_error,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+
+
+async def _on_error(request: Request, error: Exception) -> JSONResponse:
+    return error_response(as_plait_error(error))
+
+
+async def _on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+    message = str(error.detail)
+    if error.status_code == 404:
+        message = f"There is no {request.method} {request.url.path} here. GET /docs lists what there is."
+    kind = _KINDS.get(error.status_code, "invalid_request_error")
+    return _response(error.status_code, ErrorBody(message=message, type=kind, code="http_error"))
+
+
+async def _on_bad_request(request: Request, error: RequestValidationError) -> JSONResponse:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"] if part != "body"]
+    field = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        model = ChatCompletionRequest if "chat" in request.url.path else CompletionRequest
+        hint = did_you_mean(path[-1], model.model_fields) if len(path) == 1 else ""
+        message = f"The field '{field}' is not known or not supported. {hint}".strip()
+    elif first["type"] == "json_invalid":
+        message = f"The body is not valid JSON ({first.get('ctx', {}).get('error', first['msg'])})."
+    else:
+        message = f"The field '{field}' is not valid: {first['msg']}." if field else f"{first['msg']}."
+    return _response(
+        400, ErrorBody(message=message, type="invalid_request_error", code="invalid_input", param=field or None)
+    )
+
+
+def _response(status: int, body: ErrorBody, headers: dict[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": body.model_dump()}, status_code=status, headers=headers)

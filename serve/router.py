@@ -1,0 +1,67 @@
+"""The router deployment: decides whether to retrieve first, and asks the LLM.
+
+For now the client decides by the model id: `rag/…` retrieves, everything else does not. `auto`, which needs a policy
+made from measurements, is refused with a sentence.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from plait.errors import InvalidInput, ModelNotFound
+from plait.serve.arguments import RetrievalArguments
+from plait.serve.calls import Call, Event
+from plait.serve.protocol import ModelCard
+
+
+@serve.deployment(max_ongoing_requests=512)
+class Router:
+    """Sends a call on its way. `retriever` is None when the application serves without retrieval."""
+
+    def __init__(
+        self, llm: DeploymentHandle, retriever: DeploymentHandle | None, retrieval: RetrievalArguments | None
+    ) -> None:
+        self._llm, self._retriever, self._retrieval = llm, retriever, retrieval
+
+    async def answer(self, call: Call) -> AsyncIterator[Event]:
+        """Answer a call, with retrieved passages if its model id asks for them.
+
+        Raises:
+            ModelNotFound: for `auto`, and for `rag/…` when nothing is indexed here.
+            InvalidInput: for retrieval without a question to retrieve for.
+        """
+        if call.model.is_auto:
+            raise ModelNotFound("'auto' has no routing policy yet.", "Ask for base, an adapter, or rag/ before either.")
+        retrieval_ms = None
+        if call.model.with_retrieval:
+            started = time.perf_counter()
+            call = await self._with_passages(call)
+            retrieval_ms = (time.perf_counter() - started) * 1000
+        async for event in self._llm.options(stream=True).generate.remote(call):
+            yield replace(event, retrieval_ms=retrieval_ms) if event.generated_tokens == 1 else event
+
+    async def _with_passages(self, call: Call) -> Call:
+        if self._retriever is None or self._retrieval is None:
+            raise ModelNotFound(f"'{call.model}' needs an index, and this application serves without retrieval.")
+        questions = [m.content for m in call.messages or () if m.role == "user"]
+        if not questions:
+            raise InvalidInput(f"'{call.model}' needs a message of the user to retrieve for.")
+        passages = await self._retriever.retrieve.remote(questions[-1], call.top_k or self._retrieval.top_k)
+        return replace(call, passages=tuple(passages))
+
+    async def models(self) -> list[ModelCard]:
+        """Every model id that can be asked for."""
+        cards: list[ModelCard] = await self._llm.models.remote()
+        if self._retriever is None:
+            return cards
+        return cards + [card.model_copy(update={"id": f"rag/{card.id}", "parent": card.id}) for card in cards]
+
+    async def is_ready(self) -> bool:
+        """Answers when everything behind it answers."""
+        await self._llm.is_ready.remote()
+        if self._retriever is not None:
+            await self._retriever.is_ready.remote()
+        return True

@@ -1,0 +1,112 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from plait.errors import ModelNotFound
+from plait.index.chunk import CHUNK_SCHEMA, chunk_table
+from plait.index.schema import MAX_TEXT_BYTES
+from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
+from plait.jobs.ingest.parse import Document, Unreadable, parse
+from plait.recipes import ChunkConfig
+
+ORIGIN = Origin(tenant="acme", source="guide.md", content_hash="hash", updated_at=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer for which every word, however long, is one token; truncation is on, as in real models."""
+    words = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words.enable_truncation(8)
+    words.enable_padding(length=8)
+    folder = tmp_path_factory.mktemp("words")
+    words.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def chunker(folder: Path, max_tokens: int = 16, overlap_tokens: int = 0) -> Chunker:
+    config = ChunkConfig(max_tokens=max_tokens, overlap_tokens=overlap_tokens)
+    return Chunker(folder, config, settings_hash(config, "model"))
+
+
+def sections(*headings: str, words: int = 12) -> str:
+    return "\n\n".join(f"{heading}\n\n{' '.join(['word'] * words)}" for heading in headings)
+
+
+def test_chunks_hold_at_most_so_many_tokens(folder: Path) -> None:
+    chunks = chunker(folder).chunk(Document(" ".join(["word"] * 100), "t", is_markdown=False), ORIGIN)
+    assert [len(chunk.text.split()) for chunk in chunks] == [16] * 6 + [4]
+
+
+def test_markdown_is_split_between_sections(folder: Path) -> None:
+    document = parse(sections("# Guide", "## Install", "## Use").encode(), "guide.md")
+    chunks = chunker(folder).chunk(document, ORIGIN)
+    assert [chunk.text.splitlines()[0] for chunk in chunks] == ["# Guide", "## Install", "## Use"]
+
+
+def test_a_chunk_knows_the_headings_above_it(folder: Path) -> None:
+    document = parse(sections("# Guide", "## Install", "### From source", "## Use").encode(), "guide.md")
+    chunks = chunker(folder).chunk(document, ORIGIN)
+    assert [chunk.heading for chunk in chunks] == ["", "Install", "Install > From source", "Use"]
+    assert {chunk.title for chunk in chunks} == {"Guide"}
+    assert chunks[2].text_to_embed.startswith("Guide > Install > From source\n### From source")
+
+
+def test_overlap_repeats_the_end_of_the_chunk_before(folder: Path) -> None:
+    text = " ".join(f"w{i}" for i in range(40))
+    chunks = chunker(folder, overlap_tokens=4).chunk(Document(text, "t", is_markdown=False), ORIGIN)
+    assert all(later.start < earlier.end for earlier, later in zip(chunks, chunks[1:], strict=False))
+
+
+def test_a_run_without_blanks_does_not_make_a_chunk_without_end(folder: Path) -> None:
+    chunks = chunker(folder).chunk(Document("é" * 100_000, "t", is_markdown=True), ORIGIN)
+    assert max(len(chunk.text) for chunk in chunks) == 16 * 16
+    largest = chunker(folder, max_tokens=10**6).chunk(Document("中" * 100_000, "t", is_markdown=False), ORIGIN)
+    assert max(len(chunk.text.encode()) for chunk in largest) <= MAX_TEXT_BYTES
+
+
+def test_the_same_document_gives_the_same_ids_and_other_settings_give_others(folder: Path) -> None:
+    document = Document("some words to split", "t", is_markdown=False)
+    ids = {chunker(folder, max_tokens).chunk(document, ORIGIN)[0].chunk_id for max_tokens in (16, 16, 17)}
+    assert len(ids) == 2
+
+
+def test_settings_that_make_other_chunks_or_vectors_have_another_hash() -> None:
+    configs = [ChunkConfig(), ChunkConfig(max_tokens=100), ChunkConfig(overlap_tokens=10)]
+    hashes = {settings_hash(config, model) for config in configs for model in ("a", "b")}
+    assert len(hashes) == 6
+
+
+def test_a_model_without_a_fast_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match=r"no tokenizer\.json"):
+        chunker(tmp_path)
+
+
+def test_a_table_of_chunks_has_the_schema_of_chunks(folder: Path) -> None:
+    chunks = chunker(folder).chunk(Document("text", "t", is_markdown=False), ORIGIN)
+    table = chunk_table(chunks)
+    assert table.schema == CHUNK_SCHEMA
+    row = table.to_pylist()[0]
+    assert (row["tenant"], row["source"], json.loads(row["metadata"])) == ("acme", "guide.md", {})
+    assert chunk_table([]).schema == CHUNK_SCHEMA
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="ab é中😀\n#-*`>|\t.", min_size=1, max_size=400), st.sampled_from(["x.md", "x.txt"]))
+def test_spans_are_exact_and_no_text_is_lost(folder: Path, text: str, name: str) -> None:
+    try:
+        document = parse(text.encode(), name)
+    except Unreadable:
+        return
+    chunks = chunker(folder).chunk(document, ORIGIN)
+    assert [chunk.position for chunk in chunks] == list(range(len(chunks)))
+    assert all(chunk.chunk_count == len(chunks) for chunk in chunks)
+    assert all(document.text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
+    assert len({chunk.chunk_id for chunk in chunks}) == len(chunks)
+    covered = {place for chunk in chunks for place in range(chunk.start, chunk.end)}
+    lost = [place for place, character in enumerate(document.text) if place not in covered and not character.isspace()]
+    assert not lost

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from plait.cli.ingest import _understand
+from plait.errors import InvalidInput
+from plait.recipes import IngestRecipe, load_recipe
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("docs").mkdir()
+    Path("a, b: c.md").write_text("text", encoding="utf-8")
+    Path("mine.yaml").write_text(yaml.safe_dump({"sources": ["docs"], "collection": "mine"}), encoding="utf-8")
+
+
+def understood(*arguments: str) -> IngestRecipe:
+    recipe, overrides = _understand(list(arguments))
+    return load_recipe(IngestRecipe, recipe, overrides)
+
+
+def test_folders_and_files_are_sources() -> None:
+    assert understood("docs", "a, b: c.md", "collection=demo").sources == ["docs", "a, b: c.md"]
+
+
+def test_a_recipe_file_gives_the_fields_and_overrides_change_them() -> None:
+    recipe = understood("mine.yaml", "chunk.max_tokens=128")
+    assert (recipe.collection, recipe.sources, recipe.chunk.max_tokens) == ("mine", ["docs"], 128)
+
+
+def test_sources_given_with_a_recipe_replace_its_own() -> None:
+    assert understood("mine.yaml", "a, b: c.md").sources == ["a, b: c.md"]
+
+
+def test_a_ready_recipe_goes_by_its_name() -> None:
+    assert understood("ingest").collection == "default"
+
+
+def test_what_is_neither_is_named() -> None:
+    with pytest.raises(InvalidInput, match="no file, folder or recipe 'dosc'"):
+        understood("dosc")
+    with pytest.raises(InvalidInput, match="Two recipes"):
+        understood("mine.yaml", "ingest")

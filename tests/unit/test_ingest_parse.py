@@ -1,0 +1,86 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plait.jobs.ingest.parse import Unreadable, parse, shorten
+
+
+def test_markdown_stays_as_it_was_written() -> None:
+    text = "# Ray\n\nIt is *fast*.\n"
+    assert parse(text.encode(), "ray.md").text == text
+
+
+def test_the_title_is_the_first_heading() -> None:
+    assert parse(b"intro\n\n## The `ray` *project*\n\n# Later", "x.md").title == "The ray project"
+
+
+def test_without_a_heading_the_title_is_the_file_name() -> None:
+    assert parse(b"only text", "guide/getting-started.md").title == "getting-started"
+    assert parse(b"# no heading in plain text", "notes.txt").title == "notes"
+
+
+def test_headings_in_code_quotes_and_lists_do_not_count() -> None:
+    text = "```\n# code\n```\n\n> # quoted\n\n- # listed\n\n    # indented\n\nReal\n====\n"
+    document = parse(text.encode(), "x.md")
+    assert [(heading.words, heading.level) for heading in document.headings] == [("Real", 1)]
+    assert text[document.headings[0].start :].startswith("Real")
+
+
+def test_front_matter_gives_the_title_and_is_no_heading() -> None:
+    document = parse(b"---\ntitle: From the matter\n---\n# Heading\n", "x.md")
+    assert document.title == "From the matter"
+    assert [heading.words for heading in document.headings] == ["Heading"]
+
+
+@pytest.mark.parametrize("text", ["---\nnot: [yaml\n---\n# H\n", "---\njust words\n---\n# H\n"])
+def test_two_rules_are_not_taken_for_front_matter(text: str) -> None:
+    assert parse(text.encode(), "x.md").headings[-1].words == "H"
+
+
+def test_line_ends_and_byte_order_marks_are_unified() -> None:
+    assert parse("\ufeffa\r\nb\rc".encode(), "x.txt").text == "a\nb\nc"
+
+
+def test_html_becomes_markdown_without_its_scripts() -> None:
+    page = "<html><body><h1>Grüße</h1><p>Hello <b>you</b></p><script>alert(1)</script></body></html>"
+    document = parse(page.encode(), "p.html")
+    assert document.title == "Grüße"
+    assert "**you**" in document.text
+    assert "alert" not in document.text
+
+
+def test_html_in_another_encoding_is_read_by_its_declaration() -> None:
+    page = '<html><head><meta charset="iso-8859-1"></head><body><h1>Grüße</h1></body></html>'
+    assert parse(page.encode("iso-8859-1"), "p.htm").title == "Grüße"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"good \xff bad", r"not UTF-8 text \(byte 5\)"),
+        (b"a\0b", "NUL bytes"),
+        (b"", "holds no text"),
+        (b" \n\t\n", "holds no text"),
+    ],
+)
+def test_an_unreadable_document_says_why(data: bytes, reason: str) -> None:
+    with pytest.raises(Unreadable, match=reason):
+        parse(data, "x.txt")
+
+
+@given(st.text())
+def test_a_shortened_name_is_one_line_that_fits_a_column(name: str) -> None:
+    short = shorten(name)
+    assert len(short) <= 200
+    assert "\n" not in short
+
+
+@given(st.text(alphabet="#=-` \na>*é中\\[]()~1.", max_size=200))
+def test_headings_start_at_line_starts_in_order(text: str) -> None:
+    try:
+        document = parse(text.encode(), "x.md")
+    except Unreadable:
+        return
+    starts = [heading.start for heading in document.headings]
+    assert starts == sorted(starts)
+    assert all(start == 0 or document.text[start - 1] == "\n" for start in starts)

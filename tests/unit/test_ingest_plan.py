@@ -1,0 +1,72 @@
+from pathlib import Path
+
+from plait.index.collection import DocumentState, DocumentVersion
+from plait.jobs.ingest.ledger import Failure, Ledger, Progress
+from plait.jobs.ingest.plan import make_plan
+from plait.jobs.ingest.read import DocumentFile, Found, content_hash
+from plait.recipes import IngestRecipe
+
+
+def found(folder: Path, **texts: str) -> Found:
+    documents = []
+    for name, text in sorted(texts.items()):
+        (folder / name).write_text(text, encoding="utf-8")
+        documents.append(DocumentFile(name, folder / name))
+    return Found(tuple(documents), {})
+
+
+def state(text: str, present: int = 2, chunk_count: int = 2) -> DocumentState:
+    return DocumentState({DocumentVersion(content_hash(text.encode(), "s"), chunk_count): present})
+
+
+def recipe(sync: bool = True) -> IngestRecipe:
+    return IngestRecipe(sources=["unused"], sync=sync)
+
+
+def test_only_what_is_new_changed_or_incomplete_is_done(tmp_path: Path) -> None:
+    documents = found(tmp_path, new="a", same="b", changed="c2", half="d")
+    states = {"same": state("b"), "changed": state("c1"), "half": state("d", present=1), "gone": state("e")}
+    plan = make_plan(recipe(), documents, states, "s")
+    assert [document.source for document in plan.changed] == ["changed", "half", "new"]
+    assert plan.unchanged == ("same",)
+    assert plan.gone == ("gone",)
+    assert plan.document_count == 4
+
+
+def test_a_document_with_left_over_chunks_is_done_again(tmp_path: Path) -> None:
+    documents = found(tmp_path, a="text")
+    both = DocumentState(state("text").present | state("older").present)
+    assert both.has_whole(DocumentVersion(content_hash(b"text", "s"), 2))
+    assert make_plan(recipe(), documents, {"a": both}, "s").changed == documents.documents
+
+
+def test_other_settings_make_every_document_a_changed_one(tmp_path: Path) -> None:
+    documents = found(tmp_path, a="text")
+    assert make_plan(recipe(), documents, {"a": state("text")}, "other").changed == documents.documents
+
+
+def test_without_sync_nothing_is_gone(tmp_path: Path) -> None:
+    assert make_plan(recipe(sync=False), found(tmp_path, a="text"), {"b": state("x")}, "s").gone == ()
+
+
+def test_a_file_that_cannot_be_opened_is_a_failure_and_its_older_version_stays(tmp_path: Path) -> None:
+    missing = Found((DocumentFile("a", tmp_path / "a"),), {})
+    plan = make_plan(recipe(), missing, {"a": state("text")}, "s")
+    assert plan.failed == (Failure("a", "it cannot be read (No such file or directory)"),)
+    assert plan.gone == ()
+
+
+def test_names_that_the_index_cannot_hold_are_failures(tmp_path: Path) -> None:
+    names = Found((DocumentFile("x" * 1025, tmp_path / "a"), DocumentFile("\udcff.md", tmp_path / "b")), {})
+    reasons = [failure.reason for failure in make_plan(recipe(), names, {}, "s").failed]
+    assert reasons == ["its path is longer than 1024 bytes", "its name is not UTF-8"]
+
+
+def test_what_is_told_to_the_ledger_twice_counts_once() -> None:
+    ledger = Ledger()
+    for _ in range(2):
+        ledger.record_failure("b", "it holds no text")
+        ledger.record_written(3, {"a": 3})
+    assert ledger.progress() == Progress(documents_done=2, chunks_written=6)
+    assert ledger.failures() == [Failure("b", "it holds no text")]
+    assert ledger.written() == {"a": 3}
