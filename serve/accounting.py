@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from plait.errors import ModelNotFound
 from plait.observability import metrics
@@ -10,7 +10,7 @@ from plait.serve.calls import Call, Event
 from plait.serve.openai_errors import as_plait_error
 
 
-async def recorded(call: Call, events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+async def recorded(call: Call, events: AsyncIterator[Event]) -> AsyncGenerator[Event]:
     """Pass events on and record time to first token, duration, tokens and outcome of their request.
 
     Outcomes: `ok`, `cancelled` (the client left), or an error's code.

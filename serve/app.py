@@ -7,6 +7,7 @@ collection is then one sentence, and not a deployment that never gets healthy.
 from typing import Any
 
 from pydantic import ValidationError
+from ray import serve
 from ray.serve import Application
 
 from plait.adapters.registry import Registry
@@ -19,6 +20,10 @@ from plait.serve.llm import LLM
 from plait.serve.retriever import Retriever
 from plait.serve.router import Router
 
+# Far above what an engine's queue holds: whether a request may wait is the engine's to say, with 429.
+_MAX_ONGOING = 1024
+_LIGHT_CPUS = 0.1
+
 
 def build(args: dict[str, Any]) -> Application:
     """Bind ingress, router, retriever and LLM.
@@ -27,17 +32,22 @@ def build(args: dict[str, Any]) -> Application:
         RecipeError: for arguments that are unknown or not valid.
     """
     arguments = parse(args)
-    llm_arguments, retrieval = arguments.llm, arguments.retrieval
-    llm = LLM.options(
-        num_replicas=llm_arguments.replicas,
-        ray_actor_options={"num_cpus": llm_arguments.num_cpus, "num_gpus": llm_arguments.num_gpus},
-    ).bind(llm_arguments, retrieval.budget_tokens if retrieval else 0)
-    retriever = None
-    if retrieval is not None:
-        retriever = Retriever.options(ray_actor_options={"num_cpus": retrieval.num_cpus}).bind(retrieval)
-    light = {"num_cpus": 0.1}
-    router = Router.options(ray_actor_options=light).bind(llm, retriever, retrieval)
-    return Ingress.options(ray_actor_options=light).bind(router, arguments.default_max_tokens)
+    size, retrieval = arguments.llm, arguments.retrieval
+    llm = _deployment(LLM, size.num_cpus, num_gpus=size.num_gpus, num_replicas=size.replicas).bind(
+        size, retrieval.budget_tokens if retrieval else 0
+    )
+    retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval) if retrieval else None
+    router = _deployment(Router, _LIGHT_CPUS).bind(llm, retriever, retrieval)
+    return _deployment(Ingress, _LIGHT_CPUS).bind(router, arguments.default_max_tokens)
+
+
+def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, num_replicas: int = 1) -> Any:
+    return serve.deployment(
+        kind,
+        num_replicas=num_replicas,
+        max_ongoing_requests=_MAX_ONGOING,
+        ray_actor_options={"num_cpus": num_cpus, "num_gpus": num_gpus},
+    )
 
 
 def parse(args: dict[str, Any]) -> AppArguments:

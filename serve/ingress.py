@@ -26,7 +26,18 @@ install(api)
 _READY_TIMEOUT_S = 5.0
 
 
-@serve.deployment(max_ongoing_requests=512)
+# Serve takes a copy of the application when the class below is decorated: what the routes use must stand above it.
+async def _again(first: Event, rest: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    yield first
+    async for event in rest:
+        yield event
+
+
+async def _result(response: Any) -> Any:
+    return await response
+
+
+# This freezes the class as it is here: what its methods name must be defined above it.
 @serve.ingress(api)
 class Ingress:
     """One replica of the API."""
@@ -44,7 +55,8 @@ class Ingress:
     async def readyz(self) -> JSONResponse:
         """Whether a request would be answered: 200, or 503 with what is missing."""
         try:
-            await asyncio.wait_for(_result(self._router.is_ready.remote()), _READY_TIMEOUT_S)
+            async with asyncio.timeout(_READY_TIMEOUT_S):
+                await self._router.is_ready.remote()
         except TimeoutError:
             return error_response(Unavailable("The model is not loaded yet.", "Try again in a moment."))
         except Exception as error:
@@ -100,20 +112,8 @@ class Ingress:
             return JSONResponse(answer.whole())
         # An error before the first token is still an HTTP status; after it, only an event can tell.
         first = await anext(events)
-        return StreamingResponse(
-            server_sent_events(answer, _again(first, events), wants_usage), media_type="text/event-stream"
-        )
+        return StreamingResponse(server_sent_events(answer, first, events, wants_usage), media_type="text/event-stream")
 
     async def _events(self, call: Call) -> AsyncIterator[Event]:
         async for event in self._router.options(stream=True).answer.remote(call):
             yield event
-
-
-async def _again(first: Event, rest: AsyncIterator[Event]) -> AsyncIterator[Event]:
-    yield first
-    async for event in rest:
-        yield event
-
-
-async def _result(response: Any) -> Any:
-    return await response

@@ -9,8 +9,6 @@ import os
 from collections import defaultdict
 from collections.abc import AsyncIterator
 
-from ray import serve
-
 from plait.adapters.registry import AdapterVersion, Registry
 from plait.model_ids import BASE, AdapterRef
 from plait.models.chat import ChatFormat, chat_format_for
@@ -25,7 +23,6 @@ from plait.serve.engines.torch_engine import TorchEngine
 from plait.serve.protocol import ModelCard
 
 
-@serve.deployment(max_ongoing_requests=256, health_check_period_s=5, graceful_shutdown_timeout_s=10)
 class LLM:
     """One base model and the adapters on it."""
 

@@ -1,12 +1,13 @@
 """Errors as OpenAI's error object, with a stable code and a sentence that says what to do."""
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from starlette.exceptions import HTTPException
 
 from plait.errors import Overloaded, PlaitError, Unavailable, did_you_mean, find_plait_error
@@ -34,7 +35,7 @@ def error_body(error: PlaitError) -> ErrorBody:
 
 
 def error_response(error: PlaitError) -> JSONResponse:
-    headers = {"Retry-After": f"{error.retry_after_s:.0f}"} if isinstance(error, Overloaded) else None
+    headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if isinstance(error, Overloaded) else None
     return _response(error.http_status, error_body(error), headers)
 
 
@@ -43,7 +44,9 @@ def install(app: FastAPI) -> None:
     handlers: dict[type[Exception], Callable[..., Awaitable[JSONResponse]]] = {
         RequestValidationError: _on_bad_request,
         HTTPException: _on_http_error,
-        Exception: _on_error,
+        PlaitError: _on_error,
+        RayServeException: _on_error,
+        Exception: _on_error,  # what lands here is raised once more after the answer, and so gets into the log
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
@@ -63,13 +66,14 @@ async def _on_http_error(request: Request, error: HTTPException) -> JSONResponse
 
 async def _on_bad_request(request: Request, error: RequestValidationError) -> JSONResponse:
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"] if part != "body"]
+    is_json = first["type"] != "json_invalid"  # where it is not, the place is a position in the text
+    path = [str(part) for part in first["loc"] if part != "body"] if is_json else []
     field = ".".join(path)
     if first["type"] == "extra_forbidden":
         model = ChatCompletionRequest if "chat" in request.url.path else CompletionRequest
         hint = did_you_mean(path[-1], model.model_fields) if len(path) == 1 else ""
         message = f"The field '{field}' is not known or not supported. {hint}".strip()
-    elif first["type"] == "json_invalid":
+    elif not is_json:
         message = f"The body is not valid JSON ({first.get('ctx', {}).get('error', first['msg'])})."
     else:
         message = f"The field '{field}' is not valid: {first['msg']}." if field else f"{first['msg']}."

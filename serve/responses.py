@@ -3,11 +3,11 @@
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from plait.errors import PlaitError
 from plait.serve.calls import Call, Event
 from plait.serve.openai_errors import as_plait_error, error_body
 from plait.serve.protocol import Citation, PlaitDetails, Usage
@@ -119,18 +119,24 @@ class Answer:
         return (time.perf_counter() - self.started) * 1000
 
 
-async def server_sent_events(answer: Answer, events: AsyncIterator[Event], wants_usage: bool) -> AsyncIterator[str]:
-    """`data: …` lines for an answer. An error after the first token ends the stream with an error object."""
-    try:
-        async for event in events:
-            text = answer.add(event)
-            if text or event.finish_reason or answer.first is event:
-                yield _data(answer.chunk(text))
-        if wants_usage:
-            yield _data(answer.usage_chunk())
-    except Exception as error:
-        known: PlaitError = as_plait_error(error)
-        yield _data({"error": error_body(known).model_dump()})
+async def server_sent_events(
+    answer: Answer, first: Event, rest: AsyncGenerator[Event], wants_usage: bool
+) -> AsyncIterator[str]:
+    """`data: …` lines for an answer whose first event is there already.
+
+    An error on the way ends the stream with an error object: its HTTP status was sent long before.
+    """
+    async with aclosing(rest):  # a client that leaves closes this generator, and with it the request
+        try:
+            yield _data(answer.chunk(answer.add(first)))
+            async for event in rest:
+                text = answer.add(event)
+                if text or event.finish_reason:
+                    yield _data(answer.chunk(text))
+            if wants_usage:
+                yield _data(answer.usage_chunk())
+        except Exception as error:
+            yield _data({"error": error_body(as_plait_error(error)).model_dump()})
     yield "data: [DONE]\n\n"
 
 

@@ -11,7 +11,6 @@ from plait.retrieval.retriever import Retriever as DenseRetriever
 from plait.serve.arguments import RetrievalArguments
 
 
-@serve.deployment(max_ongoing_requests=256, health_check_period_s=5)
 class Retriever:
     """Dense retrieval from one collection, with the embedding model that made it."""
 
@@ -25,10 +24,10 @@ class Retriever:
         Raises:
             Unavailable: when Milvus does not answer.
         """
-        passages = await self._retrieve_together((question, top_k))
+        passages: list[Passage] = await self._retrieve_together((question, top_k))
         return passages[:top_k]
 
-    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.005)
+    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.005)  # type: ignore[untyped-decorator]  # ray ships no types
     async def _retrieve_together(self, asked: list[tuple[str, int]]) -> list[list[Passage]]:
         questions = [question for question, _ in asked]
         most = max(top_k for _, top_k in asked)

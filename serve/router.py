@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from plait.errors import InvalidInput, ModelNotFound
@@ -17,7 +16,6 @@ from plait.serve.calls import Call, Event
 from plait.serve.protocol import ModelCard
 
 
-@serve.deployment(max_ongoing_requests=512)
 class Router:
     """Sends a call on its way. `retriever` is None when the application serves without retrieval."""
 

@@ -4,7 +4,7 @@
 
     OUT/docs/*.md      one document a distribution: its facts, then the beginning of its README
     OUT/train.jsonl    {messages, kind, source}: questions about two thirds of the distributions
-    OUT/eval.jsonl     {question, answer, kind, source}: other phrasings, about the other third
+    OUT/eval.jsonl     {question, answer, kind, source}: other phrasings, about some of the other third
 
 Facts are of two kinds: some a base model cannot know (which version is installed here), some it might (a licence). The
 output depends on the environment only: the same environment gives the same files.
@@ -18,10 +18,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from importlib.metadata import distributions
+from itertools import zip_longest
 from pathlib import Path
 
-README_CHARACTERS = 2500
+README_CHARACTERS = 1500
 """Enough for what a project says of itself first; whole READMEs would be ten times the documents."""
+
+QUESTIONS_A_KIND = 24
+"""Held-out questions of each kind: enough for intervals of ±10%, few enough to ask four models on two cores."""
+
+# Lines that begin with an image, a link around an image, an HTML tag, or an RST directive, target or its options.
+_DECORATION = re.compile(r"\s*(!\[|\[!\[|</?\w|<!--|\.\. |:\w+:|\|[^|]*\|\s*$)")
 
 
 @dataclass(frozen=True)
@@ -130,21 +137,27 @@ def _licence(metadata: Message) -> str:
 
 
 def document(package: Package) -> str:
-    """Markdown: the facts as a list, then the beginning of the README."""
+    """Markdown: the facts, each a line that stands on its own, then the beginning of the README."""
+    name = package.name
     facts = {
-        "Package": package.name,
         "Summary": package.summary,
-        "Installed version": package.version,
-        "Licence": package.licence,
-        "Requires Python": package.python,
+        f"Installed version of {name}": package.version,
+        f"Licence of {name}": package.licence,
+        f"Python versions that {name} requires": package.python,
         "Author": package.author,
         "Home page": package.home_page,
-        "Requires": ", ".join(package.requires[:12]) or "nothing",
+        f"Packages that {name} requires": ", ".join(package.requires[:12]) or "none",
     }
     lines = [f"- {label}: {value}" for label, value in facts.items() if value]
-    text = f"# {package.name}\n\n" + "\n".join(lines) + "\n"
-    beginning = package.readme[:README_CHARACTERS].rpartition("\n")[0]
-    return text + (f"\n## README of {package.name}\n\n{beginning}\n" if beginning else "")
+    beginning = _prose(package.readme)[:README_CHARACTERS].rpartition("\n")[0].strip()
+    readme = f"\n## README of {name}\n\n{beginning}\n" if beginning else ""
+    return f"# {name}\n\n" + "\n".join(lines) + "\n" + readme
+
+
+def _prose(readme: str) -> str:
+    """A README without its badges, pictures and markup directives, which say nothing about the package."""
+    kept = [line for line in readme.splitlines() if not _DECORATION.match(line)]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(kept))
 
 
 def questions(package: Package, for_training: bool, rng: random.Random) -> Iterator[dict[str, object]]:
@@ -166,6 +179,12 @@ def questions(package: Package, for_training: bool, rng: random.Random) -> Itera
             yield {"question": question, "answer": fact, **about}
 
 
+def balanced(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """QUESTIONS_A_KIND rows of each kind, the kinds taking turns, so that the first few show all of them."""
+    by_kind = [[row for row in rows if row["kind"] == kind.name][:QUESTIONS_A_KIND] for kind in KINDS]
+    return [row for turn in zip_longest(*by_kind) for row in turn if row is not None]
+
+
 def build(out: Path, seed: int = 0) -> None:
     """Write documents and questions of this environment to `out`."""
     rng = random.Random(seed)
@@ -180,8 +199,10 @@ def build(out: Path, seed: int = 0) -> None:
     held_out = set(rng.sample([p.name for p in packages], len(packages) // 3))
     train = [row for p in packages if p.name not in held_out for row in questions(p, for_training=True, rng=rng)]
     evaluation = [row for p in packages if p.name in held_out for row in questions(p, for_training=False, rng=rng)]
+    rng.shuffle(train)
+    rng.shuffle(evaluation)
+    evaluation = balanced(evaluation)
     for name, rows in (("train", train), ("eval", evaluation)):
-        rng.shuffle(rows)
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         (out / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
     print(f"{out}: {len(packages)} documents, {len(train)} questions to learn from, {len(evaluation)} held out")

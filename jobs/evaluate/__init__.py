@@ -1,0 +1,1 @@
+"""Questions with known answers to accuracy by model, through a running server."""

@@ -8,6 +8,7 @@ the embedding model's tokenizer, not the model.
 import hashlib
 import json
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
@@ -25,6 +26,12 @@ _VERSION = 1
 # without end. English has 4 to 5 characters a token; 16,000 characters always fit Milvus's 65,535 bytes.
 _MAX_CHARS_PER_TOKEN = 16
 _MAX_CHARS = 16_000
+
+# The splitter leaves scraps where a heading or the fence of a code block does not fit with what follows: of the 1,342
+# chunks of 191 README files, 84 had less than 40 characters, with this none of 1,275. A piece of less than an eighth of a
+# chunk is put to its neighbour; the splitter is given seven eighths, so that the two fit together.
+_SCRAP_SHARE = 8
+_MAX_SCRAP_CHARS = 1_000
 
 
 @dataclass(frozen=True)
@@ -57,15 +64,18 @@ class Chunker:
     """
 
     def __init__(self, model_folder: Path, config: ChunkConfig, settings_hash: str) -> None:
-        tokenizer = _tokenizer(model_folder)
         self._settings_hash = settings_hash
-        self._markdown = MarkdownSplitter.from_huggingface_tokenizer(
-            tokenizer, config.max_tokens, overlap=config.overlap_tokens
+        self._tokenizer = _tokenizer(model_folder)
+        self._scrap_tokens = config.max_tokens // _SCRAP_SHARE
+        capacity = max(config.max_tokens - self._scrap_tokens, config.overlap_tokens + 1)
+        self._markdown, self._text = (
+            kind.from_huggingface_tokenizer(self._tokenizer, capacity, overlap=config.overlap_tokens)
+            for kind in (MarkdownSplitter, TextSplitter)
         )
-        self._text = TextSplitter.from_huggingface_tokenizer(
-            tokenizer, config.max_tokens, overlap=config.overlap_tokens
-        )
+        self._max_tokens = config.max_tokens
         self._max_chars = min(_MAX_CHARS, _MAX_CHARS_PER_TOKEN * config.max_tokens)
+        self._scrap_chars = min(_MAX_SCRAP_CHARS, self._max_chars // _SCRAP_SHARE)
+        self._characters = TextSplitter(self._max_chars - self._scrap_chars)
 
     def chunk(self, document: Document, origin: Origin) -> list[Chunk]:
         """The chunks of a document, in order. `text[start:end]` of the document is each chunk's text."""
@@ -89,15 +99,42 @@ class Chunker:
         ]
 
     def _pieces(self, document: Document) -> list[tuple[int, str]]:
+        """Where each chunk starts, and its text."""
         splitter = self._markdown if document.is_markdown else self._text
-        pieces: list[tuple[int, str]] = []
-        for start, text in splitter.chunk_indices(document.text):
-            if len(text) <= self._max_chars:
-                pieces.append((start, text))
+        spans = [
+            (start + offset, start + offset + len(part))
+            for start, piece in splitter.chunk_indices(document.text)
+            for offset, part in self._characters.chunk_indices(piece)
+        ]
+        return [(start, document.text[start:end]) for start, end in self._without_scraps(document, spans)]
+
+    def _without_scraps(self, document: Document, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The spans, with scraps put before what follows in their section, or else behind what precedes."""
+        section_starts = {heading.start for heading in document.headings}
+        joined: list[tuple[int, int]] = []
+        waiting: int | None = None
+        for (start, end), following in zip_longest(spans, spans[1:]):
+            first = start if waiting is None else waiting
+            waiting = None
+            is_heading = first in section_starts
+            if not self._is_scrap(document.text[first:end]):
+                joined.append((first, end))
+            elif following and (is_heading or following[0] not in section_starts):
+                waiting = first
+            elif joined and not is_heading and self._fits(document.text[joined[-1][0] : end]):
+                joined[-1] = joined[-1][0], end
             else:
-                parts = TextSplitter(self._max_chars).chunk_indices(text)
-                pieces += [(start + offset, part) for offset, part in parts]
-        return pieces
+                joined.append((first, end))
+        return joined
+
+    def _is_scrap(self, text: str) -> bool:
+        return len(text) <= self._scrap_chars and self._token_count(text) < self._scrap_tokens
+
+    def _fits(self, text: str) -> bool:
+        return len(text) <= self._max_chars and self._token_count(text) <= self._max_tokens
+
+    def _token_count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def heading_at(document: Document, start: int) -> str:

@@ -102,6 +102,8 @@ def _reason(cause: BaseException) -> str:
 
 def _quieten() -> None:
     """Keep Ray Data's log off the console; its log file keeps everything, and --debug shows it."""
+    # Its usage report would ask a Prometheus that it supposes on localhost:9090, every 10 seconds.
+    os.environ.setdefault("RAY_DATA_USAGE_DISABLED", "1")
     if "PLAIT_DEBUG" not in os.environ:
         for handler in logging.getLogger("ray.data").handlers:
             if handler.name == "console":

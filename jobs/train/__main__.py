@@ -2,10 +2,7 @@
 
 import sys
 
-from plait.cli import app, report
+from plait.cli import main
 
 if __name__ == "__main__":
-    try:
-        app(["train", *sys.argv[1:]])
-    except Exception as error:
-        sys.exit(report(error))
+    main(["train", *sys.argv[1:]])

@@ -59,7 +59,7 @@ async def ask_async(client: httpx.AsyncClient, base_url: str, model: str, questi
     return _read(response)
 
 
-def unavailable(base_url: str, error: httpx.HTTPError) -> Unavailable:
+def unavailable(base_url: str, error: Exception) -> Unavailable:
     """The sentence for a server that does not answer."""
     return Unavailable(f"No server answers at {base_url} ({type(error).__name__}).", "Start one: plait serve")
 

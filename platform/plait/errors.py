@@ -111,9 +111,10 @@ def find_plait_error(error: BaseException | None) -> PlaitError | None:
         if current is None or id(current) in seen or not isinstance(current, BaseException):
             continue
         seen.add(id(current))
-        # RayTaskError builds a class that is both itself and its cause; only the true cause has our attributes.
-        if isinstance(current, PlaitError) and hasattr(current, "what"):
+        cause = getattr(current, "cause", None)
+        # Ray makes a class that is both its own error and the one inside; the sentence is in the one inside.
+        if isinstance(current, PlaitError) and not isinstance(cause, BaseException):
             return current
-        pending += [current.__context__, current.__cause__, getattr(current, "cause", None)]
+        pending += [current.__context__, current.__cause__, cause]
         pending += list((getattr(current, "worker_failures", None) or {}).values())
     return None

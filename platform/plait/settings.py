@@ -30,7 +30,7 @@ class Settings(BaseSettings):
         None, description="A Milvus server (http://host:19530); unset: an embedded one that Plait starts."
     )
     milvus_token: str = Field("", description="Token or user:password of that Milvus server.")
-    milvus_timeout_s: float = Field(10.0, description="How long one call to Milvus may take.")
+    milvus_timeout_s: float = Field(30.0, description="How long one call to Milvus may take.")
 
     tracking_uri: str | None = Field(None, description="An MLflow tracking server; unset: SQLite under the home.")
 

@@ -7,6 +7,7 @@ ends or its client goes. Limits for now: a request that comes while a batch runs
 import asyncio
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
@@ -24,6 +25,10 @@ from plait.serve.engines.batch import Batch
 from plait.serve.engines.engine import FinishReason, GenerationDelta, GenerationRequest
 from plait.serve.engines.sampling import Sampler, next_tokens
 from plait.serve.engines.text_stream import TextStream
+
+# Requests sent together arrive some milliseconds apart; the first of them, started alone, would make the others wait
+# for its whole answer.
+_GATHER_S = 0.01
 
 
 class TorchEngine:
@@ -109,14 +114,29 @@ class TorchEngine:
     def _load(self, key: str, folder: Path) -> None:
         if self.has_adapter(key):
             return
-        from peft import PeftModel
+        from peft import PeftConfig, PeftModel, get_peft_model
 
         name = f"adapter_{len(self._adapters)}"
-        if not self._adapters:
-            self._model = PeftModel.from_pretrained(self._model, folder, adapter_name=name).eval()
-        else:
-            self._model.load_adapter(folder, adapter_name=name)
+        try:
+            if not self._adapters:
+                self._model = get_peft_model(self._model, PeftConfig.from_pretrained(folder), adapter_name=name)
+            loaded = self._model.load_adapter(folder, adapter_name=name)
+            if loaded.missing_keys or loaded.unexpected_keys:
+                raise ValueError("its weights do not match its configuration")
+        except Exception as error:  # PEFT raises anything; whatever it is, no half of an adapter may stay in the model
+            if isinstance(self._model, PeftModel) and name in self._model.peft_config:
+                self._model = self._without(name)
+            reason = " ".join(str(error).split())[:200]
+            raise InvalidInput(f"The adapter '{key}' cannot be loaded ({reason}).", "Train it anew.") from error
+        self._model.eval()
         self._adapters[key] = name
+
+    def _without(self, name: str) -> Any:
+        """The model after an adapter of it is taken out; PEFT cannot be left without any."""
+        if not self._adapters:
+            return self._model.unload()
+        self._model.delete_adapter(name)
+        return self._model
 
     async def _in_engine_thread(self, call: Callable[[], None]) -> None:
         """Run something on the model between two batches."""
@@ -139,8 +159,12 @@ class TorchEngine:
     def _run(self) -> None:
         while True:
             with self._wake:
+                is_idle = not self._waiting
                 while not self._waiting and self._calls.empty():
                     self._wake.wait()
+            if is_idle:
+                time.sleep(_GATHER_S)
+            with self._wake:
                 rows = self._next_batch()
             while not self._calls.empty():
                 self._calls.get()()

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,17 @@ def sections(*headings: str, words: int = 12) -> str:
 
 def test_chunks_hold_at_most_so_many_tokens(folder: Path) -> None:
     chunks = chunker(folder).chunk(Document(" ".join(["word"] * 100), "t", is_markdown=False), ORIGIN)
-    assert [len(chunk.text.split()) for chunk in chunks] == [16] * 6 + [4]
+    lengths = [len(chunk.text.split()) for chunk in chunks]
+    assert sum(lengths) == 100
+    assert 14 <= max(lengths) <= 16
+
+
+def test_headings_and_ends_of_sections_are_not_left_alone(folder: Path) -> None:
+    text = "# Guide\n\n" + " ".join(["word"] * 30) + "\n\n## Use\n\n" + " ".join(["more"] * 30)
+    chunks = chunker(folder, max_tokens=32).chunk(parse(text.encode(), "guide.md"), ORIGIN)
+    assert [chunk.text.splitlines()[0] for chunk in chunks if chunk.text.startswith("#")] == ["# Guide", "## Use"]
+    assert min(len(chunk.text.split()) for chunk in chunks[:-1]) >= 4
+    assert max(len(chunk.text.split()) for chunk in chunks) <= 32
 
 
 def test_markdown_is_split_between_sections(folder: Path) -> None:
@@ -49,7 +60,7 @@ def test_markdown_is_split_between_sections(folder: Path) -> None:
 
 
 def test_a_chunk_knows_the_headings_above_it(folder: Path) -> None:
-    document = parse(sections("# Guide", "## Install", "### From source", "## Use").encode(), "guide.md")
+    document = parse(sections("# Guide", "## Install", "### From source", "## Use", words=10).encode(), "guide.md")
     chunks = chunker(folder).chunk(document, ORIGIN)
     assert [chunk.heading for chunk in chunks] == ["", "Install", "Install > From source", "Use"]
     assert {chunk.title for chunk in chunks} == {"Guide"}
@@ -59,12 +70,12 @@ def test_a_chunk_knows_the_headings_above_it(folder: Path) -> None:
 def test_overlap_repeats_the_end_of_the_chunk_before(folder: Path) -> None:
     text = " ".join(f"w{i}" for i in range(40))
     chunks = chunker(folder, overlap_tokens=4).chunk(Document(text, "t", is_markdown=False), ORIGIN)
-    assert all(later.start < earlier.end for earlier, later in zip(chunks, chunks[1:], strict=False))
+    assert all(later.start < earlier.end for earlier, later in pairwise(chunks))
 
 
 def test_a_run_without_blanks_does_not_make_a_chunk_without_end(folder: Path) -> None:
     chunks = chunker(folder).chunk(Document("é" * 100_000, "t", is_markdown=True), ORIGIN)
-    assert max(len(chunk.text) for chunk in chunks) == 16 * 16
+    assert 200 < max(len(chunk.text) for chunk in chunks) <= 16 * 16
     largest = chunker(folder, max_tokens=10**6).chunk(Document("中" * 100_000, "t", is_markdown=False), ORIGIN)
     assert max(len(chunk.text.encode()) for chunk in largest) <= MAX_TEXT_BYTES
 

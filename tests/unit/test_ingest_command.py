@@ -5,7 +5,9 @@ import yaml
 
 from plait.cli.ingest import _understand
 from plait.errors import InvalidInput
-from plait.recipes import IngestRecipe, load_recipe
+from plait.recipes import IngestRecipe, Section, load_recipe
+
+MANUAL = Path(__file__).parents[2] / "docs" / "ingest.md"
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +45,20 @@ def test_what_is_neither_is_named() -> None:
         understood("dosc")
     with pytest.raises(InvalidInput, match="Two recipes"):
         understood("mine.yaml", "ingest")
+
+
+def defaults(section: type[Section], prefix: str = "") -> dict[str, object]:
+    """Every field of a recipe with its default, dotted."""
+    found: dict[str, object] = {}
+    for name, field in section.model_fields.items():
+        if isinstance(field.default, Section):
+            found |= defaults(type(field.default), f"{prefix}{name}.")
+        else:
+            found[prefix + name] = None if field.is_required() else field.default
+    return found
+
+
+def test_the_manual_lists_every_field_with_its_default() -> None:
+    rows = [line.split("|")[1:3] for line in MANUAL.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    listed = {name.strip(" `"): yaml.safe_load(default.strip(" `")) for name, default in rows}
+    assert listed == defaults(IngestRecipe)

@@ -6,6 +6,7 @@ of ours and says so. `--debug` shows the traceback of either.
 
 import os
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -42,10 +43,10 @@ app.command("status")(local.status)
 app.command("stop")(local.stop)
 
 
-def main() -> None:
-    """Run the command line and turn what went wrong into a sentence and an exit code."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line and turn what went wrong into a sentence and an exit code."""
     try:
-        app()
+        app(arguments)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
@@ -64,6 +65,10 @@ def report(error: Exception) -> int:
     if known is not None:
         print(f"plait: {known}", file=sys.stderr)
         return known.exit_code
+    if isinstance(error, OSError) and error.strerror:
+        # A full disk, a file that may not be written: the system's own words name it best.
+        print(f"plait: {error.strerror}" + (f": {error.filename}" if error.filename else ""), file=sys.stderr)
+        return 1
     print(f"plait: unexpected {type(error).__name__}: {error}", file=sys.stderr)
     print("This is a bug in Plait; run again with --debug for the traceback.", file=sys.stderr)
     return 1

@@ -133,6 +133,9 @@ class Index:
         if embedding_model is None:
             raise Conflict(f"Collection '{name}' was not made by Plait.", "Choose another name for yours.")
         dense = next(field for field in about["fields"] if field["name"] == "dense")
+        with milvus.answering(f"load collection '{name}'") as client:
+            # A server that was restarted holds no collection in memory until it is told to.
+            client.load_collection(name, timeout=settings().milvus_timeout_s)
         return cls(milvus, name, embedding_model, int(dense["params"]["dim"]))
 
     @classmethod

@@ -1,0 +1,81 @@
+# Everything happens in .venv, which `make setup` makes and keeps up to date; each target below does what it needs first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint format bench constraints clean
+
+# The first Python of 3.11 or newer; `make PYTHON=…` chooses another.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,\
+	$(shell $(p) -c 'import sys; print("$(p)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
+BIN := .venv/bin
+CHECKED := platform jobs serve tests examples benchmarks
+DOCS ?=
+QA ?=
+
+help: ## Show this.
+	@echo "Plait: train adapters, build indexes, serve and measure them on one Ray cluster."
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---------------------------------------------------------------- setup
+
+# In a strict editable installation every file is a link of its own (so that mypy and editors follow it): when a file
+# is added or removed, the links are made again. The name of this mark holds a checksum of the list of files.
+LINKS := .venv/links-$(shell find platform/plait jobs serve -name '*.py' -o -name '*.yaml' -o -name py.typed | \
+	LC_ALL=C sort | cksum | cut -d' ' -f1)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+setup: $(LINKS) ## Make .venv with everything in it; the second time takes seconds.
+
+$(LINKS): .venv/dependencies
+	@rm -f .venv/links-*
+	@$(PIP) install --quiet --no-build-isolation --no-deps --config-settings editable_mode=strict -e .
+	@touch $@
+
+.venv/dependencies: .venv/pyvenv.cfg pyproject.toml constraints.txt
+	@echo "installing about $$(wc -l < constraints.txt) packages into .venv: a few minutes"
+	@$(PIP) install --quiet "setuptools>=80"
+	@.ci/install-torch $(BIN)/python constraints.txt
+	@$(PIP) install --quiet --no-build-isolation --constraint constraints.txt \
+		--config-settings editable_mode=strict -e '.[dev]'
+	@touch $@
+
+.venv/pyvenv.cfg:
+	@[ -n "$(PYTHON)" ] || { echo "Plait needs Python 3.11 or newer: make setup PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "This Python cannot make environments; on Debian: apt install python3-venv" >&2; \
+		rm -rf .venv; exit 1; }
+
+constraints: setup ## Pin what is installed in .venv now.
+	@{ head -1 constraints.txt; $(PIP) freeze --exclude-editable | sed -E 's/^(torch==[^+]*).*/\1/'; } > .venv/pins
+	@mv .venv/pins constraints.txt && touch .venv/dependencies
+
+# ---------------------------------------------------------------- use
+
+demo: setup ## Index, train, serve, ask and compare. Your own data: make demo DOCS=folder QA=folder
+	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh "$(DOCS)" "$(QA)"
+
+# ---------------------------------------------------------------- checks
+
+test: lint ## Lint, then run all tests and print their coverage; some of them: make test TESTS=tests/unit
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest $(TESTS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report $(if $(TESTS),--fail-under=0)
+
+TESTS ?=
+
+lint: setup ## Check style, format and types.
+	@$(BIN)/ruff check $(wildcard $(CHECKED))
+	@$(BIN)/ruff format --check $(wildcard $(CHECKED))
+	@$(BIN)/mypy -p plait
+
+format: setup ## Bring the code into the house format.
+	@$(BIN)/ruff check --fix $(wildcard $(CHECKED))
+	@$(BIN)/ruff format $(wildcard $(CHECKED))
+
+bench: setup ## Run the benchmarks, side by side with peers.
+	@for file in benchmarks/*.py; do [ -e "$$file" ] || { echo "There are no benchmarks yet."; break; }; \
+		$(BIN)/python "$$file"; done
+
+clean: ## Remove .venv and everything built; what is under PLAIT_HOME stays.
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* demo-data

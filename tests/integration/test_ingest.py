@@ -1,0 +1,205 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import pyarrow as pa
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from plait.cli import app
+from plait.errors import CollectionNotFound, Conflict, DataError, InvalidInput
+from plait.index.collection import Index, list_collections
+from plait.jobs.ingest.job import IngestReport, _only_writer, ingest
+from plait.jobs.ingest.ledger import Failure
+from plait.jobs.ingest.pipeline import chunk_files
+from plait.jobs.ingest.read import FILE_SCHEMA, find_documents
+from plait.local.milvus import milvus_uri
+from plait.recipes import IngestRecipe
+from plait.settings import settings
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+FIELDS = ["chunk_id", "tenant", "source", "title", "heading", "text", "position", "start", "end", "content_hash"]
+
+
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    """Three documents of several chunks each, at 32 tokens a chunk."""
+    folder = tmp_path / "docs"
+    (folder / "guide").mkdir(parents=True)
+    for name in ("a.md", "b.md", "guide/c.md"):
+        sections = [f"## Part {number}\n\nsome words of {name} in part {number}" for number in range(4)]
+        (folder / name).write_text(f"# Title of {name}\n\n" + "\n\n".join(sections), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def collection(milvus: str) -> Iterator[str]:
+    name = f"test_{uuid4().hex}"
+    yield name
+    if name in list_collections(milvus):
+        Index.open(name, milvus).drop()
+
+
+@pytest.fixture
+def recipe(docs: Path, collection: str, tiny_embedder: Path) -> IngestRecipe:
+    return IngestRecipe.model_validate(
+        {
+            "collection": collection,
+            "sources": [str(docs)],
+            "chunk": {"max_tokens": 32},
+            # Small batches, so that documents are cut in the middle by them.
+            "embedding": {"model": str(tiny_embedder), "batch_size": 1},
+        }
+    )
+
+
+def contents(recipe: IngestRecipe) -> list[dict[str, object]]:
+    """Every chunk in the index, in the order of ids, without its time."""
+    index = Index.open(recipe.collection)
+    return sorted(index._rows('chunk_id != ""', [*FIELDS, "chunk_count"]), key=lambda row: str(row["chunk_id"]))
+
+
+def expected(recipe: IngestRecipe) -> list[dict[str, object]]:
+    """What a run that nothing disturbs makes of the sources, without Ray and without an index."""
+    documents = find_documents(recipe.sources).documents
+    files = pa.table([[d.source for d in documents], [str(d.path) for d in documents]], schema=FILE_SCHEMA)
+    chunks = chunk_files(files, recipe, Path(recipe.embedding.model), ledger=None)
+    return sorted(chunks.select([*FIELDS, "chunk_count"]).to_pylist(), key=lambda row: str(row["chunk_id"]))
+
+
+def counts(report: IngestReport) -> tuple[int, int, int]:
+    return report.written, report.unchanged, report.removed
+
+
+def changed(recipe: IngestRecipe, **fields: object) -> IngestRecipe:
+    return IngestRecipe.model_validate(recipe.model_dump() | fields)
+
+
+def test_an_index_follows_its_documents(recipe: IngestRecipe, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ingest(recipe)
+    assert counts(first) == (3, 0, 0)
+    chunks = contents(recipe)
+    assert first.chunks_written == len(chunks) > 6
+    assert chunks == expected(recipe)
+
+    # A changed document replaces its chunks; one that cannot be read is reported and harms no other.
+    (docs / "a.md").write_text("# Title of a.md\n\nall of it is new", encoding="utf-8")
+    (docs / "empty.md").touch()
+    second = ingest(changed(recipe, max_bad_share=0.5))
+    assert counts(second) == (1, 2, 0)
+    assert second.failed == (Failure("empty.md", "it holds no text"),)
+    (docs / "empty.md").unlink()
+    assert contents(recipe) == expected(recipe)
+
+    # Without new text nothing is embedded: the cluster is not even asked for.
+    monkeypatch.setattr("plait.local.ray_head.connect", lambda: pytest.fail("Ray was started"))
+    assert counts(ingest(recipe)) == (0, 3, 0)
+
+    # A removed document leaves the index, unless sync is off.
+    (docs / "a.md").unlink()
+    assert counts(ingest(changed(recipe, sync=False))) == (0, 2, 0)
+    assert contents(recipe) != expected(recipe)
+    assert counts(ingest(recipe)) == (0, 2, 1)
+    assert contents(recipe) == expected(recipe)
+
+    # The command says the same, and collections show it.
+    (docs / "picture.xyz").touch()
+    fields = [f"collection={recipe.collection}", "chunk.max_tokens=32", f"embedding.model={recipe.embedding.model}"]
+    runner = CliRunner()
+    said = runner.invoke(app, ["ingest", str(docs), *fields]).output
+    assert "left out, of no known format: 1 .xyz" in said
+    assert "0 documents written (0 chunks), 2 unchanged, 0 removed, 0 not read" in said
+    assert recipe.collection[:20] in runner.invoke(app, ["collections", "list"]).output
+    assert "tenant default: 2 documents" in runner.invoke(app, ["collections", "show", recipe.collection]).output
+    assert runner.invoke(app, ["collections", "drop", recipe.collection], input="n\n").exit_code == 1
+    assert runner.invoke(app, ["collections", "drop", recipe.collection, "--yes"]).exit_code == 0
+    assert recipe.collection not in list_collections()
+
+
+def test_too_many_unreadable_documents_fail_the_job(recipe: IngestRecipe, docs: Path) -> None:
+    for name in ("a.md", "b.md", "guide/c.md"):
+        (docs / name).write_bytes(b"\xff")
+    with pytest.raises(DataError, match=r"3 of 3 documents .* 10% .*\(a\.md: it is not UTF-8 text \(byte 0\); b\.md"):
+        ingest(recipe)
+
+
+def test_chunks_longer_than_the_model_reads_are_refused_with_both_numbers(recipe: IngestRecipe) -> None:
+    with pytest.raises(InvalidInput, match=r"^chunk\.max_tokens is 1000, but .* at most 512"):
+        ingest(changed(recipe, chunk={"max_tokens": 1000}))
+    with pytest.raises(CollectionNotFound):
+        Index.open(recipe.collection)
+
+
+def test_two_runs_at_once_are_refused(recipe: IngestRecipe) -> None:
+    with _only_writer(recipe, milvus_uri()), pytest.raises(Conflict, match="Another ingestion"):
+        ingest(recipe)
+
+
+def many_documents(folder: Path, count: int) -> None:
+    for number in range(count):
+        parts = [f"## Part {part}\n\nsome words number {number} in part {part}" for part in range(4)]
+        (folder / f"{number:03}.md").write_text(f"# Document {number}\n\n" + "\n\n".join(parts), encoding="utf-8")
+
+
+def wait_until(is_so: Callable[[], bool], timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def chunks_present(recipe: IngestRecipe, milvus: str) -> int:
+    if recipe.collection not in list_collections(milvus):
+        return 0
+    return Index.open(recipe.collection, milvus).stats().chunk_count
+
+
+def test_a_run_that_is_killed_and_run_again_ends_as_if_undisturbed(
+    recipe: IngestRecipe, docs: Path, tmp_path: Path, milvus: str
+) -> None:
+    many_documents(docs, 60)
+    undisturbed = expected(recipe)
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(recipe.model_dump()), encoding="utf-8")
+    run = subprocess.Popen([sys.executable, "-m", "plait.jobs.ingest", str(file)], stdout=subprocess.DEVNULL)
+    wait_until(lambda: chunks_present(recipe, milvus) > 0 or run.poll() is not None)
+    run.kill()
+    assert run.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    wait_until(lambda: not workers("Write"))  # they end with their driver
+    half = chunks_present(recipe, milvus)
+    assert 0 < half < len(undisturbed)
+
+    # The second run has bad luck too: its embedding worker dies under it.
+    reports: list[IngestReport] = []
+    second = threading.Thread(target=lambda: reports.append(ingest(recipe)))
+    second.start()
+    wait_until(lambda: chunks_present(recipe, milvus) > half)
+    killed = [worker.pid for worker in workers("Embed")]
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    second.join()
+    assert killed
+    assert 0 < reports[0].written < 63
+    assert contents(recipe) == undisturbed
+
+
+def workers(stage: str) -> list[psutil.Process]:
+    """Worker processes of this test session's Ray that run a stage."""
+    mark = settings().root.name
+    return [
+        process
+        for process in psutil.process_iter()
+        if process.status() != psutil.STATUS_ZOMBIE
+        and " ".join(process.cmdline()).startswith(f"ray::MapWorker(MapBatches({stage}))")
+        and mark in str(process.environ())
+    ]

@@ -1,0 +1,351 @@
+"""The HTTP side of serving without a cluster: what is refused, how errors look, what a stream holds."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+from ray.exceptions import RayTaskError
+from ray.serve.exceptions import BackPressureError
+
+from plait.errors import ModelNotFound, Overloaded, PlaitError, RecipeError
+from plait.model_ids import ModelId
+from plait.models.chat import Message
+from plait.retrieval.passage import Passage
+from plait.serve.accounting import recorded
+from plait.serve.app import build, parse
+from plait.serve.calls import Call, Event, Sampling
+from plait.serve.deploy import read_config
+from plait.serve.openai_errors import install
+from plait.serve.protocol import ChatCompletionRequest, CompletionRequest
+from plait.serve.responses import Answer, server_sent_events
+from plait.settings import settings
+
+PASSAGE = Passage("c1", "ray.md", "ray", "", "ray 2.60.0", 3, 13, 0.87654)
+
+
+def call(model: str = "base") -> Call:
+    return Call(ModelId.parse(model), Sampling(8, 0.0, 1.0, (), None), (Message("user", "which version?"),))
+
+
+async def events(*items: Event | Exception) -> AsyncGenerator[Event]:
+    for item in items:
+        if isinstance(item, Exception):
+            raise item
+        yield item
+
+
+EVENTS = (
+    Event(" ray", 7, 1, answered_by="support:3", passages=(PASSAGE,), retrieval_ms=12.34),
+    Event("", 7, 2, answered_by="support:3"),
+    Event(" 2.60.0", 7, 3, "stop", answered_by="support:3"),
+)
+
+
+# ------------------------------------------------------------ errors
+
+
+@pytest.fixture(scope="module")
+def client() -> TestClient:
+    api = FastAPI()
+    install(api)
+
+    @api.post("/v1/chat/completions")
+    async def chat(body: ChatCompletionRequest) -> dict[str, Any]:
+        return body.model_dump()
+
+    @api.post("/v1/completions")
+    async def complete(body: CompletionRequest) -> dict[str, Any]:
+        return body.model_dump()
+
+    @api.get("/fail/{kind}")
+    async def fail(kind: str) -> None:
+        missing = ModelNotFound("There is no adapter 'suport'.", "Did you mean 'support'?")
+        errors: dict[str, Exception] = {
+            "missing": missing,
+            "wrapped": RayTaskError("answer", "a traceback", missing).as_instanceof_cause(),
+            "full": Overloaded("9 requests are waiting already.", "Try again in a moment.", retry_after_s=2.2),
+            "backpressure": BackPressureError(num_queued_requests=1, max_queued_requests=1),
+            "bug": RuntimeError("a secret of the inside"),
+        }
+        raise errors[kind]
+
+    return TestClient(api, raise_server_exceptions=False)
+
+
+CHAT = {"model": "base", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "param", "message"),
+    [
+        ({"temprature": 1}, "temprature", "Did you mean 'temperature'?"),
+        ({"temperature": 3}, "temperature", "less than or equal to 2"),
+        ({"top_p": 0}, "top_p", "greater than 0"),
+        ({"n": 2}, "n", "Input should be 1"),
+        ({"presence_penalty": 0.5}, "presence_penalty", "less than or equal to 0"),
+        ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "at most 4 stop strings"),
+        ({"messages": []}, "messages", "at least 1 item"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role", "'user'"),
+        ({"retrieval": {"top_k": 0}}, "retrieval.top_k", "greater than or equal to 1"),
+        ({"retrieval": {"k": 1}}, "retrieval.k", "not known"),
+    ],
+)
+def test_a_bad_field_is_named(client: TestClient, change: dict[str, Any], param: str, message: str) -> None:
+    response = client.post("/v1/chat/completions", json=CHAT | change)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert (error["param"], error["type"], error["code"]) == (param, "invalid_request_error", "invalid_input")
+    assert message in error["message"]
+    assert f"'{param}'" in error["message"]
+
+
+def test_a_missing_field_is_named(client: TestClient) -> None:
+    response = client.post("/v1/completions", json={"model": "base"})
+    assert response.json()["error"]["message"] == "The field 'prompt' is not valid: Field required."
+
+
+def test_a_body_that_is_no_json_is_a_sentence(client: TestClient) -> None:
+    response = client.post("/v1/completions", content='{"model":', headers={"content-type": "application/json"})
+    error = response.json()["error"]
+    assert response.status_code == 400
+    assert error["message"].startswith("The body is not valid JSON")
+    assert error["param"] is None
+
+
+def test_content_may_come_in_parts_and_developers_are_systems(client: TestClient) -> None:
+    parts = {"role": "developer", "content": [{"type": "text", "text": "be "}, {"type": "text", "text": "short"}]}
+    request = ChatCompletionRequest.model_validate(CHAT | {"messages": [parts]})
+    assert request.messages[0].to_message() == Message("system", "be short")
+    assert CompletionRequest(model="base", prompt="x", stop="\n").stop_strings == ("\n",)
+
+
+@pytest.mark.parametrize("kind", ["missing", "wrapped"])
+def test_an_error_is_the_same_sentence_through_ray_or_not(client: TestClient, kind: str) -> None:
+    response = client.get(f"/fail/{kind}")
+    assert response.status_code == 404
+    assert response.json()["error"] == {
+        "message": "There is no adapter 'suport'. Did you mean 'support'?",
+        "type": "invalid_request_error",
+        "code": "model_not_found",
+        "param": None,
+    }
+
+
+def test_a_full_queue_says_when_to_come_back(client: TestClient) -> None:
+    full, backpressure = client.get("/fail/full"), client.get("/fail/backpressure")
+    assert (full.status_code, full.headers["retry-after"]) == (429, "3")
+    assert full.json()["error"]["type"] == "rate_limit_error"
+    assert (backpressure.status_code, backpressure.headers["retry-after"]) == (429, "1")
+
+
+def test_a_bug_tells_nothing_of_the_inside(client: TestClient) -> None:
+    response = client.get("/fail/bug")
+    assert response.status_code == 500
+    assert "secret" not in response.text
+    assert response.json()["error"]["type"] == "server_error"
+
+
+def test_an_unknown_path_says_where_the_routes_are(client: TestClient) -> None:
+    response = client.get("/v1/nothing")
+    assert response.status_code == 404
+    assert response.json()["error"]["message"] == "There is no GET /v1/nothing here. GET /docs lists what there is."
+
+
+# ------------------------------------------------------------ answers
+
+
+async def stream_of(answer: Answer, source: AsyncGenerator[Event], wants_usage: bool = False) -> list[dict[str, Any]]:
+    first = await anext(source)
+    lines = [line async for line in server_sent_events(answer, first, source, wants_usage)]
+    assert all(line.startswith("data: ") and line.endswith("\n\n") for line in lines)
+    assert lines[-1] == "data: [DONE]\n\n"
+    return [json.loads(line[6:]) for line in lines[:-1]]
+
+
+def test_a_whole_answer_has_openais_shape_and_cites_its_passages() -> None:
+    answer = Answer(call("rag/support"), is_chat=True)
+    for event in EVENTS:
+        answer.add(event)
+    body = answer.whole()
+    choice = body["choices"][0]
+    assert (body["object"], body["model"], choice["finish_reason"]) == ("chat.completion", "rag/support", "stop")
+    assert choice["message"]["content"] == "ray 2.60.0"
+    (citation,) = choice["message"]["annotations"]
+    assert (citation["source"], citation["start"], citation["end"], citation["score"]) == ("ray.md", 3, 13, 0.8765)
+    assert body["usage"] == {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    assert (body["plait"]["route"], body["plait"]["model"]) == ("rag", "support:3")
+    assert body["plait"]["retrieval"] == {"passages": 1}
+    assert body["plait"]["timings_ms"]["retrieval"] == 12.3
+
+
+def test_a_completion_keeps_the_space_that_the_model_began_with() -> None:
+    answer = Answer(call(), is_chat=False)
+    assert [answer.add(event) for event in EVENTS] == [" ray", "", " 2.60.0"]
+    assert answer.whole()["choices"][0]["text"] == " ray 2.60.0"
+
+
+async def test_a_stream_joins_to_the_whole_answer_and_ends_with_citations() -> None:
+    chunks = await stream_of(Answer(call("rag/support"), is_chat=True), events(*EVENTS), wants_usage=True)
+    *content, usage = chunks
+    assert content[0]["choices"][0]["delta"] == {"content": "ray", "role": "assistant"}
+    assert "".join(c["choices"][0]["delta"]["content"] for c in content) == "ray 2.60.0"
+    assert len(content) == 2  # an event without text is not sent
+    last = content[-1]
+    assert last["choices"][0]["finish_reason"] == "stop"
+    assert last["choices"][0]["delta"]["annotations"][0]["chunk_id"] == "c1"
+    assert last["plait"]["model"] == "support:3"
+    assert (usage["choices"], usage["usage"]["total_tokens"]) == ([], 10)
+    assert len({c["id"] for c in chunks}) == 1
+
+
+async def test_an_error_in_the_middle_of_a_stream_is_an_event_of_it() -> None:
+    source = events(EVENTS[0], Overloaded("The replica went away."))
+    *_, last = await stream_of(Answer(call(), is_chat=True), source, wants_usage=True)
+    assert last == {
+        "error": {
+            "message": "The replica went away.",
+            "type": "rate_limit_error",
+            "code": "overloaded",
+            "param": None,
+        }
+    }
+
+
+async def test_a_client_that_leaves_closes_what_makes_its_answer() -> None:
+    source = events(*EVENTS)
+    stream = server_sent_events(Answer(call(), is_chat=True), await anext(source), source, wants_usage=False)
+    await anext(stream)
+    await stream.aclose()  # type: ignore[attr-defined]
+    with pytest.raises(StopAsyncIteration):
+        await anext(source)
+
+
+# ------------------------------------------------------------ accounting
+
+
+def counted(name: str, **labels: str) -> float:
+    """A sample as the node's exporter would show it."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(settings().metrics_dir))
+    return registry.get_sample_value(name, labels) or 0.0
+
+
+async def outcome_of(source: AsyncGenerator[Event], model: str) -> None:
+    try:
+        async for _ in recorded(call(model), source):
+            pass
+    except PlaitError:
+        pass
+
+
+async def test_a_request_is_counted_with_its_tokens_by_model_and_adapter() -> None:
+    labels = {"model": "rag/counted:3", "adapter": "counted"}
+    await outcome_of(events(*EVENTS), "rag/counted:3")
+    assert counted("plait_requests_total", outcome="ok", **labels) == 1
+    assert counted("plait_prompt_tokens_total", **labels) == 7
+    assert counted("plait_generated_tokens_total", **labels) == 3
+    assert counted("plait_time_to_first_token_seconds_count", **labels) == 1
+    assert counted("plait_request_duration_seconds_count", **labels) == 1
+
+
+async def test_a_request_that_fails_is_counted_under_its_code() -> None:
+    await outcome_of(events(Overloaded("full")), "failing")
+    assert counted("plait_requests_total", model="failing", adapter="failing", outcome="overloaded") == 1
+
+
+async def test_a_request_that_was_left_is_counted_as_cancelled_with_what_it_cost() -> None:
+    stream = recorded(call("left"), events(*EVENTS))
+    await anext(stream)
+    await stream.aclose()
+    labels = {"model": "left", "adapter": "left"}
+    assert counted("plait_requests_total", outcome="cancelled", **labels) == 1
+    assert counted("plait_generated_tokens_total", **labels) == 1
+
+    async def never() -> AsyncGenerator[Event]:
+        await asyncio.sleep(60)
+        yield EVENTS[0]
+
+    waiting = asyncio.create_task(outcome_of(never(), "left"))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert counted("plait_requests_total", outcome="cancelled", **labels) == 2
+
+
+async def test_names_that_anybody_may_invent_do_not_become_series() -> None:
+    await outcome_of(events(ModelNotFound("There is no adapter 'invented'.")), "invented")
+    assert counted("plait_requests_total", model="invented", adapter="invented", outcome="model_not_found") == 0
+    assert counted("plait_requests_total", model="unknown", adapter="", outcome="model_not_found") >= 1
+
+
+# ------------------------------------------------------------ configuration
+
+
+def deployments_of(application: Any) -> list[Any]:
+    """The deployments of a bound application, through its arguments."""
+    bound = application._bound_deployment
+    nested = [argument for argument in bound.init_args if hasattr(argument, "_bound_deployment")]
+    return [bound, *(found for inner in nested for found in deployments_of(inner))]
+
+
+def test_the_ready_configuration_fits_beside_jobs_on_one_cpu_and_takes_overrides() -> None:
+    config = read_config("local", ["retrieval.collection=docs", "llm.max_batch_size=2"])
+    arguments = parse(config["applications"][0]["args"])
+    assert arguments.retrieval is not None
+    assert (arguments.llm.max_batch_size, arguments.retrieval.collection) == (2, "docs")
+    application = build(config["applications"][0]["args"])
+    reserved = [d.ray_actor_options["num_cpus"] for d in deployments_of(application)]
+    assert len(reserved) == 4
+    assert sum(reserved) <= 1.0
+    assert config["http_options"]["port"] == settings().http_port
+    assert parse(read_config("local", ["retrieval=null"])["applications"][0]["args"]).retrieval is None
+
+
+def test_a_configuration_of_the_users_own_keeps_its_address(tmp_path: Path) -> None:
+    config = {
+        "http_options": {"host": "0.0.0.0", "port": 1234},
+        "applications": [
+            {"name": "other", "import_path": "mine:app"},
+            {"name": "plait", "import_path": "plait.serve.app:build", "args": {"default_max_tokens": 5}},
+        ],
+    }
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(config))
+    assert read_config(str(file), ["default_max_tokens=6"])["http_options"] == {"host": "0.0.0.0", "port": 1234}
+
+
+@pytest.mark.parametrize("text", ["applications: []", "- a", "{", "applications: [{import_path: mine:app}]"])
+def test_a_file_that_is_no_configuration_is_a_sentence(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_text(text)
+    with pytest.raises(RecipeError, match=r"is no Serve configuration of Plait"):
+        read_config(str(file), [])
+
+
+def test_a_configuration_that_does_not_exist_is_named_with_the_nearest() -> None:
+    with pytest.raises(RecipeError, match=r"There is no Serve configuration 'locl'\. Did you mean 'local'\?"):
+        read_config("locl", [])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"llm": {"modl": "x"}}, r"unknown 'llm.modl' \(Did you mean 'model'\?\)"),
+        ({"lm": {}}, r"unknown 'lm' \(Did you mean 'llm'\?\)"),
+        ({"llm": {"max_batch_size": 0}}, r"'llm.max_batch_size' is 0: input should be greater"),
+        ({"retrieval": {"topk": 3}}, r"unknown 'retrieval.topk' \(Did you mean 'top_k'\?\)"),
+    ],
+)
+def test_a_bad_argument_of_the_application_is_named(args: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse(args)
