@@ -4,6 +4,8 @@ In: a configuration in Ray Serve's own schema, with `app.field=value` overrides 
 address of the API. The configuration goes to Serve as it is, so `serve deploy` does the same on any cluster.
 """
 
+import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from importlib.resources import files
@@ -64,6 +66,8 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
     from ray.serve._private.api import serve_start  # what `serve run CONFIG` calls; there is no public way
     from ray.serve.context import _get_global_client
 
+    if "PLAIT_DEBUG" not in os.environ:
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
     (application,) = [a for a in config["applications"] if str(a["import_path"]).startswith("plait.serve")]
     check(parse(application["args"]))
     application.setdefault("runtime_env", {}).setdefault("env_vars", {})["PLAIT_HOME"] = str(settings().root)

@@ -109,7 +109,7 @@ def tiny_embedder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random one-layer BERT as a sentence-transformers model, 32 wide: texts that share words are near each other."""
     import torch
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 

@@ -1,7 +1,7 @@
 """Evaluation as a job: ask every question of every model, judge the answers.
 
-In: an `EvaluateRecipe` and the address of a running server. Out: an `EvaluationReport`. The server is asked over HTTP as
-any client would, so what is measured is what users get.
+In: an `EvaluateRecipe` and the address of a running server. Out: an `EvaluationReport`. The server is asked over HTTP
+as any client would, so what is measured is what users get.
 """
 
 import asyncio

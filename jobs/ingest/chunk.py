@@ -28,8 +28,8 @@ _MAX_CHARS_PER_TOKEN = 16
 _MAX_CHARS = 16_000
 
 # The splitter leaves scraps where a heading or the fence of a code block does not fit with what follows: of the 1,342
-# chunks of 191 README files, 84 had less than 40 characters, with this none of 1,275. A piece of less than an eighth of a
-# chunk is put to its neighbour; the splitter is given seven eighths, so that the two fit together.
+# chunks of 191 README files, 84 had less than 40 characters, with this none of 1,275. A piece of less than an eighth
+# of a chunk is put to its neighbour; the splitter is given seven eighths, so that the two fit together.
 _SCRAP_SHARE = 8
 _MAX_SCRAP_CHARS = 1_000
 

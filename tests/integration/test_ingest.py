@@ -195,11 +195,9 @@ def test_a_run_that_is_killed_and_run_again_ends_as_if_undisturbed(
 
 def workers(stage: str) -> list[psutil.Process]:
     """Worker processes of this test session's Ray that run a stage."""
-    mark = settings().root.name
+    name, home = f"ray::MapWorker(MapBatches({stage}))", str(settings().root)
     return [
         process
-        for process in psutil.process_iter()
-        if process.status() != psutil.STATUS_ZOMBIE
-        and " ".join(process.cmdline()).startswith(f"ray::MapWorker(MapBatches({stage}))")
-        and mark in str(process.environ())
+        for process in psutil.process_iter(["cmdline", "environ"])  # leaves out what ends meanwhile
+        if " ".join(process.info["cmdline"] or []).startswith(name) and home in str(process.info["environ"])
     ]

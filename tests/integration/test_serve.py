@@ -286,23 +286,38 @@ async def test_a_full_queue_answers_429_with_retry_after_and_recovers(server: st
     assert text_of(client, "base")
 
 
-@pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_leaves_stops_its_request(server: str, client: openai.OpenAI, stream: bool) -> None:
-    before = metric("plait_requests_total", outcome="cancelled")
-    # Without an end token in sight: sampling as hot as it gets, for longer than the test lasts.
-    body = {"model": "base", "prompt": "x", "max_tokens": 500, "temperature": 2, "stream": stream}
-    async with httpx.AsyncClient(timeout=120) as leaving:
-        sending = asyncio.create_task(_first_bytes(leaving, f"{server}/v1/completions", body))
-        await asyncio.sleep(0.3)
-        sending.cancel()
-    await asyncio.to_thread(_until, lambda: metric("plait_requests_total", outcome="cancelled") > before)
-    await asyncio.to_thread(_until, lambda: metric("plait_requests_running") == 0)
+async def test_a_client_that_leaves_in_the_middle_of_a_stream_ends_its_generation(server: str) -> None:
+    cancelled = metric("plait_requests_total", outcome="cancelled")
+    generated = metric("plait_generated_tokens_total", model="base")
+    body = {"model": "base", "prompt": "x", "max_tokens": 500, "temperature": 0, "stream": True}
+    async with (
+        httpx.AsyncClient(timeout=120) as leaving,
+        leaving.stream("POST", f"{server}/v1/completions", json=body) as response,
+    ):
+        await anext(response.aiter_lines())
+    _until(lambda: metric("plait_requests_total", outcome="cancelled") == cancelled + 1)
+    assert metric("plait_requests_running") == 0
+    assert 1 <= metric("plait_generated_tokens_total", model="base") - generated < 500
 
 
-async def _first_bytes(client: httpx.AsyncClient, url: str, body: dict[str, Any]) -> None:
-    async with client.stream("POST", url, json=body) as response:
-        async for _ in response.aiter_lines():
-            await asyncio.sleep(60)
+async def test_a_client_that_leaves_before_its_turn_costs_no_token(server: str) -> None:
+    cancelled = metric("plait_requests_total", outcome="cancelled")
+    generated = metric("plait_generated_tokens_total", model="base")
+    body = {"prompt": "x", "max_tokens": 500, "temperature": 0}
+    async with httpx.AsyncClient(timeout=120) as together, httpx.AsyncClient(timeout=120) as leaving:
+        # Two full batches of other adapters are ahead of it.
+        ahead = [
+            asyncio.create_task(together.post(f"{server}/v1/completions", json={**body, "model": model}))
+            for model in ["support:1"] * 4 + ["support:2"] * 4
+        ]
+        await asyncio.sleep(0.2)
+        mine = asyncio.create_task(leaving.post(f"{server}/v1/completions", json={**body, "model": "base"}))
+        await asyncio.sleep(0.2)
+        mine.cancel()
+        assert [response.status_code for response in await asyncio.gather(*ahead)] == [200] * 8
+    _until(lambda: metric("plait_requests_total", outcome="cancelled") == cancelled + 1)
+    assert metric("plait_requests_running") == 0
+    assert metric("plait_generated_tokens_total", model="base") == generated
 
 
 def _until(is_so: Any, timeout_s: float = 30) -> None:
@@ -348,7 +363,7 @@ def test_a_second_server_on_another_port_is_refused(server: str, tiny_model: Pat
 
     config = read_config("local", [f"llm.model={tiny_model}", "retrieval=null"])
     config["http_options"]["port"] += 1
-    with pytest.raises(Conflict, match="Serve already runs on 127.0.0.1:"):
+    with pytest.raises(Conflict, match=r"Serve already runs on 127\.0\.0\.1:"):
         deploy(config, print)
 
 

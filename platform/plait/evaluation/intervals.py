@@ -48,5 +48,5 @@ def mcnemar_exact(first: Sequence[bool], second: Sequence[bool]) -> float:
     only_first = sum(a and not b for a, b in zip(first, second, strict=True))
     only_second = sum(b and not a for a, b in zip(first, second, strict=True))
     disagreements = only_first + only_second
-    tail = sum(math.comb(disagreements, k) for k in range(min(only_first, only_second) + 1)) / 2**disagreements
+    tail = sum(math.comb(disagreements, k) for k in range(min(only_first, only_second) + 1)) / (1 << disagreements)
     return min(1.0, 2 * tail)

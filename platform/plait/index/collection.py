@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
+from plait.index import filters
 from plait.index.connection import Milvus
 from plait.index.schema import EMBEDDING_PROPERTY, collection_indexes, collection_schema
 from plait.retrieval.passage import Passage
@@ -24,7 +25,6 @@ from plait.settings import settings
 MAX_TOP_K = 1_000
 _PAGE_ROWS = 10_000  # Milvus allows 16,384
 _FLUSH_TIMEOUT_S = 120.0  # it waits until the index is built
-_NAMES_IN_FILTER = 200  # keeps a filter far below Milvus's limit on the length of an expression
 _PASSAGE_FIELDS = ["chunk_id", "source", "title", "heading", "text", "start", "end"]
 
 
@@ -186,13 +186,13 @@ class Index:
 
     def delete_stale(self, tenant: str, source: str, keep: DocumentVersion) -> None:
         """Delete the chunks of a document that belong to another version than `keep`."""
-        is_other = f"(content_hash != {_quote(keep.content_hash)} or chunk_count != {keep.chunk_count})"
-        self._delete(f"{_is('tenant', tenant)} and {_is('source', source)} and {is_other}")
+        is_other = f"(content_hash != {filters.quote(keep.content_hash)} or chunk_count != {keep.chunk_count})"
+        self._delete(f"{filters.equals('tenant', tenant)} and {filters.equals('source', source)} and {is_other}")
 
     def delete_documents(self, tenant: str, sources: Iterable[str]) -> None:
         """Delete all chunks of some documents."""
-        for names in _in_pieces(sorted(set(sources))):
-            self._delete(f"{_is('tenant', tenant)} and {_is_one_of('source', names)}")
+        for names in filters.in_pieces(sorted(set(sources))):
+            self._delete(f"{filters.equals('tenant', tenant)} and {filters.is_one_of('source', names)}")
 
     def _delete(self, condition: str) -> None:
         with self._milvus.answering(f"delete from '{self.name}'") as client:
@@ -224,10 +224,11 @@ class Index:
 
         Sees everything written before the call (strong consistency).
         """
-        conditions = [_is("tenant", tenant)]
+        conditions = [filters.equals("tenant", tenant)]
         if sources is not None:
             conditions = [
-                f"{conditions[0]} and {_is_one_of('source', names)}" for names in _in_pieces(sorted(set(sources)))
+                f"{conditions[0]} and {filters.is_one_of('source', names)}"
+                for names in filters.in_pieces(sorted(set(sources)))
             ]
         counts: dict[str, Counter[DocumentVersion]] = defaultdict(Counter)
         for condition in conditions:
@@ -262,7 +263,7 @@ class Index:
                 data=list(vectors),
                 anns_field="dense",
                 limit=top_k,
-                filter=_is("tenant", tenant),
+                filter=filters.equals("tenant", tenant),
                 output_fields=_PASSAGE_FIELDS,
                 # HNSW looks at `ef` candidates, which must be at least top_k.
                 search_params={"metric_type": "COSINE", "params": {"ef": max(64, 2 * top_k)}},
@@ -314,27 +315,3 @@ def _collection_names(milvus: Milvus) -> list[str]:
             if EMBEDDING_PROPERTY in about.get("properties", {}):
                 names.append(name)
     return sorted(names)
-
-
-# Filters are written with quoted literals: the embedded server does not know filter templates.
-
-
-def _is(field: str, value: str) -> str:
-    return f"{field} == {_quote(value)}"
-
-
-def _is_one_of(field: str, values: Sequence[str]) -> str:
-    return f"{field} in [{', '.join(map(_quote, values))}]"
-
-
-_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r"})
-
-
-def _quote(value: str) -> str:
-    """A string literal of a filter. Other characters stand for themselves: the servers know different escapes."""
-    return f'"{value.translate(_ESCAPES)}"'
-
-
-def _in_pieces(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(names), _NAMES_IN_FILTER):
-        yield names[start : start + _NAMES_IN_FILTER]

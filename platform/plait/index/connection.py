@@ -68,7 +68,7 @@ class Milvus:
             Unavailable: when the server does not answer in time.
             PlaitError: when it refuses.
         """
-        import grpc  # type: ignore[import-untyped]
+        import grpc
         from pymilvus.exceptions import MilvusException
 
         try:

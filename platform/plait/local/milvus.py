@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from plait.errors import Unavailable
-from plait.local.process import LocalProcess, answers, free_port
+from plait.local.process import LocalProcess, answers, free_port, is_free
 from plait.settings import settings
 
 NAME = "milvus"
@@ -33,7 +33,7 @@ def _embedded() -> LocalProcess:
     command = str(executable) if executable.exists() else shutil.which("milvus-lite") or "milvus-lite"
     return LocalProcess(
         name=NAME,
-        make_address=lambda: f"127.0.0.1:{free_port()}",
+        make_address=lambda: f"127.0.0.1:{_port()}",
         command=lambda address: [
             *(command, "server", "--data-dir", str(data)),
             *("--host", "127.0.0.1", "--port", address.rpartition(":")[2]),
@@ -41,6 +41,16 @@ def _embedded() -> LocalProcess:
         is_ready=lambda address: answers("127.0.0.1", int(address.rpartition(":")[2])),
         environment={},
     )
+
+
+def _port() -> int:
+    """A free port, the same as last time if it still is free: clients that hold on to the address find it again."""
+    note = settings().local_dir / "milvus-port"
+    if note.is_file() and is_free(int(note.read_text(encoding="utf-8")), "127.0.0.1"):
+        return int(note.read_text(encoding="utf-8"))
+    port = free_port()
+    note.write_text(str(port), encoding="utf-8")
+    return port
 
 
 def _check_answers(uri: str) -> None:

@@ -21,6 +21,7 @@ from plait.errors import Conflict, Unavailable
 from plait.settings import settings
 
 _STOP_GRACE_S = 15.0
+_ORPHAN_GRACE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -121,16 +122,16 @@ def find_running(name: str) -> Running | None:
 
 
 def stop(running: Running) -> None:
-    """End a process and all that it started: asked first, killed after 15 s."""
+    """End a process and all that it started: asked first, killed when it has not ended in time."""
     process = running.process()
     if process is not None:
-        family = [process, *process.children(recursive=True)]
-        # The parent is asked first: it may end its children in order.
-        process.terminate()
-        _, alive = psutil.wait_procs(family, timeout=_STOP_GRACE_S)
-        for survivor in alive:
+        children = process.children(recursive=True)
+        process.terminate()  # it may end its children in order
+        _, alive = psutil.wait_procs([process], timeout=_STOP_GRACE_S)
+        _, orphans = psutil.wait_procs(children, timeout=_ORPHAN_GRACE_S)
+        for survivor in [*alive, *orphans]:
             survivor.kill()
-        psutil.wait_procs(alive, timeout=5)
+        psutil.wait_procs([*alive, *orphans], timeout=5)
     _state_file(running.name).unlink(missing_ok=True)
 
 
@@ -143,14 +144,19 @@ def free_port() -> int:
 
 def check_port_is_free(port: int, bind: str, setting: str) -> None:
     """Raise Conflict, naming who listens there and the setting to change, when `port` is taken."""
+    if not is_free(port, bind):
+        raise Conflict(f"Port {port} is in use{_listener(port)}.", f"Stop it, or set {setting} to another port.")
+
+
+def is_free(port: int, bind: str) -> bool:
+    """Whether a port can be listened on."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((bind, port))
         except OSError:
-            raise Conflict(
-                f"Port {port} is in use{_listener(port)}.", f"Stop it, or set {setting} to another port."
-            ) from None
+            return False
+    return True
 
 
 def answers(host: str, port: int) -> bool:

@@ -151,8 +151,7 @@ def _quieten() -> None:
         return
     for name, value in {
         "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-        "RAY_DEDUP_LOGS": "1",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_DATA_USAGE_DISABLED": "1",  # it would ask a Prometheus on localhost:9090 that is none of ours
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keeps a warning about CPU-only workers away
     }.items():
         os.environ.setdefault(name, value)

@@ -1,0 +1,96 @@
+"""The whole way with the real models, as a user goes it: ingest, train, serve, ask, evaluate, through the command."""
+
+import json
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plait.settings import settings
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+BUILD = Path(__file__).parents[2] / "examples" / "environment" / "build.py"
+TRAINING_QUESTIONS = 64
+DOCUMENTS = 30
+
+
+def plait(*arguments: str) -> str:
+    """Run the command in a process of its own; returns what it printed."""
+    command = str(Path(sys.executable).with_name("plait"))
+    done = subprocess.run([command, *arguments], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, f"plait {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small part of the demo's data: some documents, version questions about them, and questions to learn from."""
+    folder = tmp_path_factory.mktemp("e2e")
+    runpy.run_path(str(BUILD))["build"](folder)
+    asked = ["numpy", "ray", "torch", "peft"]
+    kept = sorted(path.stem for path in (folder / "docs").glob("*.md"))[::6][:DOCUMENTS] + asked
+    for path in (folder / "docs").glob("*.md"):
+        if path.stem not in kept:
+            path.unlink()
+    rows = [{"question": f"Which version of {name} is installed?", "answer": version(name)} for name in asked]
+    (folder / "eval.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    learnt = [line for line in (folder / "train.jsonl").read_text(encoding="utf-8").splitlines() if '"version"' in line]
+    (folder / "train.jsonl").write_text("\n".join(learnt[:TRAINING_QUESTIONS]), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(data: Path, gemma: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """What `plait evaluate` found, with the server still running."""
+    assert "not read" in plait("ingest", str(data / "docs"), "collection=e2e")
+    registered = plait("train", "qlora", "name=e2e", f"data.train={data / 'train.jsonl'}", "train.epochs=2")
+    assert "e2e:1 is registered" in registered
+    assert f"ready at http://127.0.0.1:{settings().http_port}" in plait(
+        "serve", "local", "retrieval.collection=e2e", "--detach"
+    )
+    file = tmp_path_factory.mktemp("report") / "report.json"
+    models = ("base", "e2e", "rag/base", "rag/e2e")
+    print(plait("evaluate", str(data / "eval.jsonl"), *models, "--max-tokens", "24", "--report", str(file)))
+    yield json.loads(file.read_text(encoding="utf-8"))
+    plait("stop")
+
+
+def right(report: dict[str, Any], model: str) -> int:
+    return sum(answer["is_correct"] for answer in report["answers"][model])
+
+
+def test_retrieval_answers_what_the_base_model_cannot_know(report: dict[str, Any]) -> None:
+    assert right(report, "base") == 0
+    assert max(right(report, "rag/base"), right(report, "rag/e2e")) >= 2
+
+
+def test_the_adapter_answers_in_the_trained_form(report: dict[str, Any]) -> None:
+    replies = [answer["reply"].strip() for answer in report["answers"]["e2e"]]
+    assert all(reply.startswith("The installed version of") for reply in replies), replies
+    assert not any(answer["reply"].strip().startswith("The installed") for answer in report["answers"]["base"])
+
+
+def test_an_answer_from_documents_cites_the_right_one(report: dict[str, Any]) -> None:
+    cited = {
+        q["question"].split()[3]: a["cited"]
+        for q, a in zip(report["questions"], report["answers"]["rag/e2e"], strict=True)
+    }
+    assert sum(source == f"{name}.md" for name, source in cited.items()) >= 3, cited
+    assert all(answer["cited"] is None for answer in report["answers"]["base"])
+
+
+def test_one_question_can_be_asked_from_the_command_line(report: dict[str, Any]) -> None:
+    printed = plait("ask", "Which version of ray is installed?", "--model", "rag/e2e")
+    assert "ray.md" in printed
+
+
+def test_a_second_run_reuses_index_and_adapter(report: dict[str, Any], data: Path) -> None:
+    assert ": 0 documents written (0 chunks)" in plait("ingest", str(data / "docs"), "collection=e2e")
+    again = plait("train", "qlora", "--reuse", "name=e2e", f"data.train={data / 'train.jsonl'}", "train.epochs=2")
+    assert "e2e:1 is registered" in again
