@@ -68,9 +68,24 @@ class BatchOrder:
         return batches
 
 
+def micro_batches(indices: Sequence[int], lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+    """Split a batch into parts of at most `max_tokens` tokens each, padding included; a longer example goes alone.
+
+    Examples of similar length share a part, so little is padding.
+    """
+    parts: list[list[int]] = []
+    for index in sorted(indices, key=lengths.__getitem__):
+        # Sorted by length, so the newcomer is what the part would be padded to.
+        if parts and (len(parts[-1]) + 1) * lengths[index] <= max_tokens:
+            parts[-1].append(index)
+        else:
+            parts.append([index])
+    return parts
+
+
 def collate(examples: Sequence[Example], pad_id: int) -> Batch:
-    """Pad examples to the longest of them. An empty sequence gives a batch of shape [0, 1]."""
-    length = max((len(e.input_ids) for e in examples), default=1)
+    """Pad examples, at least one, to the longest of them."""
+    length = max(len(e.input_ids) for e in examples)
     shape = (len(examples), length)
     input_ids = torch.full(shape, pad_id)
     attention_mask = torch.zeros(shape, dtype=torch.int64)

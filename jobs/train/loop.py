@@ -19,7 +19,7 @@ from torch import distributed
 
 from plait.errors import PlaitError
 from plait.jobs.train.adapter_model import AdapterModel, count_labels
-from plait.jobs.train.batches import Batch, BatchOrder, collate
+from plait.jobs.train.batches import Batch, BatchOrder, collate, micro_batches
 from plait.jobs.train.checkpoint import restore_state, saved_checkpoint
 from plait.jobs.train.examples import Example, read_examples
 from plait.jobs.train.progress import ProgressLog, StepRecord
@@ -122,19 +122,21 @@ class _Run:
     def _train_step(self) -> StepRecord:
         started = time.perf_counter()
         self.model.peft_model.train()
-        batch = self._batch(self.examples, self.peers.share(self.order.batch(self.step)))
-        labels, tokens = self.peers.sum(count_labels(batch), batch.token_count)
+        # A batch may be smaller than the number of workers: then this worker's share of it is empty.
+        batches = self._batches(self.examples, self.peers.share(self.order.batch(self.step)))
+        labels, tokens = self.peers.sum(sum(map(count_labels, batches)), sum(b.token_count for b in batches))
         self.optimizer.zero_grad()
-        loss = torch.zeros(())
-        if batch.token_count:  # the last batch of an epoch may be smaller than the number of workers
+        my_loss = 0.0
+        for batch in batches:
             loss = self.model.loss(batch) / labels
             loss.backward()
+            my_loss += float(loss.detach())
         self.peers.sum_gradients(self.parameters)
         grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
         lr = learning_rate(self.config, self.step, self.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        (mean_loss,) = self.peers.sum(float(loss.detach()))
+        (mean_loss,) = self.peers.sum(my_loss)
         if not math.isfinite(mean_loss) or not math.isfinite(grad_norm):
             raise PlaitError(
                 f"The loss of step {self.step + 1} is {mean_loss} (gradient norm {grad_norm}).",
@@ -157,18 +159,18 @@ class _Run:
     def _evaluate(self) -> float:
         """Mean loss a labelled token over the held-out examples."""
         self.model.peft_model.eval()
-        by_length = sorted(range(len(self.eval_examples)), key=lambda i: len(self.eval_examples[i].input_ids))
-        mine = self.peers.share(by_length)
         loss, labels = 0.0, 0
-        for start in range(0, len(mine), self.config.batch_size):
-            batch = self._batch(self.eval_examples, mine[start : start + self.config.batch_size])
+        for batch in self._batches(self.eval_examples, self.peers.share(range(len(self.eval_examples)))):
             loss += float(self.model.loss(batch))
             labels += count_labels(batch)
         total_loss, total_labels = self.peers.sum(loss, labels)
         return total_loss / total_labels
 
-    def _batch(self, examples: Sequence[Example], indices: Sequence[int]) -> Batch:
-        return collate([examples[i] for i in indices], self.pad_id)
+    def _batches(self, examples: Sequence[Example], indices: Sequence[int]) -> list[Batch]:
+        """Examples as tensors, in parts that fit into memory."""
+        lengths = [len(example.input_ids) for example in examples]
+        parts = micro_batches(indices, lengths, self.config.micro_batch_tokens)
+        return [collate([examples[i] for i in part], self.pad_id) for part in parts]
 
     def _publish(self, record: StepRecord) -> None:
         self.log.append(record)

@@ -102,6 +102,9 @@ class TrainConfig(Section):
     epochs: float = Field(1, gt=0, description="Passes over the training examples.")
     max_steps: int | None = Field(None, ge=1, description="Stop after so many optimiser steps.")
     batch_size: int = Field(8, ge=1, description="Examples an optimiser step, over all workers.")
+    micro_batch_tokens: int = Field(
+        1024, ge=16, description="Tokens, padding included, that go through the model at once; bounds its memory."
+    )
     warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of the steps in which the rate rises linearly.")
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")

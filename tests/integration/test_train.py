@@ -83,7 +83,7 @@ def test_the_same_run_is_reused_and_a_changed_one_makes_a_new_version(recipe: Tr
 
 
 def test_a_killed_worker_costs_no_step_and_changes_no_weight(recipe: TrainRecipe, tiny_model: Path) -> None:
-    undisturbed = with_overrides(recipe, epochs=100, checkpoint_every_steps=20)
+    undisturbed = with_overrides(recipe, epochs=40, checkpoint_every_steps=20)
     train(undisturbed)
     expected = final_weights(undisturbed.name)
 
@@ -118,6 +118,12 @@ def test_two_workers_learn_what_one_learns(recipe: TrainRecipe) -> None:
     scale = recipe.scale.model_copy(update={"workers": 2, "cpus_per_worker": 0.5})
     together = train(recipe.model_copy(update={"name": f"{recipe.name}-2", "scale": scale}))
     assert together.metadata.metrics["loss"] == pytest.approx(alone.metadata.metrics["loss"], rel=1e-4)
+
+
+def test_a_batch_in_parts_teaches_what_the_whole_batch_teaches(recipe: TrainRecipe) -> None:
+    whole = train(with_overrides(recipe, micro_batch_tokens=4096, max_steps=3))
+    parts = train(with_overrides(recipe, micro_batch_tokens=64, max_steps=3))
+    assert parts.metadata.metrics["loss"] == pytest.approx(whole.metadata.metrics["loss"], rel=1e-4)
 
 
 def test_a_run_larger_than_the_cluster_is_refused_before_it_starts(recipe: TrainRecipe) -> None:

@@ -1,6 +1,8 @@
 """The torch engine on a tiny model: same text in any company, clean ends, adapters that differ."""
 
 import asyncio
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -142,13 +144,33 @@ async def test_an_adapter_that_is_not_loaded_is_named(engine: TorchEngine) -> No
 async def test_an_adapter_of_another_base_model_is_refused(
     engine: TorchEngine, adapters: dict[str, Path], tmp_path: Path, tiny_model: Path
 ) -> None:
-    import shutil
-
     foreign = tmp_path / "foreign"
     shutil.copytree(adapters["two:1"], foreign)
     metadata(tiny_model, base_sha256="other", base_model="org/other").write(foreign)
     with pytest.raises(InvalidInput, match=r"trained on another base model \(org/other\)"):
         await engine.load_adapter("foreign:1", foreign)
+
+
+@pytest.mark.parametrize("damage", ["no weights", "weights of another rank"])
+async def test_weights_that_do_not_load_cost_neither_the_base_model_nor_other_adapters(
+    damage: str, tiny_model: Path, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    broken, sound = tmp_path / "broken", adapters["two:1"]
+    shutil.copytree(sound, broken)
+    if damage == "no weights":
+        (broken / "adapter_model.safetensors").write_bytes(b"no weights")
+    else:
+        config = json.loads((broken / "adapter_config.json").read_text())
+        (broken / "adapter_config.json").write_text(json.dumps(config | {"r": 8}))
+    fresh = TorchEngine(tiny_model, dtype="float32")
+    base_text = await text_of(fresh, prompt="short")
+    for _ in ("as the first adapter", "beside another"):
+        with pytest.raises(InvalidInput, match="'broken:1' cannot be loaded"):
+            await fresh.load_adapter("broken:1", broken)
+        assert not fresh.has_adapter("broken:1")
+        assert await text_of(fresh, prompt="short") == base_text
+        await fresh.load_adapter("two:1", sound)
+        assert await text_of(fresh, prompt="short", adapter="two:1") == greedy_reference(tiny_model, "short", sound)
 
 
 async def test_a_pickled_adapter_is_refused(engine: TorchEngine, tmp_path: Path) -> None:

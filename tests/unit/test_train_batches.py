@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.jobs.train.batches import BatchOrder, collate
+from plait.jobs.train.batches import BatchOrder, collate, micro_batches
 from plait.jobs.train.examples import Example
 from plait.jobs.train.loss import IGNORED
 
@@ -40,3 +40,11 @@ def test_padding_carries_neither_attention_nor_loss() -> None:
     assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch.labels.tolist() == [[IGNORED, 6, 7], [8, IGNORED, IGNORED]]
     assert batch.token_count == 4
+
+
+@given(lengths, st.integers(16, 200))
+def test_parts_of_a_batch_hold_every_example_once_and_fit(lengths: list[int], max_tokens: int) -> None:
+    parts = micro_batches(range(len(lengths)), lengths, max_tokens)
+    assert sorted(index for part in parts for index in part) == list(range(len(lengths)))
+    for part in parts:
+        assert len(part) == 1 or len(part) * max(lengths[i] for i in part) <= max_tokens

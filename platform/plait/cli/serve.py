@@ -28,6 +28,8 @@ def serve(
 
 
 def _until_interrupted() -> None:
+    """Wait for Ctrl-C, or for the SIGTERM of a service manager, and take the application down."""
+    import signal
     import time
 
     from ray import serve
@@ -35,7 +37,9 @@ def _until_interrupted() -> None:
     from plait.errors import PlaitError
     from plait.serve.deploy import APPLICATION
 
-    print("Ctrl-C stops it")
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
+    print("Ctrl-C stops it", flush=True)
     try:
         while APPLICATION in serve.status().applications:
             time.sleep(2)
