@@ -63,7 +63,6 @@ test: lint ## Lint, then run all tests and print their coverage; some of them: m
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(TESTS),,--fail-under=85)
 
-
 lint: setup ## Check style, format and types.
 	@$(BIN)/ruff check $(wildcard $(CHECKED))
 	@$(BIN)/ruff format --check $(wildcard $(CHECKED))

@@ -23,6 +23,9 @@ from plait.serve.router import Router
 # Far above what an engine's queue holds: whether a request may wait is the engine's to say, with 429.
 _MAX_ONGOING = 1024
 _LIGHT_CPUS = 0.1
+# Torch's threads spin while they wait for each other, and on a busy machine they spin instead of the thread that they
+# wait for: two threads of Gemma 270M on two busy cores generated 0.6 tokens/s, 6.7 when they sleep (8 rows: 31 to 42).
+_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -46,7 +49,7 @@ def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, num_replicas: 
         kind,
         num_replicas=num_replicas,
         max_ongoing_requests=_MAX_ONGOING,
-        ray_actor_options={"num_cpus": num_cpus, "num_gpus": num_gpus},
+        ray_actor_options={"num_cpus": num_cpus, "num_gpus": num_gpus, "runtime_env": {"env_vars": _ENVIRONMENT}},
     )
 
 

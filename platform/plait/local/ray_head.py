@@ -83,7 +83,8 @@ def _authenticate() -> None:
 def _worker_environment() -> dict[str, str]:
     """What the settings of this process come from, so that workers have the same."""
     mine = {key: value for key, value in os.environ.items() if key.startswith("PLAIT_")}
-    return {**mine, "PLAIT_HOME": str(settings().root)}
+    # Torch's threads would spin while they wait for each other, and starve whatever else runs on the same cores.
+    return {**mine, "PLAIT_HOME": str(settings().root), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def _head() -> LocalProcess:
