@@ -128,7 +128,7 @@ class Registry:
             return Path(unquote(location.path))
         import mlflow
 
-        folder = settings().root / "adapters" / version.name / str(version.version)
+        folder: Path = settings().root / "adapters" / version.name / str(version.version)
         if not (folder / "adapter_config.json").is_file():
             folder.mkdir(parents=True, exist_ok=True)
             mlflow.artifacts.download_artifacts(

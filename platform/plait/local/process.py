@@ -174,7 +174,8 @@ def _listener(port: int) -> str:
     except psutil.AccessDenied:
         return ""
     for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+        is_there = connection.status == psutil.CONN_LISTEN and getattr(connection.laddr, "port", None) == port
+        if is_there and connection.pid:
             return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
     return ""
 

@@ -9,7 +9,9 @@ import os
 import secrets
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -74,10 +76,9 @@ def _authenticate() -> None:
     os.environ["RAY_AUTH_MODE"] = "token"
     os.environ["RAY_AUTH_TOKEN"] = token()
     # Ray reads both variables once, at its first import; this is how it reads them again (as its own tests do).
-    from ray._raylet import AuthenticationTokenLoader, Config
-
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    raylet: Any = import_module("ray._raylet")
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _worker_environment() -> dict[str, str]:
