@@ -19,7 +19,10 @@ def dequantise(gguf: Path, folder: Path) -> Path:
             return folder
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+        from transformers.utils import logging as transformers_logging
 
+        transformers_logging.disable_progress_bar()
+        print(f"making {folder.name} ready: dequantising it once, about a minute", flush=True)
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
         )
