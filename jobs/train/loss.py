@@ -39,7 +39,8 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, chunk_t
         raise ValueError("linear_cross_entropy makes no gradient for the head: freeze it")
     labelled = labels != IGNORED
     chunk = chunk_tokens or max(1, _CHUNK_BYTES // (4 * weight.shape[0]))
-    total: Tensor = _LinearCrossEntropy.apply(hidden[labelled], weight, labels[labelled], chunk)
+    apply: Any = _LinearCrossEntropy.apply  # torch leaves it untyped
+    total: Tensor = apply(hidden[labelled], weight, labels[labelled], chunk)
     return total
 
 
