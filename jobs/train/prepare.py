@@ -85,7 +85,6 @@ def _with_context(
     chosen = set(random.Random(seed).sample(range(len(conversations)), round(config.share * len(conversations))))
     questions = [conversations[i].question for i in sorted(chosen)]
     found = dict(zip(sorted(chosen), retriever.retrieve(questions, config.top_k, config.tenant), strict=True))
-    index.close()
 
     def count_tokens(text: str) -> int:
         return len(tokenizer.encode(text, add_special_tokens=False))

@@ -161,9 +161,11 @@ def test_the_registry_names_what_exists(recipe: TrainRecipe) -> None:
     assert registry.set_alias(AdapterRef(version.name), "champion").aliases == ("champion",)
     assert registry.resolve(AdapterRef(version.name, alias="champion")).key == version.key
     assert version.key in [v.key for v in registry.list()]
+    (train(with_overrides(recipe, max_steps=2)).path / "plait.json").write_text("{}")
+    assert version.key in [v.key for v in registry.list()]
     with pytest.raises(ModelNotFound, match=f"Did you mean '{version.name}'"):
         registry.resolve(AdapterRef(version.name + "x"))
-    with pytest.raises(ModelNotFound, match=r"has no version 9\. It has: 1"):
+    with pytest.raises(ModelNotFound, match=r"has no version 9\. It has: 1, 2"):
         registry.resolve(AdapterRef(version.name, 9))
     with pytest.raises(ModelNotFound, match=r"no alias 'champio'\. Did you mean 'champion'"):
         registry.resolve(AdapterRef(version.name, alias="champio"))

@@ -4,6 +4,7 @@ In: an adapter folder and its lineage. Out: an `AdapterVersion` with a local fol
 adapters, and does not know how they were trained.
 """
 
+import logging
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from plait.model_ids import AdapterRef
 from plait.settings import settings
 
 _ARTIFACT = "adapter"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,11 +94,15 @@ class Registry:
         return self._load(versions[wanted])
 
     def list(self) -> list[AdapterVersion]:
-        """Every version of every adapter, by name, newest first."""
+        """Every version of every adapter, by name, newest first; one whose folder is no adapter is left out."""
         found = []
         for model in sorted(self._client.search_registered_models(), key=lambda m: m.name):
             versions = self._versions(model.name)
-            found += [self._load(versions[number]) for number in sorted(versions, reverse=True)]
+            for number in sorted(versions, reverse=True):
+                try:
+                    found.append(self._load(versions[number]))
+                except InvalidInput as error:  # one broken adapter must not hide the others
+                    _log.warning("%s:%s is left out: %s", model.name, number, error)
         return found
 
     def set_alias(self, ref: AdapterRef, alias: str) -> AdapterVersion:

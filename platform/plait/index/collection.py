@@ -212,10 +212,6 @@ class Index:
         """The server is the embedded one, Milvus Lite."""
         return self._milvus.is_embedded
 
-    def close(self) -> None:
-        """End the connection. An idle one is closed by Milvus Lite before long, with a warning from gRPC."""
-        self._milvus.client.close()
-
     def drop(self) -> None:
         """Delete the collection and everything in it."""
         with self._milvus.answering(f"drop '{self.name}'") as client:

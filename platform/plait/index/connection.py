@@ -47,6 +47,8 @@ class Milvus:
                 uri,
                 token=settings().milvus_token if token is None else token,
                 timeout=settings().milvus_timeout_s,
+                # pymilvus would ping an idle connection every 10 s, and Milvus Lite ends it for that.
+                grpc_options={"grpc.keepalive_time_ms": 300_000},
             )
         except ConnectionConfigException as error:
             raise InvalidInput(f"'{uri}' is no address of a Milvus server ({error.message}).") from error
