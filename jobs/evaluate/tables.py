@@ -12,12 +12,12 @@ from plait.jobs.evaluate.report import EvaluationReport, Judged
 def accuracy_table(report: EvaluationReport) -> Table:
     """Accuracy of every model with its 95% interval, by kind of question and over all."""
     table = Table(title=f"Accuracy over {len(report.questions)} questions (95% interval)", title_justify="left")
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     kinds = [kind for kind in report.kinds if kind]
     for kind in kinds:
         table.add_column(kind, justify="right")
-    table.add_column("all", justify="right")
-    table.add_column("median latency", justify="right")
+    table.add_column("all", justify="right", no_wrap=True)
+    table.add_column("latency, median", justify="right")
     best = report.best()
     for model in report.models:
         style = "bold green" if model == best else None
@@ -59,7 +59,7 @@ def answers_table(report: EvaluationReport, rows: Sequence[int]) -> Table:
 def _cell(answer: Judged) -> str:
     mark = "[green]✓[/green]" if answer.is_correct else "[red]✗[/red]"
     text = " ".join(answer.reply.split())
-    short = text if len(text) <= 60 else text[:59] + "…"
+    short = text if len(text) <= 100 else text[:99] + "…"
     return f"{mark} {escape(short)}\n[dim]{answer.latency_ms / 1000:.1f} s[/dim]"
 
 

@@ -83,7 +83,7 @@ def read_conversations(path: Path) -> list[Conversation]:
         DataError: for a missing or empty file, or the first bad line, with its number and what is wrong with it.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # JSON strings may hold other line separators
     except FileNotFoundError:
         raise DataError(f"There is no data file '{path}'.", "Set data.train (or data.eval) to a JSONL file.") from None
     except UnicodeDecodeError as error:
