@@ -98,7 +98,7 @@ def installed_packages() -> list[Package]:
     found = {}
     for distribution in distributions():
         metadata = distribution.metadata
-        name = _canonical(metadata["Name"] or "")
+        name = _canonical(metadata.get("Name") or "")
         if name and name not in found:
             found[name] = _package(name, metadata, tuple(distribution.requires or ()))
     return [found[name] for name in sorted(found)]
@@ -110,8 +110,8 @@ def _package(name: str, metadata: Message, requires: tuple[str, ...]) -> Package
     urls = [url.partition(",")[2].strip() for url in metadata.get_all("Project-URL") or []]
     return Package(
         name=name,
-        version=metadata["Version"],
-        summary=" ".join((metadata["Summary"] or "").split()),
+        version=metadata.get("Version") or "",
+        summary=" ".join((metadata.get("Summary") or "").split()),
         licence=_licence(metadata),
         python=metadata.get("Requires-Python") or "",
         author=author.strip(),

@@ -105,12 +105,12 @@ def test_an_example_longer_than_the_limit_is_named_by_its_line(
         encode_all(file, read_conversations(file), plain, tokenizer, max_tokens=32)
 
 
-def test_passages_come_in_order_as_long_as_the_budget_lasts() -> None:
+def test_passages_come_as_long_as_the_budget_lasts_the_best_next_to_the_question() -> None:
     found = [passage("one two"), passage("x " * 100), passage("three")]
     grounded = with_passages(TALK[:1], found, budget_tokens=40, count_tokens=lambda text: len(text.split()))
     assert [p.text for p in grounded.passages] == ["one two", "three"]
     system = grounded.messages[0].content
-    assert system.index('id="1"') < system.index("one two") < system.index('id="2"') < system.index("three")
+    assert system.index('id="2"') < system.index("three") < system.index('id="1"') < system.index("one two")
     assert grounded.messages[1:] == TALK[:1]
 
 
