@@ -33,10 +33,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    from plait.local.ray_head import temp_dir
     from plait.local.stack import stop_all
 
     stop_all()
     shutil.rmtree(settings().root, ignore_errors=True)
+    shutil.rmtree(temp_dir(), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,16 @@ machine with nothing else installed. What a *run* does is a recipe's business, n
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from plait.errors import InvalidInput
 
 
 class Settings(BaseSettings):
     """Read from the environment, prefix `PLAIT_`."""
 
-    model_config = SettingsConfigDict(env_prefix="PLAIT_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="PLAIT_", env_ignore_empty=True, frozen=True)
 
     home: Path = Field(Path("~/.plait"), description="Models, indexes, runs, logs and state of this installation.")
     bind: str = Field("127.0.0.1", description="Address that every listener of ours binds.")
@@ -67,5 +69,15 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once.
+
+    Raises:
+        InvalidInput: for a variable that does not hold what it must, by its name.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = f"PLAIT_{first['loc'][0]}".upper()
+        problem = first["msg"].lower()
+        raise InvalidInput(f"{variable} is {first['input']!r}: {problem}.", "Correct or unset it.") from None

@@ -4,16 +4,21 @@ import multiprocessing
 import socket
 import sys
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from plait.errors import Conflict, Unavailable
+from plait.errors import Conflict, InvalidInput, Unavailable
 from plait.local import stack
 from plait.local.milvus import milvus_uri
-from plait.local.process import LocalProcess, Running, answers, check_port_is_free, find_running, free_port, stop
+from plait.local.process import LocalProcess, check_port_is_free, find_remains, find_running, free_port, stop
+from plait.local.ray_head import connect, temp_dir, token
+from plait.local.running import Running
 from plait.settings import settings
 
 LISTENER = """
@@ -27,15 +32,34 @@ while True:
 """
 
 
-def listener(name: str, *flags: str, code: str = LISTENER, timeout_s: float = 20.0) -> LocalProcess:
+def listener(
+    name: str,
+    *flags: str,
+    code: str = LISTENER,
+    port: int | None = None,
+    settings: dict[str, str | int | None] | None = None,
+    timeout_s: float = 20.0,
+) -> LocalProcess:
     return LocalProcess(
         name=name,
-        make_address=lambda: str(free_port()),
-        command=lambda port: [sys.executable, "-c", code, port, *flags],
-        is_ready=lambda port: answers("127.0.0.1", int(port)),
-        environment={},
+        make_address=lambda: f"127.0.0.1:{port or free_port()}",
+        command=lambda address: [sys.executable, "-c", code, address.rpartition(":")[2], *flags],
+        settings=settings or {},
         timeout_s=timeout_s,
     )
+
+
+@pytest.fixture
+def with_setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Set a PLAIT_ variable for one test."""
+
+    def set_variable(name: str, value: str) -> None:
+        monkeypatch.setenv(name, value)
+        settings.cache_clear()
+
+    yield set_variable
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
 def start_in_another_process(name: str, found: "multiprocessing.Queue[int]") -> None:
@@ -69,7 +93,7 @@ def test_two_commands_at_once_start_one_process() -> None:
 
 
 def test_stopping_ends_the_children_and_whoever_ignores_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plait.local.process._STOP_GRACE_S", 1.0)
+    monkeypatch.setattr("plait.local.running._STOP_GRACE_S", 1.0)
     running = listener("stubborn", "stubborn").ensure()
     process = running.process()
     assert process is not None
@@ -79,11 +103,92 @@ def test_stopping_ends_the_children_and_whoever_ignores_the_request(monkeypatch:
     assert not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family)
 
 
+def test_what_a_killed_process_left_behind_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = listener("killed").ensure()
+    process = running.process()
+    assert process is not None
+    (child,) = process.children()
+    process.kill()
+    process.wait()
+    assert find_running("killed") is None
+    assert find_remains("killed") == running
+    monkeypatch.setattr(stack, "_NAMES", ("killed",))
+    assert stack.stop_all() == [running]
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    assert find_remains("killed") is None
+
+
+def test_what_a_killed_process_left_behind_is_ended_before_it_is_started_again() -> None:
+    first = listener("revived").ensure()
+    process = first.process()
+    assert process is not None
+    (child,) = process.children()
+    process.kill()
+    process.wait()
+    second = listener("revived").ensure()
+    assert second.pid != first.pid
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    stop(second)
+
+
 def test_a_pid_that_somebody_else_has_now_is_not_ours() -> None:
     mine = psutil.Process()
-    stranger = Running("x", mine.pid, mine.create_time() - 100, "", sys.prefix)
+    stranger = Running("x", mine.pid, mine.create_time() - 100, "127.0.0.1:1", sys.prefix)
     assert stranger.process() is None
+    assert stranger.family() == []
     stop(stranger)  # must not end this test
+
+
+def test_a_clock_that_is_set_anew_does_not_hide_a_process() -> None:
+    running = listener("clock").ensure()
+    hour_s = 3600.0
+    before = replace(running, created_at=running.created_at - hour_s, booted_at=running.booted_at - hour_s)
+    assert before.process() is not None
+    stop(running)
+
+
+def test_a_start_that_was_interrupted_is_waited_for() -> None:
+    slow = "import socket, sys, time; time.sleep(2); s = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+    slow += "while True: s.accept()"
+    unready = replace(listener("half", code=slow), timeout_s=30.0)
+    starter = multiprocessing.get_context("fork").Process(target=unready.ensure)
+    starter.start()
+    while find_running("half") is None:
+        time.sleep(0.05)
+    starter.kill()
+    starter.join()
+    found = unready.ensure()
+    with socket.create_connection(("127.0.0.1", int(found.address.rpartition(":")[2])), timeout=1):
+        pass
+    stop(found)
+
+
+def test_another_ones_listener_is_not_taken_for_ours() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Unavailable, match=r"ended at once .*Address already in use"):
+            listener("usurped", port=port).ensure()
+
+
+def test_other_settings_than_it_runs_with_are_a_conflict(with_setting: Callable[[str, str], None]) -> None:
+    running = listener("set", settings={"http_port": 8000, "ray_cpus": 2}).ensure()
+    with_setting("PLAIT_HTTP_PORT", "8001")
+    try:
+        with pytest.raises(Conflict, match="runs with PLAIT_HTTP_PORT=8000, not 8001"):
+            listener("set", settings={"http_port": 8001}).ensure()
+        # Nobody set this one, so what runs will do.
+        assert listener("set", settings={"ray_cpus": 4}).ensure() == running
+    finally:
+        stop(running)
+
+
+def test_a_process_that_we_start_does_not_write_into_our_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "/somewhere")
+    running = listener("clean").ensure()
+    process = running.process()
+    assert process is not None
+    assert "PROMETHEUS_MULTIPROC_DIR" not in process.environ()
+    stop(running)
 
 
 def test_a_process_that_ends_at_once_says_why() -> None:
@@ -115,18 +220,51 @@ def test_a_port_in_use_is_named_with_who_uses_it_and_the_setting() -> None:
             check_port_is_free(port, "127.0.0.1", "PLAIT_X")
 
 
-def test_a_milvus_that_does_not_answer_is_named_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_this_machine_does_not_have_is_named() -> None:
+    with pytest.raises(InvalidInput, match=r"192\.0\.2\.77:\d+ cannot be listened on .*PLAIT_BIND or PLAIT_X"):
+        check_port_is_free(free_port(), "192.0.2.77", "PLAIT_X")
+
+
+def test_a_milvus_that_does_not_answer_is_named_within_seconds(with_setting: Callable[[str, str], None]) -> None:
     uri = f"http://127.0.0.1:{free_port()}"
-    monkeypatch.setenv("PLAIT_MILVUS_URI", uri)
-    settings.cache_clear()
+    with_setting("PLAIT_MILVUS_URI", uri)
     started = time.monotonic()
-    try:
-        with pytest.raises(Unavailable, match=f"Milvus at {uri} does not answer.*PLAIT_MILVUS_URI"):
-            milvus_uri()
-    finally:
-        monkeypatch.undo()
-        settings.cache_clear()
+    with pytest.raises(Unavailable, match=f"Milvus at {uri} does not answer.*PLAIT_MILVUS_URI"):
+        milvus_uri()
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("uri", ["./milvus.db", "http://host:port", "http://host:99999", "localhost"])
+def test_a_milvus_address_that_is_none_is_named(with_setting: Callable[[str, str], None], uri: str) -> None:
+    with_setting("PLAIT_MILVUS_URI", uri)
+    with pytest.raises(InvalidInput, match=r"is no address of a Milvus server.*http://host:19530"):
+        milvus_uri()
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_ray_cluster_that_does_not_answer_is_named_within_seconds(
+    with_setting: Callable[[str, str], None], scheme: str
+) -> None:
+    address = f"{scheme}127.0.0.1:{free_port()}"
+    with_setting("PLAIT_RAY_ADDRESS", address)
+    started = time.monotonic()
+    with pytest.raises(Unavailable, match=f"The Ray cluster at {address} does not answer"):
+        connect()
+    assert time.monotonic() - started < 5
+
+
+def test_commands_at_once_make_one_token(with_setting: Callable[[str, str], None], tmp_path: Path) -> None:
+    with_setting("PLAIT_HOME", str(tmp_path))
+    with ThreadPoolExecutor(8) as threads:
+        tokens = {future.result() for future in [threads.submit(token) for _ in range(8)]}
+    assert len(tokens) == 1
+    assert len(tokens.pop()) == 64
+    assert [file.name for file in settings().local_dir.iterdir()] == ["ray-token"]
+
+
+def test_rays_folder_is_closed_to_others(ray_cluster: None) -> None:
+    assert temp_dir().stat().st_mode & 0o777 == 0o700
+    assert list((temp_dir() / "r").glob("session_*"))
 
 
 def test_everything_of_ours_binds_loopback_and_ray_asks_for_a_token(ray_cluster: None, milvus: str) -> None:

@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from plait.cli import app, main
+from plait.settings import settings
 
 COMMANDS = (
     *("ingest", "train", "serve", "ask", "evaluate", "status", "stop"),
@@ -125,3 +126,17 @@ def test_an_error_of_ours_is_called_a_bug(capsys: pytest.CaptureFixture[str], mo
     code, error = run(capsys, "train", "qlora")
     assert code == 1
     assert "This is a bug in Plait; run again with --debug" in error
+
+
+def test_a_setting_that_makes_no_sense_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLAIT_METRICS_PORT", "abc")
+    settings.cache_clear()
+    try:
+        code, error = run(capsys, "status")
+    finally:
+        monkeypatch.undo()
+        settings.cache_clear()
+    assert code == 2
+    assert "PLAIT_METRICS_PORT is 'abc'" in error

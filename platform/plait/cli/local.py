@@ -20,13 +20,9 @@ def status() -> None:
         return
     table = Table("process", "pid", "address", "since", "memory", title=f"PLAIT_HOME {settings().root}")
     for found in processes:
-        process = found.process()
-        if process is None:
-            continue
-        family = [process, *process.children(recursive=True)]
-        memory = sum(member.memory_info().rss for member in family if member.is_running())
         since = datetime.fromtimestamp(found.created_at).strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(found.name, str(found.pid), found.address, since, f"{memory / 2**20:.0f} MiB")
+        memory = f"{found.memory_bytes() / 2**20:.0f} MiB"
+        table.add_row(found.name, str(found.pid), found.address, since, memory)
     Console().print(table)
 
 
@@ -37,10 +33,11 @@ def stop() -> None:
 
     Example: `plait stop`
     """
-    from plait.local.stack import stop_all
+    from plait.local.stack import stop_each
 
-    stopped = stop_all()
-    for process in stopped:
-        print(f"stopped {process.name} (pid {process.pid})")
-    if not stopped:
+    nothing = True
+    for process in stop_each():
+        print(f"stopped {process.name} (pid {process.pid})", flush=True)
+        nothing = False
+    if nothing:
         print("Nothing was running.")

@@ -7,13 +7,14 @@ app = typer.Typer(help="Metrics: how Prometheus finds them.", no_args_is_help=Tr
 
 @app.command("scrape-config")
 def scrape_config(interval_s: int = typer.Option(15, min=1, help="Seconds between two scrapes.")) -> None:
-    """Print a Prometheus configuration for this node: Plait's exporter and Ray's own metrics.
+    """Print a Prometheus configuration for this node: Plait's exporter and, on the local head, Ray's own metrics.
 
     Example: `plait metrics scrape-config > prometheus.yml && prometheus --config.file=prometheus.yml`
     """
+    from plait.local.stack import metrics_addresses
     from plait.observability.scrape_config import scrape_config as make
 
-    print(make(interval_s), end="")
+    print(make(metrics_addresses(), interval_s), end="")
 
 
 @app.command("show")
@@ -25,11 +26,12 @@ def show() -> None:
     import httpx
 
     from plait.errors import Unavailable
-    from plait.settings import settings
+    from plait.local.stack import metrics_addresses
+    from plait.observability.scrape_config import reachable
 
-    url = f"http://{settings().bind}:{settings().metrics_port}/metrics"
+    url = f"http://{reachable(metrics_addresses()['plait'])}/metrics"
     try:
-        print(httpx.get(url, timeout=10).text, end="")
+        print(httpx.get(url, timeout=10).raise_for_status().text, end="")
     except httpx.HTTPError as error:
         raise Unavailable(
             f"No exporter answers at {url} ({type(error).__name__}).", "It starts with any job or plait serve."

@@ -2,17 +2,17 @@
 
 import sys
 
-from plait.local.process import LocalProcess, answers, check_port_is_free
+from plait.local.process import LocalProcess, check_port_is_free
 from plait.settings import settings
 
 NAME = "exporter"
 
 
 def ensure_exporter() -> str:
-    """Start the exporter unless it runs; returns its address.
+    """Start the exporter unless it runs; returns its address, host:port.
 
     Raises:
-        Conflict: when its port is in use.
+        Conflict: when its port is in use, or it runs on another one than the settings say.
     """
     bind, port = settings().bind, settings().metrics_port
 
@@ -24,7 +24,7 @@ def ensure_exporter() -> str:
         name=NAME,
         make_address=make_address,
         command=lambda _: [sys.executable, "-m", "plait.observability.exporter"],
-        is_ready=lambda _: answers(bind, port),
         environment={"PLAIT_HOME": str(settings().root)},
+        settings={"bind": bind, "metrics_port": port},
     )
     return exporter.ensure().address

@@ -6,18 +6,23 @@ The server mode is used because the file mode of Milvus Lite locks every second 
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from plait.errors import Unavailable
+from plait.errors import InvalidInput, Unavailable
 from plait.local.process import LocalProcess, answers, free_port, is_free
 from plait.settings import settings
 
 NAME = "milvus"
+_DEFAULT_PORTS = {"http": 19530, "https": 443}
+# A server far away may take longer to accept than one on this machine.
+_CONNECT_TIMEOUT_S = 3.0
 
 
 def milvus_uri() -> str:
     """The URI of the Milvus server to use; starts the embedded one if none is configured.
 
     Raises:
+        InvalidInput: when PLAIT_MILVUS_URI is no http(s) address.
         Unavailable: when a configured server does not answer, or the embedded one does not start.
     """
     configured = settings().milvus_uri
@@ -38,27 +43,32 @@ def _embedded() -> LocalProcess:
             *(command, "server", "--data-dir", str(data)),
             *("--host", "127.0.0.1", "--port", address.rpartition(":")[2]),
         ],
-        is_ready=lambda address: answers("127.0.0.1", int(address.rpartition(":")[2])),
-        environment={},
     )
 
 
 def _port() -> int:
     """A free port, the same as last time if it still is free: clients that hold on to the address find it again."""
     note = settings().local_dir / "milvus-port"
-    if note.is_file() and is_free(int(note.read_text(encoding="utf-8")), "127.0.0.1"):
-        return int(note.read_text(encoding="utf-8"))
+    last = note.read_text(encoding="utf-8") if note.is_file() else ""
+    if last.isdecimal() and is_free(int(last), "127.0.0.1"):
+        return int(last)
     port = free_port()
     note.write_text(str(port), encoding="utf-8")
     return port
 
 
 def _check_answers(uri: str) -> None:
-    from urllib.parse import urlparse
-
-    parts = urlparse(uri)
-    port = parts.port or (443 if parts.scheme == "https" else 19530)
-    if not parts.hostname or not answers(parts.hostname, port):
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:  # a port that is no number
+        host = port = None
+    if host is None or port is None:
+        raise InvalidInput(
+            f"PLAIT_MILVUS_URI={uri} is no address of a Milvus server.",
+            "It looks like http://host:19530; unset it to use the embedded server.",
+        )
+    if not answers(host, port, _CONNECT_TIMEOUT_S):
         raise Unavailable(
             f"Milvus at {uri} does not answer.",
             "Start it, correct PLAIT_MILVUS_URI, or unset it to use the embedded server.",

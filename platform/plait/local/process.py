@@ -4,6 +4,7 @@ In: a `LocalProcess` that says what to run. The state lies in `PLAIT_HOME/local/
 `<name>.log` beside it. It knows nothing of what the process serves.
 """
 
+import errno
 import json
 import os
 import socket
@@ -11,128 +12,142 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
 from filelock import FileLock
 
-from plait.errors import Conflict, Unavailable
+from plait.errors import Conflict, InvalidInput, Unavailable
+from plait.local.running import Running
 from plait.settings import settings
-
-_STOP_GRACE_S = 15.0
-_ORPHAN_GRACE_S = 2.0
-
-
-@dataclass(frozen=True)
-class Running:
-    """A process that was started: its id with its start time (ids are used again), and where it listens."""
-
-    name: str
-    pid: int
-    created_at: float
-    address: str
-    environment: str
-    """The Python environment (`sys.prefix`) that started it."""
-
-    def process(self) -> psutil.Process | None:
-        """The live process, or None when it has ended."""
-        try:
-            process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.created_at) < 1 and process.status() != psutil.STATUS_ZOMBIE:
-                return process
-        except psutil.NoSuchProcess:
-            pass
-        return None
 
 
 @dataclass(frozen=True)
 class LocalProcess:
     """What to run, and how to tell that it is ready.
 
-    `command` gets the address it shall listen on; `is_ready` is asked until it says yes or `timeout_s` has passed.
+    `command` gets the address (host:port) that it shall listen on. It is ready when it listens there and `is_ready`,
+    which also gets the address, says yes. `settings` are those that a running one must have been started with.
     """
 
     name: str
     make_address: Callable[[], str]
     command: Callable[[str], Sequence[str]]
-    is_ready: Callable[[str], bool]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str | int | None] = field(default_factory=dict)
+    is_ready: Callable[[str], bool] = lambda _: True
     timeout_s: float = 60.0
 
-    def running(self) -> Running | None:
-        """The process, if it was started before and is alive."""
-        return find_running(self.name)
-
     def ensure(self) -> Running:
-        """Start the process unless it runs; two commands that call this at once start one.
+        """Start the process unless it runs; returns when it is ready. Two commands that call this at once start one.
 
         Raises:
-            Conflict: when it was started from another Python environment, or its port is in use.
+            Conflict: when it was started from another Python environment or with other settings, or its port is in use.
             Unavailable: when it ends at once or does not get ready, with its last words.
         """
         folder = settings().local_dir
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{self.name}.lock"):
-            found = self.running()
-            if found is None:
+            known = _read_state(self.name)
+            if known is None or known.process() is None:
+                if known is not None:
+                    stop(known)  # it died; what it started may live on and hold its ports
                 return self._start(folder)
-            if found.environment != sys.prefix:
+            self._check_same(known)
+            # Whoever started it may have been interrupted before it was ready.
+            self._wait(known, lambda: _answers_at(known.address), lambda: known.process() is not None)
+            return known
+
+    def _check_same(self, running: Running) -> None:
+        if running.environment != sys.prefix:
+            raise Conflict(
+                f"The {self.name} of this PLAIT_HOME was started from another environment ({running.environment}).",
+                "Run 'plait stop' first, or set another PLAIT_HOME.",
+            )
+        for name, value in self.settings.items():
+            # A setting that nobody set is no wish: the running one's value is as good.
+            if name in settings().model_fields_set and running.settings.get(name, value) != value:
                 raise Conflict(
-                    f"The {self.name} of this PLAIT_HOME was started from another environment ({found.environment}).",
-                    "Run 'plait stop' first, or set another PLAIT_HOME.",
+                    f"The {self.name} of this PLAIT_HOME runs with PLAIT_{name.upper()}={running.settings[name]}, "
+                    f"not {value}.",
+                    "Run 'plait stop' first, or unset it.",
                 )
-            return found
 
     def _start(self, folder: Path) -> Running:
         address = self.make_address()
         log = folder / f"{self.name}.log"
+        environment = {**os.environ, **self.environment}
+        # It would make every user of prometheus_client in there, Ray's agent for one, write into our metrics.
+        environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
         with log.open("wb") as output:
             child = subprocess.Popen(
                 self.command(address),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment},
+                env=environment,
                 cwd=folder,
-                start_new_session=True,  # Ctrl-C in a terminal ends the command, not the servers
+                # Ctrl-C in a terminal ends the command, not the servers; and its children are known by the session.
+                start_new_session=True,
             )
-        running = Running(self.name, child.pid, psutil.Process(child.pid).create_time(), address, sys.prefix)
+        created_at = psutil.Process(child.pid).create_time()
+        running = Running(self.name, child.pid, created_at, address, sys.prefix, self.settings)
         # Written before it is ready, so that whatever happens now, 'plait stop' still finds it.
-        _state_file(self.name).write_text(json.dumps(asdict(running)), encoding="utf-8")
+        _write_state(running)
+        with _told(f"starting {self.name}"):
+            try:
+                self._wait(running, lambda: self._is_up(running), lambda: child.poll() is None)
+            except Unavailable:
+                stop(running)
+                raise
+        return running
+
+    def _is_up(self, running: Running) -> bool:
+        # Whether the port is its own: another process may have taken it since it was found free.
+        return (
+            _answers_at(running.address)
+            and running.listens_on(_port(running.address))
+            and self.is_ready(running.address)
+        )
+
+    def _wait(self, running: Running, is_ready: Callable[[], bool], is_alive: Callable[[], bool]) -> None:
+        log = settings().local_dir / f"{self.name}.log"
         deadline = time.monotonic() + self.timeout_s
-        while not self.is_ready(address):
-            if child.poll() is not None:
-                _state_file(self.name).unlink()
+        while not is_ready():
+            if not is_alive():
                 raise Unavailable(f"{self.name} ended at once ({_last_words(log)}).", f"Its log: {log}")
             if time.monotonic() > deadline:
-                stop(running)
-                raise Unavailable(f"{self.name} was not ready after {self.timeout_s:.0f} s.", f"Its log: {log}")
+                raise Unavailable(
+                    f"{self.name} (process {running.pid}) was not ready after {self.timeout_s:.0f} s.",
+                    f"Its log: {log}; run 'plait stop' and try again.",
+                )
             time.sleep(0.1)
-        return running
 
 
 def find_running(name: str) -> Running | None:
     """A process by its name, if it is alive."""
-    try:
-        running = Running(**json.loads(_state_file(name).read_text(encoding="utf-8")))
-    except (FileNotFoundError, json.JSONDecodeError, TypeError):
-        return None
-    return running if running.process() else None
+    known = _read_state(name)
+    return known if known is not None and known.process() else None
+
+
+def find_remains(name: str) -> Running | None:
+    """A process by its name, if it or anything that it started is alive."""
+    known = _read_state(name)
+    return known if known is not None and known.family() else None
 
 
 def stop(running: Running) -> None:
-    """End a process and all that it started: asked first, killed when it has not ended in time."""
-    process = running.process()
-    if process is not None:
-        children = process.children(recursive=True)
-        process.terminate()  # it may end its children in order
-        _, alive = psutil.wait_procs([process], timeout=_STOP_GRACE_S)
-        _, orphans = psutil.wait_procs(children, timeout=_ORPHAN_GRACE_S)
-        for survivor in [*alive, *orphans]:
-            survivor.kill()
-        psutil.wait_procs([*alive, *orphans], timeout=5)
-    _state_file(running.name).unlink(missing_ok=True)
+    """End a process and all that it started, and forget it.
+
+    Raises:
+        PlaitError: when it belongs to another user.
+    """
+    running.end()
+    known = _read_state(running.name)
+    if known is not None and known.pid == running.pid:  # another command may have started a new one meanwhile
+        _state_file(running.name).unlink(missing_ok=True)
 
 
 def free_port() -> int:
@@ -143,45 +158,93 @@ def free_port() -> int:
 
 
 def check_port_is_free(port: int, bind: str, setting: str) -> None:
-    """Raise Conflict, naming who listens there and the setting to change, when `port` is taken."""
-    if not is_free(port, bind):
+    """Find out now, not in a log later, that a port cannot be listened on.
+
+    Raises:
+        Conflict: when the port is taken; names who listens there and the setting to change.
+        InvalidInput: when this machine has no such address, or the port needs other rights.
+    """
+    error = _bind_error(port, bind)
+    if error == errno.EADDRINUSE:
         raise Conflict(f"Port {port} is in use{_listener(port)}.", f"Stop it, or set {setting} to another port.")
+    if error is not None:
+        raise InvalidInput(
+            f"{bind}:{port} cannot be listened on ({os.strerror(error)}).", f"Correct PLAIT_BIND or {setting}."
+        )
 
 
 def is_free(port: int, bind: str) -> bool:
     """Whether a port can be listened on."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((bind, port))
-        except OSError:
-            return False
-    return True
+    return _bind_error(port, bind) is None
 
 
-def answers(host: str, port: int) -> bool:
+def answers(host: str, port: int, timeout_s: float = 1.0) -> bool:
     """Whether something accepts connections there."""
     try:
-        with socket.create_connection((host, port), timeout=1):
+        with socket.create_connection((host, port), timeout=timeout_s):
             return True
     except OSError:
         return False
 
 
+def _answers_at(address: str) -> bool:
+    return answers(address.rpartition(":")[0], _port(address))
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])
+
+
+def _bind_error(port: int, bind: str) -> int | None:
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(bind, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(target)
+    except socket.gaierror:
+        return errno.EADDRNOTAVAIL
+    except OSError as error:
+        return error.errno
+    return None
+
+
 def _listener(port: int) -> str:
     try:
-        connections = psutil.net_connections(kind="tcp")
-    except psutil.AccessDenied:
-        return ""
-    for connection in connections:
-        is_there = connection.status == psutil.CONN_LISTEN and getattr(connection.laddr, "port", None) == port
-        if is_there and connection.pid:
-            return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+        for connection in psutil.net_connections(kind="tcp"):
+            is_there = connection.status == psutil.CONN_LISTEN and getattr(connection.laddr, "port", None) == port
+            if is_there and connection.pid:
+                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    except psutil.Error:  # it has just ended, or this system does not let us look
+        pass
     return ""
+
+
+def _told(what: str) -> AbstractContextManager[object]:
+    """Say that something takes a while: with a spinner on a terminal, in a line elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.print(what)
+    return console.status(what)
 
 
 def _state_file(name: str) -> Path:
     return settings().local_dir / f"{name}.json"
+
+
+def _read_state(name: str) -> Running | None:
+    try:
+        return Running(**json.loads(_state_file(name).read_text(encoding="utf-8")))
+    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+        return None
+
+
+def _write_state(running: Running) -> None:
+    file = _state_file(running.name)
+    written = file.with_suffix(".new")
+    written.write_text(json.dumps(asdict(running)), encoding="utf-8")
+    written.replace(file)  # a command that reads meanwhile sees all of it or none
 
 
 def _last_words(log: Path) -> str:

@@ -7,19 +7,24 @@ joins gets mode and token explicitly, because one that only joins does not find 
 import hashlib
 import os
 import secrets
+import shutil
+import stat
 import sys
 import tempfile
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from plait.errors import Unavailable
+from plait.errors import Conflict, Unavailable
 from plait.local.process import LocalProcess, answers, check_port_is_free, free_port
+from plait.observability.metric_files import drop_files_of_ended_processes
 from plait.settings import settings
 
 NAME = "ray"
+_CONNECT_TIMEOUT_S = 3.0
+# A socket's path may have 103 characters (macOS; Linux: 107), and 85 of them are needed below this folder.
+_LONGEST_TEMP_DIR = 18
 
 
 def connect() -> None:
@@ -28,8 +33,8 @@ def connect() -> None:
     Calling it again is harmless.
 
     Raises:
-        Unavailable: when a configured cluster does not answer.
-        Conflict: when a port of the local head is in use.
+        Unavailable: when a configured cluster does not answer or refuses us.
+        Conflict: when a port of the local head is in use, or it runs with other settings or from another environment.
     """
     _quieten()
     configured = settings().ray_address
@@ -40,6 +45,7 @@ def connect() -> None:
         address = _head().ensure().address
         ensure_exporter()
     else:
+        _check_answers(configured)
         address = configured
 
     import ray
@@ -65,10 +71,44 @@ def token() -> str:
     file = settings().local_dir / "ray-token"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
+        descriptor, written = tempfile.mkstemp(dir=file.parent)  # mode 0600
         with os.fdopen(descriptor, "w") as opened:
             opened.write(secrets.token_hex(32))
+        # Two commands may be here at once: one link is made, whole, and both read that one.
+        with suppress(FileExistsError):
+            os.link(written, file)
+        os.unlink(written)
     return file.read_text(encoding="utf-8")
+
+
+def temp_dir() -> Path:
+    """Ray's folder for sockets and logs of this PLAIT_HOME: outside of it, because a socket's path must be short."""
+    mark = hashlib.sha256(str(settings().root).encode()).hexdigest()[:8]
+    parent = tempfile.gettempdir()
+    return Path(parent if len(parent) <= _LONGEST_TEMP_DIR else "/tmp") / f"plait-ray-{mark}"
+
+
+def _make_temp_dir() -> Path:
+    """Make it anew, so that the logs of earlier heads do not pile up, and closed to others: what Ray makes is not.
+
+    Raises:
+        Conflict: when it belongs to somebody else, who could listen in on Ray's sockets.
+    """
+    folder = temp_dir()
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+            raise Conflict(f"{folder} belongs to somebody else.", "Set another PLAIT_HOME or TMPDIR.") from None
+        folder.chmod(0o700)
+        for session in folder.iterdir():
+            if session.is_dir() and not session.is_symlink():
+                shutil.rmtree(session, ignore_errors=True)
+            else:
+                session.unlink()
+    # Ray makes its own folder open to everybody (0777), so it goes one below.
+    return folder / "r"
 
 
 def _authenticate() -> None:
@@ -94,7 +134,8 @@ def _head() -> LocalProcess:
     def make_address() -> str:
         check_port_is_free(current.ray_dashboard_port, "127.0.0.1", "PLAIT_RAY_DASHBOARD_PORT")
         check_port_is_free(current.ray_metrics_port, "127.0.0.1", "PLAIT_RAY_METRICS_PORT")
-        _forget_dead_processes_metrics(current.metrics_dir)
+        # Counters begin anew with a new head; otherwise the files of ended processes would pile up for ever.
+        drop_files_of_ended_processes(current.metrics_dir)
         return f"127.0.0.1:{free_port()}"
 
     def command(address: str) -> list[str]:
@@ -104,7 +145,7 @@ def _head() -> LocalProcess:
             "--dashboard-port": current.ray_dashboard_port,
             "--metrics-export-port": current.ray_metrics_port,
             "--num-cpus": current.ray_cpus or os.cpu_count() or 1,
-            "--temp-dir": _temp_dir(),
+            "--temp-dir": _make_temp_dir(),
             # Ray would take fixed ports for these, and two heads could not live on one machine.
             "--ray-client-server-port": free_port(),
             "--dashboard-agent-listen-port": free_port(),
@@ -120,31 +161,28 @@ def _head() -> LocalProcess:
         name=NAME,
         make_address=make_address,
         command=command,
-        is_ready=_is_ready,
+        is_ready=lambda _: answers("127.0.0.1", current.ray_dashboard_port),
         environment={
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": token(),
             "PLAIT_HOME": str(current.root),
         },
+        settings={
+            "ray_dashboard_port": current.ray_dashboard_port,
+            "ray_metrics_port": current.ray_metrics_port,
+            "ray_cpus": current.ray_cpus,
+        },
     )
 
 
-def _is_ready(address: str) -> bool:
-    port = int(address.rpartition(":")[2])
-    return answers("127.0.0.1", port) and answers("127.0.0.1", settings().ray_dashboard_port)
-
-
-def _temp_dir() -> str:
-    """Ray's folder for sockets and logs. Outside the home: a socket's path may have 107 characters at most."""
-    mark = hashlib.sha256(str(settings().root).encode()).hexdigest()[:8]
-    return str(Path(tempfile.gettempdir()) / f"plait-ray-{mark}")
-
-
-def _forget_dead_processes_metrics(folder: Path) -> None:
-    """Counters begin anew with a new head; otherwise the files of ended processes would pile up for ever."""
-    for file in folder.glob("*.db"):
-        if not psutil.pid_exists(int(file.stem.rpartition("_")[2])):
-            file.unlink(missing_ok=True)
+def _check_answers(address: str) -> None:
+    """Ray itself would try for many minutes. Addresses without a port (`auto`, `local`) are left to it."""
+    host, _, port = address.removeprefix("ray://").partition("/")[0].rpartition(":")
+    if host and port.isdecimal() and not answers(host, int(port), _CONNECT_TIMEOUT_S):
+        raise Unavailable(
+            f"The Ray cluster at {address} does not answer.",
+            "Start it, correct PLAIT_RAY_ADDRESS, or unset it to use a local one.",
+        )
 
 
 def _quieten() -> None:

@@ -7,31 +7,32 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
 from prometheus_client import CollectorRegistry, Metric, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from plait.observability.metric_files import drop_files_of_ended_processes, metric_files
 from plait.settings import settings
 
 
 class NodeCollector(Collector):
-    """Metrics of all processes of this node, the dead ones' live gauges left out."""
+    """Metrics of all processes of this node, the ended ones' live gauges left out."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._merged = MultiProcessCollector(None, path=str(folder))
 
     def collect(self) -> Iterable[Metric]:
-        self._drop_live_gauges_of_the_dead()
-        metrics: Iterable[Metric] = self._merged.collect()
-        return metrics
-
-    def _drop_live_gauges_of_the_dead(self) -> None:
         # A killed process cannot say that it has ended, so the exporter looks.
-        for file in self._folder.glob("gauge_live*_*.db"):
-            if not psutil.pid_exists(int(file.stem.rpartition("_")[2])):
-                file.unlink(missing_ok=True)
+        drop_files_of_ended_processes(self._folder, only_live_gauges=True)
+        try:
+            return self._merge()
+        except FileNotFoundError:
+            # A new Ray head deleted files after they were listed. It does so once, so the second look is whole.
+            return self._merge()
+
+    def _merge(self) -> Iterable[Metric]:
+        metrics: Iterable[Metric] = MultiProcessCollector.merge([str(file) for file in metric_files(self._folder)])
+        return metrics
 
 
 def serve_metrics(folder: Path, bind: str, port: int) -> None:

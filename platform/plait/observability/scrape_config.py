@@ -1,20 +1,30 @@
-"""A Prometheus configuration that scrapes this node: Plait's exporter and Ray's own metrics."""
+"""A Prometheus configuration that scrapes this node: Plait's exporter and Ray's own metrics.
+
+In: where they listen, by job name. It does not look whether anybody is there.
+"""
+
+from collections.abc import Mapping
 
 import yaml
 
-from plait.settings import settings
+_EVERY_INTERFACE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
 
-def scrape_config(interval_s: int = 15) -> str:
-    """YAML for `prometheus --config.file`."""
-    current = settings()
-    targets = {"plait": current.metrics_port, "ray": current.ray_metrics_port}
+def reachable(address: str) -> str:
+    """An address (host:port) as somebody on this machine calls it: one that listens everywhere is on loopback too."""
+    host, _, port = address.rpartition(":")
+    host = _EVERY_INTERFACE.get(host, host)
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
+def scrape_config(targets: Mapping[str, str], interval_s: int = 15) -> str:
+    """YAML for `prometheus --config.file`; `targets` gives the address (host:port) of each job."""
     return yaml.safe_dump(
         {
             "global": {"scrape_interval": f"{interval_s}s"},
             "scrape_configs": [
-                {"job_name": job, "static_configs": [{"targets": [f"{current.bind}:{port}"]}]}
-                for job, port in targets.items()
+                {"job_name": job, "static_configs": [{"targets": [reachable(address)]}]}
+                for job, address in targets.items()
             ],
         },
         sort_keys=False,
