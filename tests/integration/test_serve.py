@@ -312,7 +312,7 @@ async def test_a_client_that_leaves_before_its_first_token_is_not_answered_to_th
         ]
         await asyncio.sleep(0.1)
         mine = asyncio.create_task(leaving.post(f"{server}/v1/completions", json={**body, "model": "base"}))
-        await asyncio.sleep(0.1)
+        await asyncio.to_thread(_until, lambda: metric("plait_requests_running") == len(ahead) + 1)
         mine.cancel()
         assert [response.status_code for response in await asyncio.gather(*ahead)] == [200] * 8
     _until(lambda: metric("plait_requests_total", outcome="cancelled") == cancelled + 1)
