@@ -59,6 +59,7 @@ class TorchEngine:
         self.tokenizer = load_tokenizer(base)
         self._base_sha256 = model_sha256(base)
         self._model = load_causal_lm(base, dtype, quantization)
+        self._model.get_output_embeddings().register_forward_pre_hook(_contiguous)
         self._end_ids = _end_ids(self._model, self.tokenizer)
         self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
         self.max_context_tokens = min(max_context_tokens, self._model.config.max_position_embeddings)
@@ -252,6 +253,11 @@ def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     configured = model.generation_config.eos_token_id
     ids = configured if isinstance(configured, list) else [configured]
     return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
+
+
+def _contiguous(head: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    """What the head gets is cut out of a prompt: left as it is, torch would copy a frozen head once for every row."""
+    return (inputs[0].contiguous(),)
 
 
 def _settle(done: "asyncio.Future[None]", error: BaseException | None) -> None:
