@@ -4,8 +4,6 @@ In: the documents to index. Out: nothing but what is in the index and in the led
 in blocks of a few, so memory does not grow with their number.
 """
 
-import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from plait.jobs.ingest.embed import Embed
 from plait.jobs.ingest.parse import Unreadable, parse
 from plait.jobs.ingest.read import FILE_SCHEMA, DocumentFile, content_hash
 from plait.jobs.ingest.write import Write
+from plait.local.ray_data import set_up_ray_data
 from plait.observability import metrics
 from plait.recipes import ChunkConfig, IngestRecipe
 
@@ -51,10 +50,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
     Raises:
         PlaitError: when a stage fails; documents that cannot be read are told to the ledger instead.
     """
-    context = ray.data.DataContext.get_current()
-    context.raise_original_map_exception = True  # otherwise the error that comes here no longer knows its cause
-    context.enable_progress_bars = False  # we show our own
-    _quieten()
+    set_up_ray_data()
     gpus = int(ray.cluster_resources().get("GPU", 0))
     machines = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
     chunks = _files(documents).map_batches(
@@ -98,16 +94,6 @@ def _reason(cause: BaseException) -> str:
     """What a stage raised, in one line."""
     lines = str(cause).strip().splitlines()  # the first is the stage's, the others are advice by Ray Data
     return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
-
-
-def _quieten() -> None:
-    """Keep Ray Data's log off the console; its log file keeps everything, and --debug shows it."""
-    # Its usage report would ask a Prometheus that it supposes on localhost:9090, every 10 seconds.
-    os.environ.setdefault("RAY_DATA_USAGE_DISABLED", "1")
-    if "PLAIT_DEBUG" not in os.environ:
-        for handler in logging.getLogger("ray.data").handlers:
-            if handler.name == "console":
-                handler.setLevel(logging.CRITICAL)
 
 
 def _files(documents: Sequence[DocumentFile]) -> Any:

@@ -6,9 +6,9 @@ checkpoint when the same recipe is run again on the same data.
 
 import json
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,25 +20,29 @@ from plait import __version__
 from plait.adapters.metadata import AdapterMetadata
 from plait.adapters.registry import AdapterVersion, Registry
 from plait.adapters.tracking import start_run, tracking_client
-from plait.errors import Conflict, InvalidInput, ModelNotFound, PlaitError, find_plait_error
-from plait.jobs.train.examples import write_examples
+from plait.errors import Conflict, Interrupted, InvalidInput, ModelNotFound, PlaitError, find_plait_error
+from plait.jobs.train.checkpoint import SAMPLES, model_files
+from plait.jobs.train.dataset import Encoding, prepare_dataset
+from plait.jobs.train.interrupt import run_interruptibly
 from plait.jobs.train.prepare import Prepared, prepare
-from plait.jobs.train.progress import ProgressLog, StepRecord, shown
+from plait.jobs.train.progress import ProgressLog, shown
+from plait.jobs.train.record import final_metrics, log_run, samples_table
+from plait.local.ray_head import connect
 from plait.model_ids import AdapterRef
-from plait.recipes import ScaleConfig, TrainRecipe
+from plait.models.load import load_tokenizer
+from plait.recipes import PretrainConfig, ScaleConfig, TrainRecipe
 from plait.settings import settings
-
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def train(recipe: TrainRecipe, reuse: bool = False) -> AdapterVersion:
-    """Train an adapter and register it as the next version of `recipe.name`.
+    """Train an adapter (or a whole model) and register it as the next version of `recipe.name`.
 
     Args:
         recipe: what to train, on what.
-        reuse: give back the version that the same recipe, base model and examples already made, if there is one.
+        reuse: give back the version that the same recipe, base model and data already made, if there is one.
 
     Raises:
+        Interrupted: after Ctrl-C, when a checkpoint is saved.
         PlaitError: one of its kinds for everything that is wrong with recipe, data, model or cluster.
     """
     prepared = prepare(recipe)
@@ -49,8 +53,9 @@ def train(recipe: TrainRecipe, reuse: bool = False) -> AdapterVersion:
     folder.mkdir(parents=True, exist_ok=True)
     with _only_run_in(folder):
         run_id = _open_run(folder, prepared)
-        checkpoint = _fit(folder, prepared)
-        version = _register(registry, folder, checkpoint, run_id, prepared)
+        _write_rows(folder, prepared)
+        result = _fit(folder, prepared)
+        version = _register(registry, folder, result, run_id, prepared)
         # What is registered is kept with its MLflow run; a later run of the same recipe starts afresh.
         shutil.rmtree(folder)
     return version
@@ -89,29 +94,37 @@ def _open_run(folder: Path, prepared: Prepared) -> str:
         run_id: str = json.loads(note.read_text(encoding="utf-8"))["run_id"]
         return run_id
     run_id = start_run(tracking_client(), folder.name, _flat(prepared.recipe.model_dump(mode="json")))
-    write_examples(prepared.train, folder / "train.parquet")
-    write_examples(prepared.eval, folder / "eval.parquet")
     note.write_text(json.dumps({"run_id": run_id}), encoding="utf-8")
     return run_id
 
 
+def _write_rows(folder: Path, prepared: Prepared) -> None:
+    """Encode and pack the data, once for a run."""
+    recipe = prepared.recipe
+    connect()
+    check_cluster(recipe.scale)
+    encoding = Encoding(prepared.base_folder, prepared.chat_format, recipe.objective, recipe.data, recipe.train.seed)
+    prepare_dataset(prepared.train, encoding, folder / "train")
+    if prepared.eval:
+        prepare_dataset(prepared.eval, encoding, folder / "eval")
+    plain = recipe.data.model_copy(update={"context": None})
+    as_text = replace(encoding, objective=PretrainConfig(kind="pretrain"), data=plain)
+    prepare_dataset(prepared.general, as_text, folder / "general")
+
+
 def _fit(folder: Path, prepared: Prepared) -> Any:
-    """Run the workers; returns the last checkpoint."""
+    """Run the workers; returns Ray Train's result."""
     import ray.train
     from ray.train.torch import TorchTrainer
 
     from plait.jobs.train.loop import WorkerPlan, train_worker
-    from plait.local.ray_head import connect
 
     recipe = prepared.recipe
-    connect()
-    _check_cluster(recipe.scale)
     plan = WorkerPlan(
         recipe=recipe,
         base_folder=prepared.base_folder,
-        train_file=folder / "train.parquet",
-        eval_file=folder / "eval.parquet" if prepared.eval else None,
-        progress_file=folder / "progress.jsonl",
+        start_from=prepared.start_from,
+        run_folder=folder,
         pad_id=prepared.pad_id,
     )
     trainer = TorchTrainer(
@@ -128,22 +141,46 @@ def _fit(folder: Path, prepared: Prepared) -> Any:
             name="ray",
             storage_path=str(folder),
             failure_config=ray.train.FailureConfig(max_failures=recipe.scale.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            # The best one, and the last one to go on from.
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=2,
+                checkpoint_score_attribute="eval_loss" if prepared.eval else None,
+                checkpoint_score_order="min",
+            ),
         ),
     )
+    plan.stop_file.unlink(missing_ok=True)
     with shown(ProgressLog(plan.progress_file), f"train {recipe.name}"):
         try:
-            result = trainer.fit()
+            result = run_interruptibly(trainer.fit, on_interrupt=plan.stop_file.touch)
         except Exception as error:
-            known = find_plait_error(error)
-            raise known or PlaitError(
-                f"Training failed ({_first_line(error)}).",
-                "Run again to go on from the last checkpoint; --debug shows the workers' traceback.",
-            ) from error
-    return result.checkpoint
+            raise _explained(error, folder) from error
+    if plan.stop_file.exists():
+        plan.stop_file.unlink()
+        records = ProgressLog(plan.progress_file).records()
+        raise Interrupted(
+            f"Training stopped after step {records[-1].step} of {records[-1].total_steps}; a checkpoint is saved.",
+            "Run the same command again to go on.",
+        )
+    return result
 
 
-def _check_cluster(scale: ScaleConfig) -> None:
+def _explained(error: Exception, folder: Path) -> PlaitError:
+    """What made the workers fail, in a sentence."""
+    known = find_plait_error(error)
+    if known is not None:
+        return known
+    if "No space left on device" in str(error):
+        return PlaitError(
+            f"The disk of '{folder}' is full.", "Free some space and run again to go on from the last checkpoint."
+        )
+    return PlaitError(
+        f"Training failed ({_first_line(error)}).",
+        "Run again to go on from the last checkpoint; --debug shows the workers' traceback.",
+    )
+
+
+def check_cluster(scale: ScaleConfig) -> None:
     """Refuse a run that this cluster can never start, instead of waiting for ever."""
     import ray
 
@@ -157,51 +194,43 @@ def _check_cluster(scale: ScaleConfig) -> None:
             )
 
 
-def _register(registry: Registry, folder: Path, checkpoint: Any, run_id: str, prepared: Prepared) -> AdapterVersion:
+def _register(registry: Registry, folder: Path, result: Any, run_id: str, prepared: Prepared) -> AdapterVersion:
+    """Register the best checkpoint, or the last one where nothing says which is best."""
+    checkpoint, measured = _best(result)
     records = ProgressLog(folder / "progress.jsonl").records()
+    before = json.loads((folder / "before.json").read_text(encoding="utf-8"))
     metadata = AdapterMetadata(
         base_model=prepared.recipe.model.source,
         base_sha256=prepared.base_sha256,
         dataset_sha256=prepared.dataset_sha256,
         recipe=prepared.recipe.model_dump(mode="json"),
+        method=prepared.recipe.adapter.method,
         chat_format=prepared.chat_format,
+        parent=prepared.parent,
         run_id=run_id,
         run_key=prepared.key,
         plait_version=__version__,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        metrics=_final_metrics(records),
+        metrics=final_metrics(records, before, measured),
     )
     with checkpoint.as_directory() as saved, TemporaryDirectory() as aside:
-        for name in _ADAPTER_FILES:
-            shutil.copy2(Path(saved) / name, aside)
+        for file in model_files(Path(saved)):
+            shutil.copy2(file, aside)
+        if prepared.recipe.adapter.method == "full":
+            load_tokenizer(prepared.base_folder).save_pretrained(aside)
         metadata.write(Path(aside))
         version = registry.register(prepared.recipe.name, Path(aside), run_id)
-    _log_metrics(run_id, records)
+        after = json.loads((Path(saved) / SAMPLES).read_text(encoding="utf-8"))
+    log_run(run_id, records, samples_table(before["samples"], after, load_tokenizer(prepared.base_folder)))
     return version
 
 
-def _final_metrics(records: list[StepRecord]) -> dict[str, float]:
-    last = records[-1]
-    tokens = sum(record.tokens for record in records)
-    seconds = sum(record.tokens / record.tokens_per_second for record in records)
-    final = {"loss": last.loss, "steps": float(last.step), "tokens_per_second": tokens / seconds}
-    return final if last.eval_loss is None else final | {"eval_loss": last.eval_loss}
-
-
-def _log_metrics(run_id: str, records: list[StepRecord]) -> None:
-    """Log every step to MLflow and end the run."""
-    from mlflow.entities import Metric
-
-    client = tracking_client()
-    entries = [
-        Metric(key, value, record.time_ms, record.step)
-        for record in records
-        for key, value in record.model_dump(exclude_none=True).items()
-        if key not in ("step", "total_steps", "time_ms")
-    ]
-    for start in range(0, len(entries), 1000):  # MLflow's limit for one batch
-        client.log_batch(run_id, metrics=entries[start : start + 1000])
-    client.set_terminated(run_id, end_time=int(time.time() * 1000))
+def _best(result: Any) -> tuple[Any, dict[str, Any]]:
+    """The checkpoint with the lowest evaluation loss, else the last, and what was reported with it."""
+    evaluated = [(c, m) for c, m in result.best_checkpoints if "eval_loss" in m]
+    if evaluated:
+        return min(evaluated, key=lambda pair: float(pair[1]["eval_loss"]))
+    return result.checkpoint, result.metrics
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

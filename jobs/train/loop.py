@@ -4,193 +4,215 @@ In: a `WorkerPlan`, all of it decided before the workers start. Out: records of 
 Ray Train. Restarted after a failure, it goes on from the last checkpoint. It knows nothing of registries or data files.
 """
 
+import json
 import math
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import ray.train
 import torch
 from pydantic import BaseModel
-from torch import distributed
 
 from plait.errors import PlaitError
-from plait.jobs.train.adapter_model import AdapterModel, count_labels
-from plait.jobs.train.batches import Batch, BatchOrder, collate, micro_batches
-from plait.jobs.train.checkpoint import restore_state, saved_checkpoint
-from plait.jobs.train.examples import Example, read_examples
+from plait.jobs.train.batches import Batch, collate, idle_batch, micro_batches
+from plait.jobs.train.checkpoint import RunState, restore, written_checkpoint
+from plait.jobs.train.held_out import HeldOut
+from plait.jobs.train.objectives import figure_names, losses, term_count
+from plait.jobs.train.packing import PackedRow
+from plait.jobs.train.peers import Peers
 from plait.jobs.train.progress import ProgressLog, StepRecord
+from plait.jobs.train.shards import RowOrder, Shards
+from plait.jobs.train.strategies import join_workers, strategy_for
+from plait.jobs.train.throughput import flops_by_token, measured_peak_flops, peak_memory_bytes
+from plait.jobs.train.trainable import Trainable
 from plait.observability import metrics
 from plait.recipes import TrainConfig, TrainRecipe
 
 
 class WorkerPlan(BaseModel):
-    """What a worker needs, as Ray Train carries it to every worker."""
+    """What a worker needs, as Ray Train carries it to every worker. The run's folder is on storage that all share."""
 
     recipe: TrainRecipe
     base_folder: Path
-    train_file: Path
-    eval_file: Path | None
-    progress_file: Path
+    start_from: Path | None
+    run_folder: Path
     pad_id: int
 
+    @property
+    def train_rows(self) -> Path:
+        return self.run_folder / "train"
 
-@dataclass(frozen=True)
-class Peers:
-    """The workers of a run; every method gives all of them the same result."""
+    @property
+    def eval_rows(self) -> Path | None:
+        return self.run_folder / "eval" if self.recipe.data.eval else None
 
-    rank: int
-    world_size: int
+    @property
+    def general_rows(self) -> Path:
+        return self.run_folder / "general"
 
-    def share(self, indices: Sequence[int]) -> Sequence[int]:
-        """This worker's part of a batch."""
-        return indices[self.rank :: self.world_size]
+    @property
+    def progress_file(self) -> Path:
+        return self.run_folder / "progress.jsonl"
 
-    def sum(self, *values: float) -> list[float]:
-        """Each value summed over the workers."""
-        if self.world_size == 1:
-            return list(values)
-        totals = torch.tensor(values, dtype=torch.float64)
-        distributed.all_reduce(totals)
-        return [float(total) for total in totals]
+    @property
+    def before_file(self) -> Path:
+        """What was measured before the first step."""
+        return self.run_folder / "before.json"
 
-    def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Sum the gradients over the workers, in one message."""
-        if self.world_size == 1:
-            return
-        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-        flat = torch.cat([g.flatten() for g in gradients])
-        distributed.all_reduce(flat)
-        for parameter, total in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
-            parameter.grad = total.view_as(parameter)
+    @property
+    def stop_file(self) -> Path:
+        """While it exists, the run saves a checkpoint after its step and ends."""
+        return self.run_folder / "stop"
 
 
 def train_worker(config: dict[str, Any]) -> None:
     """Entry point of a Ray Train worker."""
     plan = WorkerPlan.model_validate(config)
-    recipe = plan.recipe
     context = ray.train.get_context()
-    peers = Peers(context.get_world_rank(), context.get_world_size())
+    rank, world_size = context.get_world_rank(), context.get_world_size()
     # Ray sets one OpenMP thread a worker unless told otherwise; torch can still be given the node's cores.
-    torch.set_num_threads(recipe.scale.threads_per_worker or max(1, (os.cpu_count() or 1) // peers.world_size))
-    torch.manual_seed(recipe.train.seed)
-
+    torch.set_num_threads(plan.recipe.scale.threads_per_worker or max(1, (os.cpu_count() or 1) // world_size))
+    torch.manual_seed(plan.recipe.train.seed)
+    _kept = join_workers(plan.recipe)
     checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
-        run = _Run(plan, peers, AdapterModel.new(plan.base_folder, recipe.model, recipe.adapter))
-    else:
-        with checkpoint.as_directory() as folder:
-            run = _Run(plan, peers, AdapterModel.resume(plan.base_folder, recipe.model, Path(folder)))
-            run.step = restore_state(Path(folder), run.optimizer)
+    with nullcontext() if checkpoint is None else checkpoint.as_directory() as saved:
+        start_from = Path(saved) if saved else plan.start_from
+        model = Trainable.new(plan.base_folder, plan.recipe, start_from)
+        run = _Run(plan, model, Peers(rank, world_size, model.device))
+        if saved:
+            run.state = restore(Path(saved), run.strategy, run.peers)
     run.go_on()
 
 
 class _Run:
     """The state of a run in one worker, and what is done with it."""
 
-    def __init__(self, plan: WorkerPlan, peers: Peers, model: AdapterModel) -> None:
+    def __init__(self, plan: WorkerPlan, model: Trainable, peers: Peers) -> None:
+        self.plan, self.model, self.peers = plan, model, peers
         self.config: TrainConfig = plan.recipe.train
-        self.name = plan.recipe.name
-        self.peers, self.model = peers, model
-        self.examples = read_examples(plan.train_file)
-        self.eval_examples = read_examples(plan.eval_file) if plan.eval_file else []
-        self.pad_id = plan.pad_id
+        self.objective = plan.recipe.objective
+        self.strategy = strategy_for(plan.recipe, model, peers)
+        self.shards = Shards(plan.train_rows)
+        self.order = RowOrder(self.shards.manifest.shard_rows, self.config.batch_size, self.config.seed)
+        self.total_steps = total_steps(self.config, self.order.steps_per_epoch)
+        self.held_out = HeldOut(plan, self.strategy.module, model, self._batches)
         self.log = ProgressLog(plan.progress_file)
-        self.order = BatchOrder([len(e.input_ids) for e in self.examples], self.config.batch_size, self.config.seed)
-        self.total_steps = total_steps(self.config, self.order)
-        self.parameters = model.trainable_parameters()
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=self.config.lr, weight_decay=self.config.weight_decay, fused=True
-        )
-        self.step = 0
+        self.state = RunState()
+        self.flops = flops_by_token(model)
+        self.peak_flops = measured_peak_flops(model.device, getattr(torch, plan.recipe.model.dtype))
 
     def go_on(self) -> None:
-        """Train from `self.step` to the end."""
-        while self.step < self.total_steps:
+        """Train from the step where the run stands to the end."""
+        self._measure_before()
+        is_ended = self.state.step >= self.total_steps or self.state.is_stale(self.config.early_stopping_patience)
+        while not is_ended:
             record = self._train_step()
-            is_last = self.step == self.total_steps
-            if self.eval_examples and (is_last or self.step % self.config.eval_every_steps == 0):
-                record = record.model_copy(update={"eval_loss": self._evaluate()})
-            if self.peers.rank == 0:
+            is_ended = self.state.step == self.total_steps or self._is_asked_to_stop()
+            if is_ended or self.state.step % self.config.checkpoint_every_steps == 0:
+                record = record.model_copy(update=self.held_out.losses(self.peers))
+                if record.eval_loss is not None:
+                    self.state.eval_losses.append(record.eval_loss)
+                is_ended = is_ended or self.state.is_stale(self.config.early_stopping_patience)
                 self._publish(record)
-            if is_last or self.step % self.config.checkpoint_every_steps == 0:
                 self._save(record)
+            else:
+                self._publish(record)
+
+    def _measure_before(self) -> None:
+        """What the model can do before it learns anything, to compare with afterwards."""
+        (is_known,) = self.peers.sum(float(self.peers.rank == 0 and self.plan.before_file.is_file()))
+        if is_known:
+            return
+        with self.model.adapter_off():
+            before = {**self.held_out.losses(self.peers), "samples": self.held_out.samples()}
+        if self.peers.rank == 0:
+            aside = self.plan.before_file.with_suffix(".part")
+            aside.write_text(json.dumps(before), encoding="utf-8")
+            aside.rename(self.plan.before_file)
 
     def _train_step(self) -> StepRecord:
         started = time.perf_counter()
-        self.model.peft_model.train()
-        # A batch may be smaller than the number of workers: then this worker's share of it is empty.
-        batches = self._batches(self.examples, self.peers.share(self.order.batch(self.step)))
-        labels, tokens = self.peers.sum(sum(map(count_labels, batches)), sum(b.token_count for b in batches))
-        self.optimizer.zero_grad()
-        my_loss = 0.0
+        self.model.train()
+        # A batch may have fewer rows than there are workers: then this worker's share of it is empty.
+        rows = self.shards.read(self.peers.share(self.order.batch(self.state.step)))
+        batches = self._batches(rows)
+        terms, tokens, labels = self.peers.sum(
+            sum(term_count(self.objective, batch) for batch in batches),
+            sum(batch.token_count for batch in batches),
+            sum(batch.label_count for batch in batches),
+        )
+        total, figures = 0.0, dict.fromkeys(figure_names(self.objective), 0.0)
         for batch in batches:
-            loss = self.model.loss(batch) / labels
-            loss.backward()
-            my_loss += float(loss.detach())
-        self.peers.sum_gradients(self.parameters)
-        grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.config.max_grad_norm))
-        lr = learning_rate(self.config, self.step, self.total_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        (mean_loss,) = self.peers.sum(my_loss)
-        if not math.isfinite(mean_loss) or not math.isfinite(grad_norm):
-            raise PlaitError(
-                f"The loss of step {self.step + 1} is {mean_loss} (gradient norm {grad_norm}).",
-                "Lower train.lr, or set model.dtype=float32; the last checkpoint is kept.",
-            )
-        self.optimizer.step()
-        self.step += 1
+            found = losses(self.objective, self.strategy.module, batch)
+            self.strategy.backward(found.total / terms)
+            total += float(found.total.detach())
+            for name, value in found.figures.items():
+                figures[name] += value
+        total, *sums = self.peers.sum(total, *figures.values())
+        self._refuse_unless_finite("loss", total)
+        lr = learning_rate(self.config, self.state.step, self.total_steps)
+        grad_norm = self.strategy.step(lr)
+        self._refuse_unless_finite("gradient norm", grad_norm)
+        self.state.step += 1
+        elapsed_s = time.perf_counter() - started
+        flops = self.flops[0] * tokens + self.flops[1] * labels
         return StepRecord(
-            step=self.step,
+            step=self.state.step,
             total_steps=self.total_steps,
-            loss=mean_loss,
+            loss=total / terms,
             lr=lr,
             grad_norm=grad_norm,
             tokens=int(tokens),
-            tokens_per_second=tokens / (time.perf_counter() - started),
+            tokens_per_second=tokens / elapsed_s,
+            flops_share=flops / elapsed_s / (self.peak_flops * self.peers.world_size),
+            memory_bytes=int(self.peers.max(peak_memory_bytes(self.model.device))),
             time_ms=int(time.time() * 1000),
+            **{name: value / terms for name, value in zip(figures, sums, strict=True)},
         )
 
-    @torch.no_grad()
-    def _evaluate(self) -> float:
-        """Mean loss a labelled token over the held-out examples."""
-        self.model.peft_model.eval()
-        loss, labels = 0.0, 0
-        for batch in self._batches(self.eval_examples, self.peers.share(range(len(self.eval_examples)))):
-            loss += float(self.model.loss(batch))
-            labels += count_labels(batch)
-        total_loss, total_labels = self.peers.sum(loss, labels)
-        return total_loss / total_labels
+    def _refuse_unless_finite(self, name: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise PlaitError(
+                f"The {name} of step {self.state.step + 1} is {value}.",
+                "Lower train.lr, or set model.dtype=float32; the last checkpoint is kept.",
+            )
 
-    def _batches(self, examples: Sequence[Example], indices: Sequence[int]) -> list[Batch]:
-        """Examples as tensors, in parts that fit into memory."""
-        lengths = [len(example.input_ids) for example in examples]
-        parts = micro_batches(indices, lengths, self.config.micro_batch_tokens)
-        return [collate([examples[i] for i in part], self.pad_id) for part in parts]
+    def _batches(self, rows: Sequence[PackedRow]) -> list[Batch]:
+        """Rows as tensors, in parts that fit into memory."""
+        pad_id = self.plan.pad_id
+        batches = [collate(part, pad_id) for part in micro_batches(rows, self.config.micro_batch_tokens)]
+        if self.strategy.steps_together:
+            missing = int(self.peers.max(len(batches))) - len(batches)
+            batches += [idle_batch(pad_id)] * missing
+        return batches
+
+    def _is_asked_to_stop(self) -> bool:
+        (asked,) = self.peers.sum(float(self.peers.rank == 0 and self.plan.stop_file.exists()))
+        return asked > 0
 
     def _publish(self, record: StepRecord) -> None:
+        if self.peers.rank != 0:
+            return
         self.log.append(record)
-        metrics.TRAIN_LOSS.labels(adapter=self.name).set(record.loss)
-        metrics.TRAIN_TOKENS_PER_SECOND.labels(adapter=self.name).set(record.tokens_per_second)
-        metrics.TRAIN_TOKENS.labels(adapter=self.name).inc(record.tokens)
-        metrics.TRAIN_STEPS.labels(adapter=self.name).inc()
+        name = self.plan.recipe.name
+        metrics.TRAIN_LOSS.labels(adapter=name).set(record.loss)
+        metrics.TRAIN_TOKENS_PER_SECOND.labels(adapter=name).set(record.tokens_per_second)
+        metrics.TRAIN_TOKENS.labels(adapter=name).inc(record.tokens)
+        metrics.TRAIN_STEPS.labels(adapter=name).inc()
 
     def _save(self, record: StepRecord) -> None:
-        report = record.model_dump(exclude_none=True)
-        if self.peers.rank == 0:
-            with saved_checkpoint(self.model.peft_model, self.optimizer, self.step) as checkpoint:
-                ray.train.report(report, checkpoint=checkpoint)
-        else:
-            ray.train.report(report)
+        samples = self.held_out.samples()
+        with written_checkpoint(self.strategy, self.state, samples, self.peers) as checkpoint:
+            ray.train.report(record.model_dump(exclude_none=True), checkpoint=checkpoint)
 
 
-def total_steps(config: TrainConfig, order: BatchOrder) -> int:
+def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
     """Optimiser steps of a run."""
-    steps = max(1, round(config.epochs * order.steps_per_epoch))
+    steps = max(1, round(config.epochs * steps_per_epoch))
     return min(steps, config.max_steps) if config.max_steps else steps
 
 

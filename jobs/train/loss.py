@@ -3,11 +3,13 @@
 With a vocabulary of 262,144 the plain path (all logits, then softmax, then backward) is bound by memory: it spends most
 of a training step writing and reading logits. Here only positions with a label are projected, a chunk at a time, and
 the gradient is made in the same pass, so no more than one chunk of logits ever exists. The idea is that of fused linear
-cross-entropy (Hsu et al. 2024, Liger Kernel, arXiv:2410.10989; Wijmans et al. 2024, arXiv:2411.09009).
+cross-entropy (Hsu et al. 2024, Liger Kernel, arXiv:2410.10989; Wijmans et al. 2024, arXiv:2411.09009); on CUDA Liger's
+kernel does it.
 
 It knows tensors only: no model, no tokenizer.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -16,8 +18,11 @@ from torch import Tensor
 IGNORED = -100
 """The label of a position that carries no loss."""
 
-# Chunks of this size keep the matrix product efficient and the logits inside the last-level cache of a server CPU.
-_CHUNK_BYTES = 64 * 2**20
+# Large enough that reading the head's weights once a chunk costs little: 256 positions of a vocabulary of 262,144 in
+# bfloat16. Of 64 positions the products ran at 430 GFLOP/s, of 256 at 700, of 512 at 730.
+_CHUNK_BYTES = 128 * 2**20
+
+_TINY = 1e-38  # probabilities below it are taken for it, so that a loss stays finite
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, chunk_tokens: int | None = None) -> Tensor:
@@ -25,44 +30,117 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, chunk_t
 
     Args:
         hidden: [n, d], the last hidden states; gradients flow to it.
-        weight: [v, d], the frozen output head.
+        weight: [v, d], the output head; gradients flow to it where it is trained.
         labels: int64 [n], each in [0, v) or IGNORED.
-        chunk_tokens: positions projected at a time; default: as many as make 64 MiB of float32 logits.
+        chunk_tokens: positions projected at a time; default: as many as make 128 MiB of logits.
 
     Returns:
         A float32 scalar (float64 for float64 input). Divide by the number of labels for the mean.
+    """
+    if hidden.is_cuda:
+        from liger_kernel.ops.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyFunction as Liger
+
+        # Arguments by position: bias, class weights, ignored label, z-loss, smoothing, reduction.
+        fused: Tensor = Liger.apply(hidden, weight, labels, None, None, IGNORED, 0.0, 0.0, "sum")[0]
+        return fused.float()
+    labelled = labels != IGNORED
+    apply: Any = _SummedLoss.apply  # torch leaves it untyped
+    total: Tensor = apply(hidden[labelled], weight, labels[labelled], chunk_tokens or _chunk_tokens(weight))
+    return total
+
+
+def linear_log_probs(hidden: Tensor, weight: Tensor, labels: Tensor, chunk_tokens: int | None = None) -> Tensor:
+    """Log-probability of every label under `softmax(hidden @ weight.T)`; 0 where there is no label.
+
+    Args:
+        hidden: [n, d], the last hidden states; gradients flow to it.
+        weight: [v, d], the frozen output head.
+        labels: int64 [n], each in [0, v) or IGNORED.
+        chunk_tokens: as in `linear_cross_entropy`.
+
+    Returns:
+        float32 [n] (float64 for float64 input).
 
     Raises:
         ValueError: when `weight` requires a gradient, which this function does not make.
     """
     if weight.requires_grad:
-        raise ValueError("linear_cross_entropy makes no gradient for the head: freeze it")
+        raise ValueError("linear_log_probs makes no gradient for the head: freeze it")
     labelled = labels != IGNORED
-    chunk = chunk_tokens or max(1, _CHUNK_BYTES // (4 * weight.shape[0]))
-    apply: Any = _LinearCrossEntropy.apply  # torch leaves it untyped
-    total: Tensor = apply(hidden[labelled], weight, labels[labelled], chunk)
-    return total
+    apply: Any = _LogProbs.apply
+    found = apply(hidden[labelled], weight, labels[labelled], chunk_tokens or _chunk_tokens(weight))
+    return torch.zeros(labels.shape, dtype=found.dtype, device=found.device).masked_scatter(labelled, found)
 
 
-class _LinearCrossEntropy(torch.autograd.Function):
+def _chunk_tokens(weight: Tensor) -> int:
+    return max(1, _CHUNK_BYTES // (weight.element_size() * len(weight)))
+
+
+def _chunks(
+    hidden: Tensor, weight: Tensor, labels: Tensor, chunk_tokens: int
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """For every chunk: where it is, its log-probabilities [c], and the gradient [c, v] of their negated sum by the
+    logits, in the type of `weight`. The gradient lies in memory that the next chunk takes over."""
+    memory = torch.empty(min(chunk_tokens, len(hidden)), len(weight), dtype=weight.dtype, device=weight.device)
+    for start in range(0, len(hidden), chunk_tokens):
+        part = slice(start, start + chunk_tokens)
+        target = (torch.arange(len(labels[part]), device=labels.device), labels[part])
+        logits = memory[: len(labels[part])]
+        torch.mm(hidden[part], weight.T, out=logits)
+        # Row by row and in place: in bfloat16 this takes a fifteenth of the time that float32 logits would.
+        probs = torch.softmax(logits, dim=-1, out=logits)
+        of_target = probs[target].to(_wide(hidden))
+        probs[target] = 0.0
+        of_others = probs.sum(dim=-1)
+        probs[target] = -of_others
+        # Near 1 a probability of few digits says little; what it lacks to 1 says it exactly.
+        by_others = torch.log1p(-of_others.to(_wide(hidden)))
+        yield part, torch.where(of_others < 0.5, by_others, of_target.clamp_min(_TINY).log()), probs
+
+
+class _SummedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, chunk_tokens: int) -> Tensor:
-        wide = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-        total = torch.zeros((), dtype=wide, device=hidden.device)
+        total = torch.zeros((), dtype=_wide(hidden), device=hidden.device)
         grad_hidden = torch.empty_like(hidden)
-        for start in range(0, hidden.shape[0], chunk_tokens):
-            part = slice(start, start + chunk_tokens)
-            logits = (hidden[part] @ weight.T).to(wide)
-            target = labels[part, None]
-            log_normaliser = logits.logsumexp(dim=-1, keepdim=True)
-            total += (log_normaliser - logits.gather(-1, target)).sum()
-            grad_logits = logits.sub_(log_normaliser).exp_()  # softmax, in the memory of the logits
-            grad_logits.scatter_add_(-1, target, -torch.ones_like(target, dtype=wide))
-            grad_hidden[part] = grad_logits.to(weight.dtype) @ weight
-        ctx.save_for_backward(grad_hidden)
+        # Summed in float32: a bfloat16 sum over many chunks would lose the small ones.
+        grad_weight = (
+            torch.zeros(weight.shape, dtype=_wide(hidden), device=weight.device) if ctx.needs_input_grad[1] else None
+        )
+        for part, log_probs, grad_logits in _chunks(hidden, weight, labels, chunk_tokens):
+            total -= log_probs.sum()
+            grad_hidden[part] = grad_logits @ weight
+            if grad_weight is not None:
+                grad_weight += grad_logits.T @ hidden[part]
+        ctx.save_for_backward(grad_hidden, grad_weight)
+        ctx.weight_dtype = weight.dtype
         return total
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        grad_hidden, grad_weight = ctx.saved_tensors
+        by_weight = None if grad_weight is None else (grad_weight * grad_outputs[0]).to(ctx.weight_dtype)
+        return grad_hidden * grad_outputs[0].to(grad_hidden.dtype), by_weight, None, None
+
+
+class _LogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, chunk_tokens: int) -> Tensor:
+        found = torch.empty(labels.shape, dtype=_wide(hidden), device=hidden.device)
+        needs_grad = ctx.needs_input_grad[0]
+        grad_hidden = torch.empty_like(hidden) if needs_grad else None
+        for part, log_probs, grad_logits in _chunks(hidden, weight, labels, chunk_tokens):
+            found[part] = log_probs
+            if grad_hidden is not None:
+                grad_hidden[part] = -(grad_logits @ weight)
+        ctx.save_for_backward(grad_hidden)
+        return found
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
         (grad_hidden,) = ctx.saved_tensors
-        return grad_hidden * grad_outputs[0].to(grad_hidden.dtype), None, None, None
+        return grad_hidden * grad_outputs[0][:, None].to(grad_hidden.dtype), None, None, None
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32

@@ -1,27 +1,29 @@
-"""Everything that is decided before workers start: base model, chat format, encoded examples.
+"""Everything that is decided before anything is computed: data files, base model, chat format, what to start from.
 
-In: a recipe. Out: a `Prepared` run, or one clear error. Nothing is trained and nothing is registered here.
+In: a recipe. Out: a `Prepared` run, or one clear error. Nothing is encoded, trained or registered here.
 """
 
 import hashlib
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-from plait.errors import DataError
-from plait.jobs.train.examples import Conversation, Example, encode_all, read_conversations
+from plait.adapters.registry import Registry
+from plait.errors import InvalidInput
+from plait.jobs.train.sources import DataFile, find_files, fingerprint
+from plait.model_ids import AdapterRef
 from plait.models.chat import ChatFormat, chat_format_for
-from plait.models.fingerprint import file_sha256, model_sha256
-from plait.models.load import load_tokenizer
+from plait.models.fingerprint import model_sha256
+from plait.models.load import context_length, load_tokenizer
 from plait.models.source import resolve_model
 from plait.recipes import ContextConfig, TrainRecipe
+
+_BUILTIN = "builtin"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that can start. `key` is the same for the same recipe, base weights and encoded examples."""
+    """A run that can start. `key` is the same for the same recipe, base weights and data."""
 
     recipe: TrainRecipe
     base_folder: Path
@@ -29,77 +31,87 @@ class Prepared:
     dataset_sha256: str
     chat_format: ChatFormat
     pad_id: int
-    train: list[Example]
-    eval: list[Example]
+    train: list[DataFile]
+    eval: list[DataFile]
+    general: list[DataFile]
+    start_from: Path | None
+    parent: str | None
     key: str
 
 
 def prepare(recipe: TrainRecipe) -> Prepared:
-    """Check and encode all that a run needs.
+    """Check all that a run needs.
 
     Raises:
-        DataError: for a data file that is missing, empty or has a bad line.
-        ModelNotFound: when the base model cannot be found.
+        DataError: for a data source that is missing or holds no data files.
+        ModelNotFound: when the base model, or the adapter to continue from, cannot be found.
         CollectionNotFound: when `data.context` names an index that does not exist.
+        InvalidInput: for rows longer than the model's context, or an adapter to continue from that was made on another
+            base model or with another method.
     """
-    train_file = Path(recipe.data.train).expanduser()
-    train = read_conversations(train_file)
-    eval_file = Path(recipe.data.eval).expanduser() if recipe.data.eval else None
-    held_out = read_conversations(eval_file) if eval_file else []
+    train = find_files(recipe.data.train)
+    held_out = find_files(recipe.data.eval) if recipe.data.eval else []
+    general = find_files(_general_source(recipe.data.general))
     base_folder = resolve_model(recipe.model.source)
+    _check_context(recipe, base_folder)
     tokenizer = load_tokenizer(base_folder)
-    chat_format = chat_format_for(tokenizer, recipe.model.chat_format)
-    if recipe.data.context is not None:
-        train = _with_context(train, recipe.data.context, tokenizer, recipe.train.seed)
-        held_out = _with_context(held_out, recipe.data.context, tokenizer, recipe.train.seed)
-    limit = recipe.data.max_tokens
-    encoded = encode_all(train_file, train, chat_format, tokenizer, limit)
-    encoded_eval = encode_all(eval_file, held_out, chat_format, tokenizer, limit) if eval_file else []
-    if not any(example.label_count for example in encoded):
-        raise DataError(f"No example of '{train_file}' has an answer to learn from.")
     base_sha256 = model_sha256(base_folder)
+    start_from, parent = _start(recipe, base_sha256)
+    dataset_sha256 = fingerprint(train)
+    context = _index_fingerprint(recipe.data.context) if recipe.data.context else ""
+    parts = (recipe.model_dump_json(), base_sha256, dataset_sha256, fingerprint([*held_out, *general]), context)
     return Prepared(
         recipe=recipe,
         base_folder=base_folder,
         base_sha256=base_sha256,
-        dataset_sha256=file_sha256(train_file),
-        chat_format=chat_format,
+        dataset_sha256=dataset_sha256,
+        chat_format=chat_format_for(tokenizer, recipe.model.chat_format),
         pad_id=tokenizer.pad_token_id,
-        train=encoded,
-        eval=encoded_eval,
-        key=_digest(recipe.model_dump_json(), base_sha256, encoded, encoded_eval),
+        train=train,
+        eval=held_out,
+        general=general,
+        start_from=start_from,
+        parent=parent,
+        key=hashlib.sha256("\n".join((*parts, parent or "")).encode()).hexdigest(),
     )
 
 
-def _with_context(
-    conversations: Sequence[Conversation], config: ContextConfig, tokenizer: Any, seed: int
-) -> list[Conversation]:
-    """Give a share of the conversations the passages that serving would retrieve for them."""
+def _general_source(source: str) -> str:
+    return str(files("plait.jobs.train") / "general.txt") if source == _BUILTIN else source
+
+
+def _check_context(recipe: TrainRecipe, base_folder: Path) -> None:
+    context_tokens = context_length(base_folder)
+    if context_tokens is not None and recipe.data.max_tokens > context_tokens:
+        raise InvalidInput(
+            f"data.max_tokens is {recipe.data.max_tokens}, but {recipe.model.source} can read {context_tokens}.",
+            f"Set data.max_tokens={context_tokens} or less.",
+        )
+
+
+def _start(recipe: TrainRecipe, base_sha256: str) -> tuple[Path | None, str | None]:
+    """The adapter to continue from: its folder and its version."""
+    if recipe.continue_from is None:
+        return None, None
+    parent = Registry().resolve(AdapterRef.parse(recipe.continue_from))
+    if parent.metadata.base_sha256 != base_sha256:
+        raise InvalidInput(
+            f"The adapter '{parent.key}' was made on another base model ({parent.metadata.base_model}).",
+            f"Set model.source={parent.metadata.base_model}, or train a new adapter.",
+        )
+    method = parent.metadata.method
+    if method != recipe.adapter.method:
+        raise InvalidInput(
+            f"The adapter '{parent.key}' is of method {method}, the recipe of {recipe.adapter.method}.",
+            f"Set adapter.method={method}.",
+        )
+    return parent.path, parent.key
+
+
+def _index_fingerprint(context: ContextConfig) -> str:
+    """Changes when the documents that passages are retrieved from change."""
     from plait.index.collection import Index
-    from plait.models.embedding import EmbeddingModel
-    from plait.retrieval.context import with_passages
-    from plait.retrieval.retriever import Retriever
 
-    index = Index.open(config.collection)
-    retriever = Retriever(index, EmbeddingModel(index.embedding_model))
-    chosen = set(random.Random(seed).sample(range(len(conversations)), round(config.share * len(conversations))))
-    questions = [conversations[i].question for i in sorted(chosen)]
-    found = dict(zip(sorted(chosen), retriever.retrieve(questions, config.top_k, config.tenant), strict=True))
-
-    def count_tokens(text: str) -> int:
-        return len(tokenizer.encode(text, add_special_tokens=False))
-
-    return [
-        replace(c, messages=with_passages(c.messages, found[i], config.budget_tokens, count_tokens).messages)
-        if i in found
-        else c
-        for i, c in enumerate(conversations)
-    ]
-
-
-def _digest(recipe: str, base_sha256: str, *example_sets: Sequence[Example]) -> str:
-    digest = hashlib.sha256(f"{recipe}\n{base_sha256}\n".encode())
-    for examples in example_sets:
-        for example in examples:
-            digest.update(repr((example.input_ids, example.labels)).encode())
-    return digest.hexdigest()
+    states = Index.open(context.collection).document_states(context.tenant)
+    lines = sorted(f"{source}:{state}" for source, state in states.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

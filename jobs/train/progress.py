@@ -29,7 +29,18 @@ class StepRecord(BaseModel):
     tokens_per_second: float
     time_ms: int
     """Milliseconds since 1970, UTC."""
+    flops_share: float
+    """Share of what a large matrix product reaches on the same hardware."""
+    memory_bytes: int
+    """Most that a worker has held, of its GPU or resident."""
     eval_loss: float | None = None
+    """Loss on held-out examples, at checkpoints."""
+    general_loss: float | None = None
+    """Loss on general text, at checkpoints: what training makes the model forget."""
+    reward_margin: float | None = None
+    """DPO: by how much the chosen answer is preferred, mean over pairs."""
+    reward_accuracy: float | None = None
+    """DPO: share of the pairs in which it is preferred."""
 
 
 class ProgressLog:
@@ -93,17 +104,29 @@ def _follow_in_lines(
     shown_step = 0
     while True:
         is_last_look = stopped.wait(interval_s)
-        for record in log.records():
+        records = log.records()
+        for record in records:
             is_milestone = (
                 record.step % 10 == 0 or record.step in (1, record.total_steps) or record.eval_loss is not None
             )
             if record.step > shown_step and is_milestone:
                 shown_step = record.step
-                print(f"{title}: step {record.step}/{record.total_steps}  {_describe(record)}", flush=True)
+                left = f"{_time_left_s(records):.0f} s left"
+                print(f"{title}: step {record.step}/{record.total_steps}  {_describe(record)}  {left}", flush=True)
         if is_last_look:
             return
 
 
 def _describe(record: StepRecord) -> str:
     evaluated = f"  eval loss {record.eval_loss:.3f}" if record.eval_loss is not None else ""
-    return f"loss {record.loss:.3f}{evaluated}  {record.tokens_per_second:.0f} tokens/s"
+    return (
+        f"loss {record.loss:.3f}{evaluated}  {record.tokens_per_second:.0f} tokens/s "
+        f"({record.flops_share:.0%} of peak)  {record.memory_bytes / 2**30:.1f} GiB"
+    )
+
+
+def _time_left_s(records: list[StepRecord]) -> float:
+    """From the pace of the last steps."""
+    last = records[-1]
+    pace_s = [r.tokens / r.tokens_per_second for r in records[-10:]]
+    return (last.total_steps - last.step) * sum(pace_s) / len(pace_s)

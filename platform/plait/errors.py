@@ -67,6 +67,12 @@ class Conflict(PlaitError):
     code, http_status = "conflict", 409
 
 
+class Interrupted(PlaitError):
+    """The user stopped it; what was done is kept."""
+
+    code, exit_code = "interrupted", 130
+
+
 class Unavailable(PlaitError):
     """A server that we need does not answer, or is not ready yet."""
 

@@ -59,7 +59,6 @@ class TorchEngine:
         self.tokenizer = load_tokenizer(base)
         self._base_sha256 = model_sha256(base)
         self._model = load_causal_lm(base, dtype, quantization)
-        self._model.get_output_embeddings().register_forward_pre_hook(_contiguous)
         self._end_ids = _end_ids(self._model, self.tokenizer)
         self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
         self.max_context_tokens = min(max_context_tokens, self._model.config.max_position_embeddings)
@@ -105,6 +104,11 @@ class TorchEngine:
 
     async def load_adapter(self, key: str, folder: Path) -> None:
         metadata = check_adapter_folder(folder)
+        if metadata.method in ("full", "prefix", "bottleneck"):
+            raise InvalidInput(
+                f"'{key}' cannot be served as an adapter yet: it is of method {metadata.method}.",
+                f"Serve it as a base model: llm.model={folder}." if metadata.method == "full" else "Use lora or ia3.",
+            )
         if metadata.base_sha256 != self._base_sha256:
             raise InvalidInput(
                 f"The adapter '{key}' was trained on another base model ({metadata.base_model}).",
@@ -253,11 +257,6 @@ def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     configured = model.generation_config.eos_token_id
     ids = configured if isinstance(configured, list) else [configured]
     return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
-
-
-def _contiguous(head: Any, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-    """What the head gets is cut out of a prompt: left as it is, torch would copy a frozen head once for every row."""
-    return (inputs[0].contiguous(),)
 
 
 def _settle(done: "asyncio.Future[None]", error: BaseException | None) -> None:

@@ -62,8 +62,24 @@ def with_setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str
     settings.cache_clear()
 
 
+# A fork of a process in which Ray's and Milvus' threads run could leave either of the two without them.
+spawning = multiprocessing.get_context("spawn")
+
+SLOW = """
+import socket, sys, time
+time.sleep(2)
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    server.accept()
+"""
+
+
 def start_in_another_process(name: str, found: "multiprocessing.Queue[int]") -> None:
     found.put(listener(name).ensure().pid)
+
+
+def start_slow_one() -> None:
+    listener("half", code=SLOW, timeout_s=30.0).ensure()
 
 
 def test_a_process_is_started_once_and_found_again() -> None:
@@ -78,14 +94,13 @@ def test_a_process_is_started_once_and_found_again() -> None:
 
 
 def test_two_commands_at_once_start_one_process() -> None:
-    context = multiprocessing.get_context("fork")
-    found: multiprocessing.Queue[int] = context.Queue()
-    starters = [context.Process(target=start_in_another_process, args=("race", found)) for _ in range(3)]
+    found: multiprocessing.Queue[int] = spawning.Queue()
+    starters = [spawning.Process(target=start_in_another_process, args=("race", found)) for _ in range(3)]
     for starter in starters:
         starter.start()
     pids = {found.get(timeout=60) for _ in starters}
     for starter in starters:
-        starter.join()
+        starter.join(20)
     running = find_running("race")
     assert running is not None
     assert pids == {running.pid}
@@ -148,16 +163,15 @@ def test_a_clock_that_is_set_anew_does_not_hide_a_process() -> None:
 
 
 def test_a_start_that_was_interrupted_is_waited_for() -> None:
-    slow = "import socket, sys, time; time.sleep(2); s = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
-    slow += "while True: s.accept()"
-    unready = replace(listener("half", code=slow), timeout_s=30.0)
-    starter = multiprocessing.get_context("fork").Process(target=unready.ensure)
+    starter = spawning.Process(target=start_slow_one)
     starter.start()
+    deadline = time.monotonic() + 30
     while find_running("half") is None:
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     starter.kill()
-    starter.join()
-    found = unready.ensure()
+    starter.join(20)
+    found = listener("half", code=SLOW, timeout_s=30.0).ensure()
     with socket.create_connection(("127.0.0.1", int(found.address.rpartition(":")[2])), timeout=1):
         pass
     stop(found)

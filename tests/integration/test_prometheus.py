@@ -139,18 +139,19 @@ def test_both_targets_are_up(prometheus: Prometheus) -> None:
 def test_requests_tokens_and_true_ttft_survive_a_killed_replica(prometheus: Prometheus) -> None:
     labels = '{model="rag/prom", adapter="prom"}'
     first, second = Replica.remote(), Replica.remote()
-    pids = [ray.get(replica.answer.remote("rag/prom", "prom", 0.3)) for replica in (first, second, second)]
+    answers = [(first, 0.3), (second, 0.3), (second, 0.3)]
+    pids = [ray.get(r.answer.remote("rag/prom", "prom", ttft_s), timeout=PATIENCE_S) for r, ttft_s in answers]
 
     prometheus.wait_for(f"plait_requests_total{labels}", lambda value: value == 3)
-    # Three sleeps of 0.3 s: a sum made from bucket bounds would be 1.5 or 0.75.
+    # Three sleeps of 0.3 s: a sum made from bucket bounds would be 0.75 or 1.5 (and no machine is on time).
     total = prometheus.wait_for(f"plait_time_to_first_token_seconds_sum{labels}", lambda value: value > 0)
-    assert 0.9 <= total < 1.2
+    assert 0.9 <= total < 1.5
     prometheus.wait_for(f"plait_prompt_tokens_total{labels}", lambda value: value == 21)
     prometheus.wait_for(f"plait_generated_tokens_total{labels}", lambda value: value == 6)
 
     os.kill(pids[0], signal.SIGKILL)
     psutil.wait_procs([p for p in [_process(pids[0])] if p], timeout=10)
-    ray.get(second.answer.remote("rag/prom", "prom", 0.0))
+    ray.get(second.answer.remote("rag/prom", "prom", 0.0), timeout=PATIENCE_S)
     prometheus.wait_for(f"plait_requests_total{labels}", lambda value: value == 4)
     prometheus.wait_for(f"plait_generated_tokens_total{labels}", lambda value: value == 8)
 
@@ -172,7 +173,7 @@ def test_live_gauges_of_a_killed_process_drop(prometheus: Prometheus) -> None:
             return os.getpid()
 
     busy = Busy.remote()
-    pid = ray.get(busy.begin.remote())
+    pid = ray.get(busy.begin.remote(), timeout=PATIENCE_S)
     prometheus.wait_for("plait_requests_running", lambda value: value >= 1000)
     os.kill(pid, signal.SIGKILL)
     prometheus.wait_for("plait_requests_running", lambda value: value < 1000)

@@ -67,6 +67,7 @@ def _save_adapter(base: Path, folder: Path, seed: int, base_sha256: str) -> None
         base_model=str(base),
         base_sha256=base_sha256,
         dataset_sha256="0",
+        method="lora",
         recipe={},
         chat_format=FORMATS["plain"],
         run_id="r",

@@ -44,7 +44,7 @@ def test_an_override_reaches_into_sections_that_the_file_leaves_out(tmp_path: Pa
 
 
 def test_a_missing_recipe_is_named_with_the_ready_ones() -> None:
-    assert "There is no recipe 'qlorra'. Did you mean 'qlora'?" in problem(recipe="qlorra")
+    assert "There is no recipe 'qlorra'. Did you mean 'qlora'" in problem(recipe="qlorra")
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n", "\t x"])

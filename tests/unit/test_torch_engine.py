@@ -51,6 +51,7 @@ def metadata(base: Path, **changes: str) -> AdapterMetadata:
         "base_model": str(base),
         "base_sha256": model_sha256(base),
         "dataset_sha256": "0",
+        "method": "lora",
         "recipe": {},
         "chat_format": FORMATS["plain"],
         "run_id": "r",

@@ -24,7 +24,9 @@ class AdapterMetadata(BaseModel):
     base_sha256: str = Field(description="Hash of the base model's weights.")
     dataset_sha256: str = Field(description="Hash of the training file.")
     recipe: dict[str, Any] = Field(description="The recipe of the run, every field.")
+    method: str = Field(description="lora, ia3, prefix, bottleneck; full: a whole model, not an adapter.")
     chat_format: ChatFormat = Field(description="The form in which the adapter was trained to answer.")
+    parent: str | None = Field(None, description="The adapter version that training continued from.")
     run_id: str = Field(description="MLflow run.")
     run_key: str = Field(description="Hash of recipe, base weights and encoded examples.")
     plait_version: str
@@ -52,12 +54,13 @@ class AdapterMetadata(BaseModel):
 
 
 def check_adapter_folder(folder: Path) -> AdapterMetadata:
-    """Check that a folder is an adapter that may be loaded: safetensors only, PEFT config, plait.json.
+    """Check that a folder is an adapter (or a whole fine-tuned model) that may be loaded: safetensors only, plait.json.
 
     Raises:
         InvalidInput: names what is missing, or a pickle, which could run code when loaded.
     """
-    for name in ("adapter_config.json", "adapter_model.safetensors"):
+    is_whole_model = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    for name in () if is_whole_model else ("adapter_config.json", "adapter_model.safetensors"):
         if not (folder / name).is_file():
             pickled = [p.name for p in folder.glob("*.bin")] + [p.name for p in folder.glob("*.pt")]
             if pickled:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from plait.adapters.metadata import FILE_NAME as METADATA_FILE
 from plait.adapters.metadata import AdapterMetadata, check_adapter_folder
 from plait.adapters.tracking import tracking_client
 from plait.errors import InvalidInput, ModelNotFound, did_you_mean
@@ -135,7 +136,7 @@ class Registry:
         import mlflow
 
         folder: Path = settings().root / "adapters" / version.name / str(version.version)
-        if not (folder / "adapter_config.json").is_file():
+        if not (folder / METADATA_FILE).is_file():
             folder.mkdir(parents=True, exist_ok=True)
             mlflow.artifacts.download_artifacts(
                 artifact_uri=version.source, dst_path=str(folder), tracking_uri=settings().mlflow_uri

@@ -166,6 +166,8 @@ def _head() -> LocalProcess:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": token(),
             "PLAIT_HOME": str(current.root),
+            # The only node is on the same machine: when that is too busy to answer for half a minute, it is not dead.
+            "RAY_health_check_failure_threshold": "30",
         },
         settings={
             "ray_dashboard_port": current.ray_dashboard_port,

@@ -1,0 +1,71 @@
+"""Passages for training prompts: what serving would retrieve, distractors included (RAFT, arXiv:2403.10131).
+
+A stage of the data pipeline: raw rows in, raw rows out, a share of them with passages in their prompt. Which rows get
+them depends on the seed and on where a row stands, so it is the same in every run.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from plait.jobs.train.rows import BadRow, Conversation, parse_row
+from plait.models.chat import Message
+from plait.models.load import load_tokenizer
+from plait.recipes import ContextConfig, ObjectiveConfig
+
+
+class AddContext:
+    """Retrieves for conversations; rows of other kinds, and bad ones, pass as they are."""
+
+    def __init__(
+        self,
+        config: ContextConfig,
+        objective: ObjectiveConfig,
+        base_folder: Path,
+        seed: int,
+        milvus_uri: str,
+        milvus_token: str,
+    ) -> None:
+        from plait.index.collection import Index
+        from plait.models.embedding import EmbeddingModel
+        from plait.retrieval.retriever import Retriever
+
+        self._config, self._objective, self._seed = config, objective, seed
+        self._tokenizer = load_tokenizer(base_folder)
+        index = Index.open(config.collection, milvus_uri, milvus_token)
+        self._retriever = Retriever(index, EmbeddingModel(index.embedding_model))
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        from plait.retrieval.context import with_passages
+
+        raw = rows.to_pylist()
+        chosen = {i: c for i, row in enumerate(raw) if self._is_chosen(row) and (c := self._conversation(row))}
+        questions = [conversation.question for conversation in chosen.values()]
+        found = self._retriever.retrieve(questions, self._config.top_k, self._config.tenant) if questions else []
+        fields = rows["fields"].to_pylist()
+        for (i, conversation), passages in zip(chosen.items(), found, strict=True):
+            budget = self._config.budget_tokens
+            grounded = with_passages(conversation.messages, passages, budget, self._count_tokens)
+            fields[i] = json.dumps({"messages": [_as_fields(message) for message in grounded.messages]})
+        return rows.set_column(rows.schema.get_field_index("fields"), "fields", pa.array(fields, pa.string()))
+
+    def _is_chosen(self, row: dict[str, Any]) -> bool:
+        place = f"{self._seed}:{Path(row['file']).name}:{row['line']}"
+        return int(hashlib.sha256(place.encode()).hexdigest()[:8], 16) / 16**8 < self._config.share
+
+    def _conversation(self, row: dict[str, Any]) -> Conversation | None:
+        try:
+            meaning = None if row["error"] else parse_row(json.loads(row["fields"]), self._objective)
+        except BadRow:
+            return None
+        return meaning if isinstance(meaning, Conversation) else None
+
+    def _count_tokens(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False))
+
+
+def _as_fields(message: Message) -> dict[str, str]:
+    return {"role": message.role, "content": message.content}

@@ -1,0 +1,1 @@
+"""Parts of a transformer whose passes are written out, where autograd's would be slower or hold more memory."""

@@ -1,0 +1,56 @@
+"""Recipes: typed descriptions of what a job does. A default is written here once, with its meaning; help, docs and the
+JSON schema come from it."""
+
+from plait.recipes.evaluate import EvaluateRecipe
+from plait.recipes.ingest import ChunkConfig, EmbeddingConfig, IngestRecipe
+from plait.recipes.loading import apply_override, load_recipe, ready_recipes
+from plait.recipes.section import DEFAULT_EMBEDDING, DEFAULT_MODEL, Section
+from plait.recipes.train import (
+    AdapterConfig,
+    BottleneckConfig,
+    ContextConfig,
+    DataConfig,
+    DeepSpeedConfig,
+    DpoConfig,
+    FullConfig,
+    Ia3Config,
+    LoraConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    PrefixConfig,
+    PretrainConfig,
+    ScaleConfig,
+    SftConfig,
+    TrainConfig,
+    TrainRecipe,
+)
+
+__all__ = [
+    "DEFAULT_EMBEDDING",
+    "DEFAULT_MODEL",
+    "AdapterConfig",
+    "BottleneckConfig",
+    "ChunkConfig",
+    "ContextConfig",
+    "DataConfig",
+    "DeepSpeedConfig",
+    "DpoConfig",
+    "EmbeddingConfig",
+    "EvaluateRecipe",
+    "FullConfig",
+    "Ia3Config",
+    "IngestRecipe",
+    "LoraConfig",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "PrefixConfig",
+    "PretrainConfig",
+    "ScaleConfig",
+    "Section",
+    "SftConfig",
+    "TrainConfig",
+    "TrainRecipe",
+    "apply_override",
+    "load_recipe",
+    "ready_recipes",
+]

@@ -1,0 +1,36 @@
+"""The recipe of `plait ingest`: documents to an index."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from plait.recipes.section import DEFAULT_EMBEDDING, Section
+
+
+class ChunkConfig(Section):
+    max_tokens: int = Field(200, ge=16, description="Longest chunk, in tokens of the embedding model.")
+    overlap_tokens: int = Field(0, ge=0, description="Tokens that a chunk repeats from the one before.")
+
+    @model_validator(mode="after")
+    def overlap_is_smaller(self) -> Self:
+        if self.overlap_tokens >= self.max_tokens:
+            raise ValueError("chunk.overlap_tokens must be smaller than chunk.max_tokens")
+        return self
+
+
+class EmbeddingConfig(Section):
+    model: str = Field(DEFAULT_EMBEDDING, description="Model source: hub id, folder or package:NAME.")
+    batch_size: int = Field(32, ge=1, description="Chunks embedded at a time.")
+    dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is faster.")
+
+
+class IngestRecipe(Section):
+    """Documents to an index."""
+
+    collection: str = Field("default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$", description="Milvus collection.")
+    sources: list[str] = Field(min_length=1, description="Files or folders to read.")
+    tenant: str = Field("default", min_length=1, max_length=128, description="Owner of the documents.")
+    chunk: ChunkConfig = ChunkConfig()
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    sync: bool = Field(True, description="Remove documents from the index that are gone from the sources.")
+    max_bad_share: float = Field(0.1, ge=0, le=1, description="Share of unreadable documents that fails the job.")

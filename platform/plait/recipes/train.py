@@ -1,0 +1,275 @@
+"""The recipe of `plait train`: examples to a registered adapter, or to a whole fine-tuned model."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from plait.model_ids import AdapterRef
+from plait.recipes.section import DEFAULT_MODEL, Section
+
+
+class ModelConfig(Section):
+    source: str = Field(DEFAULT_MODEL, description="Model source: hub id, folder or package:NAME.")
+    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Type that the base model computes in.")
+    quantization: Literal["none", "nf4"] = Field("none", description="nf4: 4-bit weights by bitsandbytes (QLoRA).")
+    double_quantization: bool = Field(True, description="With nf4: the scales of the weights are quantised too.")
+    chat_format: str = Field("auto", description="auto: the model's own template, else the format named 'plain'.")
+
+
+# ---------------------------------------------------------------- methods
+
+TargetModules = Annotated[str | list[str], Field(description="Modules to adapt: names, or all-linear.")]
+
+
+class FullConfig(Section):
+    """Every weight is trained; there is no adapter."""
+
+    method: Literal["full"]
+
+
+class LoraConfig(Section):
+    """Low-rank updates of linear layers (Hu et al. 2021, arXiv:2106.09685)."""
+
+    method: Literal["lora"] = "lora"
+    rank: int = Field(8, ge=1, le=512, description="Rank of the low-rank update.")
+    alpha: float = Field(16, gt=0, description="The update is scaled by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the low-rank update.")
+    target_modules: TargetModules = "all-linear"
+    rslora: bool = Field(False, description="Scale by alpha / sqrt(rank) (Kalajdzievski 2023, arXiv:2312.03732).")
+    dora: bool = Field(False, description="Train magnitudes apart from directions (Liu et al. 2024, arXiv:2402.09353).")
+
+
+class Ia3Config(Section):
+    """Learned scales on keys, values and the inner activation of the MLP (Liu et al. 2022, arXiv:2205.05638)."""
+
+    method: Literal["ia3"]
+    target_modules: list[str] = Field(
+        ["k_proj", "v_proj", "down_proj"], min_length=1, description="Modules that are scaled."
+    )
+    feedforward_modules: list[str] = Field(
+        ["down_proj"], description="Those of the target modules whose input is scaled, not their output."
+    )
+
+    @model_validator(mode="after")
+    def feedforward_is_targeted(self) -> Self:
+        if extra := sorted(set(self.feedforward_modules) - set(self.target_modules)):
+            raise ValueError(f"adapter.feedforward_modules names {extra}, which adapter.target_modules does not")
+        return self
+
+
+class PrefixConfig(Section):
+    """Trained keys and values before every layer's own (Li & Liang 2021, arXiv:2101.00190)."""
+
+    method: Literal["prefix"]
+    virtual_tokens: int = Field(16, ge=1, le=1024, description="Length of the prefix.")
+
+
+class BottleneckConfig(Section):
+    """Small two-layer networks after attention and MLP (Houlsby et al. 2019, arXiv:1902.00751)."""
+
+    method: Literal["bottleneck"]
+    size: int = Field(64, ge=1, description="Hidden units of each bottleneck.")
+    non_linearity: Literal["relu", "gelu", "silu"] = "relu"
+    placement: Literal["houlsby", "pfeiffer"] = Field(
+        "houlsby", description="houlsby: after attention and MLP; pfeiffer: after the MLP only (arXiv:2005.00247)."
+    )
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+
+AdapterConfig = Annotated[
+    FullConfig | LoraConfig | Ia3Config | PrefixConfig | BottleneckConfig, Field(discriminator="method")
+]
+
+
+# ---------------------------------------------------------------- objectives
+
+
+class SftConfig(Section):
+    """Supervised fine-tuning: the next token of given answers."""
+
+    kind: Literal["sft"] = "sft"
+    loss_on: Literal["completions", "all"] = Field(
+        "completions", description="Which tokens carry a loss: the assistant's, or all of them."
+    )
+
+
+class DpoConfig(Section):
+    """Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290). The reference is the base model itself:
+    the same weights with the adapter switched off."""
+
+    kind: Literal["dpo"]
+    beta: float = Field(0.1, gt=0, description="Strength of the pull towards the reference.")
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="Share of the preferences taken to be wrong (cDPO, Mitchell 2023)."
+    )
+
+
+class PretrainConfig(Section):
+    """Continued pre-training: the next token of plain text."""
+
+    kind: Literal["pretrain"]
+
+
+ObjectiveConfig = Annotated[SftConfig | DpoConfig | PretrainConfig, Field(discriminator="kind")]
+
+
+# ---------------------------------------------------------------- strategies
+
+
+class DdpConfig(Section):
+    """Every worker holds the whole model; gradients are summed."""
+
+    kind: Literal["ddp"] = "ddp"
+
+
+class DeepSpeedConfig(Section):
+    """Workers share the states of the optimiser (ZeRO-1), gradients too (2), weights too (3).
+
+    Rajbhandari et al. 2019, arXiv:1910.02054.
+    """
+
+    kind: Literal["deepspeed"]
+    zero_stage: Literal[1, 2, 3] = Field(2, description="What is divided among the workers.")
+    offload_optimizer: bool = Field(False, description="Hold the optimiser's states in host memory.")
+    offload_parameters: bool = Field(False, description="Hold the weights in host memory (ZeRO-3 only).")
+
+    @model_validator(mode="after")
+    def only_stage_3_offloads_parameters(self) -> Self:
+        if self.offload_parameters and self.zero_stage != 3:
+            raise ValueError("strategy.offload_parameters needs strategy.zero_stage=3")
+        return self
+
+
+StrategyConfig = Annotated[DdpConfig | DeepSpeedConfig, Field(discriminator="kind")]
+
+
+# ---------------------------------------------------------------- the rest
+
+
+class ContextConfig(Section):
+    """Retrieval-augmented fine-tuning: some examples carry retrieved passages in their prompt, as in serving.
+
+    After RAFT (Zhang et al. 2024, arXiv:2403.10131). What is retrieved is what serving would retrieve, distractors
+    included, so the adapter learns to read passages and not only to recite answers.
+    """
+
+    collection: str = Field(description="Index to retrieve from.")
+    tenant: str = "default"
+    share: float = Field(0.5, ge=0, le=1, description="Share of the examples that get passages.")
+    top_k: int = Field(3, ge=1, description="Passages a prompt.")
+    budget_tokens: int = Field(400, ge=16, description="Tokens that the passages of a prompt may take.")
+
+
+class DataConfig(Section):
+    train: str = Field(
+        description="JSONL or Parquet: a file, a folder, a glob, a URI (s3://, gs://, hf://datasets/…) or a hub id."
+    )
+    eval: str | None = Field(None, description="Held-out examples, for the evaluation loss; read like data.train.")
+    general: str = Field(
+        "builtin", description="Plain text on which forgetting is measured, read like data.train; builtin: Plait's own."
+    )
+    max_tokens: int = Field(512, ge=16, description="Length of a packed row; a longer example is a bad row.")
+    packing: bool = Field(True, description="Put several examples into one row; none sees another.")
+    max_bad_share: float = Field(0.0, ge=0, lt=1, description="Share of bad rows that may be left out.")
+    context: ContextConfig | None = Field(None, description="Give examples retrieved passages; unset: none.")
+
+
+class TrainConfig(Section):
+    lr: float = Field(2e-4, gt=0, description="Peak learning rate.")
+    epochs: float = Field(1, gt=0, description="Passes over the training examples.")
+    max_steps: int | None = Field(None, ge=1, description="Stop after so many optimiser steps.")
+    batch_size: int = Field(8, ge=1, description="Rows an optimiser step, over all workers.")
+    micro_batch_tokens: int = Field(
+        1024, ge=16, description="Tokens, padding included, that go through the model at once; bounds its memory."
+    )
+    gradient_checkpointing: bool = Field(False, description="Compute activations again in the backward pass.")
+    optimizer: Literal["adamw", "paged_adamw_8bit"] = Field(
+        "adamw", description="paged_adamw_8bit: bitsandbytes' 8-bit states that may move to host memory (CUDA only)."
+    )
+    warmup_share: float = Field(0.05, ge=0, lt=1, description="Share of the steps in which the rate rises linearly.")
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this norm.")
+    seed: int = 0
+    checkpoint_every_steps: int = Field(
+        50, ge=1, description="Steps between checkpoints; each is evaluated on data.eval and the best one is kept."
+    )
+    early_stopping_patience: int | None = Field(
+        None, ge=1, description="Stop when the evaluation loss has not improved for so many checkpoints."
+    )
+    samples: int = Field(3, ge=0, description="Questions answered before and after training, for the record.")
+
+
+class ScaleConfig(Section):
+    workers: int = Field(1, ge=1, description="Ray Train workers.")
+    gpus_per_worker: float = Field(0, ge=0, description="GPUs a worker; 0 trains on CPU.")
+    cpus_per_worker: float = Field(1, gt=0, description="Logical CPUs a worker.")
+    threads_per_worker: int | None = Field(None, ge=1, description="Torch threads; unset: the node's cores / workers.")
+    max_failures: int = Field(2, ge=0, description="Restarts of the worker group before the run fails.")
+
+
+class TrainRecipe(Section):
+    """Examples to a registered adapter or model."""
+
+    name: str = Field(description="Name of the adapter in the registry.")
+    model: ModelConfig = ModelConfig()
+    adapter: AdapterConfig = LoraConfig()
+    continue_from: str | None = Field(None, description="An adapter of the registry to train on: name, name:3, name@x.")
+    objective: ObjectiveConfig = SftConfig()
+    data: DataConfig
+    train: TrainConfig = TrainConfig()
+    strategy: StrategyConfig = DdpConfig()
+    scale: ScaleConfig = ScaleConfig()
+
+    @field_validator("name")
+    @classmethod
+    def name_is_free_of_versions(cls, name: str) -> str:
+        ref = AdapterRef.parse(name)
+        if str(ref) != ref.name:
+            raise ValueError("an adapter's name has no version and no alias: the registry gives them")
+        return name
+
+    @model_validator(mode="before")
+    @classmethod
+    def variants_have_defaults(cls, values: Any) -> Any:
+        """`adapter: {rank: 4}` is a lora adapter: the variant need not be named."""
+        if not isinstance(values, dict):
+            return values
+        filled = dict(values)
+        for section, key, default in (
+            ("adapter", "method", "lora"),
+            ("objective", "kind", "sft"),
+            ("strategy", "kind", "ddp"),
+        ):
+            if isinstance(filled.get(section), dict):
+                filled[section] = {key: default} | filled[section]
+        return filled
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def a_name_is_a_source(cls, model: Any) -> Any:
+        """`model=org/name` is short for `model.source=org/name`."""
+        return {"source": model} if isinstance(model, str) else model
+
+    @model_validator(mode="after")
+    def parts_fit_together(self) -> Self:
+        is_full, is_deepspeed = self.adapter.method == "full", self.strategy.kind == "deepspeed"
+        if is_full and self.model.quantization != "none":
+            raise ValueError("adapter.method=full cannot train quantised weights: set model.quantization=none")
+        if is_full and not is_deepspeed and self.model.dtype != "float32":
+            raise ValueError(
+                "adapter.method=full in bfloat16 needs strategy.kind=deepspeed, which keeps float32 master weights; "
+                "or set model.dtype=float32"
+            )
+        if is_deepspeed and not is_full:
+            raise ValueError(
+                "strategy.kind=deepspeed trains whole models: set adapter.method=full or strategy.kind=ddp"
+            )
+        if is_full and self.objective.kind == "dpo":
+            raise ValueError("objective.kind=dpo needs an adapter: its reference is the model without it")
+        if self.adapter.method == "prefix" and self.data.packing:
+            raise ValueError("adapter.method=prefix needs data.packing=false: each example needs the prefix before it")
+        if is_full and self.continue_from:
+            raise ValueError("continue_from names an adapter; to train a model on, set model.source to its folder")
+        if self.train.early_stopping_patience and self.data.eval is None:
+            raise ValueError("train.early_stopping_patience needs data.eval")
+        return self

@@ -1,0 +1,121 @@
+"""Rows become token ids cut as serving cuts them, with a loss where the objective wants one and nowhere else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plait.jobs.train.encode import Encoder, encode_conversation
+from plait.jobs.train.loss import IGNORED
+from plait.jobs.train.rows import BadRow, Conversation, Preference, Text
+from plait.models.chat import ChatFormat, Message, chat_format_for
+from plait.models.load import encode_prompt, load_tokenizer
+from plait.recipes import DpoConfig, PretrainConfig, SftConfig
+
+TALK = Conversation((Message("user", "Which version?"), Message("assistant", "It is 2.60.0.")))
+TWICE = Conversation(TALK.messages * 2)
+PRETRAIN = PretrainConfig(kind="pretrain")
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> Any:
+    return load_tokenizer(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def plain(tokenizer: Any) -> ChatFormat:
+    return chat_format_for(tokenizer, "plain")
+
+
+def encoder(tokenizer: Any, plain: ChatFormat, objective: Any = None, max_tokens: int = 400) -> Encoder:
+    return Encoder(tokenizer, plain, objective or SftConfig(), max_tokens)
+
+
+def learned(example: Any) -> list[int]:
+    return [token for token, label in zip(example.input_ids, example.labels, strict=True) if label != IGNORED]
+
+
+def test_only_the_assistants_words_carry_a_loss(tokenizer: Any, plain: ChatFormat) -> None:
+    ((example,),) = encoder(tokenizer, plain).encode(TALK)
+    assert tokenizer.decode(learned(example)) == f" It is 2.60.0.{plain.eos_token}"
+
+
+def test_with_loss_on_all_every_token_carries_one(tokenizer: Any, plain: ChatFormat) -> None:
+    ((example,),) = encoder(tokenizer, plain, SftConfig(loss_on="all")).encode(TALK)
+    assert example.labels == example.input_ids
+    assert example.input_ids == encode_conversation(TALK.messages, plain, tokenizer).input_ids
+
+
+def test_a_training_prompt_is_token_for_token_the_serving_prompt(tokenizer: Any, plain: ChatFormat) -> None:
+    served = encode_prompt(tokenizer, plain.render(TALK.messages[:1]))
+    trained = encode_conversation(TALK.messages, plain, tokenizer)
+    assert trained.input_ids[: len(served)] == served
+    assert trained.labels[: len(served)] == [IGNORED] * len(served)
+    assert trained.labels[len(served)] != IGNORED
+
+
+def test_every_turn_of_the_assistant_is_learned(tokenizer: Any, plain: ChatFormat) -> None:
+    once, twice = (encode_conversation(c.messages, plain, tokenizer) for c in (TALK, TWICE))
+    assert len(learned(twice)) == 2 * len(learned(once))
+    assert tokenizer.decode(twice.input_ids).count("It is 2.60.0.") == 2
+
+
+def test_a_template_that_rewrites_earlier_turns_is_refused(tokenizer: Any) -> None:
+    forgetful = ChatFormat(name="forgetful", template="{{ messages[-1].content }}|")
+    with pytest.raises(BadRow, match="at turn 2 the chat format 'forgetful' rewrites earlier turns"):
+        encode_conversation(TWICE.messages, forgetful, tokenizer)
+
+
+def test_a_text_begins_and_ends_as_a_text_does_and_is_learned_whole(tokenizer: Any, plain: ChatFormat) -> None:
+    ((example,),) = encoder(tokenizer, plain).encode(Text("the installed version"))
+    assert example.input_ids[0] == tokenizer.bos_token_id
+    assert example.input_ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(example.input_ids[1:-1]) == "the installed version"
+    assert example.labels == example.input_ids
+
+
+def test_pretraining_cuts_a_long_text_into_windows_that_follow_each_other(tokenizer: Any, plain: ChatFormat) -> None:
+    text = Text("".join(f"word {i} " for i in range(40)))
+    ((whole,),) = encoder(tokenizer, plain, PRETRAIN, 4000).encode(text)
+    windows = encoder(tokenizer, plain, PRETRAIN, 16).encode(text)
+    assert all(len(window) == 1 for window in windows)
+    joined = [token for (window,) in windows for token in window.input_ids]
+    # A last window of one token would have nothing to predict.
+    assert joined in (whole.input_ids, whole.input_ids[:-1])
+    assert [len(window.input_ids) for (window,) in windows[:-1]] == [16] * (len(windows) - 1)
+    assert all(window.labels == window.input_ids for (window,) in windows)
+
+
+def test_pretraining_reads_a_conversation_as_its_text(tokenizer: Any, plain: ChatFormat) -> None:
+    ((example,),) = encoder(tokenizer, plain, PRETRAIN).encode(TALK)
+    ((as_text,),) = encoder(tokenizer, plain, PRETRAIN).encode(Text(plain.render(TALK.messages, False)))
+    assert example == as_text
+    assert example.labels == example.input_ids
+    assert example.input_ids.count(tokenizer.eos_token_id) == 1
+
+
+def test_a_preference_is_a_pair_whose_answers_alone_are_judged(tokenizer: Any, plain: ChatFormat) -> None:
+    asked = TWICE.messages[:-1]
+    pair = Preference(
+        Conversation((*asked, Message("assistant", "yes"))), Conversation((*asked, Message("assistant", "no")))
+    )
+    ((chosen, rejected),) = encoder(tokenizer, plain, DpoConfig(kind="dpo")).encode(pair)
+    assert tokenizer.decode(learned(chosen)) == f" yes{plain.eos_token}"
+    assert tokenizer.decode(learned(rejected)) == f" no{plain.eos_token}"
+
+
+def test_an_example_that_is_too_long_says_how_long_it_is_and_what_to_change(tokenizer: Any, plain: ChatFormat) -> None:
+    length = len(encode_conversation(TALK.messages, plain, tokenizer).input_ids)
+    assert encoder(tokenizer, plain, max_tokens=length).encode(TALK)
+    with pytest.raises(
+        BadRow, match=rf"it takes {length} tokens, more than data\.max_tokens \({length - 1}\); shorten"
+    ):
+        encoder(tokenizer, plain, max_tokens=length - 1).encode(TALK)
+
+
+def test_a_pair_must_fit_together(tokenizer: Any, plain: ChatFormat) -> None:
+    pair = Preference(TALK, Conversation((TALK.messages[0], Message("assistant", "I do not know."))))
+    ((chosen, rejected),) = encoder(tokenizer, plain, DpoConfig(kind="dpo")).encode(pair)
+    longest = max(len(chosen.input_ids), len(rejected.input_ids))
+    with pytest.raises(BadRow, match="preferred and rejected answer together take"):
+        encoder(tokenizer, plain, DpoConfig(kind="dpo"), max_tokens=longest).encode(pair)
