@@ -5,6 +5,7 @@ checkpoint when the same recipe is run again on the same data.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from plait.adapters.metadata import AdapterMetadata
 from plait.adapters.registry import AdapterVersion, Registry
 from plait.adapters.tracking import start_run, tracking_client
 from plait.errors import Conflict, Interrupted, InvalidInput, ModelNotFound, PlaitError, find_plait_error
-from plait.jobs.train.checkpoint import SAMPLES, model_files
+from plait.jobs.train.checkpoint import Checkpoint, Checkpoints, disk_is_full
 from plait.jobs.train.dataset import Encoding, prepare_dataset
 from plait.jobs.train.interrupt import run_interruptibly
 from plait.jobs.train.prepare import Prepared, prepare
@@ -54,8 +55,8 @@ def train(recipe: TrainRecipe, reuse: bool = False) -> AdapterVersion:
     with _only_run_in(folder):
         run_id = _open_run(folder, prepared)
         _write_rows(folder, prepared)
-        result = _fit(folder, prepared)
-        version = _register(registry, folder, result, run_id, prepared)
+        checkpoint = _fit(folder, prepared)
+        version = _register(registry, folder, checkpoint, run_id, prepared)
         # What is registered is kept with its MLflow run; a later run of the same recipe starts afresh.
         shutil.rmtree(folder)
     return version
@@ -112,13 +113,15 @@ def _write_rows(folder: Path, prepared: Prepared) -> None:
     prepare_dataset(prepared.general, as_text, folder / "general")
 
 
-def _fit(folder: Path, prepared: Prepared) -> Any:
-    """Run the workers; returns Ray Train's result."""
+def _fit(folder: Path, prepared: Prepared) -> Checkpoint:
+    """Run the workers; returns the best checkpoint, or the last one where nothing says which is best."""
     import ray.train
     from ray.train.torch import TorchTrainer
 
     from plait.jobs.train.loop import WorkerPlan, train_worker
 
+    # How often Ray Train looks after its workers; it notices their end, too, no sooner.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     recipe = prepared.recipe
     plan = WorkerPlan(
         recipe=recipe,
@@ -136,23 +139,16 @@ def _fit(folder: Path, prepared: Prepared) -> Any:
             resources_per_worker={"CPU": recipe.scale.cpus_per_worker}
             | ({"GPU": recipe.scale.gpus_per_worker} if recipe.scale.gpus_per_worker else {}),
         ),
-        # The same name and storage path let Ray Train find the checkpoints of an interrupted run.
         run_config=ray.train.RunConfig(
             name="ray",
             storage_path=str(folder),
             failure_config=ray.train.FailureConfig(max_failures=recipe.scale.max_failures),
-            # The best one, and the last one to go on from.
-            checkpoint_config=ray.train.CheckpointConfig(
-                num_to_keep=2,
-                checkpoint_score_attribute="eval_loss" if prepared.eval else None,
-                checkpoint_score_order="min",
-            ),
         ),
     )
     plan.stop_file.unlink(missing_ok=True)
     with shown(ProgressLog(plan.progress_file), f"train {recipe.name}"):
         try:
-            result = run_interruptibly(trainer.fit, on_interrupt=plan.stop_file.touch)
+            run_interruptibly(trainer.fit, on_interrupt=plan.stop_file.touch)
         except Exception as error:
             raise _explained(error, folder) from error
     if plan.stop_file.exists():
@@ -162,7 +158,9 @@ def _fit(folder: Path, prepared: Prepared) -> Any:
             f"Training stopped after step {records[-1].step} of {records[-1].total_steps}; a checkpoint is saved.",
             "Run the same command again to go on.",
         )
-    return result
+    checkpoint = Checkpoints(plan.checkpoints).best()
+    assert checkpoint is not None, "a run ends with a checkpoint"
+    return checkpoint
 
 
 def _explained(error: Exception, folder: Path) -> PlaitError:
@@ -171,9 +169,7 @@ def _explained(error: Exception, folder: Path) -> PlaitError:
     if known is not None:
         return known
     if "No space left on device" in str(error):
-        return PlaitError(
-            f"The disk of '{folder}' is full.", "Free some space and run again to go on from the last checkpoint."
-        )
+        return disk_is_full(folder)
     return PlaitError(
         f"Training failed ({_first_line(error)}).",
         "Run again to go on from the last checkpoint; --debug shows the workers' traceback.",
@@ -194,9 +190,9 @@ def check_cluster(scale: ScaleConfig) -> None:
             )
 
 
-def _register(registry: Registry, folder: Path, result: Any, run_id: str, prepared: Prepared) -> AdapterVersion:
-    """Register the best checkpoint, or the last one where nothing says which is best."""
-    checkpoint, measured = _best(result)
+def _register(
+    registry: Registry, folder: Path, checkpoint: Checkpoint, run_id: str, prepared: Prepared
+) -> AdapterVersion:
     records = ProgressLog(folder / "progress.jsonl").records()
     before = json.loads((folder / "before.json").read_text(encoding="utf-8"))
     metadata = AdapterMetadata(
@@ -211,26 +207,18 @@ def _register(registry: Registry, folder: Path, result: Any, run_id: str, prepar
         run_key=prepared.key,
         plait_version=__version__,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        metrics=final_metrics(records, before, measured),
+        metrics=final_metrics(records, before, checkpoint.record),
     )
-    with checkpoint.as_directory() as saved, TemporaryDirectory() as aside:
-        for file in model_files(Path(saved)):
+    with TemporaryDirectory() as aside:
+        for file in checkpoint.model_files:
             shutil.copy2(file, aside)
         if prepared.recipe.adapter.method == "full":
             load_tokenizer(prepared.base_folder).save_pretrained(aside)
         metadata.write(Path(aside))
         version = registry.register(prepared.recipe.name, Path(aside), run_id)
-        after = json.loads((Path(saved) / SAMPLES).read_text(encoding="utf-8"))
-    log_run(run_id, records, samples_table(before["samples"], after, load_tokenizer(prepared.base_folder)))
+    samples = samples_table(before["samples"], checkpoint.samples, load_tokenizer(prepared.base_folder))
+    log_run(run_id, records, samples)
     return version
-
-
-def _best(result: Any) -> tuple[Any, dict[str, Any]]:
-    """The checkpoint with the lowest evaluation loss, else the last, and what was reported with it."""
-    evaluated = [(c, m) for c, m in result.best_checkpoints if "eval_loss" in m]
-    if evaluated:
-        return min(evaluated, key=lambda pair: float(pair[1]["eval_loss"]))
-    return result.checkpoint, result.metrics
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

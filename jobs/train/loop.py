@@ -1,7 +1,7 @@
 """The training loop that runs in every Ray Train worker.
 
-In: a `WorkerPlan`, all of it decided before the workers start. Out: records of every step and checkpoints, reported to
-Ray Train. Restarted after a failure, it goes on from the last checkpoint. It knows nothing of registries or data files.
+In: a `WorkerPlan`, all of it decided before the workers start. Out: records of every step, and checkpoints. Restarted
+after a failure, it goes on from the last checkpoint. It knows nothing of registries or data files.
 """
 
 import json
@@ -9,7 +9,6 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from pydantic import BaseModel
 
 from plait.errors import PlaitError
 from plait.jobs.train.batches import Batch, collate, idle_batch, micro_batches
-from plait.jobs.train.checkpoint import RunState, restore, written_checkpoint
+from plait.jobs.train.checkpoint import Checkpoints, RunState
 from plait.jobs.train.held_out import HeldOut
 from plait.jobs.train.objectives import figure_names, losses, term_count
 from plait.jobs.train.packing import PackedRow
@@ -64,6 +63,10 @@ class WorkerPlan(BaseModel):
         return self.run_folder / "before.json"
 
     @property
+    def checkpoints(self) -> Path:
+        return self.run_folder / "checkpoints"
+
+    @property
     def stop_file(self) -> Path:
         """While it exists, the run saves a checkpoint after its step and ends."""
         return self.run_folder / "stop"
@@ -78,13 +81,11 @@ def train_worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(plan.recipe.scale.threads_per_worker or max(1, (os.cpu_count() or 1) // world_size))
     torch.manual_seed(plan.recipe.train.seed)
     _kept = join_workers(plan.recipe)
-    checkpoint = ray.train.get_checkpoint()
-    with nullcontext() if checkpoint is None else checkpoint.as_directory() as saved:
-        start_from = Path(saved) if saved else plan.start_from
-        model = Trainable.new(plan.base_folder, plan.recipe, start_from)
-        run = _Run(plan, model, Peers(rank, world_size, model.device))
-        if saved:
-            run.state = restore(Path(saved), run.strategy, run.peers)
+    checkpoint = Checkpoints(plan.checkpoints).latest()
+    model = Trainable.new(plan.base_folder, plan.recipe, checkpoint.folder if checkpoint else plan.start_from)
+    run = _Run(plan, model, Peers(rank, world_size, model.device))
+    if checkpoint is not None:
+        run.state = checkpoint.restore(run.strategy, run.peers)
     run.go_on()
 
 
@@ -101,6 +102,9 @@ class _Run:
         self.total_steps = total_steps(self.config, self.order.steps_per_epoch)
         self.held_out = HeldOut(plan, self.strategy.module, model, self._batches)
         self.log = ProgressLog(plan.progress_file)
+        if peers.rank == 0:
+            self.log.drop_half_a_line()
+        self.checkpoints = Checkpoints(plan.checkpoints)
         self.state = RunState()
         self.flops = flops_by_token(model)
         self.peak_flops = measured_peak_flops(model.device, getattr(torch, plan.recipe.model.dtype))
@@ -118,7 +122,8 @@ class _Run:
                     self.state.eval_losses.append(record.eval_loss)
                 is_ended = is_ended or self.state.is_stale(self.config.early_stopping_patience)
                 self._publish(record)
-                self._save(record)
+                samples = self.held_out.samples()
+                self.checkpoints.save(self.strategy, self.state, record, samples, self.peers)
             else:
                 self._publish(record)
 
@@ -203,11 +208,6 @@ class _Run:
         metrics.TRAIN_TOKENS_PER_SECOND.labels(adapter=name).set(record.tokens_per_second)
         metrics.TRAIN_TOKENS.labels(adapter=name).inc(record.tokens)
         metrics.TRAIN_STEPS.labels(adapter=name).inc()
-
-    def _save(self, record: StepRecord) -> None:
-        samples = self.held_out.samples()
-        with written_checkpoint(self.strategy, self.state, samples, self.peers) as checkpoint:
-            ray.train.report(record.model_dump(exclude_none=True), checkpoint=checkpoint)
 
 
 def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:

@@ -36,6 +36,10 @@ class Peers:
         """The largest of the workers' values."""
         return self._reduced([value], distributed.ReduceOp.MAX)[0]
 
+    def wait(self) -> None:
+        """Until all workers are here."""
+        self.sum(0.0)
+
     def _reduced(self, values: Sequence[float], operation: Any) -> list[float]:
         if self.world_size == 1:
             return list(values)

@@ -4,6 +4,7 @@ The file lies in the run's folder, on the storage that the run's workers and its
 metrics of the finished run are made from.
 """
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,12 @@ class ProgressLog:
     def append(self, record: StepRecord) -> None:
         with self._path.open("a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
+
+    def drop_half_a_line(self) -> None:
+        """Cut off what a killed writer, or a full disk, left of a last line; before the first `append` of a process."""
+        if self._path.is_file():
+            written = self._path.read_bytes()
+            os.truncate(self._path, written.rfind(b"\n") + 1)
 
     def records(self) -> list[StepRecord]:
         """One record a step, in order."""

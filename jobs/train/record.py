@@ -14,25 +14,26 @@ from plait.jobs.train.progress import StepRecord
 _NO_METRICS = {"step", "total_steps", "time_ms"}
 
 
-def final_metrics(records: Sequence[StepRecord], before: dict[str, Any], measured: dict[str, Any]) -> dict[str, float]:
+def final_metrics(records: Sequence[StepRecord], before: dict[str, Any], measured: StepRecord) -> dict[str, float]:
     """The figures of a finished run.
 
     Args:
         records: every step.
         before: the held-out losses before the first step.
-        measured: what was reported with the checkpoint that is registered.
+        measured: the step of the checkpoint that is registered.
     """
     tokens = sum(record.tokens for record in records)
     seconds = sum(record.tokens / record.tokens_per_second for record in records)
     final = {
-        "loss": measured["loss"],
-        "steps": float(measured["step"]),
+        "loss": measured.loss,
+        "steps": float(measured.step),
         "tokens_per_second": tokens / seconds,
         "general_perplexity_before": perplexity(before["general_loss"]),
-        "general_perplexity": perplexity(measured["general_loss"]),
     }
-    if "eval_loss" in measured:
-        final |= {"eval_loss_before": before["eval_loss"], "eval_loss": measured["eval_loss"]}
+    if measured.general_loss is not None:
+        final["general_perplexity"] = perplexity(measured.general_loss)
+    if measured.eval_loss is not None:
+        final |= {"eval_loss_before": before["eval_loss"], "eval_loss": measured.eval_loss}
     return final
 
 

@@ -27,7 +27,7 @@ from plait.settings import settings
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
-STEPS = 120
+STEPS = 240
 PATIENCE_S = 120
 
 
