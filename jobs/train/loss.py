@@ -4,12 +4,13 @@ With a vocabulary of 262,144 the plain path (all logits, then softmax, then back
 of a training step writing and reading logits. Here only positions with a label are projected, a chunk at a time, and
 the gradient is made in the same pass, so no more than one chunk of logits ever exists. The idea is that of fused linear
 cross-entropy (Hsu et al. 2024, Liger Kernel, arXiv:2410.10989; Wijmans et al. 2024, arXiv:2411.09009); on CUDA Liger's
-kernel does it.
+kernel does it, where it is installed (the extra `gpu`).
 
 It knows tensors only: no model, no tokenizer.
 """
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, chunk_t
     Returns:
         A float32 scalar (float64 for float64 input). Divide by the number of labels for the mean.
     """
-    if hidden.is_cuda:
+    if hidden.is_cuda and find_spec("liger_kernel") is not None:
         from liger_kernel.ops.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyFunction as Liger
 
         # Arguments by position: bias, class weights, ignored label, z-loss, smoothing, reduction.

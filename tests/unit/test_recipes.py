@@ -43,6 +43,11 @@ def test_an_override_reaches_into_sections_that_the_file_leaves_out(tmp_path: Pa
     assert recipe.data.context.collection == "docs"
 
 
+def test_a_model_is_changed_by_its_name_alone_and_keeps_its_other_fields() -> None:
+    recipe = load_recipe(TrainRecipe, "qlora", [*MINIMAL, "model=org/name", "model.dtype=float32"])
+    assert (recipe.model.source, recipe.model.quantization, recipe.model.dtype) == ("org/name", "nf4", "float32")
+
+
 def test_a_missing_recipe_is_named_with_the_ready_ones() -> None:
     assert "There is no recipe 'qlorra'. Did you mean 'qlora'" in problem(recipe="qlorra")
 

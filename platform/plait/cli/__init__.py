@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from plait.cli import adapters, ask, collections, evaluate, ingest, local, metrics, serve, train
+from plait.cli import adapters, ask, collections, evaluate, ingest, local, metrics, plan, serve, train
 
 app = typer.Typer(
     name="plait",
@@ -32,6 +32,7 @@ def options(
 
 
 app.command("ingest")(ingest.ingest)
+app.command("plan")(plan.plan)
 app.command("train")(train.train)
 app.command("serve")(serve.serve)
 app.command("ask")(ask.ask)

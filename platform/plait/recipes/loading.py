@@ -5,7 +5,7 @@ bad field and the nearest known one.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -29,7 +29,7 @@ def load_recipe(kind: type[R], recipe: str | Path | None, overrides: Sequence[st
     """
     values = _read_yaml(recipe) if recipe is not None else {}
     for override in overrides:
-        apply_override(values, override)
+        apply_override(values, override, kind.short_overrides)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -63,8 +63,8 @@ def _read_yaml(recipe: str | Path) -> dict[str, Any]:
     return values
 
 
-def apply_override(values: dict[str, Any], override: str) -> None:
-    """Set `key.path=value` in nested mappings; the value is YAML.
+def apply_override(values: dict[str, Any], override: str, short: Mapping[str, str] = {}) -> None:
+    """Set `key.path=value` in nested mappings; the value is YAML, and `short` says what short keys stand for.
 
     Raises:
         RecipeError: when it is no assignment, or a parent of the key holds a value.
@@ -76,7 +76,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RecipeError(f"The value of '{override}' is not valid YAML: {_one_line(error)}.") from None
-    *parents, last = key.split(".")
+    *parents, last = short.get(key, key).split(".")
     section = values
     for parent in parents:
         if section.get(parent) is None:

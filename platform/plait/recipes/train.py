@@ -1,6 +1,7 @@
 """The recipe of `plait train`: examples to a registered adapter, or to a whole fine-tuned model."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -210,6 +211,8 @@ class ScaleConfig(Section):
 class TrainRecipe(Section):
     """Examples to a registered adapter or model."""
 
+    short_overrides: ClassVar[Mapping[str, str]] = {"model": "model.source"}
+
     name: str = Field(description="Name of the adapter in the registry.")
     model: ModelConfig = ModelConfig()
     adapter: AdapterConfig = LoraConfig()
@@ -243,12 +246,6 @@ class TrainRecipe(Section):
             if isinstance(filled.get(section), dict):
                 filled[section] = {key: default} | filled[section]
         return filled
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def a_name_is_a_source(cls, model: Any) -> Any:
-        """`model=org/name` is short for `model.source=org/name`."""
-        return {"source": model} if isinstance(model, str) else model
 
     @model_validator(mode="after")
     def parts_fit_together(self) -> Self:

@@ -1,0 +1,101 @@
+"""What benchmarks share: their options, an environment for each peer, and a section each in docs/benchmarks.md."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+_PAGE = ROOT / "docs" / "benchmarks.md"
+_ENVIRONMENTS = ROOT / "benchmarks" / ".environments"
+_TITLE = """# Benchmarks
+
+Each section is written by the command that stands in it. Figures are medians of the runs, in brackets the smallest and
+the largest; ratios are of medians. Peers run in environments of their own, turn by turn with Plait, on the same data.
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """`quick` runs less, to see that it works: its figures are not for the page."""
+
+    quick: bool
+    as_json: bool
+    runs: int
+
+
+def options(description: str, runs: int = 3) -> Options:
+    """Read the command line that all benchmarks have."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="one short run, nothing is written")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    parser.add_argument("--runs", type=int, default=runs, help="how often everything is measured")
+    given = parser.parse_args()
+    return Options(given.quick, given.json, 1 if given.quick else given.runs)
+
+
+def peer_python(name: str, packages: Sequence[str]) -> Path:
+    """The interpreter of a peer's own environment, made the first time."""
+    python = _ENVIRONMENTS / name / "bin" / "python"
+    done = _ENVIRONMENTS / name / "packages.json"
+    if done.is_file() and json.loads(done.read_text()) == list(packages):
+        return python
+    print(f"installing {' '.join(packages)} into {_ENVIRONMENTS / name}", flush=True)
+    constraints = ROOT / "constraints.txt"
+    subprocess.run([sys.executable, "-m", "venv", str(_ENVIRONMENTS / name)], check=True)
+    subprocess.run([str(ROOT / ".ci" / "install-torch"), str(python), str(constraints)], check=True)
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-qq", "-c", str(constraints)]
+    subprocess.run([*command, *packages], check=True)
+    done.write_text(json.dumps(list(packages)))
+    return python
+
+
+def spread(values: Sequence[float], shown: Callable[[float], str] = "{:.0f}".format) -> str:
+    """Median, smallest and largest, as text."""
+    return f"{shown(median(values))} ({shown(min(values))} to {shown(max(values))})"
+
+
+def publish(name: str, title: str, body: str, ratios: dict[str, float], given: Options) -> None:
+    """Print a result; write it into docs/benchmarks.md unless it was a quick run."""
+    command = f"python benchmarks/{name}.py" + (f" --runs {given.runs}" if given.runs != 3 else "")
+    measured = f"Measured {datetime.now(UTC):%Y-%m-%d} on {_cpu()}."
+    section = f"## {title}\n\n    {command}\n\n{body.strip()}\n\n{measured}\n"
+    print(section)
+    if not given.quick:
+        _replace_section(name, section)
+    if given.as_json:
+        print(json.dumps({"benchmark": name, "quick": given.quick, "ratios": ratios}))
+
+
+def _replace_section(name: str, section: str) -> None:
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    text = _PAGE.read_text(encoding="utf-8") if _PAGE.is_file() else _TITLE
+    marked = f"{begin}\n{section}{end}"
+    if begin in text:
+        before, _, rest = text.partition(begin)
+        text = before + marked + rest.partition(end)[2]
+    else:
+        text = f"{text.rstrip()}\n\n{marked}\n"
+    _PAGE.write_text(text, encoding="utf-8")
+
+
+def _cpu() -> str:
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        name = models[0].partition(":")[2].strip() if models else name
+    return f"{os.cpu_count()} cores of {name}"
+
+
+def last_json(output: str) -> dict[str, Any]:
+    """The object on the last line of what a program printed."""
+    found: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return found
