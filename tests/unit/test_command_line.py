@@ -13,7 +13,7 @@ from plait.cli import app, main
 from plait.settings import settings
 
 COMMANDS = (
-    *("ingest", "train", "serve", "ask", "evaluate", "status", "stop"),
+    *("ingest", "plan", "train", "serve", "ask", "evaluate", "status", "stop"),
     *("collections list", "collections show", "collections drop"),
     *("adapters list", "adapters show", "adapters alias"),
     *("metrics scrape-config", "metrics show"),

@@ -28,7 +28,7 @@ from plait.jobs.train.packing import pack
 from plait.jobs.train.trainable import Trainable
 from plait.recipes import TrainRecipe, load_recipe
 
-LLAMA = {7: "huggyllama/llama-7b", 13: "huggyllama/llama-13b", 65: "huggyllama/llama-65b", 70: "meta-llama/Llama-2-70b-hf"}
+LLAMA = {n: f"huggyllama/llama-{n}b" for n in (7, 13, 65)} | {70: "meta-llama/Llama-2-70b-hf"}
 STATES = ("weights", "gradients", "optimiser")
 ZERO = ["adapter.method=full", "strategy.kind=deepspeed"]
 
