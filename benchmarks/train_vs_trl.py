@@ -23,9 +23,9 @@ from results import last_json, options, peer_python, publish, spread
 
 from plait.jobs.train.dataset import Encoding, prepare_dataset
 from plait.jobs.train.job import train
-from plait.jobs.train.loop import learning_rate
 from plait.jobs.train.loss import IGNORED
 from plait.jobs.train.prepare import prepare
+from plait.jobs.train.schedule import learning_rate
 from plait.jobs.train.shards import RowOrder, Shards
 from plait.recipes import TrainRecipe, load_recipe
 

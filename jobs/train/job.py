@@ -28,11 +28,15 @@ from plait.jobs.train.interrupt import run_interruptibly
 from plait.jobs.train.prepare import Prepared, prepare
 from plait.jobs.train.progress import ProgressLog, shown
 from plait.jobs.train.record import final_metrics, log_run, samples_table
+from plait.jobs.train.schedule import total_steps
 from plait.local.ray_head import connect
 from plait.model_ids import AdapterRef
 from plait.models.load import load_tokenizer
 from plait.recipes import PretrainConfig, ScaleConfig, TrainRecipe
 from plait.settings import settings
+
+# Fewer steps than this hardly teach anything.
+_FEW_STEPS = 10
 
 
 def train(recipe: TrainRecipe, reuse: bool = False) -> AdapterVersion:
@@ -105,7 +109,13 @@ def _write_rows(folder: Path, prepared: Prepared) -> None:
     connect()
     check_cluster(recipe.scale)
     encoding = Encoding(prepared.base_folder, prepared.chat_format, recipe.objective, recipe.data, recipe.train.seed)
-    prepare_dataset(prepared.train, encoding, folder / "train")
+    rows = prepare_dataset(prepared.train, encoding, folder / "train").rows
+    steps = total_steps(recipe.train, -(-rows // recipe.train.batch_size))
+    if steps < _FEW_STEPS:
+        print(
+            f"only {steps} optimiser step{'s' if steps > 1 else ''}: {rows} packed rows, train.batch_size="
+            f"{recipe.train.batch_size}; lower train.batch_size or raise train.epochs to learn more"
+        )
     if prepared.eval:
         prepare_dataset(prepared.eval, encoding, folder / "eval")
     plain = recipe.data.model_copy(update={"context": None})

@@ -24,6 +24,7 @@ from plait.jobs.train.objectives import figure_names, losses, term_count
 from plait.jobs.train.packing import PackedRow
 from plait.jobs.train.peers import Peers
 from plait.jobs.train.progress import ProgressLog, StepRecord
+from plait.jobs.train.schedule import learning_rate, total_steps
 from plait.jobs.train.shards import RowOrder, Shards
 from plait.jobs.train.strategies import join_workers, strategy_for
 from plait.jobs.train.throughput import flops_by_token, measured_peak_flops, peak_memory_bytes
@@ -208,17 +209,3 @@ class _Run:
         metrics.TRAIN_TOKENS_PER_SECOND.labels(adapter=name).set(record.tokens_per_second)
         metrics.TRAIN_TOKENS.labels(adapter=name).inc(record.tokens)
         metrics.TRAIN_STEPS.labels(adapter=name).inc()
-
-
-def total_steps(config: TrainConfig, steps_per_epoch: int) -> int:
-    """Optimiser steps of a run."""
-    steps = max(1, round(config.epochs * steps_per_epoch))
-    return min(steps, config.max_steps) if config.max_steps else steps
-
-
-def learning_rate(config: TrainConfig, step: int, total: int) -> float:
-    """Linear warm-up to `config.lr`, then a cosine to zero (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
-    warmup = max(1, round(config.warmup_share * total))
-    if step < warmup:
-        return config.lr * (step + 1) / warmup
-    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))

@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(data: Path, gemma: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What `plait evaluate` found, with the server still running."""
     assert "not read" in plait("ingest", str(data / "docs"), "collection=e2e")
-    registered = plait("train", "qlora", "name=e2e", f"data.train={data / 'train.jsonl'}", "train.epochs=2")
+    registered = plait("train", "qlora", *_training(data))
     assert "e2e:1 is registered" in registered
     assert f"ready at http://127.0.0.1:{settings().http_port}" in plait(
         "serve", "local", "retrieval.collection=e2e", "--detach"
@@ -59,6 +59,11 @@ def report(data: Path, gemma: Path, tmp_path_factory: pytest.TempPathFactory) ->
     print(plait("evaluate", str(data / "eval.jsonl"), *models, "--max-tokens", "24", "--report", str(file)))
     yield json.loads(file.read_text(encoding="utf-8"))
     plait("stop")
+
+
+def _training(data: Path) -> list[str]:
+    # Packed, the questions are a handful of rows: small batches, so that there are steps to learn in.
+    return ["name=e2e", f"data.train={data / 'train.jsonl'}", "train.epochs=3", "train.batch_size=1"]
 
 
 def right(report: dict[str, Any], model: str) -> int:
@@ -92,5 +97,5 @@ def test_one_question_can_be_asked_from_the_command_line(report: dict[str, Any])
 
 def test_a_second_run_reuses_index_and_adapter(report: dict[str, Any], data: Path) -> None:
     assert ": 0 documents written (0 chunks)" in plait("ingest", str(data / "docs"), "collection=e2e")
-    again = plait("train", "qlora", "--reuse", "name=e2e", f"data.train={data / 'train.jsonl'}", "train.epochs=2")
+    again = plait("train", "qlora", "--reuse", *_training(data))
     assert "e2e:1 is registered" in again

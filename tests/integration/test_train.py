@@ -64,6 +64,9 @@ def test_a_run_ends_as_a_registered_adapter_with_its_lineage(recipe: TrainRecipe
     assert [m.step for m in losses] == [1, 2, 3, 4, 5, 6]
     assert losses[-1].value < losses[0].value
     assert metadata.metrics["eval_loss"] < losses[0].value
+    assert metadata.metrics["general_perplexity"] != metadata.metrics["general_perplexity_before"]
+    artifacts = {file.path for file in tracking_client().list_artifacts(metadata.run_id)}
+    assert {"loss.png", "samples.md"} <= artifacts
 
 
 def test_the_same_run_is_reused_and_a_changed_one_makes_a_new_version(recipe: TrainRecipe) -> None:
