@@ -9,7 +9,7 @@ compute type unless said otherwise:
     norms          their input; where norms are trained, their input and their result in float32
     attention      queries, keys, values (on a GPU repeated for every query head) and the result;
                    on a CPU with short rows: queries, keys, values and heads x row weights
-    MLP            gate, activated gate, up (plain MLP: what goes into the activation)
+    MLP            gate, activated gate, up; with a fused LoRA gate and up (plain MLP: what goes into the activation)
     linear layers  their input, once for those that share it, where they are trained or carry a LoRA
     adapters       LoRA: rank; with dropout or DoRA PEFT's own path: float32 copies of inputs, and results;
                    IA3: what is scaled; bottleneck: what goes in, and its hidden units
@@ -45,7 +45,7 @@ def layer_bytes_a_token(shape: Architecture, adapter: AdapterConfig, how: Pass) 
     return (
         _norms(shape, adapter, e)
         + e * _attention(shape, adapter, how)
-        + e * (3 if shape.is_gated else 1) * shape.intermediate
+        + e * _mlp(shape, adapter) * shape.intermediate
         + e * _linear_inputs(shape, adapter)
         + _of_adapter(shape, adapter, e)
     )
@@ -73,12 +73,28 @@ def _attention(shape: Architecture, adapter: AdapterConfig, how: Pass) -> float:
     return shape.query_width + 2 * shape.key_width + shape.heads * (how.row_tokens + prefix)
 
 
+def _mlp(shape: Architecture, adapter: AdapterConfig) -> int:
+    """How many tensors of the inner width an MLP keeps, the input of its last layer aside."""
+    if not shape.is_gated:
+        return 1
+    return 2 if _is_gated_mlp_fused(shape, adapter) else 3
+
+
+def _is_gated_mlp_fused(shape: Architecture, adapter: AdapterConfig) -> bool:
+    """Whether jobs/train/kernels/mlp.py takes over: then the input of the last layer is computed again."""
+    last = [linear for linear in shape.layer_linears if linear.leaf == "down_proj"]
+    is_fused = isinstance(adapter, LoraConfig) and _is_fused(adapter) and all(targets(adapter, one) for one in last)
+    return shape.is_gated and bool(last) and is_fused
+
+
 def _linear_inputs(shape: Architecture, adapter: AdapterConfig) -> float:
     """Width of the distinct inputs that linear layers keep."""
     if isinstance(adapter, LoraConfig) and not _is_fused(adapter):
         return 0
     kept: dict[tuple[str, bool], int] = {}
     for linear in shape.layer_linears:
+        if linear.leaf == "down_proj" and _is_gated_mlp_fused(shape, adapter):
+            continue
         if isinstance(adapter, FullConfig) or (isinstance(adapter, LoraConfig) and targets(adapter, linear)):
             kept[linear.name.rpartition(".")[0], linear.leaf in _LAST_OF_BLOCK] = linear.inputs
     return sum(kept.values())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from plait.jobs.train.loss import IGNORED
+from plait.jobs.train.loss import IGNORED, rounded
 from plait.jobs.train.packing import PackedRow, positions
 
 
@@ -53,8 +53,8 @@ def micro_batches(rows: Sequence[PackedRow], max_tokens: int) -> list[list[Packe
 
 
 def collate(rows: Sequence[PackedRow], pad_id: int) -> Batch:
-    """Pad rows, at least one, to the longest of them."""
-    longest = max(len(row.input_ids) for row in rows)
+    """Pad rows, at least one, to the longest of them and a little more: see `rounded`."""
+    longest = rounded(max(len(row.input_ids) for row in rows))
     shape = (len(rows), longest)
     input_ids = torch.full(shape, pad_id)
     position_ids = torch.zeros(shape, dtype=torch.int64)

@@ -17,6 +17,7 @@ from plait.errors import InvalidInput
 from plait.jobs.train.batches import Batch
 from plait.jobs.train.kernels.attention import use_short_row_attention
 from plait.jobs.train.kernels.lora import fuse_lora
+from plait.jobs.train.kernels.mlp import fuse_gated_mlps
 from plait.jobs.train.kernels.norm import fuse_norms
 from plait.jobs.train.loss import linear_cross_entropy, linear_log_probs
 from plait.models.load import load_causal_lm
@@ -72,6 +73,7 @@ class Trainable(nn.Module):
         else:
             adapter = new_adapter(causal_lm, recipe.adapter)
         fuse_lora(causal_lm)
+        fuse_gated_mlps(causal_lm)
         fuse_norms(causal_lm)
         return cls(causal_lm, adapter, is_prefix=isinstance(recipe.adapter, PrefixConfig))
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -18,6 +18,7 @@ from transformers import (
 
 from plait.jobs.train.kernels.attention import use_short_row_attention
 from plait.jobs.train.kernels.lora import fuse_lora
+from plait.jobs.train.kernels.mlp import fuse_gated_mlps
 from plait.jobs.train.kernels.norm import fuse_norms
 
 _SIZES = {
@@ -119,3 +120,56 @@ def test_a_four_bit_base_gives_the_update_its_gradient() -> None:
     assert fuse_lora(adapted) == 1
     for found, wanted in zip(grads(), expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("act_fn", [nn.SiLU(), nn.GELU(approximate="tanh")])
+@pytest.mark.parametrize("quantized", [False, True])
+def test_a_gated_mlp_is_what_its_parts_are(act_fn: nn.Module, quantized: bool) -> None:
+    class Mlp(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate_proj, self.up_proj = nn.Linear(64, 128, bias=False), nn.Linear(64, 128, bias=False)
+            self.down_proj = nn.Linear(128, 64, bias=False)
+            self.act_fn = act_fn
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))
+
+    torch.manual_seed(0)
+    mlp = Mlp()
+    if quantized:
+        from bitsandbytes.nn import Linear4bit
+
+        packed = Linear4bit(128, 64, bias=False, quant_type="nf4", compute_dtype=torch.float32)
+        packed.load_state_dict(mlp.down_proj.state_dict())
+        mlp.down_proj = packed.to("cpu")
+    model = get_peft_model(nn.Sequential(mlp), LoraConfig(r=4, target_modules=["down_proj"], init_lora_weights=False))
+    x = torch.randn(3, 5, 64, requires_grad=True)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    expected = model(x)
+    expected_grads = torch.autograd.grad(expected.square().sum(), [x, *trained])
+
+    fuse_lora(model)
+    assert fuse_gated_mlps(model) == 1
+    found = model(x)
+    grads = torch.autograd.grad(found.square().sum(), [x, *trained])
+
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(grads, expected_grads, rtol=1e-4, atol=1e-4)
+    with model.disable_adapter():
+        plain = model(x)
+    assert not torch.allclose(plain, expected)
+
+
+def test_an_mlp_without_a_fused_last_layer_or_with_another_activation_is_left_alone() -> None:
+    torch.manual_seed(0)
+    mlp = nn.ModuleDict({name: nn.Linear(8, 8, bias=False) for name in ("gate_proj", "up_proj", "down_proj")})
+    for act_fn, targets in ((nn.ReLU(), ["down_proj"]), (nn.SiLU(), ["up_proj"])):
+        holder = nn.Module()
+        for name, layer in mlp.items():
+            setattr(holder, name, layer)
+        holder.act_fn = act_fn
+        model = get_peft_model(holder, LoraConfig(r=2, target_modules=targets))
+        fuse_lora(model)
+        assert fuse_gated_mlps(model) == 0
+        model.unload()

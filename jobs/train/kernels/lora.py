@@ -29,6 +29,11 @@ def fuse_lora(model: nn.Module) -> int:
     return len(layers)
 
 
+def is_fused(layer: Any) -> bool:
+    """Whether a layer runs fused."""
+    return getattr(getattr(layer, "forward", None), "__func__", None) is _forward
+
+
 def _is_plain(layer: Any) -> bool:
     if len(layer.active_adapters) != 1:
         return False
@@ -61,7 +66,7 @@ class _LoraLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, down: Tensor, up: Tensor, scaling: float) -> Tensor:
         inner = x @ down.T
-        result = x @ _dense(weight, x.dtype).T
+        result = x @ dense(weight, x.dtype).T
         result.addmm_(inner, up.T, alpha=scaling)
         ctx.save_for_backward(x, inner, down, up)
         # A packed weight carries its scales as an attribute, which saved tensors lose.
@@ -75,12 +80,12 @@ class _LoraLinear(torch.autograd.Function):
         grad_inner = (grad @ up).mul_(ctx.scaling)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = (grad @ _dense(ctx.weight, grad.dtype)).addmm_(grad_inner, down)
+            grad_x = (grad @ dense(ctx.weight, grad.dtype)).addmm_(grad_inner, down)
         grad_up = (grad.T @ inner).mul_(ctx.scaling)
         return grad_x, None, grad_inner.T @ x, grad_up, None
 
 
-def _dense(weight: Tensor, dtype: torch.dtype) -> Tensor:
+def dense(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """The weights [o, i] of a layer, taken out of their 4 bits where they are packed."""
     state = getattr(weight, "quant_state", None)
     if state is None:

@@ -181,7 +181,7 @@ class TrainConfig(Section):
     max_steps: int | None = Field(None, ge=1, description="Stop after so many optimiser steps.")
     batch_size: int = Field(8, ge=1, description="Rows an optimiser step, over all workers.")
     micro_batch_tokens: int = Field(
-        1024, ge=16, description="Tokens, padding included, that go through the model at once; bounds its memory."
+        512, ge=16, description="Tokens, padding included, that go through the model at once; bounds its memory."
     )
     gradient_checkpointing: bool = Field(False, description="Compute activations again in the backward pass.")
     optimizer: Literal["adamw", "paged_adamw_8bit"] = Field(
