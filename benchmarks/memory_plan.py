@@ -38,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         own_home(Path(folder))
         data = Path(folder) / "train.jsonl"
-        rows = [{"prompt": f"Count from {i}.", "completion": " ".join(map(str, range(i, i + 150)))} for i in range(60)]
+        rows = [{"prompt": f"Count from {i}.", "completion": " ".join(map(str, range(i, i + 110)))} for i in range(60)]
         data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         for number in range(given.runs):
             for index, (name, (ready, overrides)) in enumerate(_RUNS.items()):

@@ -47,7 +47,7 @@ class Run:
 
 def main() -> None:
     given = options(__doc__ or "")
-    steps = WARM_UP_STEPS + (3 if given.quick else 8)
+    steps = WARM_UP_STEPS + (3 if given.quick else 5)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         own_home(Path(folder))
         data = Path(folder) / "train.jsonl"

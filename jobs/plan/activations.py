@@ -105,7 +105,7 @@ def _of_adapter(shape: Architecture, adapter: AdapterConfig, e: int) -> float:
         targeted = [linear for linear in shape.layer_linears if targets(adapter, linear)]
         if _is_fused(adapter):
             return e * adapter.rank * len(targeted)
-        by_input = _FLOAT32 + (1 if adapter.dropout else 0)
+        by_input = _FLOAT32 * (2 if adapter.dropout else 1)  # with dropout: what went through, and the mask
         by_output = _FLOAT32 + e if adapter.dora else 0
         return sum(by_input * t.inputs + _FLOAT32 * adapter.rank + by_output * t.outputs for t in targeted)
     if isinstance(adapter, Ia3Config):

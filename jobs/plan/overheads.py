@@ -14,13 +14,13 @@ rows of 512 tokens. What they give together, in MB:
     | full, bfloat16, ZeRO-3  |   10018 |    10207 |
 """
 
-CPU_PROCESS_BYTES = 553e6
+CPU_PROCESS_BYTES = 700e6
 """Resident memory of a worker before it holds weights: Python, torch, transformers, DeepSpeed, Ray. Measured."""
 
 CPU_PEFT_BYTES = 72e6
 """What PEFT and bitsandbytes add to it: 625 MB where an adapter is trained. Measured."""
 
-CPU_HEAP_FACTOR = 1.3
+CPU_HEAP_FACTOR = 1.2
 """Heap a byte of activations takes: glibc keeps what it frees below 32 MiB, and the holes between. Measured 1.27 to
 1.30 (LoRA, 256 to 2,048 tokens), 1.28 (DoRA), 1.31 (IA3, prefix); 1.12 for bottleneck adapters."""
 

@@ -148,6 +148,7 @@ _FAMILIES = {
 }
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", _FAMILIES)
 @pytest.mark.parametrize(
     "overrides",
@@ -155,19 +156,21 @@ _FAMILIES = {
         ["adapter.rank=4"],
         ["adapter.method=ia3"],
         ["adapter.method=bottleneck", "adapter.size=16"],
-        ["adapter.method=full"],
+        ["adapter.method=full", "strategy.kind=deepspeed"],
         ["adapter.rank=4", "train.gradient_checkpointing=true"],
+        ["adapter.rank=4", "adapter.dora=true"],
+        ["adapter.rank=4", "adapter.dropout=0.1"],
     ],
-    ids=["lora", "ia3", "bottleneck", "full", "checkpointing"],
+    ids=["lora", "ia3", "bottleneck", "full", "checkpointing", "dora", "dropout"],
 )
 def test_activations_are_what_autograd_keeps(
-    family: str, overrides: list[str], tiny_model: Path, tmp_path: Path
+    family: str, overrides: list[str], dtype: str, tiny_model: Path, tmp_path: Path
 ) -> None:
     for file in tiny_model.iterdir():  # for the tokenizer
         (tmp_path / file.name).write_bytes(file.read_bytes())
     _FAMILIES[family]().save_pretrained(tmp_path)
     tokens = 128
-    checked = recipe(str(tmp_path), "model.dtype=float32", f"data.max_tokens={tokens}", *overrides)
+    checked = recipe(str(tmp_path), f"model.dtype={dtype}", f"data.max_tokens={tokens}", *overrides)
     model = Trainable.new(tmp_path, checked).train()
     ids = torch.randint(3, 300, (4, tokens)).tolist()
     batch = collate(pack([[Example(row, list(row))] for row in ids], tokens), pad_id=0)
@@ -176,16 +179,17 @@ def test_activations_are_what_autograd_keeps(
         hidden = model._body(batch).last_hidden_state
     assert hidden.requires_grad
 
+    element = 4 if dtype == "float32" else 2
     planned = kept_bytes_a_token(
         architecture_of(str(tmp_path)),
         checked.adapter,
-        Pass(4, tokens, keeps_attention_weights=True),
+        Pass(element, tokens, keeps_attention_weights=True),
         checked.train.gradient_checkpointing,
     )
     if checked.train.gradient_checkpointing:
         # The layer that is computed again is kept later, in the backward pass.
         planned -= kept_bytes_a_token(
-            architecture_of(str(tmp_path)), checked.adapter, Pass(4, tokens, keeps_attention_weights=True), False
+            architecture_of(str(tmp_path)), checked.adapter, Pass(element, tokens, keeps_attention_weights=True), False
         ) / len(model.causal_lm.base_model.layers)
     assert kept.bytes / (4 * tokens) == pytest.approx(planned, rel=0.15)
 
