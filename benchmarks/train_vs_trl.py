@@ -90,7 +90,6 @@ def _recipe(name: str, data: Path, steps: int, *overrides: str) -> TrainRecipe:
         "data.max_bad_share=0.5",  # descriptions that are tables or links take more tokens than a row has
         f"train.batch_size={BATCH_ROWS}",
         f"train.max_steps={steps}",
-        f"train.micro_batch_tokens={MAX_TOKENS * BATCH_ROWS}",
         "train.lr=5e-4",
         "train.samples=0",
         "train.checkpoint_every_steps=1000",

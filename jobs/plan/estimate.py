@@ -5,7 +5,7 @@ from plait.jobs.plan.architecture import Architecture
 from plait.jobs.plan.memory import Memory, Part
 from plait.jobs.plan.states import states
 from plait.jobs.plan.working import exchanges, passes
-from plait.recipes import TrainRecipe
+from plait.recipes import LoraConfig, TrainRecipe
 
 
 def memory_of(recipe: TrainRecipe, shape: Architecture, trained: int) -> Memory:
@@ -23,5 +23,9 @@ def memory_of(recipe: TrainRecipe, shape: Architecture, trained: int) -> Memory:
 def _process(recipe: TrainRecipe, is_cpu: bool) -> Part:
     if not is_cpu:
         return Part(name="process", bytes=overheads.CUDA_PROCESS_BYTES, phase="always", note="CUDA context and kernels")
-    adapter = 0.0 if recipe.adapter.method == "full" else overheads.CPU_PEFT_BYTES
-    return Part(name="process", bytes=overheads.CPU_PROCESS_BYTES + adapter, phase="always", note="Python, torch, Ray")
+    count = overheads.CPU_PROCESS_BYTES
+    if recipe.adapter.method != "full":
+        count += overheads.CPU_PEFT_BYTES
+    if isinstance(recipe.adapter, LoraConfig) and recipe.adapter.dora:
+        count += overheads.CPU_DORA_BYTES
+    return Part(name="process", bytes=count, phase="always", note="Python, torch, Ray")

@@ -1,28 +1,20 @@
 """What a process needs beside the tensors that can be counted: measured, or assumed with the reason, all in one place.
 
-The CPU figures are of Gemma 3 270M in one process that has imported Ray and the training loop (torch 2.13,
-transformers 5.23, peft 0.21, Linux with glibc), as peak resident memory over three steps of two micro-batches of two
-rows of 512 tokens. What they give together, in MB:
-
-    | run                     | planned | measured |
-    | lora                    |    2196 |     2169 |
-    | lora, 2,048 tokens      |    3063 |     3075 |
-    | lora, checkpointing     |    1407 |     1496 |
-    | qlora (nf4)             |    2448 |     2483 |
-    | full, float32           |    8287 |     8554 |
-    | full, bfloat16, ZeRO-2  |    8946 |     8872 |
-    | full, bfloat16, ZeRO-3  |   10018 |    10207 |
+The CPU figures are those of Gemma 3 270M that bring planned and measured peaks together in docs/benchmarks.md
+(`python benchmarks/memory_plan.py`; torch 2.13, transformers 5.23, peft 0.21, Linux with glibc).
 """
 
 CPU_PROCESS_BYTES = 700e6
-"""Resident memory of a worker before it holds weights: Python, torch, transformers, DeepSpeed, Ray. Measured."""
+"""A worker before it holds weights, and what its libraries keep: Python, torch, transformers, DeepSpeed, Ray."""
 
 CPU_PEFT_BYTES = 72e6
-"""What PEFT and bitsandbytes add to it: 625 MB where an adapter is trained. Measured."""
+"""What PEFT and bitsandbytes add to it where an adapter is trained."""
+
+CPU_DORA_BYTES = 300e6
+"""What PEFT's DoRA adds to that: dense float32 updates of whole layers."""
 
 CPU_HEAP_FACTOR = 1.2
-"""Heap a byte of activations takes: glibc keeps what it frees below 32 MiB, and the holes between. Measured 1.27 to
-1.30 (LoRA, 256 to 2,048 tokens), 1.28 (DoRA), 1.31 (IA3, prefix); 1.12 for bottleneck adapters."""
+"""Heap a byte of activations takes: glibc keeps what it frees below 32 MiB, and the holes between."""
 
 CUDA_PROCESS_BYTES = 1.343e9
 """A process on a GPU before its first tensor: the CUDA context and its kernels. The documentation of transformers

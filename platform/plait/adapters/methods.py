@@ -5,11 +5,17 @@ PEFT or (bottleneck) with PEFT's surface. It knows nothing of training or servin
 """
 
 import json
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
 from plait.errors import InvalidInput
 from plait.recipes import BottleneckConfig, Ia3Config, LoraConfig, PrefixConfig
+
+# What libraries tell each other: kernels that bitsandbytes does not find, a name that PEFT still uses of transformers.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
 
 
 def new_adapter(causal_lm: Any, config: LoraConfig | Ia3Config | PrefixConfig | BottleneckConfig) -> Any:

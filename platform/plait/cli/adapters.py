@@ -26,7 +26,7 @@ def list_adapters() -> None:
         table.add_row(
             version.key,
             ", ".join(version.aliases),
-            about.recipe["adapter"]["method"],
+            about.method,
             about.base_model,
             f"{about.metrics['eval_loss']:.3f}" if "eval_loss" in about.metrics else "",
             about.created_at[:16].replace("T", " "),
