@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from statistics import median
 
-from homes import own_home, stop
-from results import options, publish
+from harness.homes import own_home, stop
+from harness.results import options, publish
 
 from plait.jobs.plan.plan import plan
 from plait.jobs.train.job import train

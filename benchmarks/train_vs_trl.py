@@ -18,8 +18,8 @@ from statistics import median
 from typing import Any
 
 import psutil
-from homes import own_home, stop
-from results import last_json, options, peer_python, publish, spread
+from harness.homes import own_home, stop
+from harness.results import last_json, options, peer_python, publish, spread
 
 from plait.jobs.train.dataset import Encoding, prepare_dataset
 from plait.jobs.train.job import train

@@ -28,7 +28,7 @@ FLOPS_SHARE_CPU = 0.65
 """Of the rate of a large matrix product on the same cores: 282 tokens/s x 1.07 GFLOP of 466 GFLOP/s (LoRA on Gemma 3
 270M, all positions labelled, one thread). Measured."""
 
-LOSS_CHUNK_BYTES = 96 * 2**20
+LOSS_CHUNK_BYTES = 64 * 2**20
 """Logits that exist at a time where torch computes the loss: `_CHUNK_BYTES` of jobs/train/loss.py."""
 
 # DeepSpeed's defaults, in elements (deepspeed/runtime/zero/config.py), and what its step allocates.

@@ -21,7 +21,7 @@ from plait.jobs.train.sources import DataFile
 # `source_rows`: how many rows of the files became this packed row and those after it, up to the next that says so.
 PACKED_SCHEMA = SCHEMA.append(pa.field("bad_row", pa.string())).append(pa.field("source_rows", pa.int32()))
 _ROWS_A_SHARD = 1024
-_BAD_ROWS_SHOWN = 5
+_BAD_ROWS_SHOWN = 2
 _BAD_ROWS_KEPT = 10
 
 

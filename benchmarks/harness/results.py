@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 _PAGE = ROOT / "docs" / "benchmarks.md"
 _ENVIRONMENTS = ROOT / "benchmarks" / ".environments"
 _TITLE = """# Benchmarks
