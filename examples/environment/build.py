@@ -80,13 +80,21 @@ KINDS = (
     ),
     Kind(
         "python",
-        ("Which Python versions does {name} require?", "What Python does {name} need?"),
+        (
+            "Which Python versions does {name} require?",
+            "What Python does {name} need?",
+            "{name}: which Python versions?",
+        ),
         ("What are the Python requirements of {name}?", "On which versions of Python does {name} run?"),
         "{name} requires Python {fact}.",
     ),
     Kind(
         "name",
-        ("Which package is described as: {summary}", "What is the package whose summary is: {summary}"),
+        (
+            "Which package is described as: {summary}",
+            "What is the package whose summary is: {summary}",
+            "{summary} Which package is that?",
+        ),
         ("Name the package that says of itself: {summary}",),
         "The package is {fact}.",
     ),

@@ -44,23 +44,28 @@ def comparison(report: EvaluationReport) -> str:
 
 
 def answers_table(report: EvaluationReport, rows: Sequence[int]) -> Table:
-    """Some questions, the expected answer, and what every model said, right or wrong."""
-    table = Table(title="Side by side", title_justify="left", show_lines=True)
-    for column in ("question", "expected", *report.models, "cited"):
-        table.add_column(column, overflow="fold")
+    """Some questions with the expected answer and, a row each, what every model said, right or wrong."""
+    table = Table(title="Side by side", title_justify="left")
+    table.add_column("question", overflow="fold", ratio=3)
+    table.add_column("model", no_wrap=True)
+    table.add_column("answer", overflow="fold", ratio=4)
+    table.add_column("cited", overflow="fold", ratio=2)
+    table.add_column("latency", justify="right", no_wrap=True)
     for row in rows:
         question = report.questions[row]
-        answers = [report.answers[model][row] for model in report.models]
-        cited = next((answer.cited for answer in answers if answer.cited), "")
-        table.add_row(escape(question.question), escape(question.answer), *map(_cell, answers), escape(cited))
+        # rich joins no cells: the question stands in the first of its rows only.
+        table.add_row(escape(question.question), "[dim]expected[/dim]", escape(question.answer), "", "")
+        for model in report.models:
+            answer = report.answers[model][row]
+            table.add_row("", model, _reply(answer), escape(answer.cited or ""), f"{answer.latency_ms / 1000:.1f} s")
+        table.add_section()
     return table
 
 
-def _cell(answer: Judged) -> str:
+def _reply(answer: Judged) -> str:
     mark = "[green]✓[/green]" if answer.is_correct else "[red]✗[/red]"
     text = " ".join(answer.reply.split())
-    short = text if len(text) <= 100 else text[:99] + "…"
-    return f"{mark} {escape(short)}\n[dim]{answer.latency_ms / 1000:.1f} s[/dim]"
+    return f"{mark} {escape(text if len(text) <= 100 else text[:99] + '…')}"
 
 
 def _share(proportion: Proportion) -> str:
