@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from plait.jobs.train.loss import IGNORED, linear_cross_entropy, linear_log_probs
+from plait.jobs.train.loss import IGNORED, linear_cross_entropy, linear_log_probs, rounded
 
 _SHAPES = {
     "positions": st.integers(1, 17),
@@ -92,3 +92,13 @@ def test_log_probabilities_under_a_head_that_wants_a_gradient_are_refused() -> N
     weight = torch.randn(5, 3, requires_grad=True)
     with pytest.raises(ValueError, match="freeze"):
         linear_log_probs(torch.randn(2, 3), weight, torch.tensor([0, 1]))
+
+
+@given(st.integers(0, 1 << 20))
+def test_a_rounded_count_is_at_most_a_sixteenth_larger(count: int) -> None:
+    assert count <= rounded(count) <= count * 17 / 16
+    assert rounded(rounded(count)) == rounded(count)
+
+
+def test_counts_are_rounded_to_few_sizes() -> None:
+    assert len({rounded(count) for count in range(1025, 2049)}) == 16
