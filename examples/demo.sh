@@ -24,10 +24,10 @@ plait() {
 
 plait ingest "$docs" collection=demo
 
-# Most examples carry retrieved passages in their prompt, so that the adapter learns to read them (RAFT). 48 steps are
+# Most examples carry retrieved passages in their prompt, so that the adapter learns to read them (RAFT). 36 steps are
 # enough for that, and take two to three minutes on two cores; reciting every fact would take many passes.
 plait train qlora --reuse name=demo data.train="$qa/train.jsonl" \
-    data.context.collection=demo data.context.share=0.6 train.max_steps=48 train.lr=1e-3
+    data.context.collection=demo data.context.share=0.6 train.max_steps=36 train.lr=1e-3
 
 plait serve local retrieval.collection=demo --detach
 
