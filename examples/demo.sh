@@ -24,14 +24,14 @@ plait() {
 
 plait ingest "$docs" collection=demo
 
-# Most examples carry retrieved passages in their prompt, so that the adapter learns to read them (RAFT). 36 steps are
-# enough for that, and take two to three minutes on two cores; reciting every fact would take many passes.
+# Most examples carry retrieved passages in their prompt, so that the adapter learns to read them (RAFT). 30 steps are
+# enough for that, and take about two minutes on two cores; reciting every fact would take many passes.
 plait train qlora --reuse name=demo data.train="$qa/train.jsonl" \
-    data.context.collection=demo data.context.share=0.6 train.max_steps=36 train.lr=1e-3
+    data.context.collection=demo data.context.share=0.6 train.max_steps=30 train.lr=1e-3
 
 plait serve local retrieval.collection=demo --detach
 
-plait evaluate "$qa/eval.jsonl" base demo rag/base rag/demo --shown 8 --max-tokens 32 --report demo-data/report.json
+plait evaluate "$qa/eval.jsonl" base demo rag/base rag/demo --shown 8 --max-tokens 24 --report demo-data/report.json
 
 url=http://${PLAIT_BIND:-127.0.0.1}:${PLAIT_HTTP_PORT:-8000}
 cat <<END

@@ -24,7 +24,7 @@ from pathlib import Path
 README_CHARACTERS = 1500
 """Enough for what a project says of itself first; whole READMEs would be ten times the documents."""
 
-QUESTIONS_A_KIND = 10
+QUESTIONS_A_KIND = 8
 """Held-out questions of each kind. Each is asked of four models; with 40 a 95% interval is at most 30 points wide."""
 
 # Lines that begin with an image, a link around an image, an HTML tag, or an RST directive, target or its options.
