@@ -24,12 +24,12 @@ plait() {
 
 plait ingest "$docs" collection=demo
 
-# Most examples carry retrieved passages in their prompt, so that the adapter learns to read them (RAFT). 30 steps are
-# enough for that, and take about two minutes on two cores; reciting every fact would take many passes.
+# Most examples carry retrieved passages in their prompt, so that the adapter learns to read them (RAFT). 28 steps are
+# enough for that, and take two to three minutes on two cores; reciting every fact would take many passes.
 plait train qlora --reuse name=demo data.train="$qa/train.jsonl" \
-    data.context.collection=demo data.context.share=0.6 train.max_steps=30 train.lr=1e-3
+    data.context.collection=demo data.context.top_k=2 data.context.share=0.6 train.max_steps=28 train.lr=1e-3
 
-plait serve local retrieval.collection=demo --detach
+plait serve local retrieval.collection=demo retrieval.top_k=2 --detach
 
 plait evaluate "$qa/eval.jsonl" base demo rag/base rag/demo --shown 8 --max-tokens 24 --report demo-data/report.json
 

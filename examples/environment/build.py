@@ -25,7 +25,7 @@ README_CHARACTERS = 1500
 """Enough for what a project says of itself first; whole READMEs would be ten times the documents."""
 
 QUESTIONS_A_KIND = 8
-"""Held-out questions of each kind. Each is asked of four models; with 40 a 95% interval is at most 30 points wide."""
+"""Held-out questions of each kind. Each is asked of four models; with 32 a 95% interval is at most 33 points wide."""
 
 # Lines that begin with an image, a link around an image, an HTML tag, or an RST directive, target or its options.
 _DECORATION = re.compile(r"\s*(!\[|\[!\[|</?\w|<!--|\.\. |:\w+:|\|[^|]*\|\s*$)")
