@@ -18,6 +18,10 @@ class LLMArguments(Section):
     max_batch_size: int = Field(8, ge=1, description="Requests that share a decoding step.")
     max_waiting: int = Field(64, ge=1, description="Requests that may wait; one more gets 429.")
     max_context_tokens: int = Field(4096, ge=16, description="Prompt and answer together.")
+    max_step_tokens: int = Field(256, ge=1, description="Tokens of a step; more serve prompts, fewer serve answers.")
+    kv_cache_tokens: int | None = Field(
+        None, ge=16, description="Tokens whose keys and values are kept; null: a full batch of the longest requests."
+    )
     num_cpus: float = Field(0.5, ge=0, description="Logical CPUs that Ray reserves; torch uses every core.")
     num_gpus: float = Field(0, ge=0, description="GPUs of a replica; 0 runs on CPU.")
     replicas: int = Field(1, ge=1)

@@ -36,6 +36,8 @@ class LLM:
             max_batch_size=arguments.max_batch_size,
             max_waiting=arguments.max_waiting,
             max_context_tokens=arguments.max_context_tokens,
+            max_step_tokens=arguments.max_step_tokens,
+            kv_cache_tokens=arguments.kv_cache_tokens,
             # Ray gives a worker one OpenMP thread unless it reserves more CPUs; the engine may use them all.
             threads=None if arguments.num_gpus else os.cpu_count(),
         )

@@ -34,8 +34,22 @@ class Sampler:
 
 def next_tokens(logits: Tensor, samplers: Sequence[Sampler]) -> list[int]:
     """The next token of each row; logits [b, v] of any floating type."""
-    greedy = logits.argmax(dim=-1).tolist()
+    greedy = _argmax(logits).tolist()
     return [
         token if sampler.is_greedy else sampler.sample(row.float().cpu())
         for token, sampler, row in zip(greedy, samplers, logits, strict=True)
     ]
+
+
+def _argmax(logits: Tensor) -> Tensor:
+    """The first of the largest logits of each row: of blocks first, then within the block.
+
+    `argmax` of bfloat16 compares one by one on CPUs, `amax` many at once: 7.5 and 0.7 ms for 16 rows of 262,144.
+    """
+    rows, vocabulary = logits.shape
+    block = 128
+    if vocabulary % block:
+        return logits.argmax(dim=-1)
+    blocks = logits.view(rows, -1, block)
+    best = blocks.amax(dim=-1).argmax(dim=-1)
+    return best * block + blocks[torch.arange(rows, device=logits.device), best].argmax(dim=-1)

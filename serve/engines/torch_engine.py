@@ -1,16 +1,13 @@
-"""The torch engine: transformers and PEFT on any hardware, every adapter kind that PEFT has.
+"""The torch engine: a decoder of our own on any hardware, every adapter method, all of them in one batch.
 
-One thread owns the model. Requests that wait for the same adapter share a batch; a row leaves it as soon as its answer
-ends or its client goes. Limits for now: a request that comes while a batch runs waits for it, and adapters stay loaded.
+One thread owns the model. Requests join and leave at every step; prompts are computed in chunks beside those that
+generate already, and what prompts have in common is computed once.
 """
 
 import asyncio
 import queue
 import threading
-import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +18,18 @@ from plait.errors import InvalidInput, ModelNotFound, Overloaded
 from plait.models.fingerprint import model_sha256
 from plait.models.load import encode_prompt, load_causal_lm, load_tokenizer
 from plait.observability import metrics
-from plait.serve.engines.batch import Batch
+from plait.serve.engines.adapter_bank import AdapterBank
+from plait.serve.engines.adapter_weights import read_adapter
+from plait.serve.engines.decoder import Decoder
 from plait.serve.engines.engine import FinishReason, GenerationDelta, GenerationRequest
+from plait.serve.engines.kv_cache import BlockPool
 from plait.serve.engines.sampling import Sampler, next_tokens
+from plait.serve.engines.scheduler import Scheduler, TokenSequence
+from plait.serve.engines.step import pack
 from plait.serve.engines.text_stream import TextStream
 
-# Requests sent together arrive some milliseconds apart; the first of them, started alone, would make the others wait
-# for its whole answer.
-_GATHER_S = 0.01
+_BLOCK_SIZE = 16
+"""Tokens of a cache block: prompts share what they have in common in such units."""
 
 
 class TorchEngine:
@@ -38,10 +39,15 @@ class TorchEngine:
         base: folder of the base model.
         dtype: type that it computes in.
         quantization: `nf4` holds linear layers in 4 bits.
-        max_batch_size: rows of a batch.
+        max_batch_size: requests that share a step.
         max_waiting: requests that may wait; one more is refused.
         max_context_tokens: prompt and answer together; no more than the model was made for.
+        max_step_tokens: tokens of a step; more compute prompts faster, fewer let answers stall less beside them.
+        kv_cache_tokens: tokens whose keys and values are kept; None: enough for a full batch of the longest.
         threads: torch threads; None leaves torch's choice.
+
+    Raises:
+        InvalidInput: when the model's architecture cannot be served.
     """
 
     def __init__(
@@ -52,19 +58,26 @@ class TorchEngine:
         max_batch_size: int = 8,
         max_waiting: int = 64,
         max_context_tokens: int = 4096,
+        max_step_tokens: int = 256,
+        kv_cache_tokens: int | None = None,
         threads: int | None = None,
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
         self.tokenizer = load_tokenizer(base)
         self._base_sha256 = model_sha256(base)
-        self._model = load_causal_lm(base, dtype, quantization)
-        self._end_ids = _end_ids(self._model, self.tokenizer)
-        self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
-        self.max_context_tokens = min(max_context_tokens, self._model.config.max_position_embeddings)
-        # PEFT registers adapters as module names, which must not contain dots.
-        self._adapters: dict[str, str] = {}
-        self._waiting: deque[_Row] = deque()
+        model = load_causal_lm(base, dtype, quantization)
+        self._end_ids = _end_ids(model, self.tokenizer)
+        self._max_waiting = max_waiting
+        self.max_context_tokens = min(max_context_tokens, model.config.max_position_embeddings)
+        self._decoder = Decoder(model, self.max_context_tokens)
+        blocks = -(-(kv_cache_tokens or max_batch_size * self.max_context_tokens) // _BLOCK_SIZE)
+        self._cache_tokens = blocks * _BLOCK_SIZE
+        self._cache = self._decoder.key_values(blocks, _BLOCK_SIZE)
+        self._adapters = AdapterBank(self._decoder)
+        self._scheduler = Scheduler(BlockPool(blocks), _BLOCK_SIZE, max_batch_size, max_step_tokens, self._fill)
+        self._rows: dict[TokenSequence, _Row] = {}
+        self._arrived: list[_Row] = []
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._wake = threading.Condition()
         threading.Thread(target=self._run, name="torch-engine", daemon=True).start()
@@ -78,18 +91,20 @@ class TorchEngine:
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationDelta]:
         if request.adapter is not None and not self.has_adapter(request.adapter):
             raise ModelNotFound(f"The adapter '{request.adapter}' is not loaded.")
-        row = _Row(request, self.tokenizer, self._end_ids)
-        total = len(row.prompt) + request.max_tokens
-        if total > self.max_context_tokens:
+        given = self._adapters[request.adapter].virtual_tokens if request.adapter else 0
+        row = _Row(request, self.tokenizer, self._end_ids, given)
+        total = len(row.sequence.tokens) + request.max_tokens
+        if total > min(self.max_context_tokens, self._cache_tokens):
             raise InvalidInput(
-                f"The prompt ({len(row.prompt)} tokens) and max_tokens ({request.max_tokens}) together exceed the "
-                f"context of {self.max_context_tokens} tokens.",
+                f"The prompt ({row.prompt_tokens} tokens) and max_tokens ({request.max_tokens}) together exceed the "
+                f"context of {min(self.max_context_tokens, self._cache_tokens) - given} tokens.",
                 "Shorten the prompt or lower max_tokens.",
             )
         with self._wake:
-            if len(self._waiting) >= self._max_waiting:
-                raise Overloaded(f"{len(self._waiting)} requests are waiting already.", "Try again in a moment.")
-            self._waiting.append(row)
+            waiting = len(self._arrived) + len(self._scheduler.waiting)
+            if waiting >= self._max_waiting:
+                raise Overloaded(f"{waiting} requests are waiting already.", "Try again in a moment.")
+            self._arrived.append(row)
             self._wake.notify()
         try:
             while True:
@@ -104,47 +119,27 @@ class TorchEngine:
 
     async def load_adapter(self, key: str, folder: Path) -> None:
         metadata = check_adapter_folder(folder)
-        if metadata.method in ("full", "prefix", "bottleneck"):
+        if metadata.method == "full":
             raise InvalidInput(
-                f"'{key}' cannot be served as an adapter yet: it is of method {metadata.method}.",
-                f"Serve it as a base model: llm.model={folder}." if metadata.method == "full" else "Use lora or ia3.",
+                f"'{key}' cannot be served as an adapter: it is a whole fine-tuned model.",
+                f"Serve it as a base model: llm.model={folder}.",
             )
         if metadata.base_sha256 != self._base_sha256:
             raise InvalidInput(
                 f"The adapter '{key}' was trained on another base model ({metadata.base_model}).",
                 "Serve that base model, or train the adapter anew on this one.",
             )
-        await self._in_engine_thread(lambda: self._load(key, folder))
-
-    def _load(self, key: str, folder: Path) -> None:
         if self.has_adapter(key):
             return
-        from peft import PeftConfig, PeftModel, get_peft_model
-
-        name = f"adapter_{len(self._adapters)}"
         try:
-            if not self._adapters:
-                self._model = get_peft_model(self._model, PeftConfig.from_pretrained(folder), adapter_name=name)
-            loaded = self._model.load_adapter(folder, adapter_name=name)
-            if loaded.missing_keys or loaded.unexpected_keys:
-                raise ValueError("its weights do not match its configuration")
-        except Exception as error:  # PEFT raises anything; whatever it is, no half of an adapter may stay in the model
-            if isinstance(self._model, PeftModel) and name in self._model.peft_config:
-                self._model = self._without(name)
+            adapter = await asyncio.to_thread(read_adapter, folder, self._decoder)
+        except (ValueError, KeyError, TypeError) as error:  # the last two: a configuration that is not PEFT's
             reason = " ".join(str(error).split())[:200]
             raise InvalidInput(f"The adapter '{key}' cannot be loaded ({reason}).", "Train it anew.") from error
-        self._model.eval()
-        self._adapters[key] = name
-
-    def _without(self, name: str) -> Any:
-        """The model after an adapter of it is taken out; PEFT cannot be left without any."""
-        if not self._adapters:
-            return self._model.unload()
-        self._model.delete_adapter(name)
-        return self._model
+        await self._in_engine_thread(lambda: self._adapters.add(key, adapter))
 
     async def _in_engine_thread(self, call: Callable[[], None]) -> None:
-        """Run something on the model between two batches."""
+        """Run something on the model between two steps."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
 
@@ -164,61 +159,71 @@ class TorchEngine:
     def _run(self) -> None:
         while True:
             with self._wake:
-                is_idle = not self._waiting
-                while not self._waiting and self._calls.empty():
+                while not (self._arrived or self._rows) and self._calls.empty():
                     self._wake.wait()
-            if is_idle:
-                time.sleep(_GATHER_S)
-            with self._wake:
-                rows = self._next_batch()
+                arrived, self._arrived = self._arrived, []
+                for row in arrived:
+                    self._rows[row.sequence] = row
+                    self._scheduler.add(row.sequence)
             while not self._calls.empty():
                 self._calls.get()()
-            if not rows:
-                continue
+            for row in [row for row in self._rows.values() if row.is_cancelled]:
+                self._end(row)
             try:
-                self._answer(rows)
+                self._step()
             except Exception as error:
-                # The engine must outlive a batch that fails: its requests get the error, later ones a fresh start.
-                for row in rows:
+                # The engine must outlive a step that fails: its requests get the error, later ones a fresh start.
+                for row in list(self._rows.values()):
                     row.fail(error)
-
-    def _next_batch(self) -> list["_Row"]:
-        """The oldest waiting request and those after it for the same adapter, up to a batch."""
-        while self._waiting and self._waiting[0].is_cancelled:
-            self._waiting.popleft()
-        if not self._waiting:
-            return []
-        adapter = self._waiting[0].request.adapter
-        chosen = [row for row in self._waiting if row.request.adapter == adapter][: self._max_batch_size]
-        self._waiting = deque(row for row in self._waiting if row not in chosen)
-        return chosen
+                    self._end(row)
 
     @torch.inference_mode()
-    def _answer(self, rows: list["_Row"]) -> None:
-        """Run a batch until every row has ended or was cancelled."""
-        with self._adapter_of(rows[0].request.adapter):
-            batch = Batch(self._model, [row.prompt for row in rows], self.tokenizer.pad_token_id)
-            while rows:
-                metrics.BATCH_SIZE.observe(len(rows))
-                tokens = next_tokens(batch.step(), [row.sampler for row in rows])
-                going_on = [i for i, row in enumerate(rows) if row.push(tokens[i]) and not row.is_cancelled]
-                if going_on:
-                    batch.advance(tokens, keep=going_on)
-                rows = [rows[i] for i in going_on]
+    def _step(self) -> None:
+        """Compute the next tokens of all that run, and send what they say."""
+        plan = self._scheduler.plan()
+        if not plan:
+            return
+        rows = [self._rows[sequence] for sequence, _ in plan]
+        spans = [span for _, span in plan]
+        metrics.BATCH_SIZE.observe(len(rows))
+        step = pack(spans, _BLOCK_SIZE, self._decoder.windows, self._decoder.dtype, self._decoder.device)
+        adaptation = self._adapters.adaptation(
+            [(row.request.adapter, len(span.tokens)) for row, span in zip(rows, spans, strict=True)]
+        )
+        logits = self._decoder.forward(step, self._cache, adaptation)
+        for sequence, span in plan:
+            self._scheduler.complete(sequence, span)
+        asked = [row for row, span in zip(rows, spans, strict=True) if span.is_wanted]
+        for row, token in zip(asked, next_tokens(logits, [row.sampler for row in asked]), strict=True):
+            if not row.push(token):
+                self._end(row)
 
-    def _adapter_of(self, key: str | None) -> Any:
-        if key is not None:
-            self._model.set_adapter(self._adapters[key])
-            return nullcontext()
-        return self._model.disable_adapter() if self._adapters else nullcontext()
+    def _end(self, row: "_Row") -> None:
+        del self._rows[row.sequence]
+        self._scheduler.remove(row.sequence)
+
+    def _fill(self, sequence: TokenSequence) -> None:
+        """Write the keys and values that an adapter of prefix tuning brings along."""
+        prefix = self._adapters[sequence.namespace].prefix
+        if prefix is None:
+            raise AssertionError("only prefix tuning gives tokens")
+        positions = torch.arange(sequence.computed, sequence.given)
+        blocks = torch.tensor(sequence.blocks)[positions // _BLOCK_SIZE]
+        slots = (blocks * _BLOCK_SIZE + positions % _BLOCK_SIZE).to(self._decoder.device)
+        for layer in range(self._decoder.layers):
+            keys, values = prefix[layer, :, sequence.computed : sequence.given]
+            self._cache.write(layer, slots, keys, values)
 
 
 class _Row:
     """A request inside the engine: its tokens, its text, and the way back to its client's event loop."""
 
-    def __init__(self, request: GenerationRequest, tokenizer: Any, end_ids: frozenset[int]) -> None:
+    def __init__(self, request: GenerationRequest, tokenizer: Any, end_ids: frozenset[int], given: int) -> None:
         self.request = request
-        self.prompt = encode_prompt(tokenizer, request.prompt)
+        prompt = encode_prompt(tokenizer, request.prompt)
+        self.prompt_tokens = len(prompt)
+        # What an adapter gives stands at the first positions; which tokens stand for it does not matter.
+        self.sequence = TokenSequence([0] * given + prompt, request.adapter or "", given)
         self.sampler = Sampler(request.temperature, request.top_p, request.seed)
         self.is_cancelled = False
         self.deltas: asyncio.Queue[GenerationDelta | BaseException] = asyncio.Queue()
@@ -229,6 +234,7 @@ class _Row:
 
     def push(self, token: int) -> bool:
         """Take the next token; says whether the answer goes on."""
+        self.sequence.tokens.append(token)
         self._generated += 1
         finish: FinishReason | None = None
         text = ""
@@ -242,14 +248,17 @@ class _Row:
                 finish = "length"
         if finish:
             text += self._text.end()
-        self._send(GenerationDelta(text, len(self.prompt), self._generated, finish))
+        self._send(GenerationDelta(text, self.prompt_tokens, self._generated, finish))
         return finish is None
 
     def fail(self, error: BaseException) -> None:
         self._send(error)
 
     def _send(self, delta: GenerationDelta | BaseException) -> None:
-        self._loop.call_soon_threadsafe(self.deltas.put_nowait, delta)
+        try:
+            self._loop.call_soon_threadsafe(self.deltas.put_nowait, delta)
+        except RuntimeError:  # the client's event loop is closed: nobody is there any more
+            self.is_cancelled = True
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -137,6 +137,63 @@ async def test_each_adapter_answers_as_peft_alone_would(
     assert len(set(texts)) == 3
 
 
+async def test_a_prefix_adapter_answers_as_peft_alone_would_the_second_time_too(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    from peft import PrefixTuningConfig, get_peft_model
+
+    config = PrefixTuningConfig(num_virtual_tokens=20, task_type="CAUSAL_LM")
+    model = get_peft_model(load_causal_lm(tiny_model, "float32"), config)
+    torch.nn.init.normal_(model.prompt_encoder["default"].embedding.weight)
+    model.save_pretrained(tmp_path)
+    metadata(tiny_model, method="prefix").write(tmp_path)
+    engine = TorchEngine(tiny_model, dtype="float32")
+    await engine.load_adapter("prefix:1", tmp_path)
+    expected = greedy_reference(tiny_model, PROMPTS[0], tmp_path)
+    # The first computes what the second finds in the cache: the adapter's blocks and the prompt's.
+    for _ in range(2):
+        deltas = await collect(engine, prompt=PROMPTS[0], adapter="prefix:1")
+        assert "".join(d.text for d in deltas) == expected
+        assert deltas[-1].prompt_tokens == engine.count_tokens(PROMPTS[0]) + 1
+    assert await text_of(engine, prompt=PROMPTS[0]) == greedy_reference(tiny_model, PROMPTS[0])
+
+
+async def test_a_base_in_4_bits_answers_as_transformers_does_with_it(
+    tiny_model: Path, adapters: dict[str, Path]
+) -> None:
+    engine = TorchEngine(tiny_model, dtype="float32", quantization="nf4")
+    tokenizer, model = load_tokenizer(tiny_model), load_causal_lm(tiny_model, "float32", "nf4")
+    ids = tokenizer(PROMPTS[0], return_tensors="pt")
+    with torch.no_grad():
+        out = model.generate(**ids, max_new_tokens=12, do_sample=False)[0, ids["input_ids"].shape[1] :]
+    assert await text_of(engine, prompt=PROMPTS[0]) == tokenizer.decode(out, skip_special_tokens=True).rstrip("\ufffd")
+    await engine.load_adapter("two:1", adapters["two:1"])
+    assert await text_of(engine, prompt=PROMPTS[0], adapter="two:1") != await text_of(engine, prompt=PROMPTS[0])
+
+
+async def test_little_memory_makes_requests_wait_and_changes_no_text(tiny_model: Path) -> None:
+    engine = TorchEngine(tiny_model, dtype="float32", kv_cache_tokens=112, max_step_tokens=7)
+    texts = await asyncio.gather(*(text_of(engine, prompt=prompt, max_tokens=40) for prompt in PROMPTS * 2))
+    assert texts == [greedy_reference(tiny_model, prompt, steps=40) for prompt in PROMPTS * 2]
+
+
+async def test_a_request_that_the_cache_could_never_hold_is_refused(tiny_model: Path) -> None:
+    engine = TorchEngine(tiny_model, dtype="float32", kv_cache_tokens=64)
+    with pytest.raises(InvalidInput, match="together exceed the context of 64 tokens"):
+        await collect(engine, prompt="short", max_tokens=64)
+
+
+async def test_a_request_joins_those_that_run(engine: TorchEngine) -> None:
+    long = engine.generate(GenerationRequest(prompt="short", max_tokens=400))
+    await anext(long)
+    short = await collect(engine, prompt="another", max_tokens=3)
+    assert len(short) == 3
+    so_far = await anext(long)
+    assert so_far.finish_reason is None  # the long one was under way all the time
+    assert so_far.generated_tokens < 400
+    await long.aclose()  # type: ignore[attr-defined]
+
+
 async def test_an_adapter_that_is_not_loaded_is_named(engine: TorchEngine) -> None:
     with pytest.raises(ModelNotFound, match="'none:1' is not loaded"):
         await collect(engine, prompt="x", adapter="none:1")

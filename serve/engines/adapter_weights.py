@@ -1,0 +1,235 @@
+"""An adapter folder as what it does to the decoder: low-rank products and scales at sites, bottlenecks after sublayers.
+
+In: a folder of PEFT's (LoRA with its variants rsLoRA and DoRA, IA3, prefix tuning) or of Plait's (bottleneck). Out:
+`AdapterWeights`, in the decoder's type and on its device. A method that is here needs no module in the model.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from plait.serve.engines.decoder import Decoder, Site
+
+_WEIGHT = re.compile(r"(?:base_model\.model\.)?model\.layers\.(\d+)\.(self_attn|mlp)\.(?:(\w+_proj)\.)?(.+)")
+Activation = Literal["relu", "gelu", "silu"]
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """What LoRA adds to a module (Hu et al. 2021, arXiv:2106.09685): up @ down, [r, in] and [out, r], scaled."""
+
+    down: Tensor
+    up: Tensor
+
+
+@dataclass
+class SiteWeights:
+    """What an adapter does at one site.
+
+    Attributes:
+        low_rank: by module of the site.
+        output_scale: by module, factors [out] of what comes out, the low-rank product included (IA3, DoRA).
+        input_scale: factors [in] of what goes in (IA3, Liu et al. 2022, arXiv:2205.05638).
+    """
+
+    low_rank: dict[str, LowRank] = field(default_factory=dict)
+    output_scale: dict[str, Tensor] = field(default_factory=dict)
+    input_scale: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class BottleneckWeights:
+    """h + up(f(down(h))) after a sublayer: down [size, d], up [d, size], with biases [size] and [d]."""
+
+    down: Tensor
+    down_bias: Tensor
+    up: Tensor
+    up_bias: Tensor
+    activation: Activation
+
+
+@dataclass
+class AdapterWeights:
+    """An adapter, ready to be applied.
+
+    Attributes:
+        sites: what it does to projections.
+        bottlenecks: by layer and sublayer (`attention`, `mlp`).
+        prefix: keys and values [layers, 2, virtual tokens, kv heads, head dim] before the first token (Li and Liang
+            2021, prefix tuning, arXiv:2101.00190).
+    """
+
+    sites: dict[Site, SiteWeights] = field(default_factory=dict)
+    bottlenecks: dict[tuple[int, str], BottleneckWeights] = field(default_factory=dict)
+    prefix: Tensor | None = None
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of its low-rank products; 0 without."""
+        return max((p.down.shape[0] for s in self.sites.values() for p in s.low_rank.values()), default=0)
+
+    @property
+    def virtual_tokens(self) -> int:
+        return 0 if self.prefix is None else self.prefix.shape[2]
+
+
+def read_adapter(folder: Path, decoder: Decoder) -> AdapterWeights:
+    """The adapter in `folder`, for `decoder`.
+
+    Raises:
+        ValueError: one line about what does not fit.
+    """
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    try:
+        weights = load_file(folder / "adapter_model.safetensors", device=str(decoder.device))
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"adapter_model.safetensors cannot be read: {error}") from error
+    weights = {name: weight.to(decoder.dtype) for name, weight in weights.items()}
+    kind = config.get("peft_type")
+    if kind == "BOTTLENECK":
+        return _read_bottleneck(config, weights, decoder)
+    if kind == "PREFIX_TUNING":
+        return _read_prefix(config, weights, decoder)
+    if kind not in ("LORA", "IA3"):
+        raise ValueError(f"its peft_type is {kind}; LORA, IA3, PREFIX_TUNING and BOTTLENECK can be served")
+    found = _by_module(weights, decoder)
+    return _read_lora(folder, found, decoder) if kind == "LORA" else _read_ia3(folder, found, decoder)
+
+
+Found = dict[tuple[Site, str], dict[str, Tensor]]
+"""Weights by site and module (`self_attn.q_proj`), under what is left of their names (`lora_A.weight`)."""
+
+
+def _by_module(weights: Mapping[str, Tensor], decoder: Decoder) -> Found:
+    sites = {(site.layer, module): site for site in decoder.sites for module in site.modules}
+    found: Found = {}
+    for name, weight in weights.items():
+        match = _WEIGHT.fullmatch(name)
+        site = sites.get((int(match[1]), f"{match[2]}.{match[3]}")) if match else None
+        if match is None or site is None:
+            raise ValueError(f"its weight '{name}' is of no projection of the base model")
+        found.setdefault((site, f"{match[2]}.{match[3]}"), {})[match[4]] = weight
+    return found
+
+
+def _check_targets(config: Any, found: Found, decoder: Decoder) -> None:
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    for site in decoder.sites:
+        for module in site.modules:
+            is_target = bool(check_target_module_exists(config, f"model.layers.{site.layer}.{module}"))
+            if is_target != ((site, module) in found):
+                raise ValueError(f"its weights do not match its configuration at layer {site.layer}, {module}")
+
+
+def _read_lora(folder: Path, found: Found, decoder: Decoder) -> AdapterWeights:
+    from peft import LoraConfig
+    from peft.utils.other import get_pattern_key
+
+    config = LoraConfig.from_pretrained(folder)
+    if config.bias != "none" or config.modules_to_save or config.lora_bias or config.fan_in_fan_out:
+        raise ValueError("it trains biases or whole modules, which cannot share a batch")
+    _check_targets(config, found, decoder)
+    adapter = AdapterWeights()
+    for (site, module), weights in found.items():
+        name = f"model.layers.{site.layer}.{module}"
+        down, up = weights.pop("lora_A.weight", None), weights.pop("lora_B.weight", None)
+        magnitude = weights.pop("lora_magnitude_vector", None)
+        rank = config.rank_pattern.get(get_pattern_key(list(config.rank_pattern), name), config.r)
+        alpha = config.alpha_pattern.get(get_pattern_key(list(config.alpha_pattern), name), config.lora_alpha)
+        first, end, inputs = decoder.bounds(site, module)
+        down = _expect(down, (rank, inputs), f"{name}.lora_A")
+        up = _expect(up, (end - first, rank), f"{name}.lora_B")
+        if weights or (magnitude is not None) != bool(config.use_dora):
+            raise ValueError(f"its weights do not match its configuration at {name}")
+        scaled = up * (alpha / (math.sqrt(rank) if config.use_rslora else rank))
+        at = adapter.sites.setdefault(site, SiteWeights())
+        at.low_rank[module] = LowRank(down, scaled)
+        if magnitude is not None:
+            if decoder.has_bias(site):
+                raise ValueError(f"it is a DoRA on {name}, which has a bias")
+            # DoRA (Liu et al. 2024, arXiv:2402.09353): the direction of the merged weight times a learned magnitude.
+            merged = decoder.weight(site)[first:end].float() + scaled.float() @ down.float()
+            at.output_scale[module] = (magnitude.float() / merged.norm(dim=1)).to(decoder.dtype)
+    return adapter
+
+
+def _read_ia3(folder: Path, found: Found, decoder: Decoder) -> AdapterWeights:
+    from peft import IA3Config
+
+    config = IA3Config.from_pretrained(folder)
+    _check_targets(config, found, decoder)
+    adapter = AdapterWeights()
+    scaled_inputs: dict[Site, list[str]] = {}
+    for (site, module), weights in found.items():
+        scale = weights.pop("ia3_l", None)
+        name = f"model.layers.{site.layer}.{module}"
+        first, end, inputs = decoder.bounds(site, module)
+        at = adapter.sites.setdefault(site, SiteWeights())
+        if _is_feedforward(config.feedforward_modules, name):
+            at.input_scale = _expect(scale, (1, inputs), f"{name}.ia3_l").flatten()
+            scaled_inputs.setdefault(site, []).append(module)
+        else:
+            at.output_scale[module] = _expect(scale, (end - first, 1), f"{name}.ia3_l").flatten()
+        if weights:
+            raise ValueError(f"its weights do not match its configuration at {name}")
+    for site, modules in scaled_inputs.items():
+        if len(site.modules) > 1:
+            raise ValueError(f"it scales the input of {modules[0]}, which shares it with {len(site.modules) - 1} more")
+    return adapter
+
+
+def _is_feedforward(modules: Sequence[str] | str, name: str) -> bool:
+    if isinstance(modules, str):
+        return bool(re.fullmatch(modules, name))
+    return any(name == module or name.endswith(f".{module}") for module in modules)
+
+
+def _read_prefix(config: Mapping[str, Any], weights: Mapping[str, Tensor], decoder: Decoder) -> AdapterWeights:
+    count, layers = int(config["num_virtual_tokens"]), decoder.layers
+    width = decoder.kv_heads * decoder.head_dim
+    values = _expect(weights.get("prompt_embeddings"), (count, layers * 2 * width), "prompt_embeddings")
+    # PEFT lays them out as [virtual tokens, layers * 2, kv heads, head dim].
+    prefix = values.view(count, layers, 2, decoder.kv_heads, decoder.head_dim).permute(1, 2, 0, 3, 4)
+    return AdapterWeights(prefix=prefix.contiguous())
+
+
+def _read_bottleneck(config: Mapping[str, Any], weights: Mapping[str, Tensor], decoder: Decoder) -> AdapterWeights:
+    size, width = int(config["bottleneck_size"]), decoder.width
+    sublayers = ("attention", "mlp") if config["placement"] == "houlsby" else ("mlp",)
+    prefixes = {"attention": "self_attn.o_proj", "mlp": "mlp"}
+    left = dict(weights)
+    adapter = AdapterWeights()
+    for layer in range(decoder.layers):
+        for sublayer in sublayers:
+            shapes = {
+                "down.weight": (size, width), "down.bias": (size,), "up.weight": (width, size), "up.bias": (width,),
+            }  # fmt: skip
+            own = {}
+            for name, shape in shapes.items():
+                full = f"model.layers.{layer}.{prefixes[sublayer]}.{name}"
+                own[name] = _expect(left.pop(full, None), shape, full)
+            adapter.bottlenecks[layer, sublayer] = BottleneckWeights(
+                own["down.weight"], own["down.bias"], own["up.weight"], own["up.bias"], config["non_linearity"]
+            )
+    if left:
+        raise ValueError(f"it has the unknown weight '{min(left)}'")
+    return adapter
+
+
+def _expect(weight: Tensor | None, shape: tuple[int, ...], name: str) -> Tensor:
+    if weight is None:
+        raise ValueError(f"its weights do not match its configuration: {name} is missing")
+    if tuple(weight.shape) != shape:
+        raise ValueError(
+            f"its weights do not match its configuration: {name} has the shape {tuple(weight.shape)}, not {shape}"
+        )
+    return weight

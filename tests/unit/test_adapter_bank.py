@@ -1,0 +1,178 @@
+"""Adapters of every method in one batch: each row gets the logits that PEFT computes for its adapter alone."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+
+from plait.adapters.bottleneck import BottleneckConfig, BottleneckModel
+from plait.adapters.methods import load_adapter
+from plait.models.load import load_causal_lm
+from plait.serve.engines.adapter_bank import AdapterBank
+from plait.serve.engines.adapter_weights import read_adapter
+from plait.serve.engines.decoder import Decoder
+from plait.serve.engines.step import Span, pack
+
+BLOCK = 4
+PROJECTIONS = ["q_proj", "v_proj", "down_proj"]
+METHODS: dict[str, Callable[[Any], Any]] = {
+    "lora": lambda model: get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)),
+    "rslora": lambda model: get_peft_model(
+        model,
+        LoraConfig(
+            r=8,
+            lora_alpha=4,
+            target_modules=PROJECTIONS,
+            use_rslora=True,
+            init_lora_weights=False,
+            rank_pattern={"q_proj": 2},
+            alpha_pattern={"layers.1.self_attn.v_proj": 16},
+        ),
+    ),
+    "dora": lambda model: get_peft_model(
+        model, LoraConfig(r=3, target_modules=PROJECTIONS, use_dora=True, init_lora_weights=False)
+    ),
+    "ia3": lambda model: get_peft_model(
+        model, IA3Config(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"])
+    ),
+    "prefix": lambda model: get_peft_model(model, PrefixTuningConfig(num_virtual_tokens=6, task_type="CAUSAL_LM")),
+    "houlsby": lambda model: BottleneckModel(model, BottleneckConfig(bottleneck_size=5, non_linearity="gelu")),
+    "pfeiffer": lambda model: BottleneckModel(
+        model, BottleneckConfig(bottleneck_size=3, non_linearity="relu", placement="pfeiffer")
+    ),
+    "houlsby too": lambda model: BottleneckModel(model, BottleneckConfig(bottleneck_size=7, non_linearity="gelu")),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """An adapter of every method, with weights far from those that change nothing."""
+    made = {}
+    for seed, (name, make) in enumerate(METHODS.items()):
+        torch.manual_seed(seed)
+        adapted = make(load_causal_lm(tiny_model, "float32"))
+        with torch.no_grad():
+            for parameter in adapted.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter) * 0.3)
+        made[name] = tmp_path_factory.mktemp("adapter") / name.replace(" ", "-")
+        adapted.save_pretrained(made[name])
+    return made
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_model: Path) -> Decoder:
+    return Decoder(load_causal_lm(tiny_model, "float32"), max_positions=256)
+
+
+def tokens_of(name: str | None, count: int) -> list[int]:
+    return [random.Random(f"{name}{count}").randrange(3, 250) for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def expected(tiny_model: Path, folders: dict[str, Path]) -> Callable[[str | None, int], torch.Tensor]:
+    models: dict[str | None, Any] = {None: load_causal_lm(tiny_model, "float32")}
+    models |= {name: load_adapter(load_causal_lm(tiny_model, "float32"), folder) for name, folder in folders.items()}
+
+    def logits(name: str | None, count: int) -> torch.Tensor:
+        with torch.no_grad():
+            result: torch.Tensor = models[name](torch.tensor([tokens_of(name, count)])).logits[0, -1]
+        return result
+
+    return logits
+
+
+def compute(decoder: Decoder, bank: AdapterBank, rows: list[tuple[str | None, int]]) -> torch.Tensor:
+    """Logits after each row's tokens, all rows in one step."""
+    cache = decoder.key_values(200, BLOCK)
+    spans, taken = [], 0
+    for name, count in sorted(rows, key=lambda row: row[1] > 1):
+        given = bank[name].virtual_tokens if name else 0
+        blocks = list(range(taken, taken + 20))
+        taken += 20
+        prefix = bank[name].prefix if name else None
+        if prefix is not None:
+            slots = torch.arange(given) + blocks[0] * BLOCK
+            for layer in range(decoder.layers):
+                cache.write(layer, slots, *prefix[layer])
+        spans.append(Span(tokens_of(name, count), given, blocks, is_wanted=True))
+    step = pack(spans, BLOCK, decoder.windows, decoder.dtype, decoder.device)
+    ordered = sorted(rows, key=lambda row: row[1] > 1)
+    return decoder.forward(step, cache, bank.adaptation(ordered))
+
+
+def test_all_methods_in_one_batch_compute_what_peft_computes_for_each_alone(
+    decoder: Decoder, folders: dict[str, Path], expected: Callable[[str | None, int], torch.Tensor]
+) -> None:
+    bank = AdapterBank(decoder)
+    for name, folder in folders.items():
+        bank.add(name, read_adapter(folder, decoder))
+    base = expected(None, 9)
+    rows: list[tuple[str | None, int]] = [(name, 9) for name in [None, *folders, None]]
+    for row, logits in zip(rows, compute(decoder, bank, rows), strict=True):
+        torch.testing.assert_close(logits, expected(*row), atol=2e-5, rtol=1e-3)
+        if row[0] is not None:
+            assert (logits - base).abs().max() > 0.05
+    singles: list[tuple[str | None, int]] = [(name, 1) for name in [*folders, None]]
+    for row, logits in zip(singles, compute(decoder, bank, singles), strict=True):
+        torch.testing.assert_close(logits, expected(*row), atol=2e-5, rtol=1e-3)
+
+
+def test_adapters_come_and_go_in_any_order(
+    decoder: Decoder, folders: dict[str, Path], expected: Callable[[str | None, int], torch.Tensor]
+) -> None:
+    bank = AdapterBank(decoder)
+    chance = random.Random(0)
+    for _ in range(40):
+        for name in folders:
+            if name in bank and chance.random() < 0.2:
+                bank.remove(name)
+        rows: list[tuple[str | None, int]] = [
+            (chance.choice([None, *folders]), chance.choice([1, 5])) for _ in range(chance.randint(1, 6))
+        ]
+        for name, _ in rows:
+            if name is not None and name not in bank:
+                bank.add(name, read_adapter(folders[name], decoder))
+        ordered = sorted(rows, key=lambda row: row[1] > 1)
+        for row, logits in zip(ordered, compute(decoder, bank, rows), strict=True):
+            torch.testing.assert_close(logits, expected(*row), atol=2e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("lora", lambda c, w: c.update(r=8), r"lora_A has the shape \(4, 128\), not \(8, 128\)"),
+        ("lora", lambda c, w: w.pop(min(w)), "do not match its configuration"),
+        ("lora", lambda c, w: c.update(bias="all"), "trains biases"),
+        ("lora", lambda c, w: c.update(peft_type="LOHA"), "its peft_type is LOHA"),
+        (
+            "ia3",
+            lambda c, w: w.update({"base_model.model.model.layers.9.mlp.down_proj.ia3_l": w[min(w)].clone()}),
+            "layers.9",
+        ),
+        ("prefix", lambda c, w: c.update(num_virtual_tokens=7), r"prompt_embeddings has the shape"),
+        ("houlsby", lambda c, w: w.pop("model.layers.1.mlp.up.bias"), "layers.1.mlp.up.bias is missing"),
+        ("houlsby", lambda c, w: w.update(odd=w[min(w)].clone()), "unknown weight 'odd'"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(
+    decoder: Decoder,
+    folders: dict[str, Path],
+    tmp_path: Path,
+    name: str,
+    change: Callable[[dict[str, Any], dict[str, torch.Tensor]], None],
+    message: str,
+) -> None:
+    config = json.loads((folders[name] / "adapter_config.json").read_text())
+    weights = {key: value.clone() for key, value in load_file(folders[name] / "adapter_model.safetensors").items()}
+    change(config, weights)
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    save_file(weights, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(ValueError, match=message):
+        read_adapter(tmp_path, decoder)
