@@ -73,6 +73,7 @@ class Decoder:
         self.kv_heads: int = config.num_key_value_heads
         self.head_dim: int = body.layers[0].self_attn.head_dim
         self.width: int = config.hidden_size
+        self.vocabulary: int = causal_lm.lm_head.weight.shape[0]
         self._embed = body.embed_tokens
         self._head = PackedLinear(causal_lm.lm_head.weight.detach())
         self._layers = [_Layer(layer, index, config, self) for index, layer in enumerate(body.layers)]
@@ -119,6 +120,8 @@ class Decoder:
         rotations = {kind: (cos[step.positions], sin[step.positions]) for kind, (cos, sin) in self._rotations.items()}
         for layer in self._layers:
             hidden = layer.forward(hidden, step, rotations[layer.kind], cache, adaptation)
+        if not len(step.wanted):
+            return hidden.new_empty(0, self.vocabulary)
         return self._head(self._norm(hidden[step.wanted]))
 
 

@@ -50,6 +50,6 @@ def _argmax(logits: Tensor) -> Tensor:
     block = 128
     if vocabulary % block:
         return logits.argmax(dim=-1)
-    blocks = logits.view(rows, -1, block)
+    blocks = logits.view(rows, vocabulary // block, block)  # without -1: there may be no rows
     best = blocks.amax(dim=-1).argmax(dim=-1)
     return best * block + blocks[torch.arange(rows, device=logits.device), best].argmax(dim=-1)
