@@ -1,22 +1,11 @@
 """What travels between the deployments: calls in, events out. Nothing here knows HTTP."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 from plait.model_ids import ModelId
 from plait.models.chat import Message
 from plait.retrieval.passage import Passage
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to generate; see `GenerationRequest`."""
-
-    max_tokens: int
-    temperature: float
-    top_p: float
-    stop: tuple[str, ...]
-    seed: int | None
+from plait.serve.engines.engine import FinishReason, Sampling
 
 
 @dataclass(frozen=True)
@@ -42,7 +31,7 @@ class Event:
     text: str
     prompt_tokens: int
     generated_tokens: int
-    finish_reason: Literal["stop", "length"] | None = None
+    finish_reason: FinishReason | None = None
     answered_by: str = ""
     passages: tuple[Passage, ...] = ()
     retrieval_ms: float | None = None

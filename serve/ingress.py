@@ -16,7 +16,8 @@ from plait import __version__
 from plait.errors import ModelNotFound, Unavailable, did_you_mean
 from plait.model_ids import ModelId
 from plait.serve.accounting import recorded
-from plait.serve.calls import Call, Event, Sampling
+from plait.serve.calls import Call, Event
+from plait.serve.engines.engine import Sampling
 from plait.serve.openai_errors import as_plait_error, error_response, install
 from plait.serve.protocol import ChatCompletionRequest, CompletionRequest, ModelCard
 from plait.serve.responses import Answer, server_sent_events

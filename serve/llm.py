@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from plait.adapters.registry import AdapterVersion, Registry
 from plait.model_ids import BASE, AdapterRef
@@ -57,11 +58,7 @@ class LLM:
         prompt, passages, stop = self._prompt(call, version.metadata.chat_format if version else self._base_format)
         request = GenerationRequest(
             prompt=prompt,
-            max_tokens=call.sampling.max_tokens,
-            temperature=call.sampling.temperature,
-            top_p=call.sampling.top_p,
-            stop=stop,
-            seed=call.sampling.seed,
+            sampling=replace(call.sampling, stop=stop),
             adapter=version.key if version else None,
         )
         answered_by = version.key if version else BASE

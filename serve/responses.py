@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plait.serve.calls import Call, Event
+from plait.serve.engines.engine import FinishReason
 from plait.serve.openai_errors import as_plait_error, error_body
 from plait.serve.protocol import Citation, PlaitDetails, Usage
+
+_REASONS: dict[FinishReason | None, str] = {"deadline": "length"}  # OpenAI's word for an answer that was cut off
 
 
 @dataclass
@@ -77,7 +80,11 @@ class Answer:
 
     def whole(self) -> dict[str, Any]:
         """The response object of a request that does not stream."""
-        choice: dict[str, Any] = {"index": 0, "finish_reason": self.last.finish_reason, "logprobs": None}
+        choice: dict[str, Any] = {
+            "index": 0,
+            "finish_reason": _REASONS.get(self.last.finish_reason, self.last.finish_reason),
+            "logprobs": None,
+        }
         if self.is_chat:
             choice["message"] = {"role": "assistant", "content": self.text, "annotations": self.citations()}
         else:
@@ -90,7 +97,11 @@ class Answer:
     def chunk(self, text: str) -> dict[str, Any]:
         """The object of one server-sent event; the last one carries citations and details."""
         is_last = self.last.finish_reason is not None
-        choice: dict[str, Any] = {"index": 0, "finish_reason": self.last.finish_reason, "logprobs": None}
+        choice: dict[str, Any] = {
+            "index": 0,
+            "finish_reason": _REASONS.get(self.last.finish_reason, self.last.finish_reason),
+            "logprobs": None,
+        }
         if self.is_chat:
             choice["delta"] = {"content": text}
             if self.last is self.first:

@@ -36,8 +36,15 @@ class AdapterBank:
     def __contains__(self, key: str) -> bool:
         return key in self._loaded
 
-    def __getitem__(self, key: str) -> AdapterWeights:
-        return self._loaded[key]
+    def get(self, key: str) -> AdapterWeights | None:
+        return self._loaded.get(key)
+
+    def loaded(self) -> dict[str, AdapterWeights]:
+        return dict(self._loaded)
+
+    def is_seated(self, key: str) -> bool:
+        """Whether an adapter is in a slot."""
+        return key in self._slots
 
     def add(self, key: str, adapter: AdapterWeights) -> None:
         self._loaded[key] = adapter

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -65,11 +66,24 @@ class AdapterWeights:
         bottlenecks: by layer and sublayer (`attention`, `mlp`).
         prefix: keys and values [layers, 2, virtual tokens, kv heads, head dim] before the first token (Li and Liang
             2021, prefix tuning, arXiv:2101.00190).
+        namespace: one of its own for each time that it is loaded: what was computed with other weights under the same
+            key is no longer right.
     """
 
     sites: dict[Site, SiteWeights] = field(default_factory=dict)
     bottlenecks: dict[tuple[int, str], BottleneckWeights] = field(default_factory=dict)
     prefix: Tensor | None = None
+    namespace: str = field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def memory_bytes(self) -> int:
+        tensors = [self.prefix] if self.prefix is not None else []
+        for site in self.sites.values():
+            tensors += [t for product in site.low_rank.values() for t in (product.down, product.up)]
+            tensors += [*site.output_scale.values(), *([site.input_scale] if site.input_scale is not None else [])]
+        for bottleneck in self.bottlenecks.values():
+            tensors += [bottleneck.down, bottleneck.down_bias, bottleneck.up, bottleneck.up_bias]
+        return sum(tensor.nbytes for tensor in tensors)
 
     @property
     def rank(self) -> int:

@@ -121,7 +121,7 @@ class Decoder:
         for layer in self._layers:
             hidden = layer.forward(hidden, step, rotations[layer.kind], cache, adaptation)
         if not len(step.wanted):
-            return hidden.new_empty(0, self.vocabulary)
+            return torch.empty(0, self.vocabulary, dtype=self.dtype, device=self.device)
         return self._head(self._norm(hidden[step.wanted]))
 
 

@@ -3,50 +3,128 @@
 Implementations decide how requests share the hardware. An engine knows no model names, no chat and no retrieval.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "deadline"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the tokens of an answer are chosen, and where it ends. The defaults take the likeliest token each time.
+
+    Attributes:
+        max_tokens: length of the answer at most.
+        temperature: 0 takes the likeliest token; 1 draws from the model's own distribution.
+        top_p: in (0, 1]; keeps the likeliest tokens that make up this share (Holtzman et al. 2020, arXiv:1904.09751).
+        top_k: keeps this many of the likeliest tokens; 0 keeps all.
+        min_p: in [0, 1); keeps tokens at least this share as likely as the likeliest (Nguyen et al. 2024,
+            arXiv:2407.01082).
+        repetition_penalty: above 0, 1 changes nothing; divides positive and multiplies negative logits of tokens that
+            the prompt or the answer has (Keskar et al. 2019, CTRL, arXiv:1909.05858).
+        presence_penalty, frequency_penalty: in [-2, 2]; subtracted from the logits of tokens that the answer has, once
+            or as often as it has them (OpenAI's API reference).
+        logit_bias: (token, bias) pairs; the bias is added to the token's logit.
+        stop: strings at which the text ends, themselves left out.
+        seed: makes sampling repeatable, whatever shares the batch.
+        logprobs: how many of the likeliest tokens are reported beside each chosen one; None reports nothing.
+        json_schema: a JSON schema, as text, that the answer follows.
+        ignore_eos: go on to `max_tokens`, whatever the model says; for measurements.
+    """
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    logprobs: int | None = None
+    json_schema: str | None = None
+    ignore_eos: bool = False
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
     """One prompt and how to go on from it.
 
-    `temperature` 0 takes the likeliest token; `top_p` in (0, 1] keeps the likeliest tokens that make up that share.
-    `stop`: strings at which the text ends, themselves left out. `seed` makes sampling repeatable, whatever shares the
-    batch. `adapter` is the key of a loaded adapter; None is the base model.
+    `adapter` is the key of a loaded adapter; None is the base model. After `deadline_s` seconds the answer ends with
+    what there is, and the finish reason `deadline`.
     """
 
     prompt: str
-    max_tokens: int
-    temperature: float = 0.0
-    top_p: float = 1.0
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
+    sampling: Sampling
     adapter: str | None = None
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """A token's text and the logarithm of its probability, before temperature and filters; `top`: the likeliest."""
+
+    token: str
+    logprob: float
+    top: tuple["TokenLogprob", ...] = ()
 
 
 @dataclass(frozen=True)
 class GenerationDelta:
-    """The next piece of an answer. The last one has a `finish_reason`; counts are those of the whole answer so far."""
+    """The next piece of an answer. The last one has a `finish_reason`; counts are those of the whole answer so far.
+
+    Attributes:
+        cached_tokens: tokens of the prompt that were computed already, for another request.
+        queue_s: seconds from the request's arrival to its first step.
+        logprobs: of the tokens since the last piece.
+    """
 
     text: str
     prompt_tokens: int
     generated_tokens: int
     finish_reason: FinishReason | None = None
+    cached_tokens: int = 0
+    queue_s: float = 0.0
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoadedAdapter:
+    """An adapter in an engine's memory. `in_batch`: whether it is in the tables that steps compute with."""
+
+    rank: int
+    memory_bytes: int
+    in_batch: bool
+    requests: int
+    """Requests that use it now, those that wait included."""
+
+
+@dataclass(frozen=True)
+class EngineLoad:
+    """What an engine has to do now. `kv_use` in [0, 1]: share of the cache's blocks that running requests hold."""
+
+    running: int
+    waiting: int
+    kv_use: float
 
 
 class Engine(Protocol):
     """Generates text for many requests at once."""
 
+    max_context_tokens: int
+    """Prompt and answer together."""
+    tokenizer: Any
+    """The base model's transformers tokenizer."""
+
     def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationDelta]:
         """Generate; closing the iterator cancels the request.
 
         Raises:
-            InvalidInput: when the prompt is longer than the context.
+            InvalidInput: when the prompt is longer than the context, or the JSON schema cannot be followed.
             Overloaded: when the queue is full.
             ModelNotFound: when the adapter is not loaded.
         """
@@ -57,13 +135,25 @@ class Engine(Protocol):
         ...
 
     async def load_adapter(self, key: str, folder: Path) -> None:
-        """Load an adapter under a key; does nothing when it is loaded.
+        """Load an adapter under a key while others generate; does nothing when it is loaded.
 
         Raises:
-            InvalidInput: when the folder holds no adapter for this base model.
+            InvalidInput: when the folder holds no adapter for this base model, or one that this engine cannot apply.
         """
+        ...
+
+    async def unload_adapter(self, key: str) -> None:
+        """Forget an adapter as soon as no request uses it; requests that come from now on do not find it."""
         ...
 
     def has_adapter(self, key: str) -> bool:
         """Whether an adapter is loaded under this key."""
+        ...
+
+    def adapters(self) -> Mapping[str, LoadedAdapter]:
+        """The loaded adapters by key."""
+        ...
+
+    def load(self) -> EngineLoad:
+        """What there is to do now."""
         ...

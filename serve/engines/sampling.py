@@ -1,21 +1,39 @@
 """From the logits of a step to the next token of each row."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from plait.serve.engines.engine import Sampling, TokenLogprob
+
 
 class Sampler:
-    """How one request chooses its tokens; a generator of its own makes its seed hold in any batch."""
+    """How one request chooses its tokens; a generator of its own makes its seed hold in any batch.
 
-    def __init__(self, temperature: float, top_p: float, seed: int | None) -> None:
-        self.temperature, self.top_p = temperature, top_p
+    Args:
+        sampling: what the request asks for.
+        prompt: the tokens of its prompt.
+        tokenizer: the base model's.
+    """
+
+    def __init__(self, sampling: Sampling, prompt: Sequence[int], tokenizer: Any) -> None:
+        self.temperature, self.top_p = sampling.temperature, sampling.top_p
         self._generator = torch.Generator()
-        if seed is None:
+        if sampling.seed is None:
             self._generator.seed()
         else:
-            self._generator.manual_seed(seed)
+            self._generator.manual_seed(sampling.seed)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the answer may end nowhere else than here."""
+        return False
+
+    def take_logprobs(self) -> tuple[TokenLogprob, ...]:
+        """Log-probabilities of the tokens since the last call, if the request asks for any."""
+        return ()
 
     @property
     def is_greedy(self) -> bool:

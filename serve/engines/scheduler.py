@@ -21,17 +21,17 @@ class TokenSequence:
 
     Attributes:
         tokens: all of them; whoever samples appends.
-        namespace: sequences share computed blocks only within one: the adapter's key.
+        namespace: sequences share computed blocks only within one: the loaded adapter's.
         computed: tokens whose keys and values are in `blocks`.
         given: tokens at the beginning that are not computed but come with the adapter (prefix tuning).
-        reused: tokens of the prompt that another sequence had computed.
+        reused: tokens of the prompt that another sequence had computed; known once the sequence runs.
     """
 
     tokens: list[int]
     namespace: str
     given: int = 0
     computed: int = 0
-    reused: int = 0
+    reused: int | None = None
     named: int = 0
     blocks: list[int] = field(default_factory=list)
     _digests: list[bytes] = field(default_factory=list)
@@ -136,7 +136,9 @@ class Scheduler:
             return False
         sequence.blocks = shared + taken
         sequence.named = len(shared)
-        sequence.computed = sequence.reused = len(shared) * self._block_size
+        sequence.computed = len(shared) * self._block_size
+        if sequence.reused is None:  # later it may find again what it computed itself
+            sequence.reused = sequence.computed
         if sequence.given > sequence.computed:
             self._fill(sequence)
             sequence.computed = sequence.given

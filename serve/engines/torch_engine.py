@@ -7,7 +7,9 @@ generate already, and what prompts have in common is computed once.
 import asyncio
 import queue
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,17 @@ import torch
 from plait.adapters.metadata import check_adapter_folder
 from plait.errors import InvalidInput, ModelNotFound, Overloaded
 from plait.models.fingerprint import model_sha256
-from plait.models.load import encode_prompt, load_causal_lm, load_tokenizer
+from plait.models.load import load_causal_lm, load_tokenizer
 from plait.observability import metrics
 from plait.serve.engines.adapter_bank import AdapterBank
 from plait.serve.engines.adapter_weights import read_adapter
 from plait.serve.engines.decoder import Decoder
-from plait.serve.engines.engine import FinishReason, GenerationDelta, GenerationRequest
+from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
 from plait.serve.engines.kv_cache import BlockPool
-from plait.serve.engines.sampling import Sampler, next_tokens
+from plait.serve.engines.row import Row
+from plait.serve.engines.sampling import next_tokens
 from plait.serve.engines.scheduler import Scheduler, TokenSequence
 from plait.serve.engines.step import pack
-from plait.serve.engines.text_stream import TextStream
 
 _BLOCK_SIZE = 16
 """Tokens of a cache block: prompts share what they have in common in such units."""
@@ -75,10 +77,12 @@ class TorchEngine:
         self._cache_tokens = blocks * _BLOCK_SIZE
         self._cache = self._decoder.key_values(blocks, _BLOCK_SIZE)
         self._adapters = AdapterBank(self._decoder)
-        self._scheduler = Scheduler(BlockPool(blocks), _BLOCK_SIZE, max_batch_size, max_step_tokens, self._fill)
-        self._rows: dict[TokenSequence, _Row] = {}
-        self._arrived: list[_Row] = []
+        self._pool = BlockPool(blocks)
+        self._scheduler = Scheduler(self._pool, _BLOCK_SIZE, max_batch_size, max_step_tokens, self._fill)
+        self._rows: dict[TokenSequence, Row] = {}
+        self._arrived: list[Row] = []
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._retiring: dict[str, Future[None]] = {}  # adapters to forget once no request uses them
         self._wake = threading.Condition()
         threading.Thread(target=self._run, name="torch-engine", daemon=True).start()
 
@@ -86,17 +90,16 @@ class TorchEngine:
         return len(self.tokenizer.encode(text, add_special_tokens=False))
 
     def has_adapter(self, key: str) -> bool:
-        return key in self._adapters
+        return key in self._adapters and key not in self._retiring
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationDelta]:
-        if request.adapter is not None and not self.has_adapter(request.adapter):
-            raise ModelNotFound(f"The adapter '{request.adapter}' is not loaded.")
-        given = self._adapters[request.adapter].virtual_tokens if request.adapter else 0
-        row = _Row(request, self.tokenizer, self._end_ids, given)
-        total = len(row.sequence.tokens) + request.max_tokens
+        row = self._row(request)
+        given = row.sequence.given
+        max_tokens = request.sampling.max_tokens
+        total = len(row.sequence.tokens) + max_tokens
         if total > min(self.max_context_tokens, self._cache_tokens):
             raise InvalidInput(
-                f"The prompt ({row.prompt_tokens} tokens) and max_tokens ({request.max_tokens}) together exceed the "
+                f"The prompt ({row.prompt_tokens} tokens) and max_tokens ({max_tokens}) together exceed the "
                 f"context of {min(self.max_context_tokens, self._cache_tokens) - given} tokens.",
                 "Shorten the prompt or lower max_tokens.",
             )
@@ -104,6 +107,8 @@ class TorchEngine:
             waiting = len(self._arrived) + len(self._scheduler.waiting)
             if waiting >= self._max_waiting:
                 raise Overloaded(f"{waiting} requests are waiting already.", "Try again in a moment.")
+            if request.adapter is not None and not self.has_adapter(request.adapter):
+                raise _not_loaded(request.adapter)
             self._arrived.append(row)
             self._wake.notify()
         try:
@@ -117,6 +122,14 @@ class TorchEngine:
         finally:
             row.is_cancelled = True  # harmless when it has ended
 
+    def _row(self, request: GenerationRequest) -> Row:
+        if request.adapter is None:
+            return Row(request, self.tokenizer, self._end_ids)
+        adapter = self._adapters.get(request.adapter)
+        if adapter is None:
+            raise _not_loaded(request.adapter)
+        return Row(request, self.tokenizer, self._end_ids, adapter.namespace, adapter.virtual_tokens)
+
     async def load_adapter(self, key: str, folder: Path) -> None:
         metadata = check_adapter_folder(folder)
         if metadata.method == "full":
@@ -129,6 +142,8 @@ class TorchEngine:
                 f"The adapter '{key}' was trained on another base model ({metadata.base_model}).",
                 "Serve that base model, or train the adapter anew on this one.",
             )
+        if key in self._retiring:
+            await asyncio.wrap_future(self._retiring[key])
         if self.has_adapter(key):
             return
         try:
@@ -137,6 +152,26 @@ class TorchEngine:
             reason = " ".join(str(error).split())[:200]
             raise InvalidInput(f"The adapter '{key}' cannot be loaded ({reason}).", "Train it anew.") from error
         await self._in_engine_thread(lambda: self._adapters.add(key, adapter))
+
+    async def unload_adapter(self, key: str) -> None:
+        if key not in self._adapters:
+            return
+        with self._wake:
+            gone = self._retiring.setdefault(key, Future())
+            self._wake.notify()
+        await asyncio.shield(asyncio.wrap_future(gone))
+
+    def adapters(self) -> dict[str, LoadedAdapter]:
+        requests = Counter(row.request.adapter for row in list(self._rows.values()))
+        return {
+            key: LoadedAdapter(adapter.rank, adapter.memory_bytes, self._adapters.is_seated(key), requests[key])
+            for key, adapter in self._adapters.loaded().items()
+        }
+
+    def load(self) -> EngineLoad:
+        pool = self._pool
+        waiting = len(self._arrived) + len(self._scheduler.waiting)
+        return EngineLoad(len(self._scheduler.running), waiting, 1 - pool.free / pool.size)
 
     async def _in_engine_thread(self, call: Callable[[], None]) -> None:
         """Run something on the model between two steps."""
@@ -156,10 +191,11 @@ class TorchEngine:
             self._wake.notify()
         await done
 
+    @torch.inference_mode()
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._arrived or self._rows) and self._calls.empty():
+                while not (self._arrived or self._rows or self._retiring) and self._calls.empty():
                     self._wake.wait()
                 arrived, self._arrived = self._arrived, []
                 for row in arrived:
@@ -167,9 +203,9 @@ class TorchEngine:
                     self._scheduler.add(row.sequence)
             while not self._calls.empty():
                 self._calls.get()()
-            for row in [row for row in self._rows.values() if row.is_cancelled]:
-                self._end(row)
             try:
+                self._end_those_that_left()
+                self._forget_retired()
                 self._step()
             except Exception as error:
                 # The engine must outlive a step that fails: its requests get the error, later ones a fresh start.
@@ -177,7 +213,14 @@ class TorchEngine:
                     row.fail(error)
                     self._end(row)
 
-    @torch.inference_mode()
+    def _end_those_that_left(self) -> None:
+        for row in list(self._rows.values()):
+            if row.is_cancelled:
+                self._end(row)
+            elif row.is_late:
+                row.expire()
+                self._end(row)
+
     def _step(self) -> None:
         """Compute the next tokens of all that run, and send what they say."""
         plan = self._scheduler.plan()
@@ -185,6 +228,8 @@ class TorchEngine:
             return
         rows = [self._rows[sequence] for sequence, _ in plan]
         spans = [span for _, span in plan]
+        for row in rows:
+            row.start()
         metrics.BATCH_SIZE.observe(len(rows))
         step = pack(spans, _BLOCK_SIZE, self._decoder.windows, self._decoder.dtype, self._decoder.device)
         adaptation = self._adapters.adaptation(
@@ -198,67 +243,32 @@ class TorchEngine:
             if not row.push(token):
                 self._end(row)
 
-    def _end(self, row: "_Row") -> None:
+    def _end(self, row: "Row") -> None:
         del self._rows[row.sequence]
         self._scheduler.remove(row.sequence)
 
+    def _forget_retired(self) -> None:
+        with self._wake:
+            used = {row.request.adapter for row in (*self._rows.values(), *self._arrived)}
+            for key in [key for key in self._retiring if key not in used]:
+                self._adapters.remove(key)
+                self._retiring.pop(key).set_result(None)
+
     def _fill(self, sequence: TokenSequence) -> None:
         """Write the keys and values that an adapter of prefix tuning brings along."""
-        prefix = self._adapters[sequence.namespace].prefix
-        if prefix is None:
+        adapter = self._adapters.get(self._rows[sequence].request.adapter or "")
+        if adapter is None or adapter.prefix is None:
             raise AssertionError("only prefix tuning gives tokens")
         positions = torch.arange(sequence.computed, sequence.given)
         blocks = torch.tensor(sequence.blocks)[positions // _BLOCK_SIZE]
         slots = (blocks * _BLOCK_SIZE + positions % _BLOCK_SIZE).to(self._decoder.device)
         for layer in range(self._decoder.layers):
-            keys, values = prefix[layer, :, sequence.computed : sequence.given]
+            keys, values = adapter.prefix[layer, :, sequence.computed : sequence.given]
             self._cache.write(layer, slots, keys, values)
 
 
-class _Row:
-    """A request inside the engine: its tokens, its text, and the way back to its client's event loop."""
-
-    def __init__(self, request: GenerationRequest, tokenizer: Any, end_ids: frozenset[int], given: int) -> None:
-        self.request = request
-        prompt = encode_prompt(tokenizer, request.prompt)
-        self.prompt_tokens = len(prompt)
-        # What an adapter gives stands at the first positions; which tokens stand for it does not matter.
-        self.sequence = TokenSequence([0] * given + prompt, request.adapter or "", given)
-        self.sampler = Sampler(request.temperature, request.top_p, request.seed)
-        self.is_cancelled = False
-        self.deltas: asyncio.Queue[GenerationDelta | BaseException] = asyncio.Queue()
-        self._loop = asyncio.get_running_loop()
-        self._text = TextStream(tokenizer, request.stop)
-        self._end_ids = end_ids
-        self._generated = 0
-
-    def push(self, token: int) -> bool:
-        """Take the next token; says whether the answer goes on."""
-        self.sequence.tokens.append(token)
-        self._generated += 1
-        finish: FinishReason | None = None
-        text = ""
-        if token in self._end_ids:
-            finish = "stop"
-        else:
-            text = self._text.push(token)
-            if self._text.is_stopped:
-                finish = "stop"
-            elif self._generated >= self.request.max_tokens:
-                finish = "length"
-        if finish:
-            text += self._text.end()
-        self._send(GenerationDelta(text, self.prompt_tokens, self._generated, finish))
-        return finish is None
-
-    def fail(self, error: BaseException) -> None:
-        self._send(error)
-
-    def _send(self, delta: GenerationDelta | BaseException) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self.deltas.put_nowait, delta)
-        except RuntimeError:  # the client's event loop is closed: nobody is there any more
-            self.is_cancelled = True
+def _not_loaded(key: str) -> ModelNotFound:
+    return ModelNotFound(f"The adapter '{key}' is not loaded.")
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:

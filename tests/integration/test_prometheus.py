@@ -118,14 +118,15 @@ class Replica:
 
         from plait.model_ids import ModelId
         from plait.serve.accounting import recorded
-        from plait.serve.calls import Call, Event, Sampling
+        from plait.serve.calls import Call, Event
+        from plait.serve.engines.engine import Sampling
 
         async def events() -> AsyncIterator[Event]:
             await asyncio.sleep(ttft_s)
             yield Event("a", prompt_tokens=7, generated_tokens=1)
             yield Event("b", prompt_tokens=7, generated_tokens=2, finish_reason="stop")
 
-        call = Call(ModelId.parse(model), Sampling(8, 0.0, 1.0, (), None))
+        call = Call(ModelId.parse(model), Sampling(max_tokens=8))
         async for _ in recorded(call, events()):
             pass
         return os.getpid()

@@ -93,10 +93,10 @@ def compute(decoder: Decoder, bank: AdapterBank, rows: list[tuple[str | None, in
     cache = decoder.key_values(200, BLOCK)
     spans, taken = [], 0
     for name, count in sorted(rows, key=lambda row: row[1] > 1):
-        given = bank[name].virtual_tokens if name else 0
+        given = bank.loaded()[name].virtual_tokens if name else 0
         blocks = list(range(taken, taken + 20))
         taken += 20
-        prefix = bank[name].prefix if name else None
+        prefix = bank.loaded()[name].prefix if name else None
         if prefix is not None:
             slots = torch.arange(given) + blocks[0] * BLOCK
             for layer in range(decoder.layers):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from plait.serve.engines.engine import Sampling
 from plait.serve.engines.sampling import Sampler, next_tokens
 
 
@@ -13,4 +14,4 @@ def test_greedy_takes_the_first_of_the_largest_logits(rows: int, vocabulary: int
     torch.manual_seed(rows)
     logits = torch.randint(-20, 20, (rows, vocabulary)).to(dtype)  # many are equal
     expected = [next(i for i, x in enumerate(row) if x == max(row)) for row in logits.tolist()]
-    assert next_tokens(logits, [Sampler(0.0, 1.0, None)] * rows) == expected
+    assert next_tokens(logits, [Sampler(Sampling(max_tokens=1), [], None)] * rows) == expected

@@ -21,8 +21,9 @@ from plait.models.chat import Message
 from plait.retrieval.passage import Passage
 from plait.serve.accounting import recorded
 from plait.serve.app import build, parse
-from plait.serve.calls import Call, Event, Sampling
+from plait.serve.calls import Call, Event
 from plait.serve.deploy import read_config
+from plait.serve.engines.engine import Sampling
 from plait.serve.openai_errors import install
 from plait.serve.protocol import ChatCompletionRequest, CompletionRequest
 from plait.serve.responses import Answer, server_sent_events
@@ -32,7 +33,7 @@ PASSAGE = Passage("c1", "ray.md", "ray", "", "ray 2.60.0", 3, 13, 0.87654)
 
 
 def call(model: str = "base") -> Call:
-    return Call(ModelId.parse(model), Sampling(8, 0.0, 1.0, (), None), (Message("user", "which version?"),))
+    return Call(ModelId.parse(model), Sampling(max_tokens=8), (Message("user", "which version?"),))
 
 
 async def events(*items: Event | Exception) -> AsyncGenerator[Event]:

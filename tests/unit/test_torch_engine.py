@@ -17,7 +17,7 @@ from plait.errors import InvalidInput, ModelNotFound, Overloaded
 from plait.models.chat import FORMATS
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm, load_tokenizer
-from plait.serve.engines.engine import GenerationDelta, GenerationRequest
+from plait.serve.engines.engine import GenerationDelta, GenerationRequest, Sampling
 from plait.serve.engines.text_stream import TextStream
 from plait.serve.engines.torch_engine import TorchEngine
 
@@ -63,7 +63,11 @@ def metadata(base: Path, **changes: str) -> AdapterMetadata:
 
 
 async def collect(engine: TorchEngine, **request: Any) -> list[GenerationDelta]:
-    return [d async for d in engine.generate(GenerationRequest(**{"max_tokens": 12, **request}))]
+    return [d async for d in engine.generate(request_of(**request))]
+
+
+def request_of(prompt: str, adapter: str | None = None, deadline_s: float | None = None, **sampling: Any) -> Any:
+    return GenerationRequest(prompt, Sampling(**{"max_tokens": 12, **sampling}), adapter, deadline_s)
 
 
 async def text_of(engine: TorchEngine, **request: Any) -> str:
@@ -184,7 +188,7 @@ async def test_a_request_that_the_cache_could_never_hold_is_refused(tiny_model: 
 
 
 async def test_a_request_joins_those_that_run(engine: TorchEngine) -> None:
-    long = engine.generate(GenerationRequest(prompt="short", max_tokens=400))
+    long = engine.generate(request_of(prompt="short", max_tokens=400))
     await anext(long)
     short = await collect(engine, prompt="another", max_tokens=3)
     assert len(short) == 3
@@ -192,6 +196,47 @@ async def test_a_request_joins_those_that_run(engine: TorchEngine) -> None:
     assert so_far.finish_reason is None  # the long one was under way all the time
     assert so_far.generated_tokens < 400
     await long.aclose()  # type: ignore[attr-defined]
+
+
+async def test_after_its_deadline_an_answer_ends_with_what_there_is(engine: TorchEngine) -> None:
+    deltas = await collect(engine, prompt="short", max_tokens=450, ignore_eos=True, deadline_s=0.2)
+    assert deltas[-1].finish_reason == "deadline"
+    assert 0 < deltas[-1].generated_tokens < 450
+    assert engine.load().running == 0
+
+
+async def test_an_adapter_is_unloaded_once_no_request_uses_it(
+    engine: TorchEngine, tiny_model: Path, adapters: dict[str, Path]
+) -> None:
+    await engine.load_adapter("leaving:1", adapters["two:1"])
+    expected = greedy_reference(tiny_model, "short", adapters["two:1"])
+    running = engine.generate(request_of(prompt="short", adapter="leaving:1"))
+    said = (await anext(running)).text
+    assert engine.adapters()["leaving:1"].requests == 1
+    unloading = asyncio.create_task(engine.unload_adapter("leaving:1"))
+    await asyncio.sleep(0)
+    with pytest.raises(ModelNotFound, match="'leaving:1' is not loaded"):
+        await collect(engine, prompt="short", adapter="leaving:1")
+    assert said + "".join([delta.text async for delta in running]) == expected
+    await unloading
+    assert "leaving:1" not in engine.adapters()
+
+
+async def test_other_weights_under_a_key_find_nothing_of_the_earlier_ones_in_the_cache(
+    engine: TorchEngine, tiny_model: Path, adapters: dict[str, Path]
+) -> None:
+    prompt = PROMPTS[2]
+    for folder in (adapters["one.a:1"], adapters["two:1"]):
+        await engine.load_adapter("same", folder)
+        assert await text_of(engine, prompt=prompt, adapter="same") == greedy_reference(tiny_model, prompt, folder)
+        await engine.unload_adapter("same")
+
+
+async def test_tokens_that_were_computed_for_another_request_are_counted(engine: TorchEngine) -> None:
+    prompt = "a beginning of more than sixteen tokens that no other test has"
+    first, second = [(await collect(engine, prompt=prompt))[-1].cached_tokens for _ in range(2)]
+    assert first == 0
+    assert second == (engine.count_tokens(prompt) // 16) * 16 > 0
 
 
 async def test_an_adapter_that_is_not_loaded_is_named(engine: TorchEngine) -> None:
@@ -254,7 +299,7 @@ async def test_a_full_queue_refuses_and_recovers(engine: TorchEngine) -> None:
 
 
 async def test_a_client_that_leaves_frees_its_row(engine: TorchEngine) -> None:
-    stream = engine.generate(GenerationRequest(prompt="short", max_tokens=400))
+    stream = engine.generate(request_of(prompt="short", max_tokens=400))
     await anext(stream)
     await stream.aclose()  # type: ignore[attr-defined]
     started = asyncio.get_running_loop().time()

@@ -1,0 +1,93 @@
+"""A request inside the torch engine: its tokens, its text, and the way back to its client's event loop."""
+
+import asyncio
+import time
+from typing import Any
+
+from plait.models.load import encode_prompt
+from plait.serve.engines.engine import FinishReason, GenerationDelta, GenerationRequest
+from plait.serve.engines.sampling import Sampler
+from plait.serve.engines.scheduler import TokenSequence
+from plait.serve.engines.text_stream import TextStream
+
+
+class Row:
+    """One request and its answer so far.
+
+    Args:
+        request: what was asked.
+        tokenizer: the base model's.
+        end_ids: tokens that end an answer.
+        namespace: of the adapter's computed blocks; see `TokenSequence`.
+        given: tokens that the adapter brings along (prefix tuning).
+    """
+
+    def __init__(
+        self, request: GenerationRequest, tokenizer: Any, end_ids: frozenset[int], namespace: str = "", given: int = 0
+    ) -> None:
+        self.request = request
+        prompt = encode_prompt(tokenizer, request.prompt)
+        self.prompt_tokens = len(prompt)
+        # What an adapter gives stands at the first positions; which tokens stand for it does not matter.
+        self.sequence = TokenSequence([0] * given + prompt, namespace, given)
+        self.sampler = Sampler(request.sampling, prompt, tokenizer)
+        self.is_cancelled = False
+        self.deltas: asyncio.Queue[GenerationDelta | BaseException] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        self._text = TextStream(tokenizer, request.sampling.stop)
+        self._end_ids = frozenset() if request.sampling.ignore_eos else end_ids
+        self._generated = 0
+        self._arrived = time.monotonic()
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """Tell that the request's first step is about to run."""
+        if self._started is None:
+            self._started = time.monotonic()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its deadline has passed."""
+        limit = self.request.deadline_s
+        return limit is not None and time.monotonic() - self._arrived >= limit
+
+    def push(self, token: int) -> bool:
+        """Take the next token; says whether the answer goes on."""
+        self.sequence.tokens.append(token)
+        self._generated += 1
+        finish: FinishReason | None = None
+        text = ""
+        if token in self._end_ids:
+            finish = "stop"
+        else:
+            text = self._text.push(token)
+            if self._text.is_stopped or self.sampler.is_complete:
+                finish = "stop"
+            elif self._generated >= self.request.sampling.max_tokens:
+                finish = "length"
+        self._send(self._delta(text, finish))
+        return finish is None
+
+    def expire(self) -> None:
+        """End the answer with what there is."""
+        self._send(self._delta("", "deadline"))
+
+    def fail(self, error: BaseException) -> None:
+        self._send(error)
+
+    def _delta(self, text: str, finish: FinishReason | None) -> GenerationDelta:
+        return GenerationDelta(
+            text=text + self._text.end() if finish else text,
+            prompt_tokens=self.prompt_tokens,
+            generated_tokens=self._generated,
+            finish_reason=finish,
+            cached_tokens=max(0, (self.sequence.reused or 0) - self.sequence.given),
+            queue_s=(self._started or time.monotonic()) - self._arrived,
+            logprobs=self.sampler.take_logprobs(),
+        )
+
+    def _send(self, delta: GenerationDelta | BaseException) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self.deltas.put_nowait, delta)
+        except RuntimeError:  # the client's event loop is closed: nobody is there any more
+            self.is_cancelled = True
