@@ -22,7 +22,7 @@ help: ## Show this.
 
 # In a strict editable installation every file is a link of its own (so that mypy and editors follow it): when a file
 # is added or removed, the links are made again. The name of this mark holds a checksum of the list of files.
-LINKS := .venv/links-$(shell find platform/plait jobs serve -name '*.py' -o -name '*.yaml' -o -name '*.txt' -o -name py.typed | \
+LINKS := .venv/links-$(shell find platform/plait jobs serve -name '*.py' -o -name '*.[ch]' -o -name '*.yaml' -o -name '*.txt' -o -name py.typed | \
 	LC_ALL=C sort | cksum | cut -d' ' -f1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 

@@ -13,7 +13,9 @@ class LLMArguments(Section):
     model: str = Field(DEFAULT_MODEL, description="Model source of the base model.")
     engine: Literal["torch"] = Field("torch", description="Engine that runs it.")
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    quantization: Literal["none", "nf4"] = "none"
+    quantization: Literal["none", "nf4", "int8"] = Field(
+        "none", description="nf4: linear layers in 4 bits; int8: these and the vocabulary head in 8, on CPUs."
+    )
     chat_format: str = Field("auto", description="auto: the model's own template, else the format named 'plain'.")
     max_batch_size: int = Field(8, ge=1, description="Requests that share a decoding step.")
     max_waiting: int = Field(64, ge=1, description="Requests that may wait; one more gets 429.")

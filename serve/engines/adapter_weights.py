@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from plait.serve.engines.decoder import Decoder, Site
+from plait.serve.engines.decoder import Decoder
+from plait.serve.engines.projection import Projection, Site
 
 _WEIGHT = re.compile(r"(?:base_model\.model\.)?model\.layers\.(\d+)\.(self_attn|mlp)\.(?:(\w+_proj)\.)?(.+)")
 Activation = Literal["relu", "gelu", "silu"]
@@ -25,10 +26,19 @@ Activation = Literal["relu", "gelu", "silu"]
 
 @dataclass(frozen=True)
 class LowRank:
-    """What LoRA adds to a module (Hu et al. 2021, arXiv:2106.09685): up @ down, [r, in] and [out, r], scaled."""
+    """What LoRA adds at a site (Hu et al. 2021, arXiv:2106.09685): for each module up @ down, scaled.
+
+    Attributes:
+        down: [modules, r, in]; zeros for a module that has no product, and beyond a module's own rank.
+        up: [r, out], where a module's columns are those of its outputs.
+    """
 
     down: Tensor
     up: Tensor
+
+    @property
+    def rank(self) -> int:
+        return self.up.shape[0]
 
 
 @dataclass
@@ -36,12 +46,12 @@ class SiteWeights:
     """What an adapter does at one site.
 
     Attributes:
-        low_rank: by module of the site.
+        low_rank: added to what comes out.
         output_scale: by module, factors [out] of what comes out, the low-rank product included (IA3, DoRA).
         input_scale: factors [in] of what goes in (IA3, Liu et al. 2022, arXiv:2205.05638).
     """
 
-    low_rank: dict[str, LowRank] = field(default_factory=dict)
+    low_rank: LowRank | None = None
     output_scale: dict[str, Tensor] = field(default_factory=dict)
     input_scale: Tensor | None = None
 
@@ -79,7 +89,7 @@ class AdapterWeights:
     def memory_bytes(self) -> int:
         tensors = [self.prefix] if self.prefix is not None else []
         for site in self.sites.values():
-            tensors += [t for product in site.low_rank.values() for t in (product.down, product.up)]
+            tensors += [site.low_rank.down, site.low_rank.up] if site.low_rank else []
             tensors += [*site.output_scale.values(), *([site.input_scale] if site.input_scale is not None else [])]
         for bottleneck in self.bottlenecks.values():
             tensors += [bottleneck.down, bottleneck.down_bias, bottleneck.up, bottleneck.up_bias]
@@ -88,7 +98,13 @@ class AdapterWeights:
     @property
     def rank(self) -> int:
         """The largest rank of its low-rank products; 0 without."""
-        return max((p.down.shape[0] for s in self.sites.values() for p in s.low_rank.values()), default=0)
+        return max((s.low_rank.rank for s in self.sites.values() if s.low_rank), default=0)
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether it does more than low-rank products and a prefix."""
+        scales = any(site.output_scale or site.input_scale is not None for site in self.sites.values())
+        return scales or bool(self.bottlenecks)
 
     @property
     def virtual_tokens(self) -> int:
@@ -153,27 +169,44 @@ def _read_lora(folder: Path, found: Found, decoder: Decoder) -> AdapterWeights:
         raise ValueError("it trains biases or whole modules, which cannot share a batch")
     _check_targets(config, found, decoder)
     adapter = AdapterWeights()
+    products: dict[Site, dict[str, tuple[Tensor, Tensor]]] = {}
     for (site, module), weights in found.items():
         name = f"model.layers.{site.layer}.{module}"
         down, up = weights.pop("lora_A.weight", None), weights.pop("lora_B.weight", None)
         magnitude = weights.pop("lora_magnitude_vector", None)
         rank = config.rank_pattern.get(get_pattern_key(list(config.rank_pattern), name), config.r)
         alpha = config.alpha_pattern.get(get_pattern_key(list(config.alpha_pattern), name), config.lora_alpha)
-        first, end, inputs = decoder.bounds(site, module)
+        first, end, inputs = decoder.projection(site).bounds[module]
         down = _expect(down, (rank, inputs), f"{name}.lora_A")
         up = _expect(up, (end - first, rank), f"{name}.lora_B")
         if weights or (magnitude is not None) != bool(config.use_dora):
             raise ValueError(f"its weights do not match its configuration at {name}")
         scaled = up * (alpha / (math.sqrt(rank) if config.use_rslora else rank))
         at = adapter.sites.setdefault(site, SiteWeights())
-        at.low_rank[module] = LowRank(down, scaled)
+        products.setdefault(site, {})[module] = (down, scaled)
         if magnitude is not None:
-            if decoder.has_bias(site):
+            if decoder.projection(site).has_bias:
                 raise ValueError(f"it is a DoRA on {name}, which has a bias")
             # DoRA (Liu et al. 2024, arXiv:2402.09353): the direction of the merged weight times a learned magnitude.
-            merged = decoder.weight(site)[first:end].float() + scaled.float() @ down.float()
+            merged = decoder.projection(site).dense_weight()[first:end].float() + scaled.float() @ down.float()
             at.output_scale[module] = (magnitude.float() / merged.norm(dim=1)).to(decoder.dtype)
+    for site, by_module in products.items():
+        adapter.sites[site].low_rank = _side_by_side(by_module, decoder.projection(site))
     return adapter
+
+
+def _side_by_side(products: Mapping[str, tuple[Tensor, Tensor]], projection: Projection) -> LowRank:
+    """The products (down [r, in], up [out, r]) of a site's modules as one."""
+    some, _ = next(iter(products.values()))
+    modules, rank = projection.site.modules, max(len(down) for down, _ in products.values())
+    outputs = projection.bounds[modules[-1]][1]
+    downs, ups = some.new_zeros(len(modules), rank, some.shape[1]), some.new_zeros(rank, outputs)
+    for index, module in enumerate(modules):
+        if module in products:
+            down, up = products[module]
+            first, end, _ = projection.bounds[module]
+            downs[index, : len(down)], ups[: len(down), first:end] = down, up.T
+    return LowRank(downs, ups)
 
 
 def _read_ia3(folder: Path, found: Found, decoder: Decoder) -> AdapterWeights:
@@ -186,7 +219,7 @@ def _read_ia3(folder: Path, found: Found, decoder: Decoder) -> AdapterWeights:
     for (site, module), weights in found.items():
         scale = weights.pop("ia3_l", None)
         name = f"model.layers.{site.layer}.{module}"
-        first, end, inputs = decoder.bounds(site, module)
+        first, end, inputs = decoder.projection(site).bounds[module]
         at = adapter.sites.setdefault(site, SiteWeights())
         if _is_feedforward(config.feedforward_modules, name):
             at.input_scale = _expect(scale, (1, inputs), f"{name}.ia3_l").flatten()

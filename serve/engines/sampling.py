@@ -52,15 +52,15 @@ class Sampler:
 
 def next_tokens(logits: Tensor, samplers: Sequence[Sampler]) -> list[int]:
     """The next token of each row; logits [b, v] of any floating type."""
-    greedy = _argmax(logits).tolist()
+    greedy = largest(logits).tolist()
     return [
         token if sampler.is_greedy else sampler.sample(row.float().cpu())
         for token, sampler, row in zip(greedy, samplers, logits, strict=True)
     ]
 
 
-def _argmax(logits: Tensor) -> Tensor:
-    """The first of the largest logits of each row: of blocks first, then within the block.
+def largest(logits: Tensor) -> Tensor:
+    """[b] the first of the largest logits of each row [b, v]: of blocks first, then within the block.
 
     `argmax` of bfloat16 compares one by one on CPUs, `amax` many at once: 7.5 and 0.7 ms for 16 rows of 262,144.
     """

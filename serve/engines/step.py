@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -20,13 +21,45 @@ class Span:
 
 @dataclass(frozen=True)
 class Reach:
-    """What some queries read, for one attention window.
+    """What some rows of as many queries each read, for one attention window.
 
-    `blocks` [b, n] of block numbers; `mask` [b, 1, q, n * block size], added to the scores.
+    Attributes:
+        blocks: [b, n] numbers of blocks; rows that have fewer repeat their first.
+        offsets: [b] position at which a row's first block begins.
+        starts: [b] position of a row's first query.
+        length: queries of each row.
+        window: positions that a query reads, its own among them; None is all before it.
     """
 
     blocks: Tensor
-    mask: Tensor
+    offsets: Tensor
+    starts: Tensor
+    length: int
+    window: int | None
+    block_size: int
+    dtype: torch.dtype
+
+    @cached_property
+    def begins(self) -> Tensor:
+        """[b] the first position that a row's first query reads."""
+        return torch.zeros_like(self.starts) if self.window is None else (self.starts - self.window + 1).clamp_(min=0)
+
+    @cached_property
+    def ends(self) -> Tensor:
+        """[b] the position after the last that a row's first query reads."""
+        return self.starts + 1
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """[b, 1, q, n * block size], added to the scores."""
+        device = self.blocks.device
+        asking = (self.starts[:, None] + torch.arange(self.length, device=device))[:, None, :, None]
+        read = self.offsets[:, None] + torch.arange(self.blocks.shape[1] * self.block_size, device=device)
+        read = read[:, None, None, :]
+        hidden = read > asking
+        if self.window is not None:
+            hidden |= read <= asking - self.window
+        return torch.zeros(hidden.shape, dtype=self.dtype, device=device).masked_fill_(hidden, float("-inf"))
 
 
 Reaches = dict[int | None, Reach]
@@ -119,14 +152,12 @@ def _reach(spans: Sequence[Span], window: int | None, kind: _Kind) -> Reach:
         blocks.append(list(span.blocks[first : last + 1]))
         offsets.append(first * kind.block_size)
     most = max(len(row) for row in blocks)
-    table = torch.tensor([row + [row[0]] * (most - len(row)) for row in blocks], device=kind.device)
-    length = len(spans[0].tokens)
-    starts = torch.tensor([span.start for span in spans], device=kind.device)
-    asking = (starts[:, None] + torch.arange(length, device=kind.device))[:, None, :, None]
-    read = torch.tensor(offsets, device=kind.device)[:, None] + torch.arange(most * kind.block_size, device=kind.device)
-    read = read[:, None, None, :]
-    hidden = read > asking
-    if window is not None:
-        hidden |= read <= asking - window
-    mask = torch.zeros(hidden.shape, dtype=kind.dtype, device=kind.device).masked_fill_(hidden, float("-inf"))
-    return Reach(table, mask)
+    return Reach(
+        blocks=torch.tensor([row + [row[0]] * (most - len(row)) for row in blocks], device=kind.device),
+        offsets=torch.tensor(offsets, device=kind.device),
+        starts=torch.tensor([span.start for span in spans], device=kind.device),
+        length=len(spans[0].tokens),
+        window=window,
+        block_size=kind.block_size,
+        dtype=kind.dtype,
+    )

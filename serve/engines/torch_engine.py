@@ -8,12 +8,13 @@ import asyncio
 import queue
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from plait.adapters.metadata import check_adapter_folder
 from plait.errors import InvalidInput, ModelNotFound, Overloaded
@@ -40,7 +41,7 @@ class TorchEngine:
     Args:
         base: folder of the base model.
         dtype: type that it computes in.
-        quantization: `nf4` holds linear layers in 4 bits.
+        quantization: `nf4` holds linear layers in 4 bits, `int8` linear layers and the vocabulary head in 8, on CPUs.
         max_batch_size: requests that share a step.
         max_waiting: requests that may wait; one more is refused.
         max_context_tokens: prompt and answer together; no more than the model was made for.
@@ -68,11 +69,11 @@ class TorchEngine:
             torch.set_num_threads(threads)
         self.tokenizer = load_tokenizer(base)
         self._base_sha256 = model_sha256(base)
-        model = load_causal_lm(base, dtype, quantization)
+        model = load_causal_lm(base, dtype, "none" if quantization == "int8" else quantization)
         self._end_ids = _end_ids(model, self.tokenizer)
         self._max_waiting = max_waiting
         self.max_context_tokens = min(max_context_tokens, model.config.max_position_embeddings)
-        self._decoder = Decoder(model, self.max_context_tokens)
+        self._decoder = Decoder(model, self.max_context_tokens, "int8" if quantization == "int8" else "own")
         blocks = -(-(kv_cache_tokens or max_batch_size * self.max_context_tokens) // _BLOCK_SIZE)
         self._cache_tokens = blocks * _BLOCK_SIZE
         self._cache = self._decoder.key_values(blocks, _BLOCK_SIZE)
@@ -164,7 +165,7 @@ class TorchEngine:
     def adapters(self) -> dict[str, LoadedAdapter]:
         requests = Counter(row.request.adapter for row in list(self._rows.values()))
         return {
-            key: LoadedAdapter(adapter.rank, adapter.memory_bytes, self._adapters.is_seated(key), requests[key])
+            key: LoadedAdapter(adapter.rank, adapter.memory_bytes, self._adapters.is_in_batch(key), requests[key])
             for key, adapter in self._adapters.loaded().items()
         }
 
@@ -235,15 +236,27 @@ class TorchEngine:
         adaptation = self._adapters.adaptation(
             [(row.request.adapter, len(span.tokens)) for row, span in zip(rows, spans, strict=True)]
         )
-        logits = self._decoder.forward(step, self._cache, adaptation)
+        hidden = self._decoder.forward(step, self._cache, adaptation)
         for sequence, span in plan:
             self._scheduler.complete(sequence, span)
         asked = [row for row, span in zip(rows, spans, strict=True) if span.is_wanted]
-        for row, token in zip(asked, next_tokens(logits, [row.sampler for row in asked]), strict=True):
+        for row, token in zip(asked, self._next_tokens(hidden, asked), strict=True):
             if not row.push(token):
                 self._end(row)
 
-    def _end(self, row: "Row") -> None:
+    def _next_tokens(self, hidden: Tensor, rows: Sequence[Row]) -> list[int]:
+        """The next token of each row; all logits only for rows that need them."""
+        wants_logits = [index for index, row in enumerate(rows) if not row.sampler.is_greedy]
+        if len(wants_logits) == len(rows):
+            return next_tokens(self._decoder.logits(hidden), [row.sampler for row in rows])
+        tokens: list[int] = self._decoder.likeliest(hidden).tolist()
+        if wants_logits:
+            drawn = next_tokens(self._decoder.logits(hidden[wants_logits]), [rows[i].sampler for i in wants_logits])
+            for index, token in zip(wants_logits, drawn, strict=True):
+                tokens[index] = token
+        return tokens
+
+    def _end(self, row: Row) -> None:
         del self._rows[row.sequence]
         self._scheduler.remove(row.sequence)
 

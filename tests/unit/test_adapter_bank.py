@@ -104,7 +104,7 @@ def compute(decoder: Decoder, bank: AdapterBank, rows: list[tuple[str | None, in
         spans.append(Span(tokens_of(name, count), given, blocks, is_wanted=True))
     step = pack(spans, BLOCK, decoder.windows, decoder.dtype, decoder.device)
     ordered = sorted(rows, key=lambda row: row[1] > 1)
-    return decoder.forward(step, cache, bank.adaptation(ordered))
+    return decoder.logits(decoder.forward(step, cache, bank.adaptation(ordered)))
 
 
 def test_all_methods_in_one_batch_compute_what_peft_computes_for_each_alone(

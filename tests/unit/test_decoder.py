@@ -92,7 +92,7 @@ def test_logits_equal_those_of_transformers(
         scheduler.add(sequence)
     while plan := scheduler.plan():
         step = pack([span for _, span in plan], BLOCK, decoder.windows, decoder.dtype, decoder.device)
-        logits = iter(decoder.forward(step, cache))
+        logits = iter(decoder.logits(decoder.forward(step, cache)))
         for sequence, span in plan:
             scheduler.complete(sequence, span)
             if not span.is_wanted:

@@ -317,7 +317,7 @@ async def test_a_batch_that_fails_tells_its_requests_and_the_engine_goes_on(
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr("plait.serve.engines.torch_engine.next_tokens", fail)
+        patch.setattr("plait.serve.engines.torch_engine.pack", fail)
         with pytest.raises(RuntimeError, match="out of memory"):
             await text_of(engine, prompt="short")
     assert await text_of(engine, prompt="short")

@@ -1,0 +1,225 @@
+"""The C kernels against the same operations in torch, in bfloat16."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
+
+from plait.errors import InvalidInput
+from plait.serve.engines import kernels as kernels_module
+from plait.serve.engines.adapter_bank import AdapterBank
+from plait.serve.engines.adapter_weights import AdapterWeights, LowRank, SiteWeights
+from plait.serve.engines.decoder import Decoder
+from plait.serve.engines.int8_linear import Int8Linear, LikeliestToken
+from plait.serve.engines.kernel_operations import KernelOperations
+from plait.serve.engines.kernels import Kernels, kernels
+from plait.serve.engines.operations import Norm, TorchOperations
+from plait.serve.engines.sampling import largest
+from plait.serve.engines.step import Span, pack
+
+BLOCK = 4
+SHAPE: dict[str, Any] = {
+    "vocab_size": 640,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+}
+MODELS: dict[str, Callable[[], Any]] = {
+    "gemma3": lambda: Gemma3ForCausalLM(
+        Gemma3TextConfig(
+            **SHAPE, head_dim=32, sliding_window=8, layer_types=["sliding_attention"] * 2 + ["full_attention"]
+        )
+    ),
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE)),
+    "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SHAPE, head_dim=32)),
+}
+
+
+@pytest.fixture(scope="module")
+def own() -> Kernels:
+    built = kernels()
+    if built is None:
+        pytest.skip("this machine has no C compiler that builds the kernels: they are not tested here")
+    return built
+
+
+@pytest.fixture(scope="module")
+def int8(own: Kernels) -> Kernels:
+    if not own.has_int8:
+        pytest.skip("this CPU has no AVX-512 VNNI: products in 8 bits are not tested here")
+    return own
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def decoders(request: pytest.FixtureRequest, own: Kernels) -> tuple[Decoder, Decoder]:
+    """The same model with the operations of torch and with the kernels."""
+    made = []
+    for operations in (TorchOperations(), KernelOperations(own)):
+        torch.manual_seed(0)
+        decoder = Decoder(MODELS[request.param]().bfloat16().eval(), max_positions=256)
+        assert isinstance(decoder._operations, KernelOperations)
+        decoder._operations = operations
+        made.append(decoder)
+    return made[0], made[1]
+
+
+def nearly(actual: Tensor, expected: Tensor) -> None:
+    """Equal but for a few roundings of bfloat16, which keeps 8 bits."""
+    assert (actual.float() - expected.float()).norm() <= 0.04 * expected.float().norm()
+
+
+rows_of = st.integers(1, 40)
+
+
+@settings(deadline=None, max_examples=25)
+@given(rows=rows_of, width=st.integers(1, 70), has_after=st.booleans(), seed=st.integers(0, 99))
+def test_norms_equal_those_of_torch(own: Kernels, rows: int, width: int, has_after: bool, seed: int) -> None:
+    torch.manual_seed(seed)
+    hidden, output = torch.randn(rows, width).bfloat16(), torch.randn(rows, width).bfloat16()
+    before = Norm(torch.randn(width), 1e-6)
+    after = Norm(torch.randn(width), 1e-6) if has_after else None
+    nearly(KernelOperations(own).norm(hidden, before), TorchOperations().norm(hidden, before))
+    stream, expected_stream = hidden.clone(), hidden.clone()
+    normed = KernelOperations(own).add_and_norm(stream, output.clone(), after, before)
+    expected = TorchOperations().add_and_norm(expected_stream, output.clone(), after, before)
+    nearly(stream, expected_stream)
+    nearly(normed, expected)
+
+
+@pytest.mark.parametrize("activation", ["gelu_tanh", "silu"])
+@pytest.mark.parametrize("rows", [1, 7])
+def test_gates_equal_those_of_torch(own: Kernels, activation: Any, rows: int) -> None:
+    gate_up = torch.cat([torch.linspace(-100, 100, 400).expand(rows, -1), torch.randn(rows, 400)], dim=1).bfloat16()
+    nearly(KernelOperations(own).gate(gate_up, activation), TorchOperations().gate(gate_up, activation))
+
+
+def step_of(decoder: Decoder, lengths: list[int], starts: list[int], seed: int) -> tuple[Any, Any]:
+    """A step over sequences that have `starts` tokens in the cache, and that cache."""
+    generator = torch.Generator().manual_seed(seed)
+    cache = decoder.key_values(400, BLOCK)
+    for tensor in (*cache.keys, *cache.values):
+        tensor.copy_(torch.randn(tensor.shape, generator=generator))
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i] > 1)
+    blocks = torch.randperm(400, generator=generator).tolist()
+    spans = []
+    for place, i in enumerate(order):
+        tokens = torch.randint(640, (lengths[i],), generator=generator).tolist()
+        spans.append(Span(tokens, starts[i], blocks[place * 30 : place * 30 + 30], is_wanted=True))
+    return pack(spans, BLOCK, decoder.windows, decoder.dtype, decoder.device), cache
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    lengths=st.lists(st.sampled_from([1, 1, 1, 5, 17]), min_size=1, max_size=8),
+    starts=st.lists(st.integers(0, 90), min_size=8, max_size=8),
+    seed=st.integers(0, 99),
+)
+def test_a_step_gives_the_hidden_states_and_the_cache_that_it_gives_with_torch(
+    decoders: tuple[Decoder, Decoder], lengths: list[int], starts: list[int], seed: int
+) -> None:
+    results = []
+    for decoder in decoders:
+        step, cache = step_of(decoder, lengths, starts, seed)
+        results.append((decoder.forward(step, cache), cache))
+    (expected, kept), (actual, cache) = results
+    nearly(actual, expected)
+    for mine, theirs in zip((*cache.keys, *cache.values), (*kept.keys, *kept.values), strict=True):
+        nearly(mine, theirs)
+
+
+def adapter_of(decoder: Decoder, rank: int, seed: int) -> AdapterWeights:
+    torch.manual_seed(seed)
+    adapter = AdapterWeights()
+    for site in decoder.sites[seed % 2 :: 2] if seed % 3 else decoder.sites:
+        bounds = decoder.projection(site).bounds
+        inputs, outputs = bounds[site.modules[0]][2], bounds[site.modules[-1]][1]
+        down, up = torch.randn(len(bounds), rank, inputs), torch.randn(rank, outputs)
+        adapter.sites[site] = SiteWeights(LowRank(down.bfloat16() * 0.2, up.bfloat16() * 0.2))
+    return adapter
+
+
+def test_gathered_low_rank_products_equal_those_in_slots(decoders: tuple[Decoder, Decoder]) -> None:
+    decoder = decoders[1]
+    gathered, in_slots = AdapterBank(decoder), AdapterBank(decoder)
+    in_slots._gathered = None
+    for seed, rank in enumerate((1, 3, 8, 20)):
+        for bank in (gathered, in_slots):
+            bank.add(f"a{seed}", adapter_of(decoder, rank, seed))
+    chance = random.Random(0)
+    for seed in range(12):
+        keys = [chance.choice([None, "a0", "a1", "a2", "a3"]) for _ in range(10)]
+        lengths = [1] * 8 + [5, 9]
+        results = []
+        for bank in (gathered, in_slots):
+            step, cache = step_of(decoder, lengths, [7] * 10, seed)
+            adaptation = bank.adaptation(list(zip(keys, lengths, strict=True)))
+            results.append(decoder.forward(step, cache, adaptation))
+        nearly(*results)
+        plain = decoder.forward(*step_of(decoder, lengths, [7] * 10, seed))
+        for row, key in enumerate(keys):
+            assert (key is None) == torch.equal(results[0][row], plain[row])
+
+
+@settings(deadline=None, max_examples=25)
+@given(rows=st.integers(1, 40), inputs=st.integers(1, 40), blocks=st.integers(1, 5), seed=st.integers(0, 99))
+def test_products_in_8_bits_are_near_the_exact_ones(
+    int8: Kernels, rows: int, inputs: int, blocks: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    weight, bias = torch.randn(blocks * 64, inputs * 4).bfloat16(), torch.randn(blocks * 64).bfloat16()
+    x = torch.randn(rows, inputs * 4).bfloat16()
+    linear = Int8Linear(int8, weight, bias)
+    expected = x.float() @ weight.float().T + bias.float()
+    assert (linear(x).float() - expected).abs().max() <= 0.06 * (inputs * 4) ** 0.5
+    assert (linear.dense() - weight.float()).abs().max() <= weight.float().abs().max() / 127
+
+
+@settings(deadline=None, max_examples=25)
+@given(rows=st.integers(1, 20), vocabulary=st.integers(1, 1500), seed=st.integers(0, 99))
+def test_the_likeliest_token_is_that_of_all_the_logits(int8: Kernels, rows: int, vocabulary: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    weight, hidden = torch.randn(vocabulary, 128).bfloat16(), torch.randn(rows, 128).bfloat16()
+    exact = (hidden.float() @ weight.float().T).bfloat16()  # summed in float32 and rounded, as the kernel does
+    tokens = LikeliestToken(int8, weight)(hidden)
+    # Sums in another order may round otherwise: what counts is that no logit is larger.
+    assert (
+        torch.equal(exact.gather(1, tokens[:, None])[:, 0], exact.amax(1))
+        or (exact.amax(1).float() - exact.gather(1, tokens[:, None])[:, 0].float()).abs().max()
+        <= exact.abs().max().float() * 2**-7
+    )
+
+
+def test_of_equal_logits_the_first_token_is_taken(int8: Kernels) -> None:
+    weight = torch.ones(700, 64).bfloat16()
+    weight[300:] = 2
+    hidden = torch.ones(3, 64).bfloat16()
+    assert LikeliestToken(int8, weight)(hidden).tolist() == [300] * 3 == largest(hidden @ weight.T).tolist()
+
+
+def test_without_a_compiler_the_decoder_works_and_says_why_it_is_slower(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setattr("plait.serve.engines.decoder.kernels", kernels_module.kernels.__wrapped__)
+    decoder = Decoder(MODELS["llama"]().bfloat16().eval(), max_positions=64)
+    assert isinstance(decoder._operations, TorchOperations)
+    assert "kernels cannot be built" in caplog.text
+    assert "no-such-compiler" in caplog.text
+    with pytest.raises(InvalidInput, match="int8 needs a CPU with AVX-512 VNNI, bfloat16 and a C compiler"):
+        Decoder(MODELS["llama"]().bfloat16().eval(), max_positions=64, linear="int8")
