@@ -23,8 +23,8 @@ from plait.serve.router import Router
 # Far above what an engine's queue holds: whether a request may wait is the engine's to say, with 429.
 _MAX_ONGOING = 1024
 _LIGHT_CPUS = 0.1
-# Torch's threads spin while they wait for each other. Without that a step of Gemma 270M takes a fifth longer; as long as
-# OpenMP likes, they spin on a busy machine instead of the thread that they wait for (10 times slower). So: briefly.
+# Torch's threads spin while they wait for each other. Without that a step of Gemma 270M takes a fifth longer; as long
+# as OpenMP likes, they spin on a busy machine instead of the thread that they wait for, 10 times slower. So: briefly.
 _ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
 
 
