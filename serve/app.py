@@ -9,14 +9,16 @@ from typing import Any
 from pydantic import ValidationError
 from ray import serve
 from ray.serve import Application
+from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
 from plait.adapters.registry import Registry
 from plait.errors import RecipeError, did_you_mean
 from plait.index.collection import Index
 from plait.models.source import resolve_model
-from plait.serve.arguments import AppArguments
+from plait.serve.arguments import AppArguments, LLMArguments
 from plait.serve.ingress import Ingress
 from plait.serve.llm import LLM
+from plait.serve.replica_affinity import AffinityRouter
 from plait.serve.retriever import Retriever
 from plait.serve.router import Router
 
@@ -36,7 +38,7 @@ def build(args: dict[str, Any]) -> Application:
     """
     arguments = parse(args)
     size, retrieval = arguments.llm, arguments.retrieval
-    llm = _deployment(LLM, size.num_cpus, num_gpus=size.num_gpus, num_replicas=size.replicas).bind(
+    llm = _deployment(LLM, size.num_cpus, size.num_gpus, request_router_config=_affinity(size), **_scale(size)).bind(
         size, retrieval.budget_tokens if retrieval else 0
     )
     retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval) if retrieval else None
@@ -44,12 +46,26 @@ def build(args: dict[str, Any]) -> Application:
     return _deployment(Ingress, _LIGHT_CPUS).bind(router, arguments.default_max_tokens)
 
 
-def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, num_replicas: int = 1) -> Any:
+def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, **options: Any) -> Any:
     return serve.deployment(
         kind,
-        num_replicas=num_replicas,
         max_ongoing_requests=_MAX_ONGOING,
+        **options,
         ray_actor_options={"num_cpus": num_cpus, "num_gpus": num_gpus, "runtime_env": {"env_vars": _ENVIRONMENT}},
+    )
+
+
+def _scale(size: LLMArguments) -> dict[str, Any]:
+    scaling = size.autoscaling
+    if scaling is None:
+        return {"num_replicas": size.replicas}
+    return {"autoscaling_config": AutoscalingConfig(**scaling.model_dump())}
+
+
+def _affinity(size: LLMArguments) -> RequestRouterConfig:
+    return RequestRouterConfig(
+        request_router_class=AffinityRouter,
+        request_router_kwargs={"max_imbalance": size.max_queue_imbalance, "free_load": size.max_batch_size},
     )
 
 

@@ -1,10 +1,30 @@
 """The arguments of the serving application, as they stand under `args` in a Serve configuration."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from plait.errors import InvalidInput
+from plait.model_ids import AdapterRef
 from plait.recipes import DEFAULT_MODEL, Section
+
+
+class AutoscalingArguments(Section):
+    """How many replicas there are, by how much there is to do."""
+
+    min_replicas: int = Field(1, ge=0, description="0: none while nobody asks; the first request waits for a start.")
+    max_replicas: int = Field(2, ge=1)
+    target_ongoing_requests: float = Field(
+        8, gt=0, description="Requests a replica has, running or waiting, on average; as many as its batch holds."
+    )
+    upscale_delay_s: float = Field(5, ge=0, description="How long there must be more before a replica is added.")
+    downscale_delay_s: float = Field(300, ge=0, description="How long there must be fewer before one is removed.")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("min_replicas is above max_replicas")
+        return self
 
 
 class LLMArguments(Section):
@@ -26,7 +46,34 @@ class LLMArguments(Section):
     )
     num_cpus: float = Field(0.5, ge=0, description="Logical CPUs that Ray reserves; torch uses every core.")
     num_gpus: float = Field(0, ge=0, description="GPUs of a replica; 0 runs on CPU.")
-    replicas: int = Field(1, ge=1)
+    replicas: int = Field(1, ge=1, description="Without autoscaling.")
+    autoscaling: AutoscalingArguments | None = Field(None, description="null: always `replicas`.")
+    max_queue_imbalance: float = Field(
+        1.25, ge=1, description="A replica takes its own adapters' requests up to this multiple of the mean load."
+    )
+
+    preload: tuple[str, ...] = Field((), description="Adapters that a replica loads before it takes requests.")
+    pinned: tuple[str, ...] = Field((), description="Adapters that are loaded ahead and never evicted.")
+    max_loaded_adapters: int = Field(64, ge=1, description="Adapters in a replica's memory.")
+    max_loaded_bytes: int = Field(8 * 2**30, ge=1, description="Bytes of their weights.")
+    max_rank: int = Field(256, ge=1, description="An adapter of a higher rank is refused.")
+    max_adapter_bytes: int = Field(2 * 2**30, ge=1, description="One whose weights take more bytes is refused.")
+    adapter_stores: tuple[str, ...] = Field(
+        (),
+        description="Where the admin API may load from, besides the registry and PLAIT_HOME/adapters: folders, "
+        "s3://bucket/prefix, gs://…, hub:org, hub:*.",
+    )
+    adapter_cache_bytes: int = Field(20 * 2**30, ge=0, description="Downloaded adapters that stay on disk.")
+
+    @field_validator("preload", "pinned")
+    @classmethod
+    def _are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            try:
+                AdapterRef.parse(name)
+            except InvalidInput as error:
+                raise ValueError(str(error)) from None
+        return names
 
 
 class RetrievalArguments(Section):

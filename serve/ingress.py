@@ -16,6 +16,7 @@ from plait import __version__
 from plait.errors import ModelNotFound, Unavailable, did_you_mean
 from plait.model_ids import ModelId
 from plait.serve.accounting import recorded
+from plait.serve.adapter_admin import routes as adapter_routes
 from plait.serve.calls import Call, Event
 from plait.serve.engines.engine import Sampling
 from plait.serve.openai_errors import as_plait_error, error_response, install
@@ -24,6 +25,7 @@ from plait.serve.responses import Answer, server_sent_events
 
 api = FastAPI(title="Plait", version=__version__)
 install(api)
+api.include_router(adapter_routes)
 _READY_TIMEOUT_S = 5.0
 
 

@@ -1,33 +1,41 @@
 """The LLM deployment: model names and conversations in, text out; adapters loaded when first asked for.
 
-It joins an engine (which knows only prompts and keys) with the registry and the chat formats. An adapter that fails to
-load costs only the requests that asked for it.
+It joins an engine (which knows only prompts and keys) with the adapters' lifecycle and the chat formats. An adapter
+that fails to load costs only the requests that asked for it.
 """
 
 import asyncio
+import logging
 import os
-from collections import defaultdict
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
-from plait.adapters.registry import AdapterVersion, Registry
-from plait.model_ids import BASE, AdapterRef
+from ray import serve
+
+from plait.adapters.registry import AdapterVersion
+from plait.errors import Unavailable
+from plait.model_ids import BASE
 from plait.models.chat import ChatFormat, chat_format_for
 from plait.models.source import resolve_model
-from plait.observability import metrics
 from plait.retrieval.context import with_passages
 from plait.retrieval.passage import Passage
+from plait.serve.adapter_lifecycle import AdapterLifecycle
+from plait.serve.adapter_report import ReplicaAdapters
 from plait.serve.arguments import LLMArguments
 from plait.serve.calls import Call, Event
 from plait.serve.engines.engine import GenerationRequest
 from plait.serve.engines.torch_engine import TorchEngine
 from plait.serve.protocol import ModelCard
 
+_log = logging.getLogger("ray.serve")
+
 
 class LLM:
     """One base model and the adapters on it."""
 
-    def __init__(self, arguments: LLMArguments, context_budget_tokens: int) -> None:
+    # Serve awaits it: a replica takes no request before its adapters are loaded.
+    async def __init__(self, arguments: LLMArguments, context_budget_tokens: int) -> None:  # type: ignore[misc]
         self._arguments = arguments
         self._budget = context_budget_tokens
         self._engine = TorchEngine(
@@ -43,8 +51,9 @@ class LLM:
             threads=None if arguments.num_gpus else os.cpu_count(),
         )
         self._base_format = chat_format_for(self._engine.tokenizer, arguments.chat_format)
-        self._registry = Registry()
-        self._loading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._adapters = AdapterLifecycle(self._engine, arguments)
+        self._registered: list[AdapterVersion] = []
+        await self._adapters.start()
 
     async def generate(self, call: Call) -> AsyncIterator[Event]:
         """Answer a call; the stream of it is cancelled with the request.
@@ -54,23 +63,24 @@ class LLM:
             InvalidInput: for a prompt that is too long, or an adapter that does not fit this base model.
             Overloaded: when the engine's queue is full.
         """
-        version = await self._adapter(call.model.adapter) if call.model.adapter else None
-        prompt, passages, stop = self._prompt(call, version.metadata.chat_format if version else self._base_format)
-        request = GenerationRequest(
-            prompt=prompt,
-            sampling=replace(call.sampling, stop=stop),
-            adapter=version.key if version else None,
-        )
-        answered_by = version.key if version else BASE
-        async for delta in self._engine.generate(request):
-            yield Event(
-                text=delta.text,
-                prompt_tokens=delta.prompt_tokens,
-                generated_tokens=delta.generated_tokens,
-                finish_reason=delta.finish_reason,
-                answered_by=answered_by,
-                passages=passages if delta.generated_tokens == 1 else (),
-            )
+        async with AsyncExitStack() as leases:
+            adapter = call.model.adapter
+            held = await leases.enter_async_context(self._adapters.lease(adapter)) if adapter else None
+            chat_format = (held.chat_format if held else None) or self._base_format
+            prompt, passages, stop = self._prompt(call, chat_format)
+            key = held.adapter.key if held else None
+            request = GenerationRequest(prompt=prompt, sampling=replace(call.sampling, stop=stop), adapter=key)
+            # Closed before the lease ends: the engine must not go on with an adapter that may be evicted.
+            deltas = await leases.enter_async_context(aclosing(self._engine.generate(request)))
+            async for delta in deltas:
+                yield Event(
+                    text=delta.text,
+                    prompt_tokens=delta.prompt_tokens,
+                    generated_tokens=delta.generated_tokens,
+                    finish_reason=delta.finish_reason,
+                    answered_by=key or BASE,
+                    passages=passages if delta.generated_tokens == 1 else (),
+                )
 
     def _prompt(self, call: Call, chat_format: ChatFormat) -> tuple[str, tuple[Passage, ...], tuple[str, ...]]:
         """The text to continue, the passages in it, and where the answer stops."""
@@ -79,27 +89,12 @@ class LLM:
         grounded = with_passages(call.messages, call.passages, self._budget, self._engine.count_tokens)
         return chat_format.render(grounded.messages), grounded.passages, (*call.sampling.stop, *chat_format.stop)
 
-    async def _adapter(self, ref: AdapterRef) -> AdapterVersion:
-        """The version that a name means now, loaded into the engine; concurrent first requests cause one load."""
-        version = await asyncio.to_thread(self._registry.resolve, ref)
-        if self._engine.has_adapter(version.key):
-            return version
-        async with self._loading[version.key]:
-            if not self._engine.has_adapter(version.key):
-                outcome = "failed"
-                try:
-                    await self._engine.load_adapter(version.key, version.path)
-                    outcome = "loaded"
-                finally:
-                    metrics.ADAPTER_LOADS.labels(adapter=version.name, outcome=outcome).inc()
-        return version
-
     async def models(self) -> list[ModelCard]:
-        """The base model and every adapter of it in the registry, by name and by pinned version."""
-        versions = await asyncio.to_thread(self._registry.list)
+        """The base model and every adapter of it: those of the admin API, and the registry's by name and by version."""
         cards = [ModelCard(id=BASE, created=0, root=self._arguments.model)]
-        named: set[str] = set()
-        for version in versions:
+        cards += [ModelCard(id=a.name, created=0, root=a.location, parent=BASE) for a in self._adapters.served()]
+        named = {card.id for card in cards}
+        for version in await self._versions():
             if version.metadata.base_model != self._arguments.model:
                 continue
             ids = [version.key, *(f"{version.name}@{alias}" for alias in version.aliases)]
@@ -109,6 +104,40 @@ class LLM:
             created = int(version.created_at.timestamp())
             cards += [ModelCard(id=i, created=created, root=str(version.path), parent=BASE) for i in ids]
         return cards
+
+    async def _versions(self) -> list[AdapterVersion]:
+        """What the registry holds, or held when it last answered."""
+        try:
+            self._registered = await asyncio.to_thread(self._adapters.registry.list)
+        except Exception as error:  # a tracking server that is down must not hide the base model
+            _log.warning("the registry cannot be listed (%s)", error)
+        return self._registered
+
+    async def load_adapter(self, name: str, location: str, in_place: bool) -> None:
+        """Serve an adapter under a name, in every replica."""
+        await self._adapters.load(name, location, in_place)
+
+    async def unload_adapter(self, name: str) -> None:
+        """Serve it no longer, in any replica."""
+        await self._adapters.unload(name)
+
+    async def pin_adapter(self, name: str, is_pinned: bool) -> None:
+        """Keep an adapter in memory, or no longer, in every replica."""
+        await self._adapters.pin(name, is_pinned)
+
+    async def adapters(self) -> ReplicaAdapters:
+        """Which adapters this replica has, and where."""
+        replica = serve.get_replica_context().replica_id.unique_id
+        return ReplicaAdapters(replica=replica, adapters=self._adapters.residency())
+
+    async def check_health(self) -> None:
+        """Serve asks regularly, and starts a replica anew that raises.
+
+        Raises:
+            Unavailable: when the served set is no longer followed.
+        """
+        if not self._adapters.is_kept_up:
+            raise Unavailable("This replica no longer follows the served adapters.")
 
     async def is_ready(self) -> bool:
         """Answers when the model is loaded: a replica takes no call before that."""

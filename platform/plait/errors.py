@@ -47,6 +47,18 @@ class DataError(InvalidInput):
     code = "invalid_data"
 
 
+class Unauthorized(PlaitError):
+    """A key is missing or wrong."""
+
+    code, http_status = "unauthorized", 401
+
+
+class Forbidden(PlaitError):
+    """What was asked for is not allowed here, or not to this key."""
+
+    code, http_status = "forbidden", 403
+
+
 class NotFound(PlaitError):
     code, exit_code, http_status = "not_found", 2, 404
 

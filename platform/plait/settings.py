@@ -7,7 +7,7 @@ machine with nothing else installed. What a *run* does is a recipe's business, n
 from functools import cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from plait.errors import InvalidInput
@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     home: Path = Field(Path("~/.plait"), description="Models, indexes, runs, logs and state of this installation.")
     bind: str = Field("127.0.0.1", description="Address that every listener of ours binds.")
     http_port: int = Field(8000, description="Port of the OpenAI-compatible API.")
+    admin_key: SecretStr | None = Field(None, description="Key of the admin routes; unset: they are off.")
     metrics_port: int = Field(9464, description="Port of this node's Prometheus exporter.")
 
     ray_address: str | None = Field(None, description="A Ray cluster to use; unset: a local head that Plait starts.")

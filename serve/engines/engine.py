@@ -3,7 +3,7 @@
 Implementations decide how requests share the hardware. An engine knows no model names, no chat and no retrieval.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -120,7 +120,7 @@ class Engine(Protocol):
     tokenizer: Any
     """The base model's transformers tokenizer."""
 
-    def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationDelta]:
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
         """Generate; closing the iterator cancels the request.
 
         Raises:

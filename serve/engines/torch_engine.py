@@ -8,7 +8,7 @@ import asyncio
 import queue
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plait.adapters.metadata import check_adapter_folder
+from plait.adapters.metadata import FILE_NAME, AdapterMetadata, check_adapter_files
 from plait.errors import InvalidInput, ModelNotFound, Overloaded
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm, load_tokenizer
@@ -93,7 +93,7 @@ class TorchEngine:
     def has_adapter(self, key: str) -> bool:
         return key in self._adapters and key not in self._retiring
 
-    async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationDelta]:
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
         row = self._row(request)
         given = row.sequence.given
         max_tokens = request.sampling.max_tokens
@@ -132,13 +132,15 @@ class TorchEngine:
         return Row(request, self.tokenizer, self._end_ids, adapter.namespace, adapter.virtual_tokens)
 
     async def load_adapter(self, key: str, folder: Path) -> None:
-        metadata = check_adapter_folder(folder)
-        if metadata.method == "full":
+        check_adapter_files(folder)
+        # A folder of plain PEFT says nothing of its base: then only the shapes of its weights can tell.
+        metadata = AdapterMetadata.read(folder) if (folder / FILE_NAME).is_file() else None
+        if (metadata is not None and metadata.method == "full") or not (folder / "adapter_config.json").is_file():
             raise InvalidInput(
                 f"'{key}' cannot be served as an adapter: it is a whole fine-tuned model.",
                 f"Serve it as a base model: llm.model={folder}.",
             )
-        if metadata.base_sha256 != self._base_sha256:
+        if metadata is not None and metadata.base_sha256 != self._base_sha256:
             raise InvalidInput(
                 f"The adapter '{key}' was trained on another base model ({metadata.base_model}).",
                 "Serve that base model, or train the adapter anew on this one.",

@@ -53,8 +53,8 @@ class AdapterMetadata(BaseModel):
             raise InvalidInput(f"'{folder / FILE_NAME}' is not valid: {where}: {first['msg']}.") from None
 
 
-def check_adapter_folder(folder: Path) -> AdapterMetadata:
-    """Check that a folder is an adapter (or a whole fine-tuned model) that may be loaded: safetensors only, plait.json.
+def check_adapter_files(folder: Path) -> None:
+    """Check that a folder is an adapter (or a whole fine-tuned model) that may be loaded: safetensors only.
 
     Raises:
         InvalidInput: names what is missing, or a pickle, which could run code when loaded.
@@ -69,4 +69,13 @@ def check_adapter_folder(folder: Path) -> AdapterMetadata:
                     "Save the adapter as safetensors.",
                 )
             raise InvalidInput(f"'{folder}' is no adapter: {name} is missing.")
+
+
+def check_adapter_folder(folder: Path) -> AdapterMetadata:
+    """Check that a folder is an adapter (or a whole fine-tuned model) of Plait's, and read its plait.json.
+
+    Raises:
+        InvalidInput: names what is missing, or a pickle, which could run code when loaded.
+    """
+    check_adapter_files(folder)
     return AdapterMetadata.read(folder)

@@ -45,6 +45,17 @@ GENERATED_TOKENS = Counter("plait_generated_tokens", "Tokens generated.", ["mode
 REQUESTS_RUNNING = Gauge("plait_requests_running", "Requests under way.", multiprocess_mode="livesum")
 BATCH_SIZE = Histogram("plait_engine_batch_size", "Requests that share a decoding step.", buckets=_BATCH_BUCKETS)
 ADAPTER_LOADS = Counter("plait_adapter_loads", "Adapters loaded into an engine.", ["adapter", "outcome"])
+ADAPTER_LOAD_SECONDS = Histogram(
+    "plait_adapter_load_seconds", "From the wish for an adapter to its weights in memory.", buckets=_STAGE_BUCKETS_S
+)
+ADAPTER_EVICTIONS = Counter("plait_adapter_evictions", "Adapters that left memory to make room.", ["adapter"])
+ADAPTERS_RESIDENT = Gauge(
+    "plait_adapters_resident",
+    "Adapters by the highest tier that holds them: batch, memory, or disk.",
+    ["tier"],
+    multiprocess_mode="livesum",
+)
+ADAPTERS_PINNED = Gauge("plait_adapters_pinned", "Adapters that are never evicted.", multiprocess_mode="livesum")
 
 # Retrieval
 RETRIEVAL_SECONDS = Histogram(

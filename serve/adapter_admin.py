@@ -1,0 +1,95 @@
+"""Admin routes for adapters, in vLLM's shape: load, unload, list, pin; off without a key.
+
+In: a request with `Authorization: Bearer <PLAIT_ADMIN_KEY>`. Out: one sentence, or a list. One replica of the LLM loads
+and verifies; the others follow the served set.
+"""
+
+import hmac
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header
+from fastapi.responses import PlainTextResponse
+from pydantic import BaseModel, ConfigDict, Field
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from plait.errors import Forbidden, Unauthorized
+from plait.serve.adapter_report import AdapterList, merged
+from plait.settings import settings
+
+LLM_DEPLOYMENT = "LLM"
+_LIST_TIMEOUT_S = 10.0
+
+
+def check_admin_key(authorization: Annotated[str, Header()] = "") -> None:
+    """Refuse who does not hold the admin key.
+
+    Raises:
+        Forbidden: when this server has no admin key.
+        Unauthorized: for a missing or wrong one.
+    """
+    key = settings().admin_key
+    if key is None:
+        raise Forbidden("The admin routes are off.", "Set PLAIT_ADMIN_KEY where the server starts.")
+    scheme, _, given = authorization.partition(" ")
+    is_right = hmac.compare_digest(given.strip().encode(), key.get_secret_value().encode())
+    if scheme.lower() != "bearer" or not is_right:
+        raise Unauthorized("The admin key is missing or wrong.", "Send the header Authorization: Bearer <key>.")
+
+
+class LoadAdapterRequest(BaseModel):
+    """vLLM's fields. `lora_path`: a folder, s3://…, a hub id, or a name in the registry (`support:3`)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    lora_name: str = Field(min_length=1)
+    lora_path: str = Field(min_length=1)
+    load_inplace: bool = Field(False, description="Replace the adapter of this name; running requests end on the old.")
+
+
+class UnloadAdapterRequest(BaseModel):
+    # vLLM's clients may send lora_int_id, which vLLM itself does not use here.
+    model_config = ConfigDict(extra="ignore")
+
+    lora_name: str = Field(min_length=1)
+
+
+routes = APIRouter(tags=["adapters"], dependencies=[Depends(check_admin_key)])
+
+
+def _llm() -> DeploymentHandle:
+    return serve.get_deployment_handle(LLM_DEPLOYMENT, serve.get_replica_context().app_name)
+
+
+@routes.post("/v1/load_lora_adapter", response_class=PlainTextResponse)
+async def load_lora_adapter(body: LoadAdapterRequest) -> str:
+    """Serve an adapter under a name, in every replica."""
+    await _llm().load_adapter.remote(body.lora_name, body.lora_path, body.load_inplace)
+    return f"Success: LoRA adapter '{body.lora_name}' added successfully."
+
+
+@routes.post("/v1/unload_lora_adapter", response_class=PlainTextResponse)
+async def unload_lora_adapter(body: UnloadAdapterRequest) -> str:
+    """Serve it no longer; requests that run end on it."""
+    await _llm().unload_adapter.remote(body.lora_name)
+    return f"Success: LoRA adapter '{body.lora_name}' removed successfully."
+
+
+@routes.get("/v1/adapters")
+async def list_adapters() -> AdapterList:
+    """Every adapter that a replica knows, with the tier that it is in there."""
+    return merged(await _llm().broadcast("adapters").results_async(timeout_s=_LIST_TIMEOUT_S))
+
+
+@routes.post("/v1/adapters/{name}/pin", response_class=PlainTextResponse)
+async def pin(name: str) -> str:
+    """Keep what a name means in memory; a pinned alias is followed."""
+    await _llm().pin_adapter.remote(name, True)
+    return f"Success: adapter '{name}' is pinned."
+
+
+@routes.post("/v1/adapters/{name}/unpin", response_class=PlainTextResponse)
+async def unpin(name: str) -> str:
+    """Let it leave memory when others need the room."""
+    await _llm().pin_adapter.remote(name, False)
+    return f"Success: adapter '{name}' is pinned no longer."

@@ -1,0 +1,141 @@
+"""Where adapters come from besides the registry: a folder, an object store, a model hub; only from stores that are
+configured.
+
+In: a location as it stands in a request (`/data/adapters/support`, `s3://bucket/support`, `org/name`). Out: a local
+folder that may be loaded. It does not know what the adapter is called, and loads nothing.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable
+from plait.serve.adapter_cache import AdapterCache
+from plait.serve.adapter_limits import AdapterLimits
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_REMOTE = ("s3://", "gs://")
+_HUB = "hub:"
+_FILES = ("adapter_config.json", "adapter_model.safetensors", "plait.json")
+_REQUIRED = _FILES[:2]
+
+
+class AdapterSources:
+    """Fetches adapters.
+
+    Args:
+        stores: what a location must lie in: folders, `s3://bucket/prefix`, `gs://…`, `hub:org` or `hub:*`.
+        cache: keeps what was downloaded.
+        limits: what an adapter must keep to.
+    """
+
+    def __init__(self, stores: Sequence[str], cache: AdapterCache, limits: AdapterLimits) -> None:
+        self._folders = [Path(s).expanduser().resolve() for s in stores if not s.startswith((*_REMOTE, _HUB))]
+        self._remote = [store.rstrip("/") for store in stores if store.startswith(_REMOTE)]
+        self._hub = [store.removeprefix(_HUB) for store in stores if store.startswith(_HUB)]
+        self._cache, self._limits = cache, limits
+
+    def check_allowed(self, location: str) -> None:
+        """Refuse a location outside the stores; opens nothing.
+
+        Raises:
+            InvalidInput: says which setting would allow it.
+        """
+        if location.startswith(_REMOTE):
+            is_allowed = ".." not in location.split("/") and any(
+                location.rstrip("/") == store or location.startswith(f"{store}/") for store in self._remote
+            )
+        elif _is_folder(location):
+            # Resolved first: a link inside a store must not lead out of it.
+            folder = Path(location).expanduser().resolve()
+            is_allowed = any(folder.is_relative_to(store) for store in self._folders)
+        elif _HUB_ID.fullmatch(location):
+            is_allowed = "*" in self._hub or location.partition("/")[0] in self._hub
+        else:
+            raise InvalidInput(
+                f"'{location}' is no place of an adapter.",
+                "Give a folder, s3://bucket/prefix, a hub id (org/name), or a name in the registry.",
+            )
+        if not is_allowed:
+            raise InvalidInput(
+                f"'{location}' lies in none of the stores that this server may open.",
+                "Put the adapter into one of them, or add its place to llm.adapter_stores.",
+            )
+
+    def fetch(self, location: str) -> Path:
+        """The local folder of an adapter, downloaded if need be.
+
+        Raises:
+            InvalidInput: outside the stores, or no adapter.
+            ModelNotFound: when nothing is there.
+            Unavailable: when the store does not answer.
+        """
+        self.check_allowed(location)
+        if location.startswith(_REMOTE):
+            return self._from_object_store(location)
+        if _is_folder(location):
+            folder = Path(location).expanduser().resolve()
+            if not folder.is_dir():
+                raise ModelNotFound(f"There is no folder '{location}'.")
+            return folder
+        return _from_hub(location)
+
+    def _from_object_store(self, location: str) -> Path:
+        import fsspec
+
+        try:
+            store, root = fsspec.core.url_to_fs(location, use_listings_cache=False)
+            listed = {str(entry["name"]).rpartition("/")[2]: entry for entry in store.ls(root, detail=True)}
+            files = {name: listed[name] for name in _FILES if name in listed}
+            self._check_listing(location, listed, files)
+            return self._cache.folder(
+                _content_key(location, files.values()),
+                lambda folder: store.get([entry["name"] for entry in files.values()], [str(folder / n) for n in files]),
+            )
+        except PlaitError:
+            raise
+        except FileNotFoundError:
+            raise ModelNotFound(f"There is nothing at '{location}'.", "Check the bucket and the prefix.") from None
+        except Exception as error:  # each store has errors of its own, and all of them mean that it cannot be read
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise Unavailable(
+                f"'{location}' cannot be read ({reason}).", "Check the store and its credentials."
+            ) from error
+
+    def _check_listing(self, location: str, listed: dict[str, Any], files: dict[str, Any]) -> None:
+        """Refuse before anything is downloaded what would be refused after."""
+        missing = [name for name in _REQUIRED if name not in files]
+        if missing:
+            pickled = [name for name in listed if name.endswith((".bin", ".pt"))]
+            if pickled:
+                raise InvalidInput(
+                    f"'{location}' holds pickled weights ({pickled[0]}), which can run code when loaded.",
+                    "Save the adapter as safetensors.",
+                )
+            raise InvalidInput(f"'{location}' is no adapter: {missing[0]} is missing.")
+        self._limits.check_size(location, int(files["adapter_model.safetensors"]["size"]))
+
+
+def _is_folder(location: str) -> bool:
+    return location.startswith(("/", ".", "~"))
+
+
+def _content_key(location: str, entries: Iterable[dict[str, Any]]) -> str:
+    """Changes when anything that lies there changes."""
+    marks = [f"{e['name']}:{e['size']}:{e.get('ETag') or e.get('etag') or e.get('LastModified')}" for e in entries]
+    return "\n".join([location.rstrip("/"), *sorted(marks)])
+
+
+def _from_hub(location: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(location, allow_patterns=list(_FILES)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise Unavailable(
+            f"The adapter '{location}' could not be fetched from the hub ({reason}).",
+            "Check the id, the network and HF_TOKEN.",
+        ) from error
