@@ -4,6 +4,7 @@
 collection is then one sentence, and not a deployment that never gets healthy.
 """
 
+import os
 from typing import Any
 
 from pydantic import ValidationError
@@ -51,8 +52,13 @@ def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, **options: Any
         kind,
         max_ongoing_requests=_MAX_ONGOING,
         **options,
-        ray_actor_options={"num_cpus": num_cpus, "num_gpus": num_gpus, "runtime_env": {"env_vars": _ENVIRONMENT}},
+        ray_actor_options={"num_cpus": num_cpus, "num_gpus": num_gpus, "runtime_env": {"env_vars": _environment()}},
     )
+
+
+def _environment() -> dict[str, str]:
+    """What a replica's settings come from: Serve gives the application's environment only to what builds it, here."""
+    return {name: value for name, value in os.environ.items() if name.startswith("PLAIT_")} | _ENVIRONMENT
 
 
 def _scale(size: LLMArguments) -> dict[str, Any]:

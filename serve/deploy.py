@@ -70,7 +70,11 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
     (application,) = [a for a in config["applications"] if str(a["import_path"]).startswith("plait.serve")]
     check(parse(application["args"]))
-    application.setdefault("runtime_env", {}).setdefault("env_vars", {})["PLAIT_HOME"] = str(settings().root)
+    environment = application.setdefault("runtime_env", {}).setdefault("env_vars", {})
+    environment["PLAIT_HOME"] = str(settings().root)
+    admin_key = settings().admin_key
+    if admin_key is not None:  # the cluster may have been joined before it was set
+        environment["PLAIT_ADMIN_KEY"] = admin_key.get_secret_value()
     schema = ServeDeploySchema.model_validate(config)
     options = schema.http_options
     running = _get_global_client(raise_if_no_controller_running=False)
