@@ -4,7 +4,9 @@ import asyncio
 import time
 from typing import Any
 
+from plait.model_ids import BASE
 from plait.models.load import encode_prompt
+from plait.observability import metrics
 from plait.serve.engines.engine import FinishReason, GenerationDelta, GenerationRequest
 from plait.serve.engines.sampling import Sampler
 from plait.serve.engines.scheduler import TokenSequence
@@ -41,9 +43,15 @@ class Row:
         self._started: float | None = None
 
     def start(self) -> None:
-        """Tell that the request's first step is about to run."""
+        """Tell that a step is about to run."""
         if self._started is None:
             self._started = time.monotonic()
+            metrics.PREFIX_QUERIES.labels(BASE).inc(self.prompt_tokens)
+            metrics.PREFIX_HITS.labels(BASE).inc(self._cached_tokens)
+
+    @property
+    def _cached_tokens(self) -> int:
+        return max(0, (self.sequence.reused or 0) - self.sequence.given)
 
     @property
     def is_late(self) -> bool:
@@ -81,7 +89,7 @@ class Row:
             prompt_tokens=self.prompt_tokens,
             generated_tokens=self._generated,
             finish_reason=finish,
-            cached_tokens=max(0, (self.sequence.reused or 0) - self.sequence.given),
+            cached_tokens=self._cached_tokens,
             queue_s=(self._started or time.monotonic()) - self._arrived,
             logprobs=self.sampler.take_logprobs(),
         )

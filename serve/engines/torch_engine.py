@@ -18,6 +18,7 @@ from torch import Tensor
 
 from plait.adapters.metadata import FILE_NAME, AdapterMetadata, check_adapter_files
 from plait.errors import InvalidInput, ModelNotFound, Overloaded
+from plait.model_ids import BASE
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm, load_tokenizer
 from plait.observability import metrics
@@ -210,19 +211,26 @@ class TorchEngine:
                 self._end_those_that_left()
                 self._forget_retired()
                 self._step()
+                self._measure()
             except Exception as error:
                 # The engine must outlive a step that fails: its requests get the error, later ones a fresh start.
                 for row in list(self._rows.values()):
                     row.fail(error)
                     self._end(row)
 
+    def _measure(self) -> None:
+        load = self.load()
+        metrics.ENGINE_RUNNING.labels(BASE).set(load.running)
+        metrics.ENGINE_WAITING.labels(BASE).set(load.waiting)
+        metrics.KV_CACHE_USE.labels(BASE).set(load.kv_use)
+
     def _end_those_that_left(self) -> None:
         for row in list(self._rows.values()):
             if row.is_cancelled:
                 self._end(row)
             elif row.is_late:
-                row.expire()
                 self._end(row)
+                row.expire()
 
     def _step(self) -> None:
         """Compute the next tokens of all that run, and send what they say."""
@@ -234,6 +242,7 @@ class TorchEngine:
         for row in rows:
             row.start()
         metrics.BATCH_SIZE.observe(len(rows))
+        metrics.BATCH_ADAPTERS.observe(len({row.request.adapter for row in rows} - {None}))
         step = pack(spans, _BLOCK_SIZE, self._decoder.windows, self._decoder.dtype, self._decoder.device)
         adaptation = self._adapters.adaptation(
             [(row.request.adapter, len(span.tokens)) for row, span in zip(rows, spans, strict=True)]

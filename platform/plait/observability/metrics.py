@@ -43,7 +43,24 @@ REQUEST_SECONDS = Histogram(
 PROMPT_TOKENS = Counter("plait_prompt_tokens", "Tokens of prompts.", ["model", "adapter"])
 GENERATED_TOKENS = Counter("plait_generated_tokens", "Tokens generated.", ["model", "adapter"])
 REQUESTS_RUNNING = Gauge("plait_requests_running", "Requests under way.", multiprocess_mode="livesum")
-BATCH_SIZE = Histogram("plait_engine_batch_size", "Requests that share a decoding step.", buckets=_BATCH_BUCKETS)
+
+# The engine. vLLM's names where the meaning is vLLM's, so that dashboards carry over.
+ENGINE_RUNNING = Gauge(
+    "vllm:num_requests_running", "Requests that share steps now.", ["model_name"], multiprocess_mode="livesum"
+)
+ENGINE_WAITING = Gauge(
+    "vllm:num_requests_waiting", "Requests that wait for a place.", ["model_name"], multiprocess_mode="livesum"
+)
+KV_CACHE_USE = Gauge(
+    "vllm:kv_cache_usage_perc", "Share of the cache's blocks in use; 1 is full.", ["model_name"],
+    multiprocess_mode="livemax",
+)  # fmt: skip
+PREFIX_QUERIES = Counter("vllm:prefix_cache_queries", "Tokens of prompts looked up in the cache.", ["model_name"])
+PREFIX_HITS = Counter("vllm:prefix_cache_hits", "Tokens of prompts found in the cache.", ["model_name"])
+BATCH_SIZE = Histogram("plait_engine_batch_size", "Requests that share a step.", buckets=_BATCH_BUCKETS)
+BATCH_ADAPTERS = Histogram(
+    "plait_engine_batch_adapters", "Distinct adapters that share a step.", buckets=(0, *_BATCH_BUCKETS)
+)
 ADAPTER_LOADS = Counter("plait_adapter_loads", "Adapters loaded into an engine.", ["adapter", "outcome"])
 ADAPTER_LOAD_SECONDS = Histogram(
     "plait_adapter_load_seconds", "From the wish for an adapter to its weights in memory.", buckets=_STAGE_BUCKETS_S
