@@ -55,13 +55,15 @@ class GenerationRequest:
     """One prompt and how to go on from it.
 
     `adapter` is the key of a loaded adapter; None is the base model. After `deadline_s` seconds the answer ends with
-    what there is, and the finish reason `deadline`.
+    what there is, and the finish reason `deadline`. A piece comes every `stream_interval` tokens; the first token and
+    the end come at once.
     """
 
     prompt: str
     sampling: Sampling
     adapter: str | None = None
     deadline_s: float | None = None
+    stream_interval: int = 1
 
 
 @dataclass(frozen=True)

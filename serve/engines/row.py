@@ -38,7 +38,8 @@ class Row:
         self._loop = asyncio.get_running_loop()
         self._text = TextStream(tokenizer, request.sampling.stop)
         self._end_ids = frozenset() if request.sampling.ignore_eos else end_ids
-        self._generated = 0
+        self._generated = self._sent = 0
+        self._unsent = ""
         self._arrived = time.monotonic()
         self._started: float | None = None
 
@@ -73,17 +74,20 @@ class Row:
                 finish = "stop"
             elif self._generated >= self.request.sampling.max_tokens:
                 finish = "length"
-        self._send(self._delta(text, finish))
+        self._unsent += text
+        if finish or self._generated == 1 or self._generated - self._sent >= self.request.stream_interval:
+            self._send(self._delta(finish))
         return finish is None
 
     def expire(self) -> None:
         """End the answer with what there is."""
-        self._send(self._delta("", "deadline"))
+        self._send(self._delta("deadline"))
 
     def fail(self, error: BaseException) -> None:
         self._send(error)
 
-    def _delta(self, text: str, finish: FinishReason | None) -> GenerationDelta:
+    def _delta(self, finish: FinishReason | None) -> GenerationDelta:
+        text, self._unsent, self._sent = self._unsent, "", self._generated
         return GenerationDelta(
             text=text + self._text.end() if finish else text,
             prompt_tokens=self.prompt_tokens,

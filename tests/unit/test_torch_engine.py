@@ -66,8 +66,14 @@ async def collect(engine: TorchEngine, **request: Any) -> list[GenerationDelta]:
     return [d async for d in engine.generate(request_of(**request))]
 
 
-def request_of(prompt: str, adapter: str | None = None, deadline_s: float | None = None, **sampling: Any) -> Any:
-    return GenerationRequest(prompt, Sampling(**{"max_tokens": 12, **sampling}), adapter, deadline_s)
+def request_of(
+    prompt: str,
+    adapter: str | None = None,
+    deadline_s: float | None = None,
+    stream_interval: int = 1,
+    **sampling: Any,
+) -> GenerationRequest:
+    return GenerationRequest(prompt, Sampling(**{"max_tokens": 12, **sampling}), adapter, deadline_s, stream_interval)
 
 
 async def text_of(engine: TorchEngine, **request: Any) -> str:
@@ -109,6 +115,13 @@ async def test_counts_and_the_reason_of_the_end_are_told(engine: TorchEngine) ->
     assert [d.generated_tokens for d in deltas] == [1, 2, 3]
     assert [d.finish_reason for d in deltas] == [None, None, "length"]
     assert deltas[-1].prompt_tokens == engine.count_tokens("short") + 1  # BOS
+
+
+async def test_pieces_come_every_few_tokens_the_first_token_and_the_end_at_once(engine: TorchEngine) -> None:
+    whole = await text_of(engine, prompt="short")
+    deltas = await collect(engine, prompt="short", stream_interval=5)
+    assert [d.generated_tokens for d in deltas] == [1, 6, 11, 12]
+    assert "".join(d.text for d in deltas) == whole
 
 
 async def test_a_stop_string_ends_the_text_and_stays_out_of_it(engine: TorchEngine) -> None:
