@@ -17,9 +17,11 @@ from plait.errors import RecipeError, did_you_mean
 from plait.index.collection import Index
 from plait.models.source import resolve_model
 from plait.serve.arguments import AppArguments, LLMArguments
+from plait.serve.embedder import Embedder
 from plait.serve.ingress import Ingress
 from plait.serve.llm import LLM
 from plait.serve.replica_affinity import AffinityRouter
+from plait.serve.reranker import Reranker
 from plait.serve.retriever import Retriever
 from plait.serve.router import Router
 
@@ -32,7 +34,7 @@ _ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
 
 
 def build(args: dict[str, Any]) -> Application:
-    """Bind ingress, router, retriever and LLM.
+    """Bind ingress, router, LLM, embedder, and what else is configured.
 
     Raises:
         RecipeError: for arguments that are unknown or not valid.
@@ -42,9 +44,14 @@ def build(args: dict[str, Any]) -> Application:
     llm = _deployment(LLM, size.num_cpus, size.num_gpus, request_router_config=_affinity(size), **_scale(size)).bind(
         size, retrieval.budget_tokens if retrieval else 0
     )
-    retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval) if retrieval else None
+    embedding, rerank = arguments.embedding, arguments.rerank
+    embedder = _deployment(Embedder, embedding.num_cpus).bind(embedding, retrieval) if embedding else None
+    reranker = _deployment(Reranker, rerank.num_cpus).bind(rerank) if rerank else None
+    retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval, embedder) if retrieval else None
     router = _deployment(Router, _LIGHT_CPUS).bind(llm, retriever, retrieval)
-    return _deployment(Ingress, _LIGHT_CPUS).bind(router, arguments.default_max_tokens)
+    return _deployment(Ingress, _LIGHT_CPUS).bind(
+        router, embedder, reranker, arguments.default_max_tokens, arguments.default_timeout_s
+    )
 
 
 def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, **options: Any) -> Any:
@@ -98,6 +105,10 @@ def check(arguments: AppArguments) -> None:
         ModelNotFound, CollectionNotFound, Unavailable: what is missing.
     """
     resolve_model(arguments.llm.model)
+    if arguments.embedding is not None and arguments.embedding.model is not None:
+        resolve_model(arguments.embedding.model)
+    if arguments.rerank is not None:
+        resolve_model(arguments.rerank.model)
     if arguments.retrieval is not None:
         Index.open(arguments.retrieval.collection, uri=arguments.retrieval.milvus_uri)
     Registry()

@@ -83,7 +83,21 @@ class RetrievalArguments(Section):
     milvus_uri: str | None = Field(None, description="Unset: PLAIT_MILVUS_URI, or the embedded server.")
     top_k: int = Field(3, ge=1, le=50, description="Passages a question, unless the request says otherwise.")
     budget_tokens: int = Field(400, ge=16, description="Tokens that the passages of a prompt may take.")
-    num_cpus: float = Field(0.2, ge=0)
+    num_cpus: float = Field(0.1, ge=0)
+
+
+class EmbeddingArguments(Section):
+    """The model behind /v1/embeddings and behind retrieval."""
+
+    model: str | None = Field(None, description="Model source; null: the collection's, or the ready one without one.")
+    num_cpus: float = Field(0.1, ge=0, description="Logical CPUs that Ray reserves; torch uses every core.")
+
+
+class RerankArguments(Section):
+    """The cross-encoder behind /v1/rerank."""
+
+    model: str = Field(description="Model source of any sentence-transformers cross-encoder with one score.")
+    num_cpus: float = Field(0.1, ge=0)
 
 
 class AppArguments(Section):
@@ -93,4 +107,17 @@ class AppArguments(Section):
     retrieval: RetrievalArguments | None = Field(
         default_factory=RetrievalArguments, description="null: serve without retrieval."
     )
+    embedding: EmbeddingArguments | None = Field(
+        default_factory=EmbeddingArguments, description="null: serve without embeddings, and so without retrieval."
+    )
+    rerank: RerankArguments | None = Field(None, description="null: /v1/rerank is by the cosine of embeddings.")
+    default_timeout_s: float | None = Field(
+        600.0, gt=0, description="Seconds that a request may take, unless it says otherwise; null: any number."
+    )
     default_max_tokens: int = Field(256, ge=1, description="Longest answer, unless the request says otherwise.")
+
+    @model_validator(mode="after")
+    def _can_embed_what_it_retrieves_for(self) -> Self:
+        if self.retrieval is not None and self.embedding is None:
+            raise ValueError("retrieval needs embedding")
+        return self

@@ -4,20 +4,27 @@ from dataclasses import dataclass
 
 from plait.model_ids import ModelId
 from plait.models.chat import Message
+from plait.models.tools import Tool
 from plait.retrieval.passage import Passage
-from plait.serve.engines.engine import FinishReason, Sampling
+from plait.serve.engines.engine import FinishReason, Sampling, TokenLogprob
 
 
 @dataclass(frozen=True)
 class Call:
-    """One question: a conversation, or a bare prompt when `messages` is None."""
+    """One question: a conversation, or a bare prompt when `messages` is None.
+
+    `request_id` is in every log line about it. After `deadline_s` seconds from when the call is sent its answer ends.
+    """
 
     model: ModelId
     sampling: Sampling
     messages: tuple[Message, ...] | None = None
     prompt: str = ""
+    tools: tuple[Tool, ...] = ()
     passages: tuple[Passage, ...] = ()
     top_k: int | None = None
+    request_id: str = ""
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Event:
     """The next piece of an answer. Counts are those of the whole answer so far.
 
     The first event names the weights that answer and the passages that fitted into the prompt; the last one has a
-    `finish_reason`.
+    `finish_reason`. `logprobs` are those of the tokens since the last event.
     """
 
     text: str
@@ -35,3 +42,13 @@ class Event:
     answered_by: str = ""
     passages: tuple[Passage, ...] = ()
     retrieval_ms: float | None = None
+    cached_tokens: int = 0
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A prompt as the model reads it."""
+
+    ids: tuple[int, ...]
+    max_context_tokens: int

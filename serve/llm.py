@@ -8,25 +8,29 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
 from ray import serve
 
 from plait.adapters.registry import AdapterVersion
-from plait.errors import Unavailable
+from plait.errors import InvalidInput, Unavailable
 from plait.model_ids import BASE
 from plait.models.chat import ChatFormat, chat_format_for
+from plait.models.load import encode_prompt
 from plait.models.source import resolve_model
 from plait.retrieval.context import with_passages
 from plait.retrieval.passage import Passage
 from plait.serve.adapter_lifecycle import AdapterLifecycle
 from plait.serve.adapter_report import ReplicaAdapters
 from plait.serve.arguments import LLMArguments
-from plait.serve.calls import Call, Event
+from plait.serve.calls import Call, Event, Tokens
 from plait.serve.engines.engine import GenerationRequest
 from plait.serve.engines.torch_engine import TorchEngine
 from plait.serve.protocol import ModelCard
+from plait.serve.request_log import log_expected_errors_in_one_line, logged
 
 _log = logging.getLogger("ray.serve")
 
@@ -36,6 +40,7 @@ class LLM:
 
     # Serve awaits it: a replica takes no request before its adapters are loaded.
     async def __init__(self, arguments: LLMArguments, context_budget_tokens: int) -> None:  # type: ignore[misc]
+        log_expected_errors_in_one_line()
         self._arguments = arguments
         self._budget = context_budget_tokens
         self._engine = TorchEngine(
@@ -63,13 +68,20 @@ class LLM:
             InvalidInput: for a prompt that is too long, or an adapter that does not fit this base model.
             Overloaded: when the engine's queue is full.
         """
+        async with aclosing(logged("llm", call, self._generate(call))) as events:
+            async for event in events:
+                yield event
+
+    async def _generate(self, call: Call) -> AsyncGenerator[Event]:
+        started = time.perf_counter()
         async with AsyncExitStack() as leases:
             adapter = call.model.adapter
             held = await leases.enter_async_context(self._adapters.lease(adapter)) if adapter else None
             chat_format = (held.chat_format if held else None) or self._base_format
             prompt, passages, stop = self._prompt(call, chat_format)
             key = held.adapter.key if held else None
-            request = GenerationRequest(prompt=prompt, sampling=replace(call.sampling, stop=stop), adapter=key)
+            left_s = None if call.deadline_s is None else max(0.0, call.deadline_s - (time.perf_counter() - started))
+            request = GenerationRequest(prompt, replace(call.sampling, stop=stop), adapter=key, deadline_s=left_s)
             # Closed before the lease ends: the engine must not go on with an adapter that may be evicted.
             deltas = await leases.enter_async_context(aclosing(self._engine.generate(request)))
             async for delta in deltas:
@@ -79,15 +91,41 @@ class LLM:
                     generated_tokens=delta.generated_tokens,
                     finish_reason=delta.finish_reason,
                     answered_by=key or BASE,
-                    passages=passages if delta.generated_tokens == 1 else (),
+                    passages=passages,
+                    cached_tokens=delta.cached_tokens,
+                    logprobs=delta.logprobs,
                 )
+                passages = ()  # said once
 
     def _prompt(self, call: Call, chat_format: ChatFormat) -> tuple[str, tuple[Passage, ...], tuple[str, ...]]:
         """The text to continue, the passages in it, and where the answer stops."""
         if call.messages is None:
             return call.prompt, (), call.sampling.stop
         grounded = with_passages(call.messages, call.passages, self._budget, self._engine.count_tokens)
-        return chat_format.render(grounded.messages), grounded.passages, (*call.sampling.stop, *chat_format.stop)
+        text = chat_format.render(grounded.messages, tools=call.tools)
+        return text, grounded.passages, (*call.sampling.stop, *chat_format.stop)
+
+    async def tokenize(self, call: Call, add_special_tokens: bool) -> Tokens:
+        """The tokens of a call's prompt, in the base model's chat format."""
+        tokenizer = self._engine.tokenizer
+        if call.messages is None and not add_special_tokens:
+            ids = tokenizer.encode(call.prompt, add_special_tokens=False)
+        else:
+            ids = encode_prompt(tokenizer, self._prompt(call, self._base_format)[0])
+        return Tokens(tuple(ids), self._engine.max_context_tokens)
+
+    async def detokenize(self, tokens: list[int]) -> str:
+        """The text of tokens, special ones included.
+
+        Raises:
+            InvalidInput: for a number that is no token.
+        """
+        size = len(self._engine.tokenizer)
+        for token in tokens:
+            if not 0 <= token < size:
+                raise InvalidInput(f"{token} is no token.", f"Tokens are 0 to {size - 1}.")
+        text: str = self._engine.tokenizer.decode(tokens)
+        return text
 
     async def models(self) -> list[ModelCard]:
         """The base model and every adapter of it: those of the admin API, and the registry's by name and by version."""

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,7 +11,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from starlette.exceptions import HTTPException
 
 from plait.errors import Overloaded, PlaitError, Unavailable, did_you_mean, find_plait_error
-from plait.serve.protocol import ChatCompletionRequest, CompletionRequest, ErrorBody
+from plait.serve.protocol import ErrorBody, ErrorResponse
 
 _log = logging.getLogger("ray.serve")
 _KINDS = {400: "invalid_request_error", 404: "invalid_request_error", 429: "rate_limit_error"}
@@ -70,8 +70,7 @@ async def _on_bad_request(request: Request, error: RequestValidationError) -> JS
     path = [str(part) for part in first["loc"] if part != "body"] if is_json else []
     field = ".".join(path)
     if first["type"] == "extra_forbidden":
-        model = ChatCompletionRequest if "chat" in request.url.path else CompletionRequest
-        hint = did_you_mean(path[-1], model.model_fields) if len(path) == 1 else ""
+        hint = did_you_mean(path[-1], _fields_of_body(request)) if len(path) == 1 else ""
         message = f"The field '{field}' is not known or not supported. {hint}".strip()
     elif not is_json:
         message = f"The body is not valid JSON ({first.get('ctx', {}).get('error', first['msg'])})."
@@ -82,5 +81,10 @@ async def _on_bad_request(request: Request, error: RequestValidationError) -> JS
     )
 
 
+def _fields_of_body(request: Request) -> Iterable[str]:
+    body = getattr(request.scope.get("route"), "body_field", None)
+    return body.field_info.annotation.model_fields if body else ()
+
+
 def _response(status: int, body: ErrorBody, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": body.model_dump()}, status_code=status, headers=headers)
+    return JSONResponse(ErrorResponse(error=body).model_dump(), status_code=status, headers=headers)

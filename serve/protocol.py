@@ -1,90 +1,37 @@
-"""The shapes of the HTTP API: OpenAI's requests and responses, with what Plait adds.
+"""Shapes that several routes of the HTTP API share: usage, errors, model cards, citations.
 
-Added to OpenAI's: `retrieval` in requests; `annotations` (citations) in messages and `plait` in responses. A field that
-is unknown or not supported is an error that names it: an ignored setting would be a wrong answer that looks right.
+OpenAI's, with what Plait adds. A field of a request that is unknown or not supported is an error that names it: an
+ignored setting would be a wrong answer that looks right.
 """
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-
-from plait.models.chat import Message
+from pydantic import BaseModel, ConfigDict
 
 
-class TextPart(BaseModel):
-    type: Literal["text"]
-    text: str
-
-
-class ChatMessage(BaseModel):
-    """A message of a conversation; content is text, or parts of text."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
-
-    def to_message(self) -> Message:
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return Message("system" if self.role == "developer" else self.role, text)
-
-
-class RetrievalOptions(BaseModel):
-    """How to retrieve for this request; `extra_body={"retrieval": {…}}` in OpenAI's client."""
+class RequestBody(BaseModel):
+    """The body of a request; what it does not know, it refuses."""
 
     model_config = ConfigDict(extra="forbid")
 
-    top_k: int | None = Field(None, ge=1, le=50, description="Passages to retrieve.")
+
+class PromptTokensDetails(BaseModel):
+    cached_tokens: int = 0
+    """Tokens of the prompt that were computed already, for another request."""
 
 
-class StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    include_usage: bool = False
-
-
-class _Sampling(BaseModel):
-    """What both kinds of request share."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str
-    max_tokens: int | None = Field(None, ge=1)
-    temperature: float = Field(1.0, ge=0, le=2)
-    top_p: float = Field(1.0, gt=0, le=1)
-    stop: str | list[str] | None = None
-    seed: int | None = None
-    stream: bool = False
-    stream_options: StreamOptions | None = None
-    n: Literal[1] = 1
-    user: str | None = None
-    presence_penalty: float = Field(0.0, ge=0, le=0, description="Not supported yet.")
-    frequency_penalty: float = Field(0.0, ge=0, le=0, description="Not supported yet.")
-
-    @field_validator("stop")
-    @classmethod
-    def at_most_four(cls, stop: str | list[str] | None) -> str | list[str] | None:
-        if isinstance(stop, list) and len(stop) > 4:
-            raise ValueError("at most 4 stop strings")
-        return stop
-
-    @property
-    def stop_strings(self) -> tuple[str, ...]:
-        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-
-    @property
-    def wants_usage(self) -> bool:
-        return self.stream_options is not None and self.stream_options.include_usage
+class Usage(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails = PromptTokensDetails()
 
 
-class ChatCompletionRequest(_Sampling):
-    messages: list[ChatMessage] = Field(min_length=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    retrieval: RetrievalOptions = RetrievalOptions()
+class InputUsage(BaseModel):
+    """Usage where nothing is generated."""
 
-
-class CompletionRequest(_Sampling):
-    prompt: str
+    prompt_tokens: int
+    total_tokens: int
 
 
 class Citation(BaseModel):
@@ -100,12 +47,6 @@ class Citation(BaseModel):
     text: str
 
 
-class Usage(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
 class PlaitDetails(BaseModel):
     """What happened on the way to the answer."""
 
@@ -115,6 +56,8 @@ class PlaitDetails(BaseModel):
     retrieval: dict[str, Any] | None = None
     timings_ms: dict[str, float]
     tokens: Usage
+    stopped_by: Literal["deadline"] | None = None
+    """`deadline`: the answer is cut because the request's time was over."""
 
 
 class ModelCard(BaseModel):
@@ -126,8 +69,17 @@ class ModelCard(BaseModel):
     parent: str | None = None
 
 
+class ModelList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[ModelCard]
+
+
 class ErrorBody(BaseModel):
     message: str
     type: str
     code: str
     param: str | None = None
+
+
+class ErrorResponse(BaseModel):
+    error: ErrorBody

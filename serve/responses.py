@@ -1,137 +1,195 @@
-"""From events to OpenAI's response objects, whole or as server-sent events."""
+"""From events to OpenAI's response objects, whole or as server-sent events.
 
-import json
+In: the events of every choice, in any order. Out: one answer whose choices are told apart by their index.
+"""
+
 import time
-import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import BaseModel
+
 from plait.serve.calls import Call, Event
-from plait.serve.engines.engine import FinishReason
+from plait.serve.choice import Choice
+from plait.serve.generation_answers import (
+    AnsweredFunction,
+    AnsweredToolCall,
+    ChatAnswerMessage,
+    ChatChoice,
+    ChatChunkChoice,
+    ChatCompletion,
+    ChatCompletionChunk,
+    ChatDelta,
+    Completion,
+    CompletionChunk,
+    TextChoice,
+    TextChunkChoice,
+    ToolCallDelta,
+)
 from plait.serve.openai_errors import as_plait_error, error_body
-from plait.serve.protocol import Citation, PlaitDetails, Usage
+from plait.serve.protocol import Citation, ErrorResponse, PlaitDetails, PromptTokensDetails, Usage
+from plait.serve.tool_calls import ToolCallReader
 
-_REASONS: dict[FinishReason | None, str] = {"deadline": "length"}  # OpenAI's word for an answer that was cut off
 
-
-@dataclass
 class Answer:
-    """An answer as it grows: what its events have said so far."""
+    """An answer as it grows.
 
-    call: Call
-    is_chat: bool
-    started: float = field(default_factory=time.perf_counter)
-    id: str = ""
-    created: int = field(default_factory=lambda: int(time.time()))
-    text: str = ""
-    last: Event = field(default_factory=lambda: Event("", 0, 0))
-    first: Event | None = None
-    ttft_ms: float = 0.0
+    Args:
+        calls: what is asked, one call a prompt.
+        is_chat: chat or completion.
+        n: choices of each call.
+        readers: one a choice, to find calls of tools in it; None where none may be called.
+    """
 
-    def __post_init__(self) -> None:
-        self.id = f"{'chatcmpl' if self.is_chat else 'cmpl'}-{uuid.uuid4().hex}"
+    def __init__(
+        self, calls: Sequence[Call], is_chat: bool, n: int = 1, readers: Sequence[ToolCallReader] | None = None
+    ) -> None:
+        self.call = calls[0]
+        self._is_chat, self._n = is_chat, n
+        has_logprobs = self.call.sampling.logprobs is not None
+        self.choices = [
+            Choice(i, is_chat, has_logprobs, readers[i] if readers else None) for i in range(len(calls) * n)
+        ]
+        self._started = time.perf_counter()
+        self._ttft_ms = 0.0
+        self._unfinished = len(self.choices)
+        self._head: dict[str, Any] = {
+            "id": f"{'chatcmpl' if is_chat else 'cmpl'}-{self.call.request_id}",
+            "object": "chat.completion" if is_chat else "text_completion",
+            "created": int(time.time()),
+            "model": str(self.call.model),
+        }
 
-    def add(self, event: Event) -> str:
-        """Take the next event; returns the text to send for it."""
-        if self.first is None:
-            self.first = event
-            self.ttft_ms = self._elapsed_ms()
-        text = event.text
-        if self.is_chat and not self.text:
-            text = text.lstrip()  # the space between "Answer:" and the answer belongs to the format
-        self.text += text
-        self.last = event
-        return text
+    def add(self, index: int, event: Event) -> str:
+        """Take the next event of a choice; returns the text to send for it."""
+        if not self._ttft_ms:
+            self._ttft_ms = self._elapsed_ms()
+        self._unfinished -= event.finish_reason is not None
+        return self.choices[index].add(event)
 
     def usage(self) -> Usage:
-        prompt, generated = self.last.prompt_tokens, self.last.generated_tokens
-        return Usage(prompt_tokens=prompt, completion_tokens=generated, total_tokens=prompt + generated)
+        """Tokens of all choices; a prompt counts once however many answers it has."""
+        prompts = [choice.last for choice in self.choices[:: self._n]]
+        prompt = sum(event.prompt_tokens for event in prompts)
+        generated = sum(choice.last.generated_tokens for choice in self.choices)
+        return Usage(
+            prompt_tokens=prompt,
+            completion_tokens=generated,
+            total_tokens=prompt + generated,
+            prompt_tokens_details=PromptTokensDetails(cached_tokens=sum(event.cached_tokens for event in prompts)),
+        )
 
     def details(self) -> PlaitDetails:
-        timings = {"first_token": self.ttft_ms, "total": self._elapsed_ms()}
+        """What happened on the way; of the first choice where there are several."""
+        first = self.choices[0].first
+        timings = {"first_token": self._ttft_ms, "total": self._elapsed_ms()}
         retrieval = None
-        if self.first is not None and self.first.retrieval_ms is not None:
-            timings["retrieval"] = self.first.retrieval_ms
-            retrieval = {"passages": len(self.first.passages)}
+        if first is not None and first.retrieval_ms is not None:
+            timings["retrieval"] = first.retrieval_ms
+            retrieval = {"passages": len(first.passages)}
+        is_late = any(choice.last.finish_reason == "deadline" for choice in self.choices)
         return PlaitDetails(
             route="rag" if self.call.model.with_retrieval else "direct",
-            model=self.last.answered_by,
+            model=self.choices[0].last.answered_by,
             retrieval=retrieval,
             timings_ms={name: round(value, 1) for name, value in timings.items()},
             tokens=self.usage(),
+            stopped_by="deadline" if is_late else None,
         )
 
-    def citations(self) -> list[dict[str, Any]]:
-        passages = self.first.passages if self.first else ()
-        return [
-            Citation(
-                chunk_id=p.chunk_id,
-                source=p.source,
-                title=p.title,
-                start=p.start,
-                end=p.end,
-                score=round(p.score, 4),
-                text=p.text,
-            ).model_dump()
-            for p in passages
-        ]
-
-    def whole(self) -> dict[str, Any]:
+    def whole(self) -> ChatCompletion | Completion:
         """The response object of a request that does not stream."""
-        choice: dict[str, Any] = {
-            "index": 0,
-            "finish_reason": _REASONS.get(self.last.finish_reason, self.last.finish_reason),
-            "logprobs": None,
-        }
-        if self.is_chat:
-            choice["message"] = {"role": "assistant", "content": self.text, "annotations": self.citations()}
-        else:
-            choice["text"] = self.text
-        return self._object([choice], is_chunk=False) | {
-            "usage": self.usage().model_dump(),
-            "plait": self.details().model_dump(),
-        }
+        rest = self._head | {"usage": self.usage(), "plait": self.details()}
+        if self._is_chat:
+            return ChatCompletion(choices=[self._chat_choice(choice) for choice in self.choices], **rest)
+        choices = [
+            TextChoice(
+                index=choice.index,
+                text=choice.text,
+                logprobs=choice.text_logprobs(choice.logprobs, 0),
+                finish_reason=_text_finish(choice) or "stop",
+            )
+            for choice in self.choices
+        ]
+        return Completion(choices=choices, **rest)
 
-    def chunk(self, text: str) -> dict[str, Any]:
-        """The object of one server-sent event; the last one carries citations and details."""
-        is_last = self.last.finish_reason is not None
-        choice: dict[str, Any] = {
-            "index": 0,
-            "finish_reason": _REASONS.get(self.last.finish_reason, self.last.finish_reason),
-            "logprobs": None,
-        }
-        if self.is_chat:
-            choice["delta"] = {"content": text}
-            if self.last is self.first:
-                choice["delta"]["role"] = "assistant"
-            if is_last:
-                choice["delta"]["annotations"] = self.citations()
-        else:
-            choice["text"] = text
-        return self._object([choice], is_chunk=True) | ({"plait": self.details().model_dump()} if is_last else {})
+    def chunks(self, index: int, event: Event) -> list[BaseModel]:
+        """What to send for an event, which may be nothing; the last of a choice carries its citations."""
+        choice = self.choices[index]
+        offset = len(choice.text)
+        text = self.add(index, event)
+        if self._is_chat:
+            return self._chat_chunks(choice, event, text)
+        if not (text or event.finish_reason or event.logprobs):
+            return []
+        piece = TextChunkChoice(
+            index=index,
+            text=text,
+            logprobs=choice.text_logprobs(event.logprobs, offset),
+            finish_reason=_text_finish(choice),
+        )
+        return [CompletionChunk(choices=[piece], **self._chunk_head(), **self._ending())]
 
-    def usage_chunk(self) -> dict[str, Any]:
+    def usage_chunk(self) -> BaseModel:
         """The event after the last that `stream_options.include_usage` asks for."""
-        return self._object([], is_chunk=True) | {"usage": self.usage().model_dump()}
+        kind = ChatCompletionChunk if self._is_chat else CompletionChunk
+        return kind(choices=[], usage=self.usage(), **self._chunk_head())
 
-    def _object(self, choices: list[dict[str, Any]], is_chunk: bool) -> dict[str, Any]:
-        kind = ("chat.completion" + (".chunk" if is_chunk else "")) if self.is_chat else "text_completion"
-        return {
-            "id": self.id,
-            "object": kind,
-            "created": self.created,
-            "model": str(self.call.model),
-            "choices": choices,
-        }
+    def _chat_choice(self, choice: Choice) -> ChatChoice:
+        message: dict[str, Any] = {"role": "assistant", "content": choice.text, "annotations": _citations(choice)}
+        if choice.tool_calls:
+            message["content"] = choice.text or None
+            message["tool_calls"] = [
+                AnsweredToolCall(id=c.id, type="function", function=_function(c.name, c.arguments))
+                for c in choice.tool_calls
+            ]
+        return ChatChoice(
+            index=choice.index,
+            message=ChatAnswerMessage(**message),
+            logprobs=choice.chat_logprobs(choice.logprobs),
+            finish_reason=choice.finish_reason or "stop",
+        )
+
+    def _chat_chunks(self, choice: Choice, event: Event, text: str) -> list[BaseModel]:
+        is_first, is_last = event is choice.first, event.finish_reason is not None
+        deltas: list[ChatDelta] = []
+        if text or is_first or event.logprobs:
+            deltas.append(ChatDelta(content=text, **({"role": "assistant"} if is_first else {})))
+        for i, call in enumerate(choice.tool_calls):
+            function = _function(call.name, call.arguments)
+            deltas.append(
+                ChatDelta(tool_calls=[ToolCallDelta(index=i, id=call.id, type="function", function=function)])
+            )
+        if is_last:
+            if choice.tool_calls or not deltas:
+                deltas.append(ChatDelta())
+            deltas[-1] = ChatDelta(**deltas[-1].model_dump(exclude_unset=True), annotations=_citations(choice))
+        chunks: list[BaseModel] = []
+        for i, delta in enumerate(deltas):
+            is_end = is_last and i == len(deltas) - 1
+            piece = ChatChunkChoice(
+                index=choice.index,
+                delta=delta,
+                logprobs=choice.chat_logprobs(event.logprobs) if i == 0 else None,
+                finish_reason=choice.finish_reason if is_end else None,
+            )
+            ending = self._ending() if is_end else {}
+            chunks.append(ChatCompletionChunk(choices=[piece], **self._chunk_head(), **ending))
+        return chunks
+
+    def _chunk_head(self) -> dict[str, Any]:
+        return self._head | ({"object": "chat.completion.chunk"} if self._is_chat else {})
+
+    def _ending(self) -> dict[str, Any]:
+        return {} if self._unfinished else {"plait": self.details()}
 
     def _elapsed_ms(self) -> float:
-        return (time.perf_counter() - self.started) * 1000
+        return (time.perf_counter() - self._started) * 1000
 
 
 async def server_sent_events(
-    answer: Answer, first: Event, rest: AsyncGenerator[Event], wants_usage: bool
+    answer: Answer, first: tuple[int, Event], rest: AsyncGenerator[tuple[int, Event]], wants_usage: bool
 ) -> AsyncIterator[str]:
     """`data: …` lines for an answer whose first event is there already.
 
@@ -139,17 +197,41 @@ async def server_sent_events(
     """
     async with aclosing(rest):  # a client that leaves closes this generator, and with it the request
         try:
-            yield _data(answer.chunk(answer.add(first)))
-            async for event in rest:
-                text = answer.add(event)
-                if text or event.finish_reason:
-                    yield _data(answer.chunk(text))
+            for chunk in answer.chunks(*first):
+                yield _data(chunk)
+            async for index, event in rest:
+                for chunk in answer.chunks(index, event):
+                    yield _data(chunk)
             if wants_usage:
                 yield _data(answer.usage_chunk())
         except Exception as error:
-            yield _data({"error": error_body(as_plait_error(error)).model_dump()})
+            yield f"data: {ErrorResponse(error=error_body(as_plait_error(error))).model_dump_json()}\n\n"
     yield "data: [DONE]\n\n"
 
 
-def _data(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
+def _data(chunk: BaseModel) -> str:
+    return f"data: {chunk.model_dump_json(exclude_unset=True)}\n\n"
+
+
+def _function(name: str, arguments: str) -> AnsweredFunction:
+    return AnsweredFunction(name=name, arguments=arguments)
+
+
+def _text_finish(choice: Choice) -> Any:
+    return choice.finish_reason
+
+
+def _citations(choice: Choice) -> list[Citation]:
+    return [
+        Citation(
+            type="plait_citation",
+            chunk_id=p.chunk_id,
+            source=p.source,
+            title=p.title,
+            start=p.start,
+            end=p.end,
+            score=round(p.score, 4),
+            text=p.text,
+        )
+        for p in (choice.first.passages if choice.first else ())
+    ]

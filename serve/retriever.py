@@ -1,22 +1,36 @@
-"""The retriever deployment: questions in, passages out; questions that come together are embedded together."""
+"""The retriever deployment: questions in, passages out. The embedder makes the vectors, Milvus finds what is near."""
 
 import asyncio
 
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 
+from plait.errors import Conflict
 from plait.index.collection import Index
-from plait.models.embedding import EmbeddingModel
+from plait.observability import metrics
 from plait.retrieval.passage import Passage
-from plait.retrieval.retriever import Retriever as DenseRetriever
 from plait.serve.arguments import RetrievalArguments
+from plait.serve.request_log import log_expected_errors_in_one_line
 
 
 class Retriever:
-    """Dense retrieval from one collection, with the embedding model that made it."""
+    """Dense retrieval from one collection, with the embedding model that made it.
 
-    def __init__(self, arguments: RetrievalArguments) -> None:
-        index = Index.open(arguments.collection, uri=arguments.milvus_uri)
-        self._retriever = DenseRetriever(index, EmbeddingModel(index.embedding_model))
+    Raises:
+        Conflict: when the embedder has another model.
+    """
+
+    # Serve awaits it: a replica that has no questions to ask must not get any.
+    async def __init__(self, arguments: RetrievalArguments, embedder: DeploymentHandle) -> None:  # type: ignore[misc]
+        log_expected_errors_in_one_line()
+        self._embedder = embedder
+        self._index = Index.open(arguments.collection, uri=arguments.milvus_uri)
+        source = await embedder.model_source.remote()
+        if source != self._index.embedding_model:
+            raise Conflict(
+                f"Collection '{self._index.name}' was made with '{self._index.embedding_model}', not with '{source}'.",
+                "Leave embedding.model out: the collection's is served then.",
+            )
 
     async def retrieve(self, question: str, top_k: int) -> list[Passage]:
         """The passages nearest to a question, best first.
@@ -31,8 +45,14 @@ class Retriever:
     async def _retrieve_together(self, asked: list[tuple[str, int]]) -> list[list[Passage]]:
         questions = [question for question, _ in asked]
         most = max(top_k for _, top_k in asked)
-        return await asyncio.to_thread(self._retriever.retrieve, questions, most)
+        with metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage="embed").time():
+            vectors = await self._embedder.embed_queries.remote(questions)
+        with metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage="search").time():
+            found = await asyncio.to_thread(self._index.search, vectors, most)
+        for passages in found:
+            metrics.PASSAGES.labels(collection=self._index.name).observe(len(passages))
+        return found
 
     async def is_ready(self) -> bool:
-        """Answers when the embedding model is loaded and the collection is open."""
+        """Answers when the collection is open."""
         return True

@@ -12,8 +12,9 @@ from ray.serve.handle import DeploymentHandle
 
 from plait.errors import InvalidInput, ModelNotFound
 from plait.serve.arguments import RetrievalArguments
-from plait.serve.calls import Call, Event
+from plait.serve.calls import Call, Event, Tokens
 from plait.serve.protocol import ModelCard
+from plait.serve.request_log import log_expected_errors_in_one_line
 
 
 class Router:
@@ -22,6 +23,7 @@ class Router:
     def __init__(
         self, llm: DeploymentHandle, retriever: DeploymentHandle | None, retrieval: RetrievalArguments | None
     ) -> None:
+        log_expected_errors_in_one_line()
         self._llm, self._retriever, self._retrieval = llm, retriever, retrieval
 
     async def answer(self, call: Call) -> AsyncIterator[Event]:
@@ -37,9 +39,13 @@ class Router:
         if call.model.with_retrieval:
             started = time.perf_counter()
             call = await self._with_passages(call)
-            retrieval_ms = (time.perf_counter() - started) * 1000
+            took_s = time.perf_counter() - started
+            retrieval_ms = took_s * 1000
+            if call.deadline_s is not None:
+                call = replace(call, deadline_s=max(0.0, call.deadline_s - took_s))
         async for event in self._llm.options(stream=True).generate.remote(call):
-            yield replace(event, retrieval_ms=retrieval_ms) if event.generated_tokens == 1 else event
+            yield event if retrieval_ms is None else replace(event, retrieval_ms=retrieval_ms)
+            retrieval_ms = None
 
     async def _with_passages(self, call: Call) -> Call:
         if self._retriever is None or self._retrieval is None:
@@ -56,6 +62,16 @@ class Router:
         if self._retriever is None:
             return cards
         return cards + [card.model_copy(update={"id": f"rag/{card.id}", "parent": card.id}) for card in cards]
+
+    async def tokenize(self, call: Call, add_special_tokens: bool) -> Tokens:
+        """The tokens of a call's prompt, without passages."""
+        tokens: Tokens = await self._llm.tokenize.remote(call, add_special_tokens)
+        return tokens
+
+    async def detokenize(self, tokens: list[int]) -> str:
+        """The text of tokens."""
+        text: str = await self._llm.detokenize.remote(tokens)
+        return text
 
     async def is_ready(self) -> bool:
         """Answers when everything behind it answers."""

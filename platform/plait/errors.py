@@ -91,6 +91,12 @@ class Unavailable(PlaitError):
     code, http_status = "unavailable", 503
 
 
+class DeadlineExceeded(PlaitError):
+    """A request's time was over before there was anything to answer."""
+
+    code, http_status = "deadline_exceeded", 504
+
+
 class Overloaded(PlaitError):
     """A queue is full; try again after `retry_after_s`."""
 

@@ -11,14 +11,19 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from plait.errors import InvalidInput, did_you_mean
+from plait.models.tools import Tool, ToolCall, in_words
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 
 
 @dataclass(frozen=True)
 class Message:
+    """What was said. `tool_calls`: of an assistant; `tool_call_id`: which call a message of the role `tool` answers."""
+
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
 
 
 class ChatFormat(BaseModel):
@@ -34,16 +39,21 @@ class ChatFormat(BaseModel):
     eos_token: str = ""
     special_tokens: tuple[str, ...] = ()
 
-    def render(self, messages: Sequence[Message], add_generation_prompt: bool = True) -> str:
+    def render(
+        self, messages: Sequence[Message], add_generation_prompt: bool = True, tools: Sequence[Tool] = ()
+    ) -> str:
         """The text of a conversation; ends where the assistant's next words begin if `add_generation_prompt`.
 
-        Special tokens inside a message are broken up: neither a user nor a retrieved document can end a turn.
+        Tools go to the template where it takes any, else in words into the system message. Special tokens inside a
+        message are broken up: neither a user nor a retrieved document nor a tool can end a turn.
         """
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        conversation = [{"role": m.role, "content": self._defuse(m.content)} for m in messages]
+        takes_tools = "tools" in self.template
+        spoken = messages if takes_tools else in_words(messages, tools)
         rendered, _ = render_jinja_template(
-            [conversation],
+            [[self._for_template(m) for m in spoken]],
+            tools=[self._defuse_all(tool.as_template()) for tool in tools] if takes_tools and tools else None,
             chat_template=self.template,
             add_generation_prompt=add_generation_prompt,
             bos_token=self.bos_token,
@@ -51,6 +61,24 @@ class ChatFormat(BaseModel):
         )
         text: str = rendered[0]
         return text
+
+    def _for_template(self, message: Message) -> Any:
+        fields: dict[str, Any] = {"role": message.role, "content": message.content}
+        if message.tool_calls:
+            fields["tool_calls"] = [call.as_template() for call in message.tool_calls]
+        if message.tool_call_id:
+            fields["tool_call_id"] = message.tool_call_id
+        return self._defuse_all(fields)
+
+    def _defuse_all(self, value: Any) -> Any:
+        """The same JSON value with every text in it defused."""
+        if isinstance(value, str):
+            return self._defuse(value)
+        if isinstance(value, list):
+            return [self._defuse_all(v) for v in value]
+        if isinstance(value, dict):
+            return {self._defuse(k): self._defuse_all(v) for k, v in value.items()}
+        return value
 
     def _defuse(self, content: str) -> str:
         for token in self.special_tokens:

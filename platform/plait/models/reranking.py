@@ -1,0 +1,42 @@
+"""A query and texts to scores, with any cross-encoder of sentence-transformers.
+
+In: a model source, pairs of a query and a text. Out: a score for each, higher is better. It ranks nothing.
+"""
+
+from collections.abc import Sequence
+
+from plait.errors import ModelNotFound
+from plait.models.source import resolve_model
+
+
+class RerankingModel:
+    """A loaded cross-encoder (Nogueira and Cho 2019, arXiv:1901.04085).
+
+    Args:
+        source: model source: hub id, folder or package:NAME.
+
+    Raises:
+        ModelNotFound: when there is no such model, or it gives a pair of texts no single score.
+    """
+
+    def __init__(self, source: str) -> None:
+        from safetensors import SafetensorError
+        from sentence_transformers import CrossEncoder
+
+        self.name = source
+        try:
+            self._model = CrossEncoder(
+                str(resolve_model(source)), local_files_only=True, model_kwargs={"use_safetensors": True}
+            )
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ModelNotFound(f"'{source}' holds no cross-encoder ({reason}).") from error
+        if self._model.num_labels != 1:
+            raise ModelNotFound(f"'{source}' gives {self._model.num_labels} scores a pair.", "Choose a reranker.")
+
+    def score(self, pairs: Sequence[tuple[str, str]], batch_size: int = 32) -> list[float]:
+        """Scores of (query, text) pairs, 0 to 1 unless the model's own configuration says otherwise."""
+        if not pairs:
+            return []
+        scores = self._model.predict(list(pairs), batch_size=batch_size, show_progress_bar=False)
+        return [float(score) for score in scores]

@@ -1,0 +1,85 @@
+"""Tools in a conversation: what a model may call, what it called, and how both read for a model without a template.
+
+In: functions and calls. Out: dicts for a chat template that takes tools, or plain words in the messages. What is called
+stays with the client: nothing here runs a function.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plait.models.chat import Message
+
+CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
+_HOW = (
+    "You may call functions. To call one, answer with nothing but\n"
+    f'{CALL_OPEN}{{"name": the function, "arguments": an object}}{CALL_CLOSE}\n'
+    "The functions, with the JSON schema of their arguments:"
+)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that the model may call; `parameters`: the JSON schema of its arguments, as text."""
+
+    name: str
+    description: str = ""
+    parameters: str = '{"type": "object"}'
+
+    def as_template(self) -> dict[str, Any]:
+        """What chat templates take: OpenAI's shape."""
+        return {"type": "function", "function": self._fields()}
+
+    def as_text(self) -> str:
+        return json.dumps(self._fields(), ensure_ascii=False)
+
+    def _fields(self) -> dict[str, Any]:
+        return {"name": self.name, "description": self.description, "parameters": json.loads(self.parameters)}
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call that a model made; `arguments`: JSON as the model wrote it, which may be cut off."""
+
+    id: str
+    name: str
+    arguments: str
+
+    def as_template(self) -> dict[str, Any]:
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self._value()}}
+
+    def as_text(self) -> str:
+        call = json.dumps({"name": self.name, "arguments": self._value()}, ensure_ascii=False)
+        return f"{CALL_OPEN}{call}{CALL_CLOSE}"
+
+    def _value(self) -> Any:
+        try:
+            return json.loads(self.arguments)
+        except ValueError:
+            return self.arguments
+
+
+def in_words(messages: Sequence["Message"], tools: Sequence[Tool]) -> list["Message"]:
+    """The same conversation for a template that knows no tools: functions in the system message, calls as text.
+
+    A tool's answer becomes a message of the user, delimited so that it cannot end itself.
+    """
+    from plait.models.chat import Message
+
+    spoken: list[Message] = []
+    for message in messages:
+        if message.role == "tool":
+            answer = message.content.replace("</tool_response", "< /tool_response")
+            spoken.append(Message("user", f"<tool_response>\n{answer}\n</tool_response>"))
+        elif message.tool_calls:
+            parts = [message.content, *(call.as_text() for call in message.tool_calls)]
+            spoken.append(Message(message.role, "\n".join(part for part in parts if part)))
+        else:
+            spoken.append(message)
+    if not tools:
+        return spoken
+    given = [m.content for m in spoken if m.role == "system"]
+    system = "\n\n".join([*given, "\n".join([_HOW, *(tool.as_text() for tool in tools)])])
+    return [Message("system", system), *(m for m in spoken if m.role != "system")]

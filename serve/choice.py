@@ -1,0 +1,84 @@
+"""One choice of an answer as it grows: its text, its log-probabilities, the tools it calls.
+
+In: events of one call. Out: what is new to send, and what there is in all. It knows neither ids nor streams.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from plait.models.tools import ToolCall
+from plait.serve.calls import Event
+from plait.serve.engines.engine import TokenLogprob
+from plait.serve.generation_answers import ChatLogprob, ChatLogprobs, TextLogprobs, TopLogprob
+from plait.serve.tool_calls import ToolCallReader
+
+
+@dataclass
+class Choice:
+    """What the events of one call have said so far. `reader` finds the calls of tools, where there may be any."""
+
+    index: int
+    is_chat: bool
+    has_logprobs: bool = False
+    reader: ToolCallReader | None = None
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    first: Event | None = None
+    last: Event = field(default_factory=lambda: Event("", 0, 0))
+
+    def add(self, event: Event) -> str:
+        """Take the next event; returns the text to send for it."""
+        self.first = self.first or event
+        self.last = event
+        self.logprobs += event.logprobs
+        text = event.text
+        if self.reader is not None:
+            text = self.reader.push(text)
+            if event.finish_reason:
+                rest, self.tool_calls = self.reader.end()
+                text += rest
+        if self.is_chat and not self.text:
+            text = text.lstrip()  # the space between "Answer:" and the answer belongs to the format
+        self.text += text
+        return text
+
+    @property
+    def finish_reason(self) -> Literal["stop", "length", "tool_calls"] | None:
+        """OpenAI's word for why it ended; None: it goes on."""
+        reason = self.last.finish_reason
+        if reason is None:
+            return None
+        if reason != "stop":
+            return "length"  # cut off, by max_tokens or by the deadline
+        return "tool_calls" if self.tool_calls else "stop"
+
+    def chat_logprobs(self, tokens: Sequence[TokenLogprob]) -> ChatLogprobs | None:
+        """Those of some tokens, as chat shows them."""
+        if not self.has_logprobs:
+            return None
+        return ChatLogprobs(
+            content=[
+                ChatLogprob(**_token(t).model_dump(), top_logprobs=[_token(likely) for likely in t.top]) for t in tokens
+            ]
+        )
+
+    def text_logprobs(self, tokens: Sequence[TokenLogprob], offset: int) -> TextLogprobs | None:
+        """Those of some tokens, as completions show them; `offset`: characters of the answer before them."""
+        if not self.has_logprobs:
+            return None
+        offsets = []
+        for token in tokens:
+            offsets.append(offset)
+            offset += len(token.token)
+        return TextLogprobs(
+            tokens=[t.token for t in tokens],
+            token_logprobs=[t.logprob for t in tokens],
+            top_logprobs=[{likely.token: likely.logprob for likely in t.top} for t in tokens],
+            text_offset=offsets,
+        )
+
+
+def _token(token: TokenLogprob) -> TopLogprob:
+    return TopLogprob(token=token.token, logprob=token.logprob, bytes=list(token.token.encode()))

@@ -1,0 +1,107 @@
+"""The embedder deployment: texts in, vectors out; requests that come together share a batch.
+
+It holds the application's one embedding model: the retriever's questions, /v1/embeddings, and /v1/rerank where no
+reranker is configured, which then is by the cosine of the vectors.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from ray import serve
+
+from plait.errors import InvalidInput, ModelNotFound
+from plait.index.collection import Index
+from plait.models.embedding import EmbeddingModel, Vectors
+from plait.recipes import DEFAULT_EMBEDDING
+from plait.serve.arguments import EmbeddingArguments, RetrievalArguments
+from plait.serve.request_log import log_expected_errors_in_one_line
+
+InputType = Literal["passage", "query"]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """`vectors`: float32 [n, dimension] of unit length; `tokens`: of all texts together."""
+
+    vectors: Vectors
+    tokens: int
+
+
+class Embedder:
+    """One embedding model: the one that is configured, else the collection's."""
+
+    def __init__(self, arguments: EmbeddingArguments, retrieval: RetrievalArguments | None) -> None:
+        log_expected_errors_in_one_line()
+        self._source = arguments.model or _of_collection(retrieval) or DEFAULT_EMBEDDING
+        self._model = EmbeddingModel(self._source)
+
+    async def embed(self, texts: Sequence[str], input_type: InputType, model: str) -> Embedded:
+        """Vectors of texts.
+
+        Raises:
+            ModelNotFound: when it is asked for as another model.
+            InvalidInput: for a text that is longer than the model reads.
+        """
+        if model not in ("embedding", self._source):
+            raise ModelNotFound(f"There is no embedding model '{model}'.", f"Ask for embedding or {self._source}.")
+        tokens = await asyncio.to_thread(self._count, texts)
+        return Embedded(await self._embed_together((texts, input_type)), tokens)
+
+    async def embed_queries(self, queries: Sequence[str]) -> Vectors:
+        """Vectors of texts to search for; what is too long is cut."""
+        vectors: Vectors = await self._embed_together((queries, "query"))
+        return vectors
+
+    async def rerank(self, query: str, documents: Sequence[str], model: str) -> list[float]:
+        """Cosines of the query and each document, -1 to 1.
+
+        Raises:
+            ModelNotFound: when it is asked for as another model.
+        """
+        if model not in ("reranker", "embedding", self._source):
+            raise ModelNotFound(f"There is no reranker '{model}'.", f"Ask for reranker or {self._source}.")
+        of_query, of_documents = await asyncio.gather(
+            self._embed_together(([query], "query")), self._embed_together((documents, "passage"))
+        )
+        return [float(score) for score in of_documents @ of_query[0]]
+
+    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)  # type: ignore[untyped-decorator]  # ray ships no types
+    async def _embed_together(self, asked: list[tuple[Sequence[str], InputType]]) -> list[Vectors]:
+        """All texts of all requests at once: the model forms its batches by length."""
+        vectors: list[Vectors] = [np.empty((0, self._model.dimension), np.float32)] * len(asked)
+        for kind, encode in (("passage", self._model.encode_passages), ("query", self._model.encode_queries)):
+            of_kind = [i for i, (_, input_type) in enumerate(asked) if input_type == kind]
+            texts = [text for i in of_kind for text in asked[i][0]]
+            ends = np.cumsum([len(asked[i][0]) for i in of_kind])[:-1]
+            for i, part in zip(of_kind, np.split(await asyncio.to_thread(encode, texts), ends), strict=False):
+                vectors[i] = part
+        return vectors
+
+    def _count(self, texts: Sequence[str]) -> int:
+        # The tokenizer's own limit is off: a text that is cut silently would have another text's vector.
+        lengths = [len(ids) for ids in self._model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
+        for i, length in enumerate(lengths):
+            if length > self._model.max_tokens:
+                raise InvalidInput(
+                    f"Input {i} has {length} tokens, and '{self._source}' reads {self._model.max_tokens}.",
+                    "Shorten it, or split it into chunks.",
+                )
+        return sum(lengths)
+
+    async def model_source(self) -> str:
+        """Where the model is from."""
+        return self._source
+
+    async def is_ready(self) -> bool:
+        """Answers when the model is loaded."""
+        return True
+
+
+def _of_collection(retrieval: RetrievalArguments | None) -> str | None:
+    if retrieval is None:
+        return None
+    model: str = Index.open(retrieval.collection, uri=retrieval.milvus_uri).embedding_model
+    return model

@@ -1,0 +1,82 @@
+"""/v1/embeddings in OpenAI's shape: texts in, vectors out, as numbers or as base64 of little-endian float32."""
+
+import base64
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field, field_validator
+
+from plait.errors import InvalidInput
+from plait.models.embedding import Vectors
+from plait.serve.embedder import InputType
+from plait.serve.openapi import errors
+from plait.serve.protocol import InputUsage, RequestBody
+from plait.serve.services import Services, services
+
+routes = APIRouter(tags=["embeddings"])
+_MAX_TEXTS = 2048  # OpenAI's
+
+
+class EmbeddingRequest(RequestBody):
+    model: str = Field(description="`embedding`, or the model source that it is served from.")
+    input: str | list[str] = Field(description="One text, or several. Token ids are not accepted.")
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(
+        None,
+        ge=1,
+        description="Keeps the first so many, at unit length again; meant for models trained for it "
+        "(Kusupati et al. 2022, Matryoshka representation learning, arXiv:2205.13147).",
+    )
+    input_type: InputType = Field(
+        "passage", description="query: a text to search with, for models that tell them apart."
+    )
+    user: str | None = None
+
+    @field_validator("input")
+    @classmethod
+    def _is_not_empty(cls, texts: str | list[str]) -> str | list[str]:
+        if isinstance(texts, list) and not 1 <= len(texts) <= _MAX_TEXTS:
+            raise ValueError(f"1 to {_MAX_TEXTS} texts")
+        return texts
+
+
+class EmbeddingItem(BaseModel):
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+    """Numbers, or base64 of little-endian float32."""
+
+
+class EmbeddingList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[EmbeddingItem]
+    model: str
+    usage: InputUsage
+
+
+@routes.post("/v1/embeddings", responses=errors(404, 503))
+async def embeddings(body: EmbeddingRequest, asked: Annotated[Services, Depends(services)]) -> EmbeddingList:
+    """Vectors of texts, of unit length."""
+    texts = [body.input] if isinstance(body.input, str) else body.input
+    result = await asked.embed(texts, body.input_type, body.model)
+    vectors = _first_dimensions(result.vectors, body.dimensions)
+    data = [
+        EmbeddingItem(index=i, embedding=_base64(v) if body.encoding_format == "base64" else v.tolist())
+        for i, v in enumerate(vectors)
+    ]
+    usage = InputUsage(prompt_tokens=result.tokens, total_tokens=result.tokens)
+    return EmbeddingList(data=data, model=body.model, usage=usage)
+
+
+def _first_dimensions(vectors: Vectors, dimensions: int | None) -> Vectors:
+    if dimensions is None:
+        return vectors
+    if dimensions > vectors.shape[1]:
+        raise InvalidInput(f"The model makes {vectors.shape[1]} dimensions, not {dimensions}.", "Ask for fewer.")
+    cut = vectors[:, :dimensions]
+    return np.asarray(cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+def _base64(vector: Vectors) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()

@@ -1,0 +1,84 @@
+"""Routes that generate text: /v1/chat/completions and /v1/completions, whole or as server-sent events."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+from fastapi.responses import StreamingResponse
+
+from plait.serve.accounting import recorded
+from plait.serve.calls import Call
+from plait.serve.choices import merged, until_deadline
+from plait.serve.generation_answers import ChatCompletion, Completion
+from plait.serve.generation_requests import ChatCompletionRequest, CompletionRequest, GenerationRequest
+from plait.serve.openapi import errors, streamed
+from plait.serve.request_context import RequestContext, request_context
+from plait.serve.responses import Answer, server_sent_events
+from plait.serve.services import Services, services
+from plait.serve.tool_calls import ToolCallReader
+
+routes = APIRouter(tags=["generation"])
+
+
+@routes.post(
+    "/v1/chat/completions",
+    response_model=None,
+    responses=streamed(ChatCompletion, "ChatCompletionChunk") | errors(404, 429, 503, 504),
+)
+async def chat_completions(
+    body: ChatCompletionRequest,
+    asked: Annotated[Services, Depends(services)],
+    context: Annotated[RequestContext, Depends(request_context)],
+) -> Response:
+    """Answer a conversation; `rag/…` models answer from retrieved passages and cite them."""
+    calls = _calls(body, asked, context)
+    readers = None
+    if body.may_call_tools:
+        names = [tool.name for tool in calls[0].tools]
+        readers = [
+            ToolCallReader(names, body.must_call_a_tool, is_parallel=body.parallel_tool_calls) for _ in range(body.n)
+        ]
+    return await _respond(body, calls, asked, Answer(calls, is_chat=True, n=body.n, readers=readers))
+
+
+@routes.post(
+    "/v1/completions",
+    response_model=None,
+    responses=streamed(Completion, "CompletionChunk") | errors(404, 429, 503, 504),
+)
+async def completions(
+    body: CompletionRequest,
+    asked: Annotated[Services, Depends(services)],
+    context: Annotated[RequestContext, Depends(request_context)],
+) -> Response:
+    """Continue a text, or each of several."""
+    calls = _calls(body, asked, context)
+    return await _respond(body, calls, asked, Answer(calls, is_chat=False, n=body.n))
+
+
+def _calls(body: ChatCompletionRequest | CompletionRequest, asked: Services, context: RequestContext) -> Sequence[Call]:
+    deadline_s = context.timeout_s or asked.default_timeout_s
+    return [
+        replace(call, request_id=context.id, deadline_s=deadline_s) for call in body.calls(asked.default_max_tokens)
+    ]
+
+
+async def _respond(body: GenerationRequest, calls: Sequence[Call], asked: Services, answer: Answer) -> Response:
+    choices = [asked.answer(_of_choice(call, i)) for call in calls for i in range(body.n)]
+    events = recorded(calls[0], until_deadline(merged(choices), calls[0].deadline_s))
+    if not body.stream:
+        async for index, event in events:
+            answer.add(index, event)
+        return Response(answer.whole().model_dump_json(exclude_unset=True), media_type="application/json")
+    # An error before the first token is still an HTTP status; after it, only an event can tell.
+    first = await anext(events)
+    return StreamingResponse(
+        server_sent_events(answer, first, events, body.wants_usage), media_type="text/event-stream"
+    )
+
+
+def _of_choice(call: Call, i: int) -> Call:
+    """The call of the choice i: with one seed for all, all would say the same."""
+    seed = call.sampling.seed
+    return call if seed is None or i == 0 else replace(call, sampling=replace(call.sampling, seed=seed + i))

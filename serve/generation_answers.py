@@ -1,0 +1,139 @@
+"""Answers of the routes that generate text, in OpenAI's shapes: whole, and as chunks of a stream.
+
+They are what /openapi.json describes. Fields that were never set are left out of what is sent.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from plait.serve.protocol import Citation, PlaitDetails, Usage
+
+ChatFinish = Literal["stop", "length", "tool_calls"]
+TextFinish = Literal["stop", "length"]
+
+
+class TopLogprob(BaseModel):
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class ChatLogprob(TopLogprob):
+    """A chosen token; `top_logprobs`: the likeliest at its place."""
+
+    top_logprobs: list[TopLogprob]
+
+
+class ChatLogprobs(BaseModel):
+    content: list[ChatLogprob]
+
+
+class TextLogprobs(BaseModel):
+    """Of completions: lists with one entry a token. `text_offset`: characters before the token."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: list[dict[str, float]]
+    text_offset: list[int]
+
+
+class AnsweredFunction(BaseModel):
+    name: str
+    arguments: str
+
+
+class AnsweredToolCall(BaseModel):
+    id: str
+    type: Literal["function"] = "function"
+    function: AnsweredFunction
+
+
+class ToolCallDelta(AnsweredToolCall):
+    index: int
+
+
+class ChatAnswerMessage(BaseModel):
+    role: Literal["assistant"] = "assistant"
+    content: str | None
+    annotations: list[Citation]
+    tool_calls: list[AnsweredToolCall] = []
+
+
+class ChatChoice(BaseModel):
+    index: int
+    message: ChatAnswerMessage
+    logprobs: ChatLogprobs | None
+    finish_reason: ChatFinish
+
+
+class ChatCompletion(BaseModel):
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+    plait: PlaitDetails
+
+
+class ChatDelta(BaseModel):
+    role: Literal["assistant"] = "assistant"
+    content: str | None = None
+    annotations: list[Citation] = []
+    tool_calls: list[ToolCallDelta] = []
+
+
+class ChatChunkChoice(BaseModel):
+    index: int
+    delta: ChatDelta
+    logprobs: ChatLogprobs | None
+    finish_reason: ChatFinish | None
+
+
+class ChatCompletionChunk(BaseModel):
+    """One event of a stream. The last one with choices has `plait`; `usage` comes alone after it."""
+
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChatChunkChoice]
+    usage: Usage | None = None
+    plait: PlaitDetails | None = None
+
+
+class TextChoice(BaseModel):
+    index: int
+    text: str
+    logprobs: TextLogprobs | None
+    finish_reason: TextFinish
+
+
+class Completion(BaseModel):
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[TextChoice]
+    usage: Usage
+    plait: PlaitDetails
+
+
+class TextChunkChoice(BaseModel):
+    index: int
+    text: str
+    logprobs: TextLogprobs | None
+    finish_reason: TextFinish | None
+
+
+class CompletionChunk(BaseModel):
+    """One event of a stream, as of chat."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    choices: list[TextChunkChoice]
+    usage: Usage | None = None
+    plait: PlaitDetails | None = None

@@ -1,0 +1,254 @@
+"""Requests that generate text, in OpenAI's shapes with vLLM's additions, and the calls they mean.
+
+In: the body of a request. Out: calls, one for each prompt; `n` answers to each are its choices. Nothing here knows how
+an answer looks.
+"""
+
+import json
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from plait.model_ids import ModelId
+from plait.models.chat import Message
+from plait.models.tools import ToolCall
+from plait.serve.calls import Call
+from plait.serve.engines.engine import Sampling
+from plait.serve.protocol import RequestBody
+from plait.serve.tool_requests import ToolChoice, ToolDefinition, forced_call_schema
+
+_MAX_CHOICES = 128
+
+
+class TextPart(BaseModel):
+    type: Literal["text"]
+    text: str
+
+
+class FunctionCall(BaseModel):
+    name: str
+    arguments: str
+
+
+class ToolCallMessage(BaseModel):
+    """A call in the message of an assistant."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class ChatMessage(BaseModel):
+    """A message of a conversation; content is text, or parts of text."""
+
+    # Clients send back what they were answered, with fields that mean nothing in a question.
+    model_config = ConfigDict(extra="ignore")
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart] | None = None
+    tool_calls: list[ToolCallMessage] | None = None
+    tool_call_id: str | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise ValueError("content is required, except beside an assistant's tool_calls")
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError("only an assistant has tool_calls")
+        if (self.role == "tool") != (self.tool_call_id is not None):
+            raise ValueError("tool_call_id is required in a message of the role tool, and only there")
+        return self
+
+    def to_message(self) -> Message:
+        content = self.content or ""
+        return Message(
+            "system" if self.role == "developer" else self.role,
+            content if isinstance(content, str) else "".join(part.text for part in content),
+            tuple(ToolCall(c.id, c.function.name, c.function.arguments) for c in self.tool_calls or ()),
+            self.tool_call_id or "",
+        )
+
+
+class RetrievalOptions(RequestBody):
+    """How to retrieve for this request; `extra_body={"retrieval": {…}}` in OpenAI's client."""
+
+    top_k: int | None = Field(None, ge=1, le=50, description="Passages to retrieve.")
+
+
+class StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    include_usage: bool = False
+
+
+class JsonSchema(BaseModel):
+    model_config = ConfigDict(populate_by_name=True, extra="ignore")
+
+    name: str = "answer"
+    json_schema: dict[str, Any] = Field(alias="schema")
+
+
+class ResponseFormat(RequestBody):
+    """`text`, `json_object` (any JSON object) or `json_schema` (an object that follows a schema)."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _has_its_schema(self) -> Self:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("json_schema is required with the type json_schema, and only there")
+        return self
+
+    @property
+    def schema_text(self) -> str | None:
+        if self.type == "text":
+            return None
+        return json.dumps(self.json_schema.json_schema if self.json_schema else {"type": "object"})
+
+
+class GenerationRequest(RequestBody):
+    """What chat and completions share."""
+
+    model: str
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float = Field(1.0, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    top_k: int = Field(0, ge=-1, description="Keeps this many of the likeliest tokens; 0 and -1 keep all.")
+    min_p: float = Field(0.0, ge=0, lt=1, description="Keeps tokens at least this share as likely as the likeliest.")
+    repetition_penalty: float = Field(1.0, gt=0, description="Of tokens that the prompt or the answer has; 1: none.")
+    presence_penalty: float = Field(0.0, ge=-2, le=2)
+    frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    logit_bias: dict[int, float] | None = Field(None, description="Added to the logits of these tokens, -100 to 100.")
+    stop: str | list[str] | None = None
+    seed: int | None = Field(None, description="Repeats an answer; the choices of `n` take seed, seed + 1, …")
+    n: int = Field(1, ge=1, le=_MAX_CHOICES)
+    ignore_eos: bool = Field(False, description="Go on to max_tokens, whatever the model says.")
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+
+    @field_validator("stop")
+    @classmethod
+    def _at_most_four(cls, stop: str | list[str] | None) -> str | list[str] | None:
+        if isinstance(stop, list) and len(stop) > 4:
+            raise ValueError("at most 4 stop strings")
+        return stop
+
+    @field_validator("logit_bias")
+    @classmethod
+    def _is_a_bias(cls, biases: dict[int, float] | None) -> dict[int, float] | None:
+        if biases and not all(-100 <= bias <= 100 for bias in biases.values()):
+            raise ValueError("a bias is between -100 and 100")
+        return biases
+
+    @model_validator(mode="after")
+    def _streams_what_it_has_options_for(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options needs stream: true")
+        return self
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+
+    @property
+    def wants_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def _sampling(self, max_tokens: int, logprobs: int | None, json_schema: str | None) -> Sampling:
+        return Sampling(
+            max_tokens=max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=max(self.top_k, 0),
+            min_p=self.min_p,
+            repetition_penalty=self.repetition_penalty,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            logit_bias=tuple((self.logit_bias or {}).items()),
+            stop=self.stop_strings,
+            seed=self.seed,
+            logprobs=logprobs,
+            json_schema=json_schema,
+            ignore_eos=self.ignore_eos,
+        )
+
+
+class ChatCompletionRequest(GenerationRequest):
+    messages: list[ChatMessage] = Field(min_length=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    logprobs: bool = False
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    response_format: ResponseFormat | None = None
+    tools: list[ToolDefinition] | None = Field(None, min_length=1)
+    tool_choice: ToolChoice | None = Field(None, description="auto where there are tools, else none.")
+    parallel_tool_calls: bool = True
+    retrieval: RetrievalOptions = RetrievalOptions()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs: true")
+        names = {tool.function.name for tool in self.tools or ()}
+        if self.tool_choice not in (None, "none") and not names:
+            raise ValueError("tool_choice needs tools")
+        if self.forced_tool is not None and self.forced_tool not in names:
+            raise ValueError(f"tool_choice names '{self.forced_tool}', which is none of the tools")
+        if self.may_call_tools and self.response_format and self.response_format.schema_text:
+            raise ValueError('response_format and tools exclude each other; send tool_choice: "none"')
+        return self
+
+    @property
+    def may_call_tools(self) -> bool:
+        return bool(self.tools) and self.tool_choice != "none"
+
+    @property
+    def forced_tool(self) -> str | None:
+        """The one function that must be called."""
+        return None if self.tool_choice is None or isinstance(self.tool_choice, str) else self.tool_choice.function.name
+
+    @property
+    def must_call_a_tool(self) -> bool:
+        return self.tool_choice == "required" or self.forced_tool is not None
+
+    def calls(self, default_max_tokens: int) -> list[Call]:
+        """One call; the model may call tools in its answer."""
+        tools = tuple(tool.to_tool() for tool in self.tools or ()) if self.may_call_tools else ()
+        if self.must_call_a_tool:
+            schema: str | None = forced_call_schema([t for t in tools if self.forced_tool in (None, t.name)])
+        else:
+            schema = self.response_format.schema_text if self.response_format else None
+        logprobs = (self.top_logprobs or 0) if self.logprobs else None
+        call = Call(
+            model=ModelId.parse(self.model),
+            sampling=self._sampling(
+                self.max_completion_tokens or self.max_tokens or default_max_tokens, logprobs, schema
+            ),
+            messages=tuple(message.to_message() for message in self.messages),
+            tools=tools,
+            top_k=self.retrieval.top_k,
+        )
+        return [call]
+
+
+class CompletionRequest(GenerationRequest):
+    prompt: str | list[str] = Field(description="One text, or several: their choices come one prompt after the other.")
+    logprobs: int | None = Field(None, ge=0, le=20)
+    echo: Literal[False] = Field(False, description="The prompt is not repeated; put it before the answer yourself.")
+
+    @field_validator("prompt")
+    @classmethod
+    def _is_not_empty(cls, prompt: str | list[str]) -> str | list[str]:
+        if isinstance(prompt, list) and not 1 <= len(prompt) <= _MAX_CHOICES:
+            raise ValueError(f"1 to {_MAX_CHOICES} prompts")
+        return prompt
+
+    def calls(self, default_max_tokens: int) -> list[Call]:
+        """One call a prompt."""
+        model = ModelId.parse(self.model)
+        sampling = self._sampling(self.max_tokens or default_max_tokens, self.logprobs, None)
+        prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
+        return [Call(model, sampling, prompt=prompt) for prompt in prompts]

@@ -1,0 +1,62 @@
+"""What /openapi.json says beyond the routes' own signatures: errors, and streams with the shape of their events."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from plait.serve.generation_answers import ChatCompletionChunk, CompletionChunk
+from plait.serve.protocol import ErrorResponse
+
+_MEANINGS = {
+    400: "The request cannot be answered as it is; `param` names the field.",
+    404: "There is no such model; the message names the nearest.",
+    429: "Too many requests wait; `Retry-After` says when to come back.",
+    503: "A model is not loaded yet, or a server behind this one does not answer.",
+    504: "Nothing was generated within the request's time.",
+}
+_REF = "#/components/schemas/{model}"
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def errors(*statuses: int) -> Responses:
+    """The errors that a route answers with, 400 and 500 among them."""
+    described: Responses = {
+        status: {"model": ErrorResponse, "description": _MEANINGS[status]} for status in (400, *statuses)
+    }
+    return described | {500: {"model": ErrorResponse, "description": "A fault of this server; its log says which."}}
+
+
+def streamed(whole: type[BaseModel], chunk: str) -> Responses:
+    """A route that answers whole, or with `stream: true` in events of the shape `chunk`."""
+    stream = {
+        "schema": {"type": "string", "description": "Events `data: …`, the last of them `data: [DONE]`."},
+        "x-event-schema": {"$ref": _REF.format(model=chunk)},
+    }
+    return {200: {"model": whole, "description": "The answer.", "content": {"text/event-stream": stream}}}
+
+
+def describe(app: FastAPI) -> None:
+    """Let an application's OpenAPI document have the shapes of events, and no error that is never sent."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+            _, chunks = models_json_schema(
+                [(kind, "serialization") for kind in (ChatCompletionChunk, CompletionChunk)], ref_template=_REF
+            )
+            schemas = document["components"]["schemas"]
+            document["components"]["schemas"] = chunks["$defs"] | schemas
+            # FastAPI describes its own answer to a bad request; ours is 400, in OpenAI's shape.
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    operation["responses"].pop("422", None)
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,61 @@
+"""/v1/rerank in the shape of Jina and Cohere, and /v2/rerank for Cohere's client: documents in, an order out."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from plait.serve.openapi import errors
+from plait.serve.protocol import RequestBody
+from plait.serve.request_context import RequestContext, request_context
+from plait.serve.services import Services, services
+
+routes = APIRouter(tags=["rerank"])
+
+
+class RerankText(BaseModel):
+    text: str
+
+
+class RerankRequest(RequestBody):
+    model: str = Field(description="`reranker`, or the model source that it is served from.")
+    query: str
+    documents: list[str | RerankText] = Field(min_length=1, max_length=1000)
+    top_n: int | None = Field(None, ge=1, description="How many of the best; all unless given.")
+    return_documents: bool = False
+
+
+class RerankResult(BaseModel):
+    """`index`: of the document in the request; `relevance_score`: higher is better."""
+
+    index: int
+    relevance_score: float
+    document: RerankText | None = None
+
+
+class RerankResponse(BaseModel):
+    id: str
+    model: str
+    results: list[RerankResult]
+
+
+@routes.post("/v1/rerank", response_model_exclude_none=True, responses=errors(404, 503))
+@routes.post("/v2/rerank", response_model_exclude_none=True, responses=errors(404, 503))
+async def rerank(
+    body: RerankRequest,
+    asked: Annotated[Services, Depends(services)],
+    context: Annotated[RequestContext, Depends(request_context)],
+) -> RerankResponse:
+    """Documents by how well they answer the query, best first."""
+    texts = [document if isinstance(document, str) else document.text for document in body.documents]
+    scores = await asked.rerank(body.query, texts, body.model)
+    order = sorted(range(len(texts)), key=lambda i: -scores[i])[: body.top_n]
+    results = [
+        RerankResult(
+            index=i,
+            relevance_score=scores[i],
+            document=RerankText(text=texts[i]) if body.return_documents else None,
+        )
+        for i in order
+    ]
+    return RerankResponse(id=context.id, model=body.model, results=results)

@@ -1,0 +1,43 @@
+"""The reranker deployment: a query and documents in, scores out, by a cross-encoder; only where one is configured."""
+
+import asyncio
+from collections.abc import Sequence
+
+from ray import serve
+
+from plait.errors import ModelNotFound
+from plait.models.reranking import RerankingModel
+from plait.serve.arguments import RerankArguments
+from plait.serve.request_log import log_expected_errors_in_one_line
+
+
+class Reranker:
+    """One cross-encoder; requests that come together share a batch."""
+
+    def __init__(self, arguments: RerankArguments) -> None:
+        log_expected_errors_in_one_line()
+        self._model = RerankingModel(arguments.model)
+
+    async def rerank(self, query: str, documents: Sequence[str], model: str) -> list[float]:
+        """How well each document answers the query, higher is better.
+
+        Raises:
+            ModelNotFound: when it is asked for as another model.
+        """
+        if model not in ("reranker", self._model.name):
+            raise ModelNotFound(f"There is no reranker '{model}'.", f"Ask for reranker or {self._model.name}.")
+        scores: list[float] = await self._score_together([(query, document) for document in documents])
+        return scores
+
+    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)  # type: ignore[untyped-decorator]  # ray ships no types
+    async def _score_together(self, asked: list[list[tuple[str, str]]]) -> list[list[float]]:
+        scores = iter(await asyncio.to_thread(self._model.score, [pair for pairs in asked for pair in pairs]))
+        return [[next(scores) for _ in pairs] for pairs in asked]
+
+    async def model_source(self) -> str:
+        """Where the model is from."""
+        return self._model.name
+
+    async def is_ready(self) -> bool:
+        """Answers when the model is loaded."""
+        return True

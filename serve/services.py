@@ -1,0 +1,101 @@
+"""What the routes of one API replica ask: the other deployments, and the server's limits.
+
+In: calls and texts. Out: events, vectors, scores. A route gets it by `Depends(services)`; tests put another in its
+place.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from plait.errors import NotFound
+from plait.serve.calls import Call, Event, Tokens
+from plait.serve.embedder import Embedded, InputType
+from plait.serve.protocol import ModelCard
+
+
+class Services:
+    """Handles of the deployments; `embedder` and `reranker` are None where the application has none."""
+
+    def __init__(
+        self,
+        router: DeploymentHandle,
+        embedder: DeploymentHandle | None,
+        reranker: DeploymentHandle | None,
+        default_max_tokens: int,
+        default_timeout_s: float | None,
+    ) -> None:
+        self._router, self._embedder, self._reranker = router, embedder, reranker
+        self.default_max_tokens, self.default_timeout_s = default_max_tokens, default_timeout_s
+
+    async def answer(self, call: Call) -> AsyncGenerator[Event]:
+        """The events of a call; closing this cancels it."""
+        response = self._router.options(stream=True).answer.remote(call)
+        is_over = False
+        try:
+            async for event in response:
+                is_over = event.finish_reason is not None
+                yield event
+        finally:
+            if not is_over:
+                response.cancel()
+
+    async def models(self) -> list[ModelCard]:
+        """Every model id: for text, for embeddings, for reranking."""
+        cards: list[ModelCard] = await self._router.models.remote()
+        if self._embedder is not None:
+            cards.append(ModelCard(id="embedding", created=0, root=await self._embedder.model_source.remote()))
+        if self._reranker is not None:
+            cards.append(ModelCard(id="reranker", created=0, root=await self._reranker.model_source.remote()))
+        return cards
+
+    async def is_ready(self) -> None:
+        """Returns when everything behind the API answers."""
+        for handle in (self._router, self._embedder, self._reranker):
+            if handle is not None:
+                await handle.is_ready.remote()
+
+    async def embed(self, texts: Sequence[str], input_type: InputType, model: str) -> Embedded:
+        """Vectors of texts.
+
+        Raises:
+            NotFound: when the application has no embedding model.
+            ModelNotFound, InvalidInput: for another model; for a text that is too long.
+        """
+        result: Embedded = await self._there(self._embedder, "embedding").embed.remote(list(texts), input_type, model)
+        return result
+
+    async def rerank(self, query: str, documents: Sequence[str], model: str) -> list[float]:
+        """How well each document answers the query; higher is better.
+
+        Raises:
+            NotFound: when the application has neither a reranker nor an embedding model.
+            ModelNotFound: for another model.
+        """
+        ranker = self._there(self._reranker or self._embedder, "reranker")
+        scores: list[float] = await ranker.rerank.remote(query, list(documents), model)
+        return scores
+
+    async def tokenize(self, call: Call, add_special_tokens: bool) -> Tokens:
+        """The tokens of a prompt or a conversation."""
+        tokens: Tokens = await self._router.tokenize.remote(call, add_special_tokens)
+        return tokens
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of tokens."""
+        text: str = await self._router.detokenize.remote(list(tokens))
+        return text
+
+    @staticmethod
+    def _there(handle: DeploymentHandle | None, what: str) -> Any:
+        if handle is None:
+            raise NotFound(f"This application has no {what} model.", f"Serve one: set {what}.model.")
+        return handle
+
+
+def services() -> Services:
+    """Those of the replica that this runs in."""
+    found: Services = serve.get_replica_context().servable_object.services
+    return found

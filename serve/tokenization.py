@@ -1,0 +1,69 @@
+"""/v1/tokenize and /v1/detokenize in vLLM's shape: what the base model reads of a prompt or a conversation."""
+
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field, model_validator
+
+from plait.model_ids import ModelId
+from plait.serve.calls import Call
+from plait.serve.engines.engine import Sampling
+from plait.serve.generation_requests import ChatMessage
+from plait.serve.openapi import errors
+from plait.serve.protocol import RequestBody
+from plait.serve.services import Services, services
+from plait.serve.tool_requests import ToolDefinition
+
+routes = APIRouter(tags=["tokens"])
+
+
+class TokenizeRequest(RequestBody):
+    """A `prompt`, or `messages` as chat would render them."""
+
+    model: str = "base"
+    prompt: str | None = None
+    messages: list[ChatMessage] | None = Field(None, min_length=1)
+    tools: list[ToolDefinition] | None = None
+    add_special_tokens: bool = Field(True, description="Of a prompt: begin as the model's texts begin.")
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("either prompt or messages is required")
+        return self
+
+
+class TokenizeResponse(BaseModel):
+    count: int
+    max_model_len: int
+    tokens: list[int]
+
+
+class DetokenizeRequest(RequestBody):
+    model: str = "base"
+    tokens: list[int] = Field(max_length=1_000_000)
+
+
+class DetokenizeResponse(BaseModel):
+    prompt: str
+
+
+@routes.post("/v1/tokenize", responses=errors(404, 503))
+async def tokenize(body: TokenizeRequest, asked: Annotated[Services, Depends(services)]) -> TokenizeResponse:
+    """Count the tokens of a prompt, and say which they are."""
+    call = Call(
+        model=ModelId.parse(body.model),
+        sampling=Sampling(max_tokens=1),
+        messages=None if body.messages is None else tuple(message.to_message() for message in body.messages),
+        prompt=body.prompt or "",
+        tools=tuple(tool.to_tool() for tool in body.tools or ()),
+    )
+    tokens = await asked.tokenize(call, body.add_special_tokens)
+    return TokenizeResponse(count=len(tokens.ids), max_model_len=tokens.max_context_tokens, tokens=list(tokens.ids))
+
+
+@routes.post("/v1/detokenize", responses=errors(404, 503))
+async def detokenize(body: DetokenizeRequest, asked: Annotated[Services, Depends(services)]) -> DetokenizeResponse:
+    """The text of tokens."""
+    ModelId.parse(body.model)
+    return DetokenizeResponse(prompt=await asked.detokenize(body.tokens))
