@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from plait.serve.app import build, parse
 from plait.serve.calls import Call, Event
 from plait.serve.deploy import read_config
 from plait.serve.engines.engine import Sampling
+from plait.serve.generation_requests import ChatCompletionRequest, CompletionRequest
 from plait.serve.openai_errors import install
-from plait.serve.protocol import ChatCompletionRequest, CompletionRequest
 from plait.serve.responses import Answer, server_sent_events
 from plait.settings import settings
 
@@ -36,11 +37,11 @@ def call(model: str = "base") -> Call:
     return Call(ModelId.parse(model), Sampling(max_tokens=8), (Message("user", "which version?"),))
 
 
-async def events(*items: Event | Exception) -> AsyncGenerator[Event]:
+async def events(*items: Event | Exception) -> AsyncGenerator[tuple[int, Event]]:
     for item in items:
         if isinstance(item, Exception):
             raise item
-        yield item
+        yield 0, item
 
 
 EVENTS = (
@@ -90,8 +91,12 @@ CHAT = {"model": "base", "messages": [{"role": "user", "content": "hi"}]}
         ({"temprature": 1}, "temprature", "Did you mean 'temperature'?"),
         ({"temperature": 3}, "temperature", "less than or equal to 2"),
         ({"top_p": 0}, "top_p", "greater than 0"),
-        ({"n": 2}, "n", "Input should be 1"),
-        ({"presence_penalty": 0.5}, "presence_penalty", "less than or equal to 0"),
+        ({"n": 0}, "n", "greater than or equal to 1"),
+        ({"presence_penalty": 2.5}, "presence_penalty", "less than or equal to 2"),
+        ({"logit_bias": {"5": 101}}, "logit_bias", "between -100 and 100"),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs", "less than or equal to 20"),
+        ({"response_format": {"type": "yaml"}}, "response_format.type", "'json_object'"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name", "pattern"),
         ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "at most 4 stop strings"),
         ({"messages": []}, "messages", "at least 1 item"),
@@ -164,7 +169,9 @@ def test_an_unknown_path_says_where_the_routes_are(client: TestClient) -> None:
 # ------------------------------------------------------------ answers
 
 
-async def stream_of(answer: Answer, source: AsyncGenerator[Event], wants_usage: bool = False) -> list[dict[str, Any]]:
+async def stream_of(
+    answer: Answer, source: AsyncGenerator[tuple[int, Event]], wants_usage: bool = False
+) -> list[dict[str, Any]]:
     first = await anext(source)
     lines = [line async for line in server_sent_events(answer, first, source, wants_usage)]
     assert all(line.startswith("data: ") and line.endswith("\n\n") for line in lines)
@@ -173,29 +180,34 @@ async def stream_of(answer: Answer, source: AsyncGenerator[Event], wants_usage: 
 
 
 def test_a_whole_answer_has_openais_shape_and_cites_its_passages() -> None:
-    answer = Answer(call("rag/support"), is_chat=True)
+    answer = Answer([call("rag/support")], is_chat=True)
     for event in EVENTS:
-        answer.add(event)
-    body = answer.whole()
+        answer.add(0, event)
+    body = answer.whole().model_dump(exclude_unset=True)
     choice = body["choices"][0]
     assert (body["object"], body["model"], choice["finish_reason"]) == ("chat.completion", "rag/support", "stop")
     assert choice["message"]["content"] == "ray 2.60.0"
     (citation,) = choice["message"]["annotations"]
     assert (citation["source"], citation["start"], citation["end"], citation["score"]) == ("ray.md", 3, 13, 0.8765)
-    assert body["usage"] == {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    assert body["usage"] == {
+        "prompt_tokens": 7,
+        "completion_tokens": 3,
+        "total_tokens": 10,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
     assert (body["plait"]["route"], body["plait"]["model"]) == ("rag", "support:3")
     assert body["plait"]["retrieval"] == {"passages": 1}
     assert body["plait"]["timings_ms"]["retrieval"] == 12.3
 
 
 def test_a_completion_keeps_the_space_that_the_model_began_with() -> None:
-    answer = Answer(call(), is_chat=False)
-    assert [answer.add(event) for event in EVENTS] == [" ray", "", " 2.60.0"]
-    assert answer.whole()["choices"][0]["text"] == " ray 2.60.0"
+    answer = Answer([call()], is_chat=False)
+    assert [answer.add(0, event) for event in EVENTS] == [" ray", "", " 2.60.0"]
+    assert answer.whole().model_dump()["choices"][0]["text"] == " ray 2.60.0"
 
 
 async def test_a_stream_joins_to_the_whole_answer_and_ends_with_citations() -> None:
-    chunks = await stream_of(Answer(call("rag/support"), is_chat=True), events(*EVENTS), wants_usage=True)
+    chunks = await stream_of(Answer([call("rag/support")], is_chat=True), events(*EVENTS), wants_usage=True)
     *content, usage = chunks
     assert content[0]["choices"][0]["delta"] == {"content": "ray", "role": "assistant"}
     assert "".join(c["choices"][0]["delta"]["content"] for c in content) == "ray 2.60.0"
@@ -210,7 +222,7 @@ async def test_a_stream_joins_to_the_whole_answer_and_ends_with_citations() -> N
 
 async def test_an_error_in_the_middle_of_a_stream_is_an_event_of_it() -> None:
     source = events(EVENTS[0], Overloaded("The replica went away."))
-    *_, last = await stream_of(Answer(call(), is_chat=True), source, wants_usage=True)
+    *_, last = await stream_of(Answer([call()], is_chat=True), source, wants_usage=True)
     assert last == {
         "error": {
             "message": "The replica went away.",
@@ -223,11 +235,19 @@ async def test_an_error_in_the_middle_of_a_stream_is_an_event_of_it() -> None:
 
 async def test_a_client_that_leaves_closes_what_makes_its_answer() -> None:
     source = events(*EVENTS)
-    stream = server_sent_events(Answer(call(), is_chat=True), await anext(source), source, wants_usage=False)
+    stream = server_sent_events(Answer([call()], is_chat=True), await anext(source), source, wants_usage=False)
     await anext(stream)
     await stream.aclose()  # type: ignore[attr-defined]
     with pytest.raises(StopAsyncIteration):
         await anext(source)
+
+
+def test_an_answer_cut_by_its_deadline_says_so() -> None:
+    answer = Answer([call()], is_chat=True)
+    answer.add(0, EVENTS[0])
+    answer.add(0, replace(EVENTS[1], finish_reason="deadline"))
+    body = answer.whole().model_dump()
+    assert (body["choices"][0]["finish_reason"], body["plait"]["stopped_by"]) == ("length", "deadline")
 
 
 # ------------------------------------------------------------ accounting
@@ -240,7 +260,7 @@ def counted(name: str, **labels: str) -> float:
     return registry.get_sample_value(name, labels) or 0.0
 
 
-async def outcome_of(source: AsyncGenerator[Event], model: str) -> None:
+async def outcome_of(source: AsyncGenerator[tuple[int, Event]], model: str) -> None:
     try:
         async for _ in recorded(call(model), source):
             pass
@@ -271,9 +291,9 @@ async def test_a_request_that_was_left_is_counted_as_cancelled_with_what_it_cost
     assert counted("plait_requests_total", outcome="cancelled", **labels) == 1
     assert counted("plait_generated_tokens_total", **labels) == 1
 
-    async def never() -> AsyncGenerator[Event]:
+    async def never() -> AsyncGenerator[tuple[int, Event]]:
         await asyncio.sleep(60)
-        yield EVENTS[0]
+        yield 0, EVENTS[0]
 
     waiting = asyncio.create_task(outcome_of(never(), "left"))
     await asyncio.sleep(0.01)
@@ -305,9 +325,9 @@ def test_the_ready_configuration_fits_beside_jobs_on_one_cpu_and_takes_overrides
     assert arguments.retrieval is not None
     assert (arguments.llm.max_batch_size, arguments.retrieval.collection) == (2, "docs")
     application = build(config["applications"][0]["args"])
-    reserved = [d.ray_actor_options["num_cpus"] for d in deployments_of(application)]
-    assert len(reserved) == 4
-    assert sum(reserved) <= 1.0
+    reserved = {d.name: d.ray_actor_options["num_cpus"] for d in deployments_of(application)}
+    assert set(reserved) == {"Ingress", "Router", "Retriever", "Embedder", "LLM"}
+    assert sum(reserved.values()) <= 1.0
     assert config["http_options"]["port"] == settings().http_port
     assert parse(read_config("local", ["retrieval=null"])["applications"][0]["args"]).retrieval is None
 
