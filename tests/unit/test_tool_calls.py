@@ -104,7 +104,8 @@ def test_a_template_that_takes_tools_gets_them_in_openais_shape() -> None:
     template = (
         "{% for tool in tools or [] %}T:{{ tool.function.name }} {% endfor %}"
         "{% for m in messages %}{{ m.role }}={{ m.content }}"
-        "{% for c in m.tool_calls or [] %}{{ c.function.name }}({{ c.function.arguments.city }}){% endfor %};{% endfor %}"
+        "{% for c in m.tool_calls or [] %}{{ c.function.name }}({{ c.function.arguments.city }}){% endfor %};"
+        "{% endfor %}"
     )
     text = ChatFormat(name="model", template=template).render(CONVERSATION, tools=TOOLS)
     assert text.startswith("T:weather system=Be short.;user=How is Rome?;assistant=weather(Rome);tool=sunny")
