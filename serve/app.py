@@ -50,7 +50,7 @@ def build(args: dict[str, Any]) -> Application:
     retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval, embedder) if retrieval else None
     router = _deployment(Router, _LIGHT_CPUS).bind(llm, retriever, retrieval)
     return _deployment(Ingress, _LIGHT_CPUS).bind(
-        router, embedder, reranker, arguments.default_max_tokens, arguments.default_timeout_s
+        llm, router, embedder, reranker, arguments.default_max_tokens, arguments.default_timeout_s
     )
 
 

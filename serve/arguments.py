@@ -41,6 +41,7 @@ class LLMArguments(Section):
     max_waiting: int = Field(64, ge=1, description="Requests that may wait; one more gets 429.")
     max_context_tokens: int = Field(4096, ge=16, description="Prompt and answer together.")
     max_step_tokens: int = Field(256, ge=1, description="Tokens of a step; more serve prompts, fewer serve answers.")
+    stream_interval: int = Field(4, ge=1, description="Tokens of a piece of a streamed answer, after the first token.")
     kv_cache_tokens: int | None = Field(
         None, ge=16, description="Tokens whose keys and values are kept; null: a full batch of the longest requests."
     )

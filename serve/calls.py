@@ -13,7 +13,8 @@ from plait.serve.engines.engine import FinishReason, Sampling, TokenLogprob
 class Call:
     """One question: a conversation, or a bare prompt when `messages` is None.
 
-    `request_id` is in every log line about it. After `deadline_s` seconds from when the call is sent its answer ends.
+    `is_streamed`: pieces of the answer are wanted as they come, else only its first token and its end. `request_id` is
+    in every log line about it. After `deadline_s` seconds from when the call is sent its answer ends.
     """
 
     model: ModelId
@@ -23,6 +24,7 @@ class Call:
     tools: tuple[Tool, ...] = ()
     passages: tuple[Passage, ...] = ()
     top_k: int | None = None
+    is_streamed: bool = False
     request_id: str = ""
     deadline_s: float | None = None
 

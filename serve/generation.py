@@ -60,7 +60,8 @@ async def completions(
 def _calls(body: ChatCompletionRequest | CompletionRequest, asked: Services, context: RequestContext) -> Sequence[Call]:
     deadline_s = context.timeout_s or asked.default_timeout_s
     return [
-        replace(call, request_id=context.id, deadline_s=deadline_s) for call in body.calls(asked.default_max_tokens)
+        replace(call, is_streamed=body.stream, request_id=context.id, deadline_s=deadline_s)
+        for call in body.calls(asked.default_max_tokens)
     ]
 
 

@@ -1,6 +1,6 @@
 """The HTTP API, put together from the routes of its nouns.
 
-In: HTTP. Out: HTTP. It knows no model: the router, the embedder and the reranker answer.
+In: HTTP. Out: HTTP. It knows no model: the LLM, the router, the embedder and the reranker answer.
 """
 
 from fastapi import FastAPI
@@ -34,6 +34,7 @@ class Ingress:
 
     def __init__(
         self,
+        llm: DeploymentHandle,
         router: DeploymentHandle,
         embedder: DeploymentHandle | None,
         reranker: DeploymentHandle | None,
@@ -41,7 +42,7 @@ class Ingress:
         default_timeout_s: float | None,
     ) -> None:
         log_expected_errors_in_one_line()
-        self.services = Services(router, embedder, reranker, default_max_tokens, default_timeout_s)
+        self.services = Services(llm, router, embedder, reranker, default_max_tokens, default_timeout_s)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api()

@@ -7,7 +7,6 @@ that fails to load costs only the requests that asked for it.
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
@@ -81,7 +80,9 @@ class LLM:
             prompt, passages, stop = self._prompt(call, chat_format)
             key = held.adapter.key if held else None
             left_s = None if call.deadline_s is None else max(0.0, call.deadline_s - (time.perf_counter() - started))
-            request = GenerationRequest(prompt, replace(call.sampling, stop=stop), adapter=key, deadline_s=left_s)
+            interval = self._arguments.stream_interval if call.is_streamed else call.sampling.max_tokens
+            sampling = replace(call.sampling, stop=stop)
+            request = GenerationRequest(prompt, sampling, adapter=key, deadline_s=left_s, stream_interval=interval)
             # Closed before the lease ends: the engine must not go on with an adapter that may be evicted.
             deltas = await leases.enter_async_context(aclosing(self._engine.generate(request)))
             async for delta in deltas:

@@ -1,24 +1,23 @@
-"""The router deployment: decides whether to retrieve first, and asks the LLM.
+"""The router deployment: decides whether to retrieve first, and retrieves. The answer does not pass through it.
 
 For now the client decides by the model id: `rag/…` retrieves, everything else does not. `auto`, which needs a policy
 made from measurements, is refused with a sentence.
 """
 
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from ray.serve.handle import DeploymentHandle
 
 from plait.errors import InvalidInput, ModelNotFound
 from plait.serve.arguments import RetrievalArguments
-from plait.serve.calls import Call, Event, Tokens
+from plait.serve.calls import Call, Tokens
 from plait.serve.protocol import ModelCard
 from plait.serve.request_log import log_expected_errors_in_one_line
 
 
 class Router:
-    """Sends a call on its way. `retriever` is None when the application serves without retrieval."""
+    """Makes calls ready for the LLM. `retriever` is None when the application serves without retrieval."""
 
     def __init__(
         self, llm: DeploymentHandle, retriever: DeploymentHandle | None, retrieval: RetrievalArguments | None
@@ -26,8 +25,8 @@ class Router:
         log_expected_errors_in_one_line()
         self._llm, self._retriever, self._retrieval = llm, retriever, retrieval
 
-    async def answer(self, call: Call) -> AsyncIterator[Event]:
-        """Answer a call, with retrieved passages if its model id asks for them.
+    async def prepare(self, call: Call) -> tuple[Call, float]:
+        """The call as the LLM gets it, with retrieved passages, and the milliseconds that they took.
 
         Raises:
             ModelNotFound: for `auto`, and for `rag/…` when nothing is indexed here.
@@ -35,17 +34,12 @@ class Router:
         """
         if call.model.is_auto:
             raise ModelNotFound("'auto' has no routing policy yet.", "Ask for base, an adapter, or rag/ before either.")
-        retrieval_ms = None
-        if call.model.with_retrieval:
-            started = time.perf_counter()
-            call = await self._with_passages(call)
-            took_s = time.perf_counter() - started
-            retrieval_ms = took_s * 1000
-            if call.deadline_s is not None:
-                call = replace(call, deadline_s=max(0.0, call.deadline_s - took_s))
-        async for event in self._llm.options(stream=True).generate.remote(call):
-            yield event if retrieval_ms is None else replace(event, retrieval_ms=retrieval_ms)
-            retrieval_ms = None
+        started = time.perf_counter()
+        call = await self._with_passages(call)
+        took_s = time.perf_counter() - started
+        if call.deadline_s is not None:
+            call = replace(call, deadline_s=max(0.0, call.deadline_s - took_s))
+        return call, took_s * 1000
 
     async def _with_passages(self, call: Call) -> Call:
         if self._retriever is None or self._retrieval is None:

@@ -5,6 +5,7 @@ place.
 """
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ray import serve
@@ -21,23 +22,29 @@ class Services:
 
     def __init__(
         self,
+        llm: DeploymentHandle,
         router: DeploymentHandle,
         embedder: DeploymentHandle | None,
         reranker: DeploymentHandle | None,
         default_max_tokens: int,
         default_timeout_s: float | None,
     ) -> None:
-        self._router, self._embedder, self._reranker = router, embedder, reranker
+        self._llm, self._router, self._embedder, self._reranker = llm, router, embedder, reranker
         self.default_max_tokens, self.default_timeout_s = default_max_tokens, default_timeout_s
 
     async def answer(self, call: Call) -> AsyncGenerator[Event]:
         """The events of a call; closing this cancels it."""
-        response = self._router.options(stream=True).answer.remote(call)
+        retrieval_ms = None
+        if call.model.with_retrieval or call.model.is_auto:
+            call, retrieval_ms = await self._router.prepare.remote(call)
+        # Straight from the LLM: every deployment on the way would cost each piece of the answer time.
+        response = self._llm.options(stream=True).generate.remote(call)
         is_over = False
         try:
             async for event in response:
                 is_over = event.finish_reason is not None
-                yield event
+                yield event if retrieval_ms is None else replace(event, retrieval_ms=retrieval_ms)
+                retrieval_ms = None
         finally:
             if not is_over:
                 response.cancel()
