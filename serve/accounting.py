@@ -9,6 +9,7 @@ from opentelemetry.trace import StatusCode
 
 from plait.errors import ModelNotFound
 from plait.observability import metrics
+from plait.observability.bounded_label import BoundedLabel
 from plait.serve.calls import Call, Event
 from plait.serve.choices import Indexed
 from plait.serve.openai_errors import as_plait_error
@@ -16,24 +17,52 @@ from plait.serve.request_log import RequestLog
 
 _tracer = trace.get_tracer("plait.serve")  # does nothing unless the process has an OpenTelemetry SDK
 
+# Adapters come and go without end; series must not. Each has a few model ids: versions, aliases, with retrieval.
+_adapter_label, _model_label = BoundedLabel(50), BoundedLabel(200)
+
+
+def _labels(call: Call) -> tuple[str, str]:
+    return _model_label(str(call.model)), _adapter_label(call.model.adapter.name) if call.model.adapter else ""
+
+
+class _Pace:
+    """Times between the tokens of one answer."""
+
+    def __init__(self, model: str, adapter: str) -> None:
+        self._histogram = metrics.INTER_TOKEN_SECONDS.labels(model, adapter)
+        self._at = time.perf_counter()
+        self._tokens = 0
+
+    def take(self, event: Event) -> None:
+        now, new = time.perf_counter(), event.generated_tokens - self._tokens
+        if self._tokens:
+            for _ in range(new):  # tokens of one piece share its time
+                self._histogram.observe((now - self._at) / new)
+        self._at, self._tokens = now, event.generated_tokens
+
 
 async def recorded(call: Call, events: AsyncIterator[Indexed]) -> AsyncGenerator[Indexed]:
     """Pass the events of a request's choices on; record time to first token, duration, tokens and outcome.
 
     Outcomes: `ok`, `cancelled` (the client left), or an error's code.
     """
-    model, adapter = str(call.model), call.model.adapter.name if call.model.adapter else ""
+    model, adapter = "unknown", ""  # until it answers: names that anybody may invent must not become series
     started = time.perf_counter()
     outcome = "cancelled"
     last: dict[int, Event] = {}
+    paces: dict[int, _Pace] = {}
     log = RequestLog("ingress", call)
-    span = _tracer.start_span("plait.request", attributes={"plait.request_id": call.request_id, "plait.model": model})
-    metrics.REQUESTS_RUNNING.inc()
+    asked = {"plait.request_id": call.request_id, "plait.model": str(call.model)}
+    span = _tracer.start_span("plait.request", attributes=asked)
+    metrics.REQUESTS_UNDER_WAY.inc()
     try:
         async for index, event in events:
             if not last:
+                model, adapter = _labels(call)
                 log.first_token()
                 metrics.TTFT.labels(model, adapter).observe(time.perf_counter() - started)
+                metrics.QUEUE_SECONDS.labels(model, adapter).observe(event.queue_s)
+            paces.setdefault(index, _Pace(model, adapter)).take(event)
             last[index] = event
             yield index, event
         outcome = "ok"
@@ -42,18 +71,20 @@ async def recorded(call: Call, events: AsyncIterator[Indexed]) -> AsyncGenerator
     except Exception as error:
         known = as_plait_error(error)
         outcome = known.code
-        if isinstance(known, ModelNotFound):
-            model, adapter = "unknown", ""  # names that anybody may invent must not become series
+        if not isinstance(known, ModelNotFound):
+            model, adapter = _labels(call)
         raise
     finally:
         ends = list(last.values())
         generated = sum(event.generated_tokens for event in ends)
-        metrics.REQUESTS_RUNNING.dec()
+        metrics.REQUESTS_UNDER_WAY.dec()
         metrics.REQUESTS.labels(model, adapter, outcome).inc()
         if ends:
             metrics.REQUEST_SECONDS.labels(model, adapter).observe(time.perf_counter() - started)
             metrics.PROMPT_TOKENS.labels(model, adapter).inc(ends[0].prompt_tokens)
             metrics.GENERATED_TOKENS.labels(model, adapter).inc(generated)
+        for reason in (event.finish_reason for event in ends if event.finish_reason):
+            metrics.SUCCESSES.labels(model, adapter, reason).inc()
         log.end(outcome, ends)
         span.set_attributes({"plait.outcome": outcome, "plait.adapter": adapter, "plait.generated_tokens": generated})
         if outcome != "ok":

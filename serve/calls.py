@@ -45,6 +45,7 @@ class Event:
     passages: tuple[Passage, ...] = ()
     retrieval_ms: float | None = None
     cached_tokens: int = 0
+    queue_s: float = 0.0
     logprobs: tuple[TokenLogprob, ...] = ()
 
 

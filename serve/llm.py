@@ -94,6 +94,7 @@ class LLM:
                     answered_by=key or BASE,
                     passages=passages,
                     cached_tokens=delta.cached_tokens,
+                    queue_s=delta.queue_s,
                     logprobs=delta.logprobs,
                 )
                 passages = ()  # said once

@@ -138,23 +138,23 @@ def test_both_targets_are_up(prometheus: Prometheus) -> None:
 
 
 def test_requests_tokens_and_true_ttft_survive_a_killed_replica(prometheus: Prometheus) -> None:
-    labels = '{model="rag/prom", adapter="prom"}'
+    labels = '{model_name="rag/prom", adapter="prom"}'
     first, second = Replica.remote(), Replica.remote()
     answers = [(first, 0.3), (second, 0.3), (second, 0.3)]
     pids = [ray.get(r.answer.remote("rag/prom", "prom", ttft_s), timeout=PATIENCE_S) for r, ttft_s in answers]
 
     prometheus.wait_for(f"plait_requests_total{labels}", lambda value: value == 3)
     # Three sleeps of 0.3 s: a sum made from bucket bounds would be 0.75 or 1.5 (and no machine is on time).
-    total = prometheus.wait_for(f"plait_time_to_first_token_seconds_sum{labels}", lambda value: value > 0)
+    total = prometheus.wait_for(f"vllm:time_to_first_token_seconds_sum{labels}", lambda value: value > 0)
     assert 0.9 <= total < 1.5
-    prometheus.wait_for(f"plait_prompt_tokens_total{labels}", lambda value: value == 21)
-    prometheus.wait_for(f"plait_generated_tokens_total{labels}", lambda value: value == 6)
+    prometheus.wait_for(f"vllm:prompt_tokens_total{labels}", lambda value: value == 21)
+    prometheus.wait_for(f"vllm:generation_tokens_total{labels}", lambda value: value == 6)
 
     os.kill(pids[0], signal.SIGKILL)
     psutil.wait_procs([p for p in [_process(pids[0])] if p], timeout=10)
     ray.get(second.answer.remote("rag/prom", "prom", 0.0), timeout=PATIENCE_S)
     prometheus.wait_for(f"plait_requests_total{labels}", lambda value: value == 4)
-    prometheus.wait_for(f"plait_generated_tokens_total{labels}", lambda value: value == 8)
+    prometheus.wait_for(f"vllm:generation_tokens_total{labels}", lambda value: value == 8)
 
 
 def _process(pid: int) -> psutil.Process | None:
@@ -170,7 +170,7 @@ def test_live_gauges_of_a_killed_process_drop(prometheus: Prometheus) -> None:
         def begin(self) -> int:
             from plait.observability import metrics
 
-            metrics.REQUESTS_RUNNING.inc(1000)
+            metrics.REQUESTS_UNDER_WAY.inc(1000)
             return os.getpid()
 
     busy = Busy.remote()

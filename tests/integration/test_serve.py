@@ -289,7 +289,7 @@ async def test_a_full_queue_answers_429_with_retry_after_and_recovers(server: st
 
 async def test_a_client_that_leaves_in_the_middle_of_a_stream_ends_its_generation(server: str) -> None:
     cancelled = metric("plait_requests_total", outcome="cancelled")
-    generated = metric("plait_generated_tokens_total", model="base")
+    generated = metric("vllm:generation_tokens_total", model_name="base")
     body = {"model": "base", "prompt": "x", "max_tokens": 500, "temperature": 0, "stream": True}
     async with (
         httpx.AsyncClient(timeout=120) as leaving,
@@ -298,12 +298,12 @@ async def test_a_client_that_leaves_in_the_middle_of_a_stream_ends_its_generatio
         await anext(response.aiter_lines())
     _until(lambda: metric("plait_requests_total", outcome="cancelled") == cancelled + 1)
     assert metric("plait_requests_running") == 0
-    assert 1 <= metric("plait_generated_tokens_total", model="base") - generated < 500
+    assert 1 <= metric("vllm:generation_tokens_total", model_name="base") - generated < 500
 
 
 async def test_a_client_that_leaves_before_its_first_token_costs_no_generation(server: str) -> None:
     cancelled = metric("plait_requests_total", outcome="cancelled")
-    generated = metric("plait_generated_tokens_total", model="base")
+    generated = metric("vllm:generation_tokens_total", model_name="base")
     body = {"model": "base", "prompt": "x", "max_tokens": 500, "temperature": 0}
     async with httpx.AsyncClient(timeout=120) as together, httpx.AsyncClient(timeout=120) as leaving:
         # Two full batches are ahead of it: a second or more.
@@ -316,7 +316,7 @@ async def test_a_client_that_leaves_before_its_first_token_costs_no_generation(s
     _until(lambda: metric("plait_requests_total", outcome="cancelled") == cancelled + 1)
     assert metric("plait_requests_running") == 0
     expected = sum(answer["usage"]["completion_tokens"] for answer in answers)
-    assert metric("plait_generated_tokens_total", model="base") - generated == expected
+    assert metric("vllm:generation_tokens_total", model_name="base") - generated == expected
 
 
 def _until(is_so: Any, timeout_s: float = 30) -> None:
@@ -381,12 +381,12 @@ def test_a_collection_that_is_not_there_is_said_before_anything_starts(server: s
 
 
 def test_requests_tokens_and_first_token_times_are_counted_by_model_and_adapter(client: openai.OpenAI) -> None:
-    labels = {"model": "rag/support:2", "adapter": "support"}
+    labels = {"model_name": "rag/support:2", "adapter": "support"}
     answer = ask(client, labels["model"])
     assert metric("plait_requests_total", outcome="ok", **labels) == 1
-    assert metric("plait_prompt_tokens_total", **labels) == answer.usage.prompt_tokens
-    assert metric("plait_generated_tokens_total", **labels) == answer.usage.completion_tokens
-    first_token_s = metric("plait_time_to_first_token_seconds_sum", **labels)
+    assert metric("vllm:prompt_tokens_total", **labels) == answer.usage.prompt_tokens
+    assert metric("vllm:generation_tokens_total", **labels) == answer.usage.completion_tokens
+    first_token_s = metric("vllm:time_to_first_token_seconds_sum", **labels)
     assert 0 < first_token_s <= answer.plait["timings_ms"]["first_token"] / 1000 + 0.05
     assert metric("plait_retrieval_seconds_count", collection=COLLECTION, stage="search") >= 1
 

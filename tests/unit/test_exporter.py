@@ -15,9 +15,9 @@ from plait.observability.scrape_config import reachable, scrape_config
 
 RECORD = """
 from plait.observability import metrics
-metrics.REQUESTS.labels(model="base", adapter="", outcome="ok").inc(2)
-metrics.TTFT.labels(model="base", adapter="").observe(0.4)
-metrics.REQUESTS_RUNNING.inc(5)
+metrics.REQUESTS.labels(model_name="base", adapter="", outcome="ok").inc(2)
+metrics.TTFT.labels(model_name="base", adapter="").observe(0.4)
+metrics.REQUESTS_UNDER_WAY.inc(5)
 metrics.TRAIN_LOSS.labels(adapter="a").set({loss})
 """
 
@@ -43,9 +43,9 @@ def test_ended_processes_count_on_and_their_live_gauges_do_not(tmp_path: Path) -
     record(tmp_path, loss=2.0)
     record(tmp_path, loss=1.5)
     found = scrape(tmp_path)
-    assert found['plait_requests_total{adapter="",model="base",outcome="ok"}'] == 4
-    assert found['plait_time_to_first_token_seconds_sum{adapter="",model="base"}'] == pytest.approx(0.8)
-    assert found['plait_time_to_first_token_seconds_count{adapter="",model="base"}'] == 2
+    assert found['plait_requests_total{adapter="",model_name="base",outcome="ok"}'] == 4
+    assert found['vllm:time_to_first_token_seconds_sum{adapter="",model_name="base"}'] == pytest.approx(0.8)
+    assert found['vllm:time_to_first_token_seconds_count{adapter="",model_name="base"}'] == 2
     assert found['plait_train_loss{adapter="a"}'] == 1.5
     assert "plait_requests_running" not in found
 
@@ -53,14 +53,14 @@ def test_ended_processes_count_on_and_their_live_gauges_do_not(tmp_path: Path) -
 @pytest.mark.parametrize("library", ["import prometheus_client\n", "from prometheus_client import Counter\n"])
 def test_metrics_reach_the_exporter_whoever_imported_prometheus_client_first(tmp_path: Path, library: str) -> None:
     record(tmp_path, loss=1.0, before=library)
-    assert scrape(tmp_path)['plait_requests_total{adapter="",model="base",outcome="ok"}'] == 2
+    assert scrape(tmp_path)['plait_requests_total{adapter="",model_name="base",outcome="ok"}'] == 2
 
 
 def test_a_file_that_was_never_begun_does_not_break_the_others(tmp_path: Path) -> None:
     record(tmp_path, loss=1.0)
     (tmp_path / "metrics" / "counter_999999.db").touch()  # its process was killed between making and filling it
     (tmp_path / "metrics" / "other.db").write_bytes(b"what is this")
-    assert scrape(tmp_path)['plait_requests_total{adapter="",model="base",outcome="ok"}'] == 2
+    assert scrape(tmp_path)['plait_requests_total{adapter="",model_name="base",outcome="ok"}'] == 2
 
 
 def test_a_live_gauge_of_an_id_that_somebody_else_has_now_is_dropped(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Plain prometheus_client in multiprocess mode: each process of a node writes to one folder, and the node's exporter adds
 them up, so counters survive the process that counted. Record through these objects and define no metric elsewhere.
 
-`model` is the model id as it was asked for (`base`, `rag/support`), `adapter` the adapter's name or empty.
+`model_name` is the model id as it was asked for (`base`, `rag/support`), `adapter` the adapter's name or empty.
 """
 
 import os
@@ -21,30 +21,69 @@ if values.ValueClass is values.MutexValue:
     values.ValueClass = values.MultiProcessValue()
 
 # vLLM's buckets where the meaning is vLLM's, so that dashboards carry over.
-_TTFT_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
-_REQUEST_BUCKETS_S = (0.1, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240)
+_INTER_TOKEN_BUCKETS_S = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
+_TTFT_BUCKETS_S = (
+    0.001,
+    0.005,
+    0.01,
+    0.02,
+    0.04,
+    0.06,
+    0.08,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1,
+    2.5,
+    5,
+    7.5,
+    10,
+    20,
+    40,
+    80,
+    160,
+    640,
+    2560,
+)
+_REQUEST_BUCKETS_S = (0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960, 1920, 7680)
 _STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
-# Serving
-REQUESTS = Counter("plait_requests", "Requests answered.", ["model", "adapter", "outcome"])
+# Serving. vLLM's names where the meaning is vLLM's, so that its dashboards fit.
+REQUESTS = Counter("plait_requests", "Requests answered.", ["model_name", "adapter", "outcome"])
+REQUESTS_UNDER_WAY = Gauge("plait_requests_running", "Requests under way.", multiprocess_mode="livesum")
+SUCCESSES = Counter(
+    "vllm:request_success", "Answers that came to their end.", ["model_name", "adapter", "finished_reason"]
+)
 TTFT = Histogram(
-    "plait_time_to_first_token_seconds",
+    "vllm:time_to_first_token_seconds",
     "From the arrival of a request to its first token.",
-    ["model", "adapter"],
+    ["model_name", "adapter"],
     buckets=_TTFT_BUCKETS_S,
 )
+INTER_TOKEN_SECONDS = Histogram(
+    "vllm:inter_token_latency_seconds",
+    "From a token to the next; tokens of one piece share its time.",
+    ["model_name", "adapter"],
+    buckets=_INTER_TOKEN_BUCKETS_S,
+)
 REQUEST_SECONDS = Histogram(
-    "plait_request_duration_seconds",
+    "vllm:e2e_request_latency_seconds",
     "From the arrival of a request to its last token.",
-    ["model", "adapter"],
+    ["model_name", "adapter"],
     buckets=_REQUEST_BUCKETS_S,
 )
-PROMPT_TOKENS = Counter("plait_prompt_tokens", "Tokens of prompts.", ["model", "adapter"])
-GENERATED_TOKENS = Counter("plait_generated_tokens", "Tokens generated.", ["model", "adapter"])
-REQUESTS_RUNNING = Gauge("plait_requests_running", "Requests under way.", multiprocess_mode="livesum")
+QUEUE_SECONDS = Histogram(
+    "vllm:request_queue_time_seconds",
+    "From the arrival of a request in the engine to its first step.",
+    ["model_name", "adapter"],
+    buckets=_REQUEST_BUCKETS_S,
+)
+PROMPT_TOKENS = Counter("vllm:prompt_tokens", "Tokens of prompts.", ["model_name", "adapter"])
+GENERATED_TOKENS = Counter("vllm:generation_tokens", "Tokens generated.", ["model_name", "adapter"])
 
-# The engine. vLLM's names where the meaning is vLLM's, so that dashboards carry over.
+# The engine
 ENGINE_RUNNING = Gauge(
     "vllm:num_requests_running", "Requests that share steps now.", ["model_name"], multiprocess_mode="livesum"
 )
