@@ -78,7 +78,11 @@ def _scale(size: LLMArguments) -> dict[str, Any]:
 def _affinity(size: LLMArguments) -> RequestRouterConfig:
     return RequestRouterConfig(
         request_router_class=AffinityRouter,
-        request_router_kwargs={"max_imbalance": size.max_queue_imbalance, "free_load": size.max_batch_size},
+        request_router_kwargs={
+            "max_imbalance": size.max_queue_imbalance,
+            "free_load": size.max_batch_size,
+            "capacity": size.max_loaded_adapters,
+        },
     )
 
 

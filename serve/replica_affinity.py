@@ -1,13 +1,14 @@
 """Which replica a request goes to: the one that has its adapter, or its prompt's beginning, unless it is overloaded.
 
 In: the replicas, their queues, and a `Call`. Out: the replicas in the order to try. Rendezvous hashing (Thaler and
-Ravishankar 1996) orders them by a key, so that every router agrees without sharing state and a new replica takes over
-only its own share; with bounded loads (Mirrokni et al. 2018, arXiv:1608.01350) a popular key spills to the next.
+Ravishankar 1996) gives every key a home, so that routers agree without sharing state and a new replica takes over only
+its own share; with bounded loads (Mirrokni et al. 2018, arXiv:1608.01350) a popular key spills to the next.
 """
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
@@ -19,26 +20,67 @@ _PREFIX_CHARACTERS = 256
 
 
 def affinity_key(call: Call) -> str:
-    """What calls have in common that should meet: the adapter, or for the base model how the prompt begins."""
+    """What calls have in common that should meet: the adapter, or for the base model how the prompt begins.
+
+    `support`, `support:3` and `support@champion` meet: as a rule they are the same weights.
+    """
     if call.model.adapter is not None:
-        return f"adapter {call.model.adapter}"
+        return f"adapter {call.model.adapter.name}"
     text = call.prompt if call.messages is None else "\n".join(m.content for m in call.messages)
     return f"prompt {text[:_PREFIX_CHARACTERS]}"
 
 
-def ranked(key: str, loads: Mapping[str, int], max_imbalance: float, free_load: int) -> list[str]:
+def ranked(
+    key: str, loads: Mapping[str, int], holders: Collection[str], max_imbalance: float, free_load: int
+) -> list[str]:
     """Replicas in the order to try.
 
-    By the weight that the key gives them, those that have their share already behind all others. A share is
-    `max_imbalance` times the mean load, this request included, and never less than `free_load`: requests that a batch
-    holds anyway overload nobody.
+    First those that hold what the key needs and have less than their share to do, then the one that the key belongs to
+    while it has less than twice the excess, then whoever has less than a share and must load it: so a key that is asked
+    for much spreads, and one that met a busy moment waits for it. A share is `max_imbalance` times the mean load, this
+    request included, and never less than `free_load`: requests that a batch holds anyway overload nobody.
 
-    >>> ranked("adapter support", {"a": 0, "b": 0}, 1.25, 1) == ranked("adapter support", {"b": 0, "a": 0}, 1.25, 1)
-    True
+    >>> ranked("adapter support", {"a": 9, "b": 0}, {"a", "b"}, max_imbalance=1.25, free_load=1)
+    ['b', 'a']
     """
     mean = (sum(loads.values()) + 1) / len(loads)
     share = max(math.ceil(max_imbalance * mean), free_load)
-    return sorted(loads, key=lambda replica: (loads[replica] >= share, -_weight(key, replica)))
+    patience = max(math.ceil((2 * max_imbalance - 1) * mean), free_load)
+    weights = {replica: _weight(key, replica) for replica in loads}
+    home = max(weights, key=weights.__getitem__)
+
+    def rank(replica: str) -> tuple[bool, bool, bool, int]:
+        has_room = loads[replica] < share
+        is_holder = replica in holders and has_room
+        is_home = replica == home and loads[replica] < patience
+        return not is_holder, not is_home, not has_room, -weights[replica]
+
+    return sorted(loads, key=rank)
+
+
+class Sent:
+    """The keys that were sent to a replica of late: what it most likely still holds.
+
+    Args:
+        capacity: keys that a replica holds.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._keys: dict[str, OrderedDict[str, None]] = {}
+
+    def holders(self, key: str, replicas: Collection[str]) -> set[str]:
+        """Which of these replicas hold a key; what others held is forgotten."""
+        for gone in self._keys.keys() - set(replicas):
+            del self._keys[gone]
+        return {replica for replica, keys in self._keys.items() if key in keys}
+
+    def add(self, key: str, replica: str) -> None:
+        keys = self._keys.setdefault(replica, OrderedDict())
+        keys[key] = None
+        keys.move_to_end(key)
+        if len(keys) > self._capacity:
+            keys.popitem(last=False)
 
 
 def _weight(key: str, replica: str) -> int:
@@ -48,9 +90,10 @@ def _weight(key: str, replica: str) -> int:
 class AffinityRouter(RequestRouter):  # type: ignore[misc]
     """Ray Serve's request router for the LLM deployment."""
 
-    def initialize_state(self, max_imbalance: float, free_load: int) -> None:
+    def initialize_state(self, max_imbalance: float, free_load: int, capacity: int) -> None:
         """Called by Serve with `request_router_kwargs`."""
         self._max_imbalance, self._free_load = max_imbalance, free_load
+        self._sent = Sent(capacity)
 
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
@@ -63,7 +106,9 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]
         call = _call(pending_request.args if pending_request else ())
         if call is None:  # an order of the admin API, a question about readiness: whoever has least to do
             return [[replicas[name]] for name in sorted(loads, key=lambda name: loads[name])]
-        names = ranked(affinity_key(call), loads, self._max_imbalance, self._free_load)
+        key = affinity_key(call)
+        names = ranked(key, loads, self._sent.holders(key, loads), self._max_imbalance, self._free_load)
+        self._sent.add(key, names[0])
         if pending_request is not None:
             pending_request.routing_context.should_backoff = True  # only when none of them accepts
         return [[replicas[name]] for name in names]
