@@ -80,7 +80,7 @@ class AdapterLifecycle:
         """Load what is to be loaded ahead, then keep up with the served set. One that fails costs only itself."""
         for name in dict.fromkeys([*self._arguments.preload, *self._arguments.pinned]):
             await self._load_ahead(AdapterRef.parse(name))
-        await self._keep_up()
+        await self._try_to_keep_up()
         self._upkeep = asyncio.create_task(self._keep_up_forever())
 
     @property
@@ -104,7 +104,7 @@ class AdapterLifecycle:
         Raises:
             PlaitError: why it cannot be served; then nothing changed.
         """
-        if str(AdapterRef.parse(name)) != name or AdapterRef.parse(name).name != name:
+        if AdapterRef.parse(name).name != name:
             raise InvalidInput(f"'{name}' is no name to serve an adapter by.", "Leave out ':version' and '@alias'.")
         if not in_place:
             self._served.check_is_free(name)
@@ -191,7 +191,9 @@ class AdapterLifecycle:
                 return adapter
         except PlaitError as error:
             _log.warning("the adapter '%s' is not loaded ahead: %s", ref, error)
-            return None
+        except Exception:  # whatever is wrong with one adapter, the base model and the others are served
+            _log.exception("the adapter '%s' is not loaded ahead", ref)
+        return None
 
     async def _keep_up(self) -> None:
         """Pin what is to be pinned, warm what is served while there is room, give up what is served no longer."""
@@ -213,10 +215,13 @@ class AdapterLifecycle:
     async def _keep_up_forever(self) -> None:
         while True:
             await asyncio.sleep(_UPKEEP_S)
-            try:
-                await self._keep_up()
-            except Exception:
-                _log.exception("the served set could not be followed; trying again")
+            await self._try_to_keep_up()
+
+    async def _try_to_keep_up(self) -> None:
+        try:
+            await self._keep_up()
+        except Exception:  # a file that somebody broke must not take the base model down
+            _log.exception("the served set could not be followed; trying again")
 
     def _measure(self) -> None:
         residency = self.residency()

@@ -1,0 +1,93 @@
+"""One replica's adapters on the real engine and a tiny model: what is loaded ahead, followed, and survived."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plait.errors import InvalidInput, ModelNotFound
+from plait.model_ids import AdapterRef
+from plait.models.load import load_causal_lm
+from plait.serve.adapter_lifecycle import AdapterLifecycle
+from plait.serve.arguments import LLMArguments
+from plait.serve.engines.torch_engine import TorchEngine
+from plait.settings import settings
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_model: Path) -> TorchEngine:
+    return TorchEngine(tiny_model, dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter as PEFT saves it, without plait.json."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    model = get_peft_model(load_causal_lm(tiny_model, "float32"), LoraConfig(r=4, target_modules="all-linear"))
+    folder = tmp_path_factory.mktemp("plain")
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("PLAIT_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+    yield tmp_path / "home"
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def lifecycle(engine: TorchEngine, model: Path, store: Path, **arguments: Any) -> AdapterLifecycle:
+    return AdapterLifecycle(engine, LLMArguments(model=str(model), adapter_stores=(str(store),), **arguments))
+
+
+async def test_a_new_replica_serves_what_an_earlier_one_loaded(
+    engine: TorchEngine, tiny_model: Path, plain: Path, home: Path
+) -> None:
+    await lifecycle(engine, tiny_model, plain).load("sales", str(plain), in_place=False)
+    (key,) = engine.adapters()
+    await engine.unload_adapter(key)  # as in a replica that just started
+    later = lifecycle(engine, tiny_model, plain)
+    await later.start()
+    assert list(engine.adapters()) == [key]
+    assert [(r.name, r.tier, r.rank) for r in later.residency()] == [("sales", "memory", 4)]
+    await later.unload("sales")
+    assert not engine.adapters()
+    with pytest.raises(ModelNotFound, match="There is no adapter 'sales'"):
+        async with later.lease(AdapterRef("sales")):
+            pass
+
+
+async def test_a_load_that_fails_serves_nothing_and_leaves_the_old_one_in_place(
+    engine: TorchEngine, tiny_model: Path, plain: Path, home: Path, tmp_path: Path
+) -> None:
+    adapters = lifecycle(engine, tiny_model, tmp_path)
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    for folder in (good, bad):
+        folder.mkdir()
+        for file in plain.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+    config = json.loads((bad / "adapter_config.json").read_text())
+    (bad / "adapter_config.json").write_text(json.dumps(config | {"r": 8}))
+    await adapters.load("sales", str(good), in_place=False)
+    with pytest.raises(InvalidInput, match="do not match its configuration"):
+        await adapters.load("sales", str(bad), in_place=True)
+    async with adapters.lease(AdapterRef("sales")) as held:
+        assert held.adapter.location == str(good)
+    await adapters.unload("sales")
+
+
+async def test_neither_a_missing_pinned_adapter_nor_a_broken_served_set_keeps_a_replica_from_starting(
+    engine: TorchEngine, tiny_model: Path, plain: Path, home: Path
+) -> None:
+    (home / "adapters").mkdir(parents=True)
+    (home / "adapters" / "served.json").write_text("{")
+    adapters = lifecycle(engine, tiny_model, plain, pinned=("nobody@champion",), preload=("nothing:3",))
+    await adapters.start()
+    assert adapters.is_kept_up
