@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from opentelemetry import trace
 from opentelemetry.trace import StatusCode
@@ -41,7 +42,7 @@ class _Pace:
         self._at, self._tokens = now, event.generated_tokens
 
 
-async def recorded(call: Call, events: AsyncIterator[Indexed]) -> AsyncGenerator[Indexed]:
+async def recorded(call: Call, events: AsyncGenerator[Indexed]) -> AsyncGenerator[Indexed]:
     """Pass the events of a request's choices on; record time to first token, duration, tokens and outcome.
 
     Outcomes: `ok`, `cancelled` (the client left), or an error's code.
@@ -56,15 +57,16 @@ async def recorded(call: Call, events: AsyncIterator[Indexed]) -> AsyncGenerator
     span = _tracer.start_span("plait.request", attributes=asked)
     metrics.REQUESTS_UNDER_WAY.inc()
     try:
-        async for index, event in events:
-            if not last:
-                model, adapter = _labels(call)
-                log.first_token()
-                metrics.TTFT.labels(model, adapter).observe(time.perf_counter() - started)
-                metrics.QUEUE_SECONDS.labels(model, adapter).observe(event.queue_s)
-            paces.setdefault(index, _Pace(model, adapter)).take(event)
-            last[index] = event
-            yield index, event
+        async with aclosing(events):
+            async for index, event in events:
+                if not last:
+                    model, adapter = _labels(call)
+                    log.first_token()
+                    metrics.TTFT.labels(model, adapter).observe(time.perf_counter() - started)
+                    metrics.QUEUE_SECONDS.labels(model, adapter).observe(event.queue_s)
+                paces.setdefault(index, _Pace(model, adapter)).take(event)
+                last[index] = event
+                yield index, event
         outcome = "ok"
     except asyncio.CancelledError:
         raise
