@@ -3,12 +3,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint format bench constraints clean
+.PHONY: help setup demo test vllm-env test-vllm lint format bench constraints clean
 
 # The first Python of 3.11 or newer; `make PYTHON=…` chooses another.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,\
 	$(shell $(p) -c 'import sys; print("$(p)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
 BIN := .venv/bin
+VLLM := benchmarks/.environments/vllm
 CHECKED := platform jobs serve tests examples benchmarks
 DOCS ?=
 QA ?=
@@ -16,7 +17,7 @@ TESTS ?=
 
 help: ## Show this.
 	@echo "Plait: train adapters, build indexes, serve and measure them on one Ray cluster."
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ---------------------------------------------------------------- setup
 
@@ -62,6 +63,12 @@ test: lint ## Lint, then run all tests and print their coverage; some of them: m
 	@$(BIN)/coverage run -m pytest $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(TESTS),,--fail-under=85)
+
+vllm-env: setup ## Make an environment with vLLM (its CPU build where there is no GPU) and Plait in it.
+	@.ci/install-vllm $(BIN)/python $(VLLM) constraints.txt
+
+test-vllm: vllm-env ## Run the tests that every engine passes against vLLM; `make test` runs them against torch.
+	@PLAIT_TEST_ENGINE=vllm $(VLLM)/bin/python -m pytest tests/contract
 
 lint: setup ## Check style, format and types.
 	@$(BIN)/ruff check $(wildcard $(CHECKED))

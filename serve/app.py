@@ -18,6 +18,7 @@ from plait.index.collection import Index
 from plait.models.source import resolve_model
 from plait.serve.arguments import AppArguments, LLMArguments
 from plait.serve.embedder import Embedder
+from plait.serve.engines.choose import check_engine
 from plait.serve.ingress import Ingress
 from plait.serve.llm import LLM
 from plait.serve.replica_affinity import AffinityRouter
@@ -106,8 +107,9 @@ def check(arguments: AppArguments) -> None:
     """Find out before anything starts whether the application can run; makes the base model ready to load.
 
     Raises:
-        ModelNotFound, CollectionNotFound, Unavailable: what is missing.
+        InvalidInput, ModelNotFound, CollectionNotFound, Unavailable: what is missing.
     """
+    check_engine(arguments.llm)
     resolve_model(arguments.llm.model)
     if arguments.embedding is not None and arguments.embedding.model is not None:
         resolve_model(arguments.embedding.model)

@@ -31,7 +31,7 @@ class LLMArguments(Section):
     """The base model and the engine that runs it."""
 
     model: str = Field(DEFAULT_MODEL, description="Model source of the base model.")
-    engine: Literal["torch"] = Field("torch", description="Engine that runs it.")
+    engine: Literal["torch", "vllm"] = Field("torch", description="Engine that runs it; vllm serves LoRA only.")
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     quantization: Literal["none", "nf4", "int8"] = Field(
         "none", description="nf4: linear layers in 4 bits; int8: these and the vocabulary head in 8, on CPUs."
@@ -44,6 +44,10 @@ class LLMArguments(Section):
     stream_interval: int = Field(4, ge=1, description="Tokens of a piece of a streamed answer, after the first token.")
     kv_cache_tokens: int | None = Field(
         None, ge=16, description="Tokens whose keys and values are kept; null: a full batch of the longest requests."
+    )
+    max_loras: int = Field(8, ge=1, description="vllm: different adapters in a step; torch has no such limit.")
+    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = Field(
+        64, description="vllm: highest rank; every adapter takes the memory and time of it."
     )
     num_cpus: float = Field(0.5, ge=0, description="Logical CPUs that Ray reserves; torch uses every core.")
     num_gpus: float = Field(0, ge=0, description="GPUs of a replica; 0 runs on CPU.")

@@ -6,7 +6,6 @@ that fails to load costs only the requests that asked for it.
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing
@@ -26,8 +25,8 @@ from plait.serve.adapter_lifecycle import AdapterLifecycle
 from plait.serve.adapter_report import ReplicaAdapters
 from plait.serve.arguments import LLMArguments
 from plait.serve.calls import Call, Event, Tokens
+from plait.serve.engines.choose import make_engine
 from plait.serve.engines.engine import GenerationRequest
-from plait.serve.engines.torch_engine import TorchEngine
 from plait.serve.protocol import ModelCard
 from plait.serve.request_log import log_expected_errors_in_one_line, logged
 
@@ -42,18 +41,7 @@ class LLM:
         log_expected_errors_in_one_line()
         self._arguments = arguments
         self._budget = context_budget_tokens
-        self._engine = TorchEngine(
-            resolve_model(arguments.model),
-            dtype=arguments.dtype,
-            quantization=arguments.quantization,
-            max_batch_size=arguments.max_batch_size,
-            max_waiting=arguments.max_waiting,
-            max_context_tokens=arguments.max_context_tokens,
-            max_step_tokens=arguments.max_step_tokens,
-            kv_cache_tokens=arguments.kv_cache_tokens,
-            # Ray gives a worker one OpenMP thread unless it reserves more CPUs; the engine may use them all.
-            threads=None if arguments.num_gpus else os.cpu_count(),
-        )
+        self._engine = make_engine(arguments, resolve_model(arguments.model))
         self._base_format = chat_format_for(self._engine.tokenizer, arguments.chat_format)
         self._adapters = AdapterLifecycle(self._engine, arguments)
         self._registered: list[AdapterVersion] = []

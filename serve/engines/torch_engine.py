@@ -16,14 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plait.adapters.metadata import FILE_NAME, AdapterMetadata, check_adapter_files
-from plait.errors import InvalidInput, ModelNotFound, Overloaded
 from plait.model_ids import BASE
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm, load_tokenizer
 from plait.observability import metrics
 from plait.serve.engines.adapter_bank import AdapterBank
 from plait.serve.engines.adapter_weights import read_adapter
+from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
 from plait.serve.engines.decoder import Decoder
 from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
 from plait.serve.engines.kv_cache import BlockPool
@@ -98,19 +97,12 @@ class TorchEngine:
         row = self._row(request)
         given = row.sequence.given
         max_tokens = request.sampling.max_tokens
-        total = len(row.sequence.tokens) + max_tokens
-        if total > min(self.max_context_tokens, self._cache_tokens):
-            raise InvalidInput(
-                f"The prompt ({row.prompt_tokens} tokens) and max_tokens ({max_tokens}) together exceed the "
-                f"context of {min(self.max_context_tokens, self._cache_tokens) - given} tokens.",
-                "Shorten the prompt or lower max_tokens.",
-            )
+        check_length(row.prompt_tokens, max_tokens, min(self.max_context_tokens, self._cache_tokens) - given)
         with self._wake:
             waiting = len(self._arrived) + len(self._scheduler.waiting)
-            if waiting >= self._max_waiting:
-                raise Overloaded(f"{waiting} requests are waiting already.", "Try again in a moment.")
+            check_queue(waiting, self._max_waiting)
             if request.adapter is not None and not self.has_adapter(request.adapter):
-                raise _not_loaded(request.adapter)
+                raise not_loaded(request.adapter)
             self._arrived.append(row)
             self._wake.notify()
         try:
@@ -129,23 +121,11 @@ class TorchEngine:
             return Row(request, self.tokenizer, self._end_ids)
         adapter = self._adapters.get(request.adapter)
         if adapter is None:
-            raise _not_loaded(request.adapter)
+            raise not_loaded(request.adapter)
         return Row(request, self.tokenizer, self._end_ids, adapter.namespace, adapter.virtual_tokens)
 
     async def load_adapter(self, key: str, folder: Path) -> None:
-        check_adapter_files(folder)
-        # A folder of plain PEFT says nothing of its base: then only the shapes of its weights can tell.
-        metadata = AdapterMetadata.read(folder) if (folder / FILE_NAME).is_file() else None
-        if (metadata is not None and metadata.method == "full") or not (folder / "adapter_config.json").is_file():
-            raise InvalidInput(
-                f"'{key}' cannot be served as an adapter: it is a whole fine-tuned model.",
-                f"Serve it as a base model: llm.model={folder}.",
-            )
-        if metadata is not None and metadata.base_sha256 != self._base_sha256:
-            raise InvalidInput(
-                f"The adapter '{key}' was trained on another base model ({metadata.base_model}).",
-                "Serve that base model, or train the adapter anew on this one.",
-            )
+        check_adapter(key, folder, self._base_sha256)
         if key in self._retiring:
             await asyncio.wrap_future(self._retiring[key])
         if self.has_adapter(key):
@@ -153,8 +133,7 @@ class TorchEngine:
         try:
             adapter = await asyncio.to_thread(read_adapter, folder, self._decoder)
         except (ValueError, KeyError, TypeError) as error:  # the last two: a configuration that is not PEFT's
-            reason = " ".join(str(error).split())[:200]
-            raise InvalidInput(f"The adapter '{key}' cannot be loaded ({reason}).", "Train it anew.") from error
+            raise cannot_be_loaded(key, error) from error
         await self._in_engine_thread(lambda: self._adapters.add(key, adapter))
 
     async def unload_adapter(self, key: str) -> None:
@@ -289,10 +268,6 @@ class TorchEngine:
         for layer in range(self._decoder.layers):
             keys, values = adapter.prefix[layer, :, sequence.computed : sequence.given]
             self._cache.write(layer, slots, keys, values)
-
-
-def _not_loaded(key: str) -> ModelNotFound:
-    return ModelNotFound(f"The adapter '{key}' is not loaded.")
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -1,0 +1,66 @@
+"""Which engine runs a base model: the arguments of the LLM deployment in, an engine out.
+
+Engines are imported only when they are asked for: each brings libraries along that the other does not need.
+"""
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from plait.errors import InvalidInput
+from plait.serve.arguments import LLMArguments
+from plait.serve.engines.engine import Engine
+
+
+def check_engine(arguments: LLMArguments) -> None:
+    """Refuse an engine that is not installed, or arguments that it does not know.
+
+    Raises:
+        InvalidInput: with what to install or change.
+    """
+    if arguments.engine != "vllm":
+        return
+    if find_spec("vllm") is None:
+        raise InvalidInput("The engine 'vllm' is not installed.", "Run: pip install 'plait[vllm]'.")
+    if arguments.quantization != "none":
+        raise InvalidInput(
+            f"llm.quantization={arguments.quantization} is the torch engine's.",
+            "vLLM serves a base model that is quantised already; or: llm.engine=torch.",
+        )
+
+
+def make_engine(arguments: LLMArguments, base: Path) -> Engine:
+    """The engine on the base model's folder.
+
+    Raises:
+        InvalidInput: when it is not installed, or the model cannot be served.
+    """
+    check_engine(arguments)
+    if arguments.engine == "vllm":
+        from plait.serve.engines.vllm_engine import VLLMEngine
+
+        return VLLMEngine(
+            base,
+            dtype=arguments.dtype,
+            max_batch_size=arguments.max_batch_size,
+            max_waiting=arguments.max_waiting,
+            max_context_tokens=arguments.max_context_tokens,
+            kv_cache_tokens=arguments.kv_cache_tokens,
+            max_loras=arguments.max_loras,
+            max_lora_rank=arguments.max_lora_rank,
+            max_loaded_loras=arguments.max_loaded_adapters,
+        )
+    from plait.serve.engines.torch_engine import TorchEngine
+
+    return TorchEngine(
+        base,
+        dtype=arguments.dtype,
+        quantization=arguments.quantization,
+        max_batch_size=arguments.max_batch_size,
+        max_waiting=arguments.max_waiting,
+        max_context_tokens=arguments.max_context_tokens,
+        max_step_tokens=arguments.max_step_tokens,
+        kv_cache_tokens=arguments.kv_cache_tokens,
+        # Ray gives a worker one OpenMP thread unless it reserves more CPUs; the engine may use them all.
+        threads=None if arguments.num_gpus else os.cpu_count(),
+    )

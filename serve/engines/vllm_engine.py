@@ -1,0 +1,311 @@
+"""The vllm engine: vLLM's AsyncLLM behind the interface of engines, for GPUs and for LoRA only.
+
+In: prompts as tokens, adapters as folders. Out: text as it comes. vLLM's own process computes; requests and adapters
+are counted here. Nothing imports this module without vLLM: `choose` says what is missing.
+"""
+
+import asyncio
+import itertools
+import json
+import os
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+from vllm import SamplingParams, TokensPrompt
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import VLLMClientError
+from vllm.lora.request import LoRARequest
+from vllm.platforms import current_platform
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.metrics.loggers import StatLoggerBase
+
+from plait.errors import InvalidInput, Unavailable
+from plait.models.fingerprint import model_sha256
+from plait.models.load import encode_prompt, load_tokenizer
+from plait.observability import metrics
+from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
+from plait.serve.engines.engine import (
+    EngineLoad,
+    GenerationDelta,
+    GenerationRequest,
+    LoadedAdapter,
+    Sampling,
+    TokenLogprob,
+)
+
+_TOKENS_TO_SPARE = 256
+"""A request's keys and values end in a block that is not full: vLLM's largest, on CPUs, has 128 tokens."""
+
+
+@dataclass(frozen=True)
+class _Adapter:
+    lora: LoRARequest
+    rank: int
+    memory_bytes: int
+
+
+class VLLMEngine:
+    """An `Engine` on a base model's folder.
+
+    Args:
+        base: folder of the base model.
+        dtype: type that it computes in.
+        max_batch_size: requests that share a step.
+        max_waiting: requests that may wait; one more is refused.
+        max_context_tokens: prompt and answer together; no more than the model was made for.
+        max_step_tokens: tokens of a step; None leaves vLLM's choice.
+        kv_cache_tokens: tokens whose keys and values are kept; None: enough for a full batch of the longest.
+        max_loras: different adapters in a step; a request of one more waits.
+        max_lora_rank: the highest rank; every adapter takes the memory and time of it.
+        max_loaded_loras: adapters in memory; beyond, vLLM reads the least used ones from their folders again.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        dtype: Any = "bfloat16",
+        max_batch_size: int = 8,
+        max_waiting: int = 64,
+        max_context_tokens: int = 4096,
+        max_step_tokens: int | None = None,
+        kv_cache_tokens: int | None = None,
+        max_loras: int = 8,
+        max_lora_rank: Any = 64,
+        max_loaded_loras: int = 64,
+    ) -> None:
+        self.tokenizer = load_tokenizer(base)
+        self._base_sha256 = model_sha256(base)
+        config = AutoConfig.from_pretrained(base).get_text_config()
+        self.max_context_tokens = min(max_context_tokens, config.max_position_embeddings)
+        self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
+        self._max_loras, self._max_lora_rank = max_loras, max_lora_rank
+        cached = kv_cache_tokens or max_batch_size * (self.max_context_tokens + _TOKENS_TO_SPARE)
+        if current_platform.is_cpu():
+            # Left to itself vLLM keeps a core free, and takes one of two that share their units.
+            cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", cores)
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        arguments = AsyncEngineArgs(
+            model=str(base),
+            dtype=dtype,
+            max_model_len=self.max_context_tokens,
+            max_num_seqs=max_batch_size,
+            max_num_batched_tokens=max_step_tokens,
+            kv_cache_memory_bytes=cached * _bytes_of_a_token(config, dtype),
+            enable_lora=True,
+            max_loras=max_loras,
+            max_lora_rank=max_lora_rank,
+            max_cpu_loras=max(max_loras, max_loaded_loras),
+            disable_log_stats=True,  # its own metrics; what we record comes from _Steps
+        )
+        self._steps: list[_Steps] = []
+        self._llm = AsyncLLM.from_engine_args(arguments, stat_loggers=[self._record_steps])
+        self._numbers = itertools.count(1)
+        self._adapters: dict[str, _Adapter] = {}  # the last used are last
+        self._requests: Counter[str | None] = Counter()
+        self._changed = asyncio.Condition()
+
+    def count_tokens(self, text: str) -> int:
+        return len(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def has_adapter(self, key: str) -> bool:
+        return key in self._adapters
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
+        prompt = encode_prompt(self.tokenizer, request.prompt)
+        check_length(len(prompt), request.sampling.max_tokens, self.max_context_tokens)
+        check_queue(self.load().waiting, self._max_waiting)
+        adapter = self._use(request.adapter) if request.adapter is not None else None
+        # What an adapter's requests are counted by: its key may mean other weights before this one ends.
+        counted = adapter.lora.lora_name if adapter else None
+        self._requests[counted] += 1
+        try:
+            async with aclosing(self._generate(request, prompt, adapter.lora if adapter else None)) as deltas:
+                async for delta in deltas:
+                    yield delta
+        except VLLMClientError as error:
+            raise InvalidInput(f"vLLM refuses the request ({_one_line(error)}).") from error
+        except EngineDeadError as error:
+            raise Unavailable("vLLM's process has ended.", "See the replica's log; restart it.") from error
+        finally:
+            self._requests[counted] -= 1
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _generate(
+        self, request: GenerationRequest, prompt: Sequence[int], lora: LoRARequest | None
+    ) -> AsyncGenerator[GenerationDelta]:
+        loop = asyncio.get_running_loop()
+        deadline = None if request.deadline_s is None else loop.time() + request.deadline_s
+        so_far = GenerationDelta(text="", prompt_tokens=len(prompt), generated_tokens=0)
+        stream = self._llm.generate(
+            TokensPrompt(prompt_token_ids=list(prompt)),
+            _parameters(request.sampling),
+            request_id=str(next(self._numbers)),
+            lora_request=lora,
+        )
+        async with aclosing(stream):
+            while so_far.finish_reason is None:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        output = await anext(stream)
+                except TimeoutError:
+                    yield replace(so_far, text="", logprobs=(), finish_reason="deadline")
+                    return
+                so_far = _delta(output, so_far, request.sampling.logprobs)
+                yield so_far
+
+    async def load_adapter(self, key: str, folder: Path) -> None:
+        check_adapter(key, folder, self._base_sha256)
+        if self.has_adapter(key):
+            return
+        rank = self._rank(key, folder)
+        number = next(self._numbers)
+        # vLLM's cache of prefixes goes by this name: other weights under the same key need another one.
+        lora = LoRARequest(lora_name=f"{key}#{number}", lora_int_id=number, lora_path=str(folder))
+        try:
+            await self._llm.add_lora(lora)
+        except EngineDeadError as error:
+            raise Unavailable("vLLM's process has ended.", "See the replica's log; restart it.") from error
+        except Exception as error:  # vLLM's process sends what it raised as text
+            raise cannot_be_loaded(key, error) from error
+        size = (folder / "adapter_model.safetensors").stat().st_size
+        self._adapters[key] = _Adapter(lora, rank, size)
+
+    def _rank(self, key: str, folder: Path) -> int:
+        """The highest rank of a LoRA adapter's folder; refuses what vLLM does not serve."""
+        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        method = config.get("peft_type")
+        if method != "LORA" or config.get("use_dora"):
+            kind = "DoRA" if config.get("use_dora") else method
+            raise InvalidInput(
+                f"The adapter '{key}' is no LoRA ({kind}), all that vLLM serves.",
+                "The engine 'torch' serves every method: llm.engine=torch.",
+            )
+        rank: int = max(config["r"], *(config.get("rank_pattern") or {"": 0}).values())
+        if rank > self._max_lora_rank:
+            raise InvalidInput(
+                f"The adapter '{key}' has rank {rank}, above the {self._max_lora_rank} that vLLM has room for.",
+                "Raise llm.max_lora_rank.",
+            )
+        return rank
+
+    async def unload_adapter(self, key: str) -> None:
+        adapter = self._adapters.pop(key, None)
+        if adapter is None:
+            return
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._requests[adapter.lora.lora_name])
+        del self._requests[adapter.lora.lora_name]
+        await self._llm.remove_lora(adapter.lora.lora_int_id)
+
+    def adapters(self) -> dict[str, LoadedAdapter]:
+        """The loaded adapters; those in the batch's tables are, by vLLM's rule, the last used."""
+        in_batch = set(list(self._adapters)[-self._max_loras :])
+        return {
+            key: LoadedAdapter(
+                adapter.rank, adapter.memory_bytes, key in in_batch, self._requests[adapter.lora.lora_name]
+            )
+            for key, adapter in self._adapters.items()
+        }
+
+    def load(self) -> EngineLoad:
+        requests = self._requests.total()
+        running = min(requests, self._max_batch_size)
+        kv_use = max((steps.kv_use for steps in self._steps), default=0.0) if running else 0.0
+        return EngineLoad(running, requests - running, kv_use)
+
+    def close(self) -> None:
+        """End vLLM's process."""
+        self._llm.shutdown()
+
+    def _use(self, key: str) -> _Adapter:
+        if key not in self._adapters:
+            raise not_loaded(key)
+        self._adapters[key] = adapter = self._adapters.pop(key)
+        return adapter
+
+    def _record_steps(self, vllm_config: Any, engine_index: int = 0) -> "_Steps":
+        self._steps.append(_Steps(vllm_config, engine_index))
+        return self._steps[-1]
+
+
+class _Steps(StatLoggerBase):  # type: ignore[misc]  # vllm is not installed where types are checked
+    """What vLLM tells of each step."""
+
+    def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
+        self.kv_use = 0.0
+
+    def record(self, scheduler_stats: Any, iteration_stats: Any, *_: Any, **__: Any) -> None:
+        if scheduler_stats is not None:
+            self.kv_use = scheduler_stats.kv_cache_usage
+            metrics.BATCH_SIZE.observe(scheduler_stats.num_running_reqs)
+
+    def log_engine_initialized(self) -> None:
+        """Nothing to say."""
+
+
+def _parameters(sampling: Sampling) -> SamplingParams:
+    return SamplingParams(
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        repetition_penalty=sampling.repetition_penalty,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        logit_bias=dict(sampling.logit_bias) or None,
+        stop=list(sampling.stop) or None,
+        seed=sampling.seed,
+        logprobs=sampling.logprobs,
+        ignore_eos=sampling.ignore_eos,
+        structured_outputs=StructuredOutputsParams(json=sampling.json_schema) if sampling.json_schema else None,
+        output_kind=RequestOutputKind.DELTA,
+    )
+
+
+def _delta(output: Any, before: GenerationDelta, logprobs: int | None) -> GenerationDelta:
+    """The next piece of an answer from vLLM's, which counts nothing itself."""
+    (piece,) = output.outputs
+    if piece.finish_reason not in (None, "stop", "length"):
+        raise Unavailable(f"vLLM gave the request up ({piece.finish_reason}).", "Try again.")
+    times = output.metrics
+    return GenerationDelta(
+        text=piece.text,
+        prompt_tokens=before.prompt_tokens,
+        generated_tokens=before.generated_tokens + len(piece.token_ids),
+        finish_reason=piece.finish_reason,
+        cached_tokens=max(before.cached_tokens, output.num_cached_tokens or 0),
+        queue_s=max(0.0, times.scheduled_ts - times.queued_ts) if times else before.queue_s,
+        logprobs=tuple(
+            _logprob(token, candidates, logprobs)
+            for token, candidates in zip(piece.token_ids, piece.logprobs or (), strict=False)
+            if logprobs is not None
+        ),
+    )
+
+
+def _logprob(token: int, candidates: Any, count: int) -> TokenLogprob:
+    likeliest = sorted(candidates.values(), key=lambda candidate: candidate.rank)[:count]
+    chosen = candidates[token]
+    top = tuple(TokenLogprob(c.decoded_token or "", c.logprob) for c in likeliest)
+    return TokenLogprob(chosen.decoded_token or "", chosen.logprob, top)
+
+
+def _bytes_of_a_token(config: Any, dtype: str) -> int:
+    """Bytes of a token's keys and values in all layers."""
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    width = 4 if dtype == "float32" else 2
+    return int(2 * config.num_hidden_layers * config.num_key_value_heads * head * width)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

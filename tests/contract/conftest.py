@@ -1,0 +1,120 @@
+"""A tiny model that every engine serves, adapters of it, and the engine that PLAIT_TEST_ENGINE names."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from plait.adapters.metadata import AdapterMetadata
+from plait.models.chat import FORMATS
+from plait.models.fingerprint import model_sha256
+from plait.models.load import load_causal_lm, load_tokenizer
+from plait.serve.engines.engine import Engine
+
+ENGINE = os.environ.get("PLAIT_TEST_ENGINE", "torch")
+MAX_BATCH_SIZE, MAX_WAITING, MAX_CONTEXT_TOKENS = 4, 8, 512
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers with the tiny model's tokenizer; heads of 64, which every attention kernel has."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    tokenizer = load_tokenizer(tiny_model)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=64,
+        initializer_range=0.2,  # answers that depend on the prompt, and on an adapter
+        max_position_embeddings=MAX_CONTEXT_TOKENS,
+        tie_word_embeddings=False,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_adapter(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes an adapter with weights far from zero, so that its text really differs from others'."""
+
+    def make(seed: int, config: Any, **changes: str) -> Path:
+        from peft import get_peft_model
+
+        folder = tmp_path_factory.mktemp("adapter")
+        torch.manual_seed(seed)
+        model = get_peft_model(load_causal_lm(tiny_llama, "float32"), config)
+        model.save_pretrained(folder)
+        fields: dict[str, Any] = {
+            "base_model": str(tiny_llama),
+            "base_sha256": model_sha256(tiny_llama),
+            "dataset_sha256": "0",
+            "method": "lora",
+            "recipe": {},
+            "chat_format": FORMATS["plain"],
+            "run_id": "r",
+            "run_key": "k",
+            "plait_version": "0",
+            "created_at": "2026-01-01T00:00:00+00:00",
+        }
+        AdapterMetadata.model_validate(fields | changes).write(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def loras(make_adapter: Callable[..., Path]) -> dict[str, Path]:
+    """LoRA adapters of different ranks, by key."""
+    from peft import LoraConfig
+
+    ranks = {"one.a:1": 4, "two:1": 16, "three:2": 8}
+    return {
+        key: make_adapter(seed, LoraConfig(r=rank, target_modules="all-linear", init_lora_weights=False))
+        for seed, (key, rank) in enumerate(ranks.items(), start=1)
+    }
+
+
+@pytest.fixture(scope="session")
+def engine(tiny_llama: Path) -> Iterator[Engine]:
+    """The engine under test."""
+    if ENGINE == "torch":
+        from plait.serve.engines.torch_engine import TorchEngine
+
+        yield TorchEngine(
+            tiny_llama,
+            dtype="float32",
+            max_batch_size=MAX_BATCH_SIZE,
+            max_waiting=MAX_WAITING,
+            max_context_tokens=MAX_CONTEXT_TOKENS,
+        )
+        return
+    if ENGINE == "vllm":
+        from plait.serve.engines.vllm_engine import VLLMEngine
+
+        vllm = VLLMEngine(
+            tiny_llama,
+            dtype="float32",
+            max_batch_size=MAX_BATCH_SIZE,
+            max_waiting=MAX_WAITING,
+            max_context_tokens=MAX_CONTEXT_TOKENS,
+            max_loras=4,
+            max_lora_rank=16,
+            kv_cache_tokens=4096,
+        )
+        yield vllm
+        vllm.close()
+        return
+    raise ValueError(f"PLAIT_TEST_ENGINE is '{ENGINE}': there are torch and vllm")
