@@ -71,7 +71,7 @@ class TorchEngine:
         self._base_sha256 = model_sha256(base)
         model = load_causal_lm(base, dtype, "none" if quantization == "int8" else quantization)
         self._end_ids = _end_ids(model, self.tokenizer)
-        self._max_waiting = max_waiting
+        self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
         self.max_context_tokens = min(max_context_tokens, model.config.max_position_embeddings)
         self._decoder = Decoder(model, self.max_context_tokens, "int8" if quantization == "int8" else "own")
         blocks = -(-(kv_cache_tokens or max_batch_size * self.max_context_tokens) // _BLOCK_SIZE)
@@ -99,8 +99,9 @@ class TorchEngine:
         max_tokens = request.sampling.max_tokens
         check_length(row.prompt_tokens, max_tokens, min(self.max_context_tokens, self._cache_tokens) - given)
         with self._wake:
-            waiting = len(self._arrived) + len(self._scheduler.waiting)
-            check_queue(waiting, self._max_waiting)
+            # Those for whom there is a place do not wait, they have only just come.
+            places = self._max_batch_size - len(self._scheduler.running)
+            check_queue(len(self._arrived) + len(self._scheduler.waiting) - places, self._max_waiting)
             if request.adapter is not None and not self.has_adapter(request.adapter):
                 raise not_loaded(request.adapter)
             self._arrived.append(row)
