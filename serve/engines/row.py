@@ -4,10 +4,12 @@ import asyncio
 import time
 from typing import Any
 
+from plait.errors import InvalidInput
 from plait.model_ids import BASE
 from plait.models.load import encode_prompt
 from plait.observability import metrics
-from plait.serve.engines.engine import FinishReason, GenerationDelta, GenerationRequest
+from plait.serve.engines.engine import FinishReason, GenerationDelta, GenerationRequest, TokenLogprob
+from plait.serve.engines.json_grammar import JsonGrammar
 from plait.serve.engines.sampling import Sampler
 from plait.serve.engines.scheduler import TokenSequence
 from plait.serve.engines.text_stream import TextStream
@@ -22,17 +24,27 @@ class Row:
         end_ids: tokens that end an answer.
         namespace: of the adapter's computed blocks; see `TokenSequence`.
         given: tokens that the adapter brings along (prefix tuning).
+        grammar: of the JSON schema that the answer follows.
+
+    Raises:
+        InvalidInput: when `logit_bias` names a token that does not exist.
     """
 
     def __init__(
-        self, request: GenerationRequest, tokenizer: Any, end_ids: frozenset[int], namespace: str = "", given: int = 0
+        self,
+        request: GenerationRequest,
+        tokenizer: Any,
+        end_ids: frozenset[int],
+        namespace: str = "",
+        given: int = 0,
+        grammar: JsonGrammar | None = None,
     ) -> None:
         self.request = request
         prompt = encode_prompt(tokenizer, request.prompt)
         self.prompt_tokens = len(prompt)
         # What an adapter gives stands at the first positions; which tokens stand for it does not matter.
         self.sequence = TokenSequence([0] * given + prompt, namespace, given)
-        self.sampler = Sampler(request.sampling, prompt, tokenizer)
+        self.sampler = Sampler(request.sampling, prompt, tokenizer, grammar)
         self.is_cancelled = False
         self.deltas: asyncio.Queue[GenerationDelta | BaseException] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
@@ -40,6 +52,7 @@ class Row:
         self._end_ids = frozenset() if request.sampling.ignore_eos else end_ids
         self._generated = self._sent = 0
         self._unsent = ""
+        self._logprobs: list[TokenLogprob] = []  # of tokens whose text is not certain yet
         self._arrived = time.monotonic()
         self._started: float | None = None
 
@@ -64,11 +77,18 @@ class Row:
         """Take the next token; says whether the answer goes on."""
         self.sequence.tokens.append(token)
         self._generated += 1
+        try:
+            self.sampler.push(token)
+        except InvalidInput as error:
+            self.fail(error)
+            return False
         finish: FinishReason | None = None
         text = ""
+        logprobs = self.sampler.take_logprobs()
         if token in self._end_ids:
-            finish = "stop"
+            finish = "stop"  # the token is no text: it has no logprob among those of the text
         else:
+            self._logprobs += logprobs
             text = self._text.push(token)
             if self._text.is_stopped or self.sampler.is_complete:
                 finish = "stop"
@@ -88,14 +108,19 @@ class Row:
 
     def _delta(self, finish: FinishReason | None) -> GenerationDelta:
         text, self._unsent, self._sent = self._unsent, "", self._generated
+        if finish:
+            text += self._text.end()
+        logprobs: tuple[TokenLogprob, ...] = ()
+        if text or finish:
+            logprobs, self._logprobs = tuple(self._logprobs), []
         return GenerationDelta(
-            text=text + self._text.end() if finish else text,
+            text=text,
             prompt_tokens=self.prompt_tokens,
             generated_tokens=self._generated,
             finish_reason=finish,
             cached_tokens=self._cached_tokens,
             queue_s=(self._started or time.monotonic()) - self._arrived,
-            logprobs=self.sampler.take_logprobs(),
+            logprobs=logprobs,
         )
 
     def _send(self, delta: GenerationDelta | BaseException) -> None:

@@ -1,61 +1,148 @@
-"""From the logits of a step to the next token of each row."""
+"""From the logits of a step to the next token of each row, by what each request asks for.
 
+The order is vLLM's: log-probabilities are taken of the logits as they come; then grammar, logit_bias, the penalties for
+repetition, frequency and presence, temperature, min_p, top_k, top_p. (vLLM takes the log-probabilities after the grammar.)
+Knows neither text nor batches: what shares the batch changes no token.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from plait.errors import InvalidInput
 from plait.serve.engines.engine import Sampling, TokenLogprob
+from plait.serve.engines.json_grammar import JsonGrammar
+from plait.serve.engines.token_filters import draw, likeliest
+
+_GREEDY_BELOW = 1e-5
+"""A temperature below which the likeliest token is taken, as in vLLM: logits divided by less overflow."""
 
 
 class Sampler:
     """How one request chooses its tokens; a generator of its own makes its seed hold in any batch.
 
+    What it counts are the tokens pushed, not the steps: a row that is computed anew after losing its memory counts none
+    twice.
+
     Args:
         sampling: what the request asks for.
         prompt: the tokens of its prompt.
         tokenizer: the base model's.
+        grammar: of its JSON schema.
+
+    Raises:
+        InvalidInput: when `logit_bias` names a token that does not exist.
     """
 
-    def __init__(self, sampling: Sampling, prompt: Sequence[int], tokenizer: Any) -> None:
-        self.temperature, self.top_p = sampling.temperature, sampling.top_p
-        self._generator = torch.Generator()
+    def __init__(
+        self, sampling: Sampling, prompt: Sequence[int], tokenizer: Any, grammar: JsonGrammar | None = None
+    ) -> None:
+        self._sampling, self._tokenizer, self._grammar = sampling, tokenizer, grammar
+        self._is_greedy = sampling.temperature < _GREEDY_BELOW
+        self._has_penalties = bool(sampling.presence_penalty or sampling.frequency_penalty)
+        self._prompt = dict.fromkeys(prompt if sampling.repetition_penalty != 1 else ())
+        self._counts: Counter[int] = Counter()
+        self._logprobs: list[TokenLogprob] = []
+        for token, _ in sampling.logit_bias:
+            if not 0 <= token < len(tokenizer):
+                raise InvalidInput(
+                    f"logit_bias names the token {token}, which does not exist.",
+                    f"The model's tokens are 0 to {len(tokenizer) - 1}.",
+                )
+        self._generator = torch.Generator()  # on the CPU: the same numbers on any device
         if sampling.seed is None:
             self._generator.seed()
         else:
             self._generator.manual_seed(sampling.seed)
 
     @property
+    def needs_logits(self) -> bool:
+        """Whether more than the likeliest token is asked for."""
+        return not self._is_greedy or self._sampling.logprobs is not None or self._changes_logits
+
+    @property
     def is_complete(self) -> bool:
         """Whether the answer may end nowhere else than here."""
-        return False
+        return self._grammar is not None and self._grammar.is_complete
+
+    def next_token(self, logits: Tensor) -> int:
+        """Choose by logits [v] of any floating type, on any device."""
+        own = logits.float()
+        changed = self._change(own.clone()) if self._changes_logits else own
+        if self._is_greedy:
+            token = int(changed.argmax())
+        else:
+            asked = self._sampling
+            share = float(torch.rand((), generator=self._generator, dtype=torch.float64))
+            token = draw(changed, asked.temperature, asked.top_p, asked.top_k, asked.min_p, share)
+        if self._sampling.logprobs is not None:
+            self._logprobs.append(self._report(own, token, self._sampling.logprobs))
+        return token
+
+    def push(self, token: int) -> None:
+        """Take the next token of the answer.
+
+        Raises:
+            InvalidInput: when the answer cannot go on by its JSON schema.
+        """
+        self._counts[token] += 1
+        if self._grammar is not None:
+            self._grammar.push(token)
 
     def take_logprobs(self) -> tuple[TokenLogprob, ...]:
         """Log-probabilities of the tokens since the last call, if the request asks for any."""
-        return ()
+        taken, self._logprobs = tuple(self._logprobs), []
+        return taken
 
     @property
-    def is_greedy(self) -> bool:
-        return self.temperature == 0
+    def _changes_logits(self) -> bool:
+        asked = self._sampling
+        return (
+            self._grammar is not None or bool(asked.logit_bias) or asked.repetition_penalty != 1 or self._has_penalties
+        )
 
-    def sample(self, logits: Tensor) -> int:
-        """Draw a token from float32 logits [v], by nucleus sampling (Holtzman et al. 2020, arXiv:1904.09751)."""
-        probabilities = torch.softmax(logits / self.temperature, dim=-1)
-        if self.top_p < 1:
-            ordered, tokens = probabilities.sort(descending=True)
-            # Keep every token before which less than top_p lies: the first is always kept.
-            ordered[ordered.cumsum(-1) - ordered >= self.top_p] = 0
-            probabilities = torch.zeros_like(probabilities).scatter_(-1, tokens, ordered)
-        return int(torch.multinomial(probabilities, 1, generator=self._generator))
+    def _change(self, logits: Tensor) -> Tensor:
+        """Change logits [v] in place."""
+        asked, device = self._sampling, logits.device
+        if self._grammar is not None:
+            logits.masked_fill_(self._grammar.forbidden(len(logits)).to(device), float("-inf"))
+        if asked.logit_bias:
+            tokens, biases = zip(*asked.logit_bias, strict=True)
+            logits.index_add_(0, torch.tensor(tokens, device=device), torch.tensor(biases, device=device).float())
+        if asked.repetition_penalty != 1 and (self._prompt or self._counts):
+            seen = torch.tensor(list(self._prompt | self._counts), device=device)
+            values, penalty = logits[seen], asked.repetition_penalty
+            logits[seen] = torch.where(values > 0, values / penalty, values * penalty)
+        if self._has_penalties and self._counts:
+            said = torch.tensor(list(self._counts), device=device)
+            counts = torch.tensor(list(self._counts.values()), device=device).float()
+            logits[said] -= asked.frequency_penalty * counts + asked.presence_penalty
+        return logits
+
+    def _report(self, logits: Tensor, token: int, count: int) -> TokenLogprob:
+        values, tokens = likeliest(logits, min(max(count, 1), len(logits)))
+        largest_logit = float(values[0])
+        normalizer = largest_logit + float((logits - largest_logit).exp_().sum().log())
+        others = zip(tokens[:count].tolist(), values[:count].tolist(), strict=True)
+        return TokenLogprob(
+            self._text(token),
+            float(logits[token]) - normalizer,
+            tuple(TokenLogprob(self._text(other), value - normalizer) for other, value in others),
+        )
+
+    def _text(self, token: int) -> str:
+        return str(self._tokenizer.decode([token]))
 
 
 def next_tokens(logits: Tensor, samplers: Sequence[Sampler]) -> list[int]:
     """The next token of each row; logits [b, v] of any floating type."""
-    greedy = largest(logits).tolist()
+    likeliest_tokens = largest(logits).tolist()
     return [
-        token if sampler.is_greedy else sampler.sample(row.float().cpu())
-        for token, sampler, row in zip(greedy, samplers, logits, strict=True)
+        sampler.next_token(row) if sampler.needs_logits else token
+        for token, sampler, row in zip(likeliest_tokens, samplers, logits, strict=True)
     ]
 
 

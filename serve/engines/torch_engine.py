@@ -25,6 +25,7 @@ from plait.serve.engines.adapter_weights import read_adapter
 from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
 from plait.serve.engines.decoder import Decoder
 from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
+from plait.serve.engines.json_grammar import JsonGrammar, JsonGrammars
 from plait.serve.engines.kv_cache import BlockPool
 from plait.serve.engines.row import Row
 from plait.serve.engines.sampling import next_tokens
@@ -71,6 +72,7 @@ class TorchEngine:
         self._base_sha256 = model_sha256(base)
         model = load_causal_lm(base, dtype, "none" if quantization == "int8" else quantization)
         self._end_ids = _end_ids(model, self.tokenizer)
+        self._grammars = JsonGrammars(self.tokenizer, self._end_ids)
         self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
         self.max_context_tokens = min(max_context_tokens, model.config.max_position_embeddings)
         self._decoder = Decoder(model, self.max_context_tokens, "int8" if quantization == "int8" else "own")
@@ -94,7 +96,7 @@ class TorchEngine:
         return key in self._adapters and key not in self._retiring
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
-        row = self._row(request)
+        row = self._row(request, await self._grammars.start(request.sampling.json_schema))
         given = row.sequence.given
         max_tokens = request.sampling.max_tokens
         check_length(row.prompt_tokens, max_tokens, min(self.max_context_tokens, self._cache_tokens) - given)
@@ -117,13 +119,13 @@ class TorchEngine:
         finally:
             row.is_cancelled = True  # harmless when it has ended
 
-    def _row(self, request: GenerationRequest) -> Row:
+    def _row(self, request: GenerationRequest, grammar: JsonGrammar | None) -> Row:
         if request.adapter is None:
-            return Row(request, self.tokenizer, self._end_ids)
+            return Row(request, self.tokenizer, self._end_ids, grammar=grammar)
         adapter = self._adapters.get(request.adapter)
         if adapter is None:
             raise not_loaded(request.adapter)
-        return Row(request, self.tokenizer, self._end_ids, adapter.namespace, adapter.virtual_tokens)
+        return Row(request, self.tokenizer, self._end_ids, adapter.namespace, adapter.virtual_tokens, grammar)
 
     async def load_adapter(self, key: str, folder: Path) -> None:
         check_adapter(key, folder, self._base_sha256)
@@ -237,7 +239,7 @@ class TorchEngine:
 
     def _next_tokens(self, hidden: Tensor, rows: Sequence[Row]) -> list[int]:
         """The next token of each row; all logits only for rows that need them."""
-        wants_logits = [index for index, row in enumerate(rows) if not row.sampler.is_greedy]
+        wants_logits = [index for index, row in enumerate(rows) if row.sampler.needs_logits]
         if len(wants_logits) == len(rows):
             return next_tokens(self._decoder.logits(hidden), [row.sampler for row in rows])
         tokens: list[int] = self._decoder.likeliest(hidden).tolist()

@@ -142,6 +142,28 @@ async def test_a_seed_gives_the_same_text_whatever_shares_the_batch(engine: Torc
     assert await text_of(engine, **{**seeded, "seed": 8}) != alone
 
 
+async def test_a_seed_holds_with_penalties_and_top_k_and_when_the_answer_is_computed_anew(tiny_model: Path) -> None:
+    seeded = {
+        "prompt": "short",
+        "max_tokens": 40,
+        "temperature": 1.2,
+        "top_k": 20,
+        "min_p": 0.01,
+        "repetition_penalty": 1.4,
+        "frequency_penalty": 0.7,
+        "seed": 7,
+    }
+    roomy = TorchEngine(tiny_model, dtype="float32")
+    alone = await text_of(roomy, **seeded)
+    # Three answers do not fit: the newest, which is the seeded one, gives its blocks back on the way.
+    tight = TorchEngine(tiny_model, dtype="float32", kv_cache_tokens=112)
+    *_, together = await asyncio.gather(
+        *(text_of(tight, prompt=p, max_tokens=40, temperature=2.0) for p in PROMPTS[:2]), text_of(tight, **seeded)
+    )
+    assert together == alone
+    assert await text_of(roomy, **{**seeded, "frequency_penalty": 0.0}) != alone
+
+
 async def test_each_adapter_answers_as_peft_alone_would(
     engine: TorchEngine, tiny_model: Path, adapters: dict[str, Path]
 ) -> None:
