@@ -1,7 +1,7 @@
 """From the logits of a step to the next token of each row, by what each request asks for.
 
 The order is vLLM's: log-probabilities are taken of the logits as they come; then grammar, logit_bias, the penalties for
-repetition, frequency and presence, temperature, min_p, top_k, top_p. (vLLM takes the log-probabilities after the grammar.)
+repetition, frequency and presence, temperature, min_p, top_k, top_p. (vLLM: grammar first.)
 Knows neither text nor batches: what shares the batch changes no token.
 """
 
