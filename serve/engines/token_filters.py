@@ -14,8 +14,9 @@ _FIRST_LOOKS = (256, 4096, 32768)
 def draw(logits: Tensor, temperature: float, top_p: float, top_k: int, min_p: float, share: float) -> int:
     """The token at which the kept tokens' probabilities, added up from the likeliest, exceed a share of their sum.
 
-    Costs 0.6 ms with top_p and 0.7 ms without any filter on 262,144 tokens and one core, where a sort costs 20 ms and
-    `torch.multinomial`, which draws a number for each token, 3 ms.
+    Of 262,144 tokens on one core, in CPU time: about 1.3 ms with top_p (most of it the sum over all tokens), 0.2 with
+    top_k or min_p, 0.8 without a filter; 20 to 40 where the nucleus is beyond every look. A sort and
+    `torch.multinomial`, which draws a number for each token, take 21 each time.
 
     Args:
         logits: float32 [v]; -inf is never drawn.
@@ -47,7 +48,7 @@ def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The `count` largest of logits [v], largest first, and their tokens.
 
     They lie in the `count` blocks with the largest maxima, so that the many others are read once and not compared:
-    1,024 of 262,144 in 0.25 ms, where `topk` of all takes 0.9.
+    256 of 262,144 in 0.12 ms, where `topk` of all takes 0.5.
     """
     block = 32
     if len(logits) % block or count * block * 2 > len(logits):
