@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ray.serve._private.common import RequestMetadata
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 
 from plait.serve.calls import Call
@@ -112,6 +113,17 @@ class AffinityRouter(RequestRouter):  # type: ignore[misc]
         if pending_request is not None:
             pending_request.routing_context.should_backoff = True  # only when none of them accepts
         return [[replicas[name]] for name in names]
+
+    def _get_pending_request_matching_internal_request_id(
+        self, request_metadata: RequestMetadata | None = None
+    ) -> PendingRequest | None:
+        """The request that a replica was chosen for.
+
+        Serve looks it up by the id of the HTTP request that it belongs to. The answers that one HTTP request asks for
+        (`n`) share that id: all but one would be waited for in vain.
+        """
+        waiting = (r for r in self._pending_requests_to_fulfill if r.metadata is request_metadata)
+        return next((request for request in waiting if not request.future.done()), None)
 
 
 def _call(args: Sequence[Any]) -> Call | None:

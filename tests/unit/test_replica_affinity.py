@@ -1,12 +1,18 @@
 """Which replica a request goes to: the same for what belongs together, another when that one is overloaded."""
 
+import asyncio
 from collections import Counter
+from typing import Any
+
+import pytest
+from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID, RequestMetadata
+from ray.serve.request_router import PendingRequest
 
 from plait.model_ids import ModelId
 from plait.models.chat import Message
 from plait.serve.calls import Call
 from plait.serve.engines.engine import Sampling
-from plait.serve.replica_affinity import Sent, affinity_key, ranked
+from plait.serve.replica_affinity import AffinityRouter, Sent, affinity_key, ranked
 
 IDLE = {"a": 0, "b": 0, "c": 0}
 
@@ -70,3 +76,68 @@ def test_what_was_sent_of_late_is_held_and_what_came_before_is_not() -> None:
     assert [sent.holders(key, ["a", "b"]) for key in ("one", "two", "three")] == [{"a"}, set(), {"a"}]
     assert sent.holders("one", ["b"]) == set()
     assert sent.holders("one", ["a", "b"]) == set()  # a replica that left and came back holds nothing
+
+
+# ------------------------------------------------------------ inside Serve
+
+
+class IdleReplica:
+    """As much of a replica as the router asks for."""
+
+    max_ongoing_requests = 100
+    multiplexed_model_ids = frozenset[str]()
+    node_id = availability_zone = ""
+
+    def __init__(self, name: str) -> None:
+        self.replica_id = ReplicaID(unique_id=name, deployment_id=DeploymentID("LLM", "plait"))
+
+    def push_proxy_handle(self, handle: Any) -> None:
+        """Nothing to tell."""
+
+    async def get_queue_len(self, *, deadline_s: float) -> int:
+        return 0
+
+
+def pending(request: Call, id: str) -> PendingRequest:
+    metadata = RequestMetadata(request_id=id, internal_request_id=id)
+    return PendingRequest(args=[request], kwargs={}, metadata=metadata)
+
+
+@pytest.fixture
+async def router() -> AffinityRouter:
+    router = AffinityRouter(
+        deployment_id=DeploymentID("LLM", "plait"),
+        handle_source=DeploymentHandleSource.REPLICA,
+        use_replica_queue_len_cache=True,
+    )
+    router.initialize_state(max_imbalance=1.25, free_load=8, capacity=8)
+    router.update_replicas([IdleReplica(name) for name in IDLE])
+    return router
+
+
+async def test_several_answers_of_one_http_request_all_get_a_replica(router: AffinityRouter) -> None:
+    chosen = await asyncio.wait_for(
+        asyncio.gather(*(router._choose_replica_for_request(pending(call("support"), "same")) for _ in range(4))), 5
+    )
+    assert len({replica.replica_id for replica in chosen}) == 1
+
+
+async def test_requests_that_wait_together_each_get_their_own_replica(router: AffinityRouter) -> None:
+    names = [f"adapter{i}" for i in range(30)]
+    chosen = await asyncio.wait_for(
+        asyncio.gather(*(router._choose_replica_for_request(pending(call(name), name)) for name in names)), 5
+    )
+    homes = [order(f"adapter {name}", IDLE)[0] for name in names]
+    assert [replica.replica_id.unique_id for replica in chosen] == homes
+
+
+async def test_what_is_no_call_goes_to_whoever_has_least_to_do(router: AffinityRouter) -> None:
+    for name, load in {"a": 3, "b": 1, "c": 2}.items():
+        router.replica_queue_len_cache.update(IdleReplica(name).replica_id, load)
+    order_of_loading = PendingRequest(
+        args=["support", "/x", False],
+        kwargs={},
+        metadata=RequestMetadata(request_id="1", internal_request_id="1"),
+    )
+    replica = await router._choose_replica_for_request(order_of_loading)
+    assert replica.replica_id.unique_id == "b"
