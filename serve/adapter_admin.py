@@ -17,7 +17,6 @@ from plait.errors import Forbidden, Unauthorized
 from plait.serve.adapter_report import AdapterList, merged
 from plait.settings import settings
 
-LLM_DEPLOYMENT = "LLM"
 _LIST_TIMEOUT_S = 10.0
 
 
@@ -58,7 +57,8 @@ routes = APIRouter(tags=["adapters"], dependencies=[Depends(check_admin_key)])
 
 
 def _llm() -> DeploymentHandle:
-    return serve.get_deployment_handle(LLM_DEPLOYMENT, serve.get_replica_context().app_name)
+    # Not through the routes' services: what needs a handle of the LLM itself is broadcast and addressed to replicas.
+    return serve.get_deployment_handle("LLM", serve.get_replica_context().app_name)
 
 
 @routes.post("/v1/load_lora_adapter", response_class=PlainTextResponse)
