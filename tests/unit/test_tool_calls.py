@@ -68,7 +68,7 @@ def test_several_calls_only_where_they_may_be_parallel() -> None:
 
 
 def test_a_forced_call_that_is_cut_off_has_the_arguments_so_far() -> None:
-    assert read(WEATHER[:-5], is_forced=True) == ([], [("weather", '{"city": "R')])
+    assert read(WEATHER[:-5], is_forced=True) == ([], [("weather", '{"city": "Ro')])
 
 
 def test_references_of_a_functions_schema_still_lead_somewhere() -> None:
