@@ -30,16 +30,30 @@ class Options:
     quick: bool
     as_json: bool
     runs: int
+    cases: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
+    is_partial: bool = False
 
 
-def options(description: str, runs: int = 3) -> Options:
-    """Read the command line that all benchmarks have."""
+def options(description: str, runs: int = 3, cases: Sequence[str] = (), systems: Sequence[str] = ()) -> Options:
+    """Read the command line that all benchmarks have; with cases and systems, some of them can be chosen."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="one short run, nothing is written")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     parser.add_argument("--runs", type=int, default=runs, help="how often everything is measured")
+    if cases:
+        parser.add_argument("--only", nargs="+", choices=cases, default=cases, help="these cases; nothing is written")
+        parser.add_argument("--systems", nargs="+", choices=systems, default=systems, help="only these")
     given = parser.parse_args()
-    return Options(given.quick, given.json, 1 if given.quick else given.runs)
+    runs = 1 if given.quick else given.runs
+    if not cases:
+        return Options(given.quick, given.json, runs)
+    some_cases = tuple(case for case in cases if case in given.only)
+    some_systems = tuple(system for system in systems if system in given.systems)
+        tuple(n for n in all_ if n in few) for all_, few in ((cases, given.only), (systems, given.systems))
+    )
+    is_partial = (some_cases, some_systems) != (tuple(cases), tuple(systems))
+    return Options(given.quick, given.json, runs, some_cases, some_systems, is_partial)
 
 
 def peer_python(name: str, packages: Sequence[str]) -> Path:
@@ -64,12 +78,12 @@ def spread(values: Sequence[float], shown: Callable[[float], str] = "{:.0f}".for
 
 
 def publish(name: str, title: str, body: str, ratios: dict[str, float], given: Options) -> None:
-    """Print a result; write it into docs/benchmarks.md unless it was a quick run."""
+    """Print a result; write it into docs/benchmarks.md unless it was a quick run, or one of some cases."""
     command = f"python benchmarks/{name}.py" + (f" --runs {given.runs}" if given.runs != 3 else "")
     measured = f"Measured {datetime.now(UTC):%Y-%m-%d} on {_cpu()}."
     section = f"## {title}\n\n    {command}\n\n{body.strip()}\n\n{measured}\n"
     print(section)
-    if not given.quick:
+    if not given.quick and not given.is_partial:
         _replace_section(name, section)
     if given.as_json:
         print(json.dumps({"benchmark": name, "quick": given.quick, "ratios": ratios}))

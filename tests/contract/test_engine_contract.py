@@ -172,9 +172,8 @@ async def test_other_weights_under_a_key_find_nothing_of_the_earlier_ones_in_the
 
 
 async def test_tokens_that_were_computed_for_another_request_are_counted(engine: Engine) -> None:
-    prompt = (
-        "a beginning of more tokens than a block has, on CPUs 128 with vLLM, that no other test of engines has; " * 2
-    )
+    # vLLM's blocks have 128 tokens on CPUs.
+    prompt = "a beginning of more tokens than a block has, that no other test of engines has; " * 3
     first, second = [(await collect(engine, prompt=prompt))[-1].cached_tokens for _ in range(2)]
     assert first == 0
     assert second >= 16
