@@ -50,8 +50,6 @@ def options(description: str, runs: int = 3, cases: Sequence[str] = (), systems:
         return Options(given.quick, given.json, runs)
     some_cases = tuple(case for case in cases if case in given.only)
     some_systems = tuple(system for system in systems if system in given.systems)
-        tuple(n for n in all_ if n in few) for all_, few in ((cases, given.only), (systems, given.systems))
-    )
     is_partial = (some_cases, some_systems) != (tuple(cases), tuple(systems))
     return Options(given.quick, given.json, runs, some_cases, some_systems, is_partial)
 
