@@ -15,7 +15,7 @@ from plait.models.load import load_causal_lm, load_tokenizer
 from plait.serve.engines.engine import Engine
 
 ENGINE = os.environ.get("PLAIT_TEST_ENGINE", "torch")
-MAX_BATCH_SIZE, MAX_WAITING, MAX_CONTEXT_TOKENS = 4, 8, 512
+MAX_BATCH_SIZE, MAX_WAITING, MAX_CONTEXT_TOKENS = 4, 16, 512
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,32 @@
+"""Which engine is made, and what is said when it cannot be."""
+
+import sys
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+
+from plait.errors import InvalidInput
+from plait.serve.app import check, parse
+from plait.serve.arguments import LLMArguments
+from plait.serve.engines import choose
+from plait.serve.engines.torch_engine import TorchEngine
+
+
+def test_the_torch_engine_is_made_unless_another_is_asked_for(tiny_model: Path) -> None:
+    engine = choose.make_engine(LLMArguments(max_context_tokens=64, max_batch_size=1), tiny_model)
+    assert isinstance(engine, TorchEngine)
+    assert engine.max_context_tokens == 64
+
+
+def test_vllm_that_is_not_installed_is_said_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "find_spec", lambda name: None)
+    with pytest.raises(InvalidInput, match=r"'vllm' is not installed. Run: pip install 'plait\[vllm\]'"):
+        check(parse({"llm": {"engine": "vllm"}, "retrieval": None}))
+    assert "vllm" not in sys.modules
+
+
+def test_a_quantisation_that_vllm_does_not_do_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "find_spec", lambda name: ModuleSpec(name, None))
+    with pytest.raises(InvalidInput, match=r"llm.quantization=int8 is the torch engine's.*llm.engine=torch"):
+        choose.check_engine(LLMArguments(engine="vllm", quantization="int8"))
