@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,13 +33,27 @@ class Options:
     cases: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
     is_partial: bool = False
+    minutes: float = 0.0
 
 
-def options(description: str, runs: int = 3, cases: Sequence[str] = (), systems: Sequence[str] = ()) -> Options:
-    """Read the command line that all benchmarks have; with cases and systems, some of them can be chosen."""
+def options(
+    description: str,
+    runs: int = 3,
+    cases: Sequence[str] = (),
+    systems: Sequence[str] = (),
+    minutes: float | None = None,
+) -> Options:
+    """Read the command line that all benchmarks have.
+
+    With cases and systems, some of them can be chosen. One that runs for a time, `minutes`, is not repeated.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="one short run, nothing is written")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    if minutes is not None:
+        parser.add_argument("--minutes", type=float, default=minutes, help="how long it runs; --quick: 1")
+        given = parser.parse_args()
+        return Options(given.quick, given.json, runs, minutes=1.0 if given.quick else given.minutes)
     parser.add_argument("--runs", type=int, default=runs, help="how often everything is measured")
     if cases:
         parser.add_argument("--only", nargs="+", choices=cases, default=cases, help="these cases; nothing is written")
@@ -75,16 +89,27 @@ def spread(values: Sequence[float], shown: Callable[[float], str] = "{:.0f}".for
     return f"{shown(median(values))} ({shown(min(values))} to {shown(max(values))})"
 
 
-def publish(name: str, title: str, body: str, ratios: dict[str, float], given: Options) -> None:
-    """Print a result; write it into docs/benchmarks.md unless it was a quick run, or one of some cases."""
+def publish(
+    name: str,
+    title: str,
+    body: str,
+    ratios: Mapping[str, float],
+    given: Options,
+    counts: Mapping[str, Any] | None = None,
+) -> None:
+    """Print a result; write it into docs/benchmarks.md unless it was a quick run, or one of some cases.
+
+    `counts`: more in the JSON.
+    """
     command = f"python benchmarks/{name}.py" + (f" --runs {given.runs}" if given.runs != 3 else "")
+    command += f" --minutes {given.minutes:g}" if given.minutes else ""
     measured = f"Measured {datetime.now(UTC):%Y-%m-%d} on {_cpu()}."
     section = f"## {title}\n\n    {command}\n\n{body.strip()}\n\n{measured}\n"
     print(section)
     if not given.quick and not given.is_partial:
         _replace_section(name, section)
     if given.as_json:
-        print(json.dumps({"benchmark": name, "quick": given.quick, "ratios": ratios}))
+        print(json.dumps({"benchmark": name, "quick": given.quick, "ratios": ratios, **(counts or {})}))
 
 
 def _replace_section(name: str, section: str) -> None:
