@@ -292,8 +292,8 @@ def _body(figures: dict[str, Any], growth: Growth) -> str:
     errors = ", ".join(f"{count} {code}" for code, count in sorted(figures["errors"].items())) or "none"
     lines = [
         f"Adapters ({', '.join(METHODS)}) on a tiny model in bfloat16,",
-        f"each trained to answer with a marker of its own. {CLIENTS} clients on 2 replicas that hold {MAX_LOADED} adapters",
-        "each; a fifth of the streams is left in the middle.",
+        f"each trained to answer with a marker of its own. {CLIENTS} clients on 2 replicas that hold {MAX_LOADED}",
+        "adapters each; a fifth of the streams is left in the middle.",
         "",
         "| | |",
         "|---|---|",

@@ -63,7 +63,7 @@ def main() -> None:
 def _prepare(folder: Path) -> tuple[Path, list[str]]:
     """The model, and the names of adapters that a server of this home serves."""
     from plait.local.ray_head import connect
-    from plait.serve.served_adapters import ServedAdapter, ServedAdapters
+    from plait.serve.adapters.served import ServedAdapter, ServedAdapters
     from plait.settings import settings
 
     connect()

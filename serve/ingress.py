@@ -8,12 +8,12 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from plait import __version__
-from plait.serve import adapter_admin, embeddings, generation, rerank, status_routes, tokenization
-from plait.serve.openai_errors import install
-from plait.serve.openapi import describe
-from plait.serve.request_context import RequestIds
+from plait.serve.api import adapters, embeddings, generation, rerank, status, tokenization
+from plait.serve.api.errors import install
+from plait.serve.api.openapi import describe
+from plait.serve.api.request_context import RequestIds
+from plait.serve.api.services import Services
 from plait.serve.request_log import log_expected_errors_in_one_line
-from plait.serve.services import Services
 
 
 def build_api() -> FastAPI:
@@ -21,7 +21,7 @@ def build_api() -> FastAPI:
     api = FastAPI(title="Plait", version=__version__)
     install(api)
     api.add_middleware(RequestIds)
-    for noun in (status_routes, generation, embeddings, rerank, tokenization, adapter_admin):
+    for noun in (status, generation, embeddings, rerank, tokenization, adapters):
         api.include_router(noun.routes)
     describe(api)
     return api

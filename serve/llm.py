@@ -21,8 +21,8 @@ from plait.models.load import encode_prompt
 from plait.models.source import resolve_model
 from plait.retrieval.context import with_passages
 from plait.retrieval.passage import Passage
-from plait.serve.adapter_lifecycle import AdapterLifecycle
-from plait.serve.adapter_report import ReplicaAdapters
+from plait.serve.adapters.lifecycle import AdapterLifecycle
+from plait.serve.adapters.report import ReplicaAdapters
 from plait.serve.arguments import LLMArguments
 from plait.serve.calls import Call, Event, Tokens
 from plait.serve.engines.choose import make_engine

@@ -117,7 +117,7 @@ class Replica:
         from collections.abc import AsyncIterator
 
         from plait.model_ids import ModelId
-        from plait.serve.accounting import recorded
+        from plait.serve.api.accounting import recorded
         from plait.serve.calls import Call, Event
         from plait.serve.engines.engine import Sampling
 

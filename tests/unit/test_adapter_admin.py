@@ -6,10 +6,10 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from plait.serve.adapter_admin import routes
-from plait.serve.adapter_lifecycle import Residency
-from plait.serve.adapter_report import ReplicaAdapters, merged
-from plait.serve.openai_errors import install
+from plait.serve.adapters.lifecycle import Residency
+from plait.serve.adapters.report import ReplicaAdapters, merged
+from plait.serve.api.adapters import routes
+from plait.serve.api.errors import install
 from plait.settings import settings
 
 ROUTES = [

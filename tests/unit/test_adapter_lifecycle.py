@@ -11,7 +11,7 @@ import torch
 from plait.errors import InvalidInput, ModelNotFound
 from plait.model_ids import AdapterRef
 from plait.models.load import load_causal_lm
-from plait.serve.adapter_lifecycle import AdapterLifecycle
+from plait.serve.adapters.lifecycle import AdapterLifecycle
 from plait.serve.arguments import LLMArguments
 from plait.serve.engines.torch_engine import TorchEngine
 from plait.settings import settings

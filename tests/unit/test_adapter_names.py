@@ -10,9 +10,9 @@ import pytest
 
 from plait.errors import InvalidInput, ModelNotFound, Unavailable
 from plait.model_ids import AdapterRef
-from plait.serve import adapter_names
-from plait.serve.adapter_names import AdapterNames
-from plait.serve.served_adapters import ServedAdapter, ServedAdapters
+from plait.serve.adapters import names as names_module
+from plait.serve.adapters.names import AdapterNames
+from plait.serve.adapters.served import ServedAdapter, ServedAdapters
 
 CHAMPION = AdapterRef("support", alias="champion")
 
@@ -46,9 +46,9 @@ def served(tmp_path: Path) -> ServedAdapters:
 
 @pytest.fixture
 def names(shelf: Shelf, served: ServedAdapters, monkeypatch: pytest.MonkeyPatch) -> AdapterNames:
-    monkeypatch.setattr(adapter_names, "FRESH_S", 0.1)
-    monkeypatch.setattr(adapter_names, "_STALE_S", 0.3)
-    monkeypatch.setattr(adapter_names, "_PATIENCE_S", 0.5)
+    monkeypatch.setattr(names_module, "FRESH_S", 0.1)
+    monkeypatch.setattr(names_module, "_STALE_S", 0.3)
+    monkeypatch.setattr(names_module, "_PATIENCE_S", 0.5)
     return AdapterNames(served, shelf)  # type: ignore[arg-type]
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from plait.errors import InvalidInput, ModelNotFound, Unavailable
 from plait.local.process import free_port
-from plait.serve.adapter_cache import AdapterCache
-from plait.serve.adapter_limits import AdapterLimits
-from plait.serve.adapter_sources import AdapterSources
+from plait.serve.adapters.cache import AdapterCache
+from plait.serve.adapters.limits import AdapterLimits
+from plait.serve.adapters.sources import AdapterSources
 
 LIMITS = AdapterLimits(max_rank=16, max_bytes=1000)
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from plait.errors import InvalidInput, Overloaded
-from plait.serve import adapter_store
-from plait.serve.adapter_names import Adapter
-from plait.serve.adapter_store import AdapterFolder, AdapterStore, StoreLimits
+from plait.serve.adapters import store as store_module
+from plait.serve.adapters.names import Adapter
+from plait.serve.adapters.store import AdapterFolder, AdapterStore, StoreLimits
 from plait.serve.engines.engine import LoadedAdapter
 
 
@@ -93,7 +93,7 @@ async def test_what_is_leased_stays_and_the_next_waits_for_it() -> None:
 async def test_when_nothing_becomes_free_the_request_is_refused_and_told_what_to_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(adapter_store, "_ROOM_PATIENCE_S", 0.05)
+    monkeypatch.setattr(store_module, "_ROOM_PATIENCE_S", 0.05)
     store = store_on(RecordingEngine(), max_loaded=1)
     async with store.lease(adapter("a")):
         with pytest.raises(Overloaded, match=r"All 1 adapters in memory are in use.*max_loaded_adapters"):
@@ -125,7 +125,7 @@ async def test_bytes_are_bounded_too_and_one_alone_is_always_let_in() -> None:
 async def test_a_failed_load_is_told_again_without_a_second_try_and_tried_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(adapter_store, "_REMEMBER_FAILURE_S", 0.2)
+    monkeypatch.setattr(store_module, "_REMEMBER_FAILURE_S", 0.2)
     engine = RecordingEngine()
     engine.error = InvalidInput("it is broken.", "Mend it.")
     store = store_on(engine)

@@ -13,12 +13,12 @@ from fastapi.testclient import TestClient
 from jsonschema import Draft202012Validator
 
 from plait.errors import DeadlineExceeded, ModelNotFound, NotFound, Overloaded, PlaitError
+from plait.serve.api.services import Services, services
 from plait.serve.calls import Call, Event, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.engines.engine import TokenLogprob
 from plait.serve.ingress import build_api
 from plait.serve.protocol import ModelCard
-from plait.serve.services import Services, services
 
 CHAT: dict[str, Any] = {"model": "base", "messages": [{"role": "user", "content": "hi"}]}
 WEATHER = {

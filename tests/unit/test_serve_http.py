@@ -20,14 +20,14 @@ from plait.errors import ModelNotFound, Overloaded, PlaitError, RecipeError
 from plait.model_ids import ModelId
 from plait.models.chat import Message
 from plait.retrieval.passage import Passage
-from plait.serve.accounting import recorded
+from plait.serve.api.accounting import recorded
+from plait.serve.api.errors import install
+from plait.serve.api.generation_requests import ChatCompletionRequest, CompletionRequest
+from plait.serve.api.responses import Answer, server_sent_events
 from plait.serve.app import build, parse
 from plait.serve.calls import Call, Event
 from plait.serve.deploy import read_config
 from plait.serve.engines.engine import Sampling
-from plait.serve.generation_requests import ChatCompletionRequest, CompletionRequest
-from plait.serve.openai_errors import install
-from plait.serve.responses import Answer, server_sent_events
 from plait.settings import settings
 
 PASSAGE = Passage("c1", "ray.md", "ray", "", "ray 2.60.0", 3, 13, 0.87654)

@@ -7,8 +7,8 @@ from jsonschema import Draft202012Validator
 
 from plait.models.chat import FORMATS, ChatFormat, Message
 from plait.models.tools import Tool, ToolCall
-from plait.serve.tool_calls import ToolCallReader
-from plait.serve.tool_requests import forced_call_schema
+from plait.serve.api.tool_calls import ToolCallReader
+from plait.serve.api.tool_requests import forced_call_schema
 
 WEATHER = '{"name": "weather", "arguments": {"city": "Rome"}}'
 TIME = '{"name": "time", "arguments": {}}'

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable
-from plait.serve.adapter_cache import AdapterCache
-from plait.serve.adapter_limits import AdapterLimits
+from plait.serve.adapters.cache import AdapterCache
+from plait.serve.adapters.limits import AdapterLimits
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _REMOTE = ("s3://", "gs://")

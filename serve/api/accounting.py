@@ -11,9 +11,9 @@ from opentelemetry.trace import StatusCode
 from plait.errors import ModelNotFound
 from plait.observability import metrics
 from plait.observability.bounded_label import BoundedLabel
+from plait.serve.api.choices import Indexed
+from plait.serve.api.errors import as_plait_error
 from plait.serve.calls import Call, Event
-from plait.serve.choices import Indexed
-from plait.serve.openai_errors import as_plait_error
 from plait.serve.request_log import RequestLog
 
 _tracer = trace.get_tracer("plait.serve")  # does nothing unless the process has an OpenTelemetry SDK

@@ -18,14 +18,14 @@ from plait.errors import InvalidInput, PlaitError
 from plait.model_ids import AdapterRef
 from plait.models.chat import ChatFormat
 from plait.observability import metrics
-from plait.serve.adapter_cache import AdapterCache
-from plait.serve.adapter_limits import AdapterLimits
-from plait.serve.adapter_names import Adapter, AdapterNames, RegistryReader
-from plait.serve.adapter_sources import AdapterSources
-from plait.serve.adapter_store import AdapterFolder, AdapterStore, Resident, StoreLimits
+from plait.serve.adapters.cache import AdapterCache
+from plait.serve.adapters.limits import AdapterLimits
+from plait.serve.adapters.names import Adapter, AdapterNames, RegistryReader
+from plait.serve.adapters.served import ServedAdapter, ServedAdapters
+from plait.serve.adapters.sources import AdapterSources
+from plait.serve.adapters.store import AdapterFolder, AdapterStore, Resident, StoreLimits
 from plait.serve.arguments import LLMArguments
 from plait.serve.engines.engine import Engine
-from plait.serve.served_adapters import ServedAdapter, ServedAdapters
 from plait.settings import settings
 
 _UPKEEP_S = 1.0

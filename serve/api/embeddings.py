@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field, field_validator
 
 from plait.errors import InvalidInput
 from plait.models.embedding import Vectors
+from plait.serve.api.openapi import errors
+from plait.serve.api.services import Services, services
 from plait.serve.embedder import InputType
-from plait.serve.openapi import errors
 from plait.serve.protocol import InputUsage, RequestBody
-from plait.serve.services import Services, services
 
 routes = APIRouter(tags=["embeddings"])
 _MAX_TEXTS = 2048  # OpenAI's

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from plait.model_ids import ModelId
 from plait.models.chat import Message
 from plait.models.tools import ToolCall
+from plait.serve.api.tool_requests import ToolChoice, ToolDefinition, forced_call_schema
 from plait.serve.calls import Call
 from plait.serve.engines.engine import Sampling
 from plait.serve.protocol import RequestBody
-from plait.serve.tool_requests import ToolChoice, ToolDefinition, forced_call_schema
 
 _MAX_CHOICES = 128
 

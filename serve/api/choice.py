@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plait.models.tools import ToolCall
+from plait.serve.api.generation_answers import ChatLogprob, ChatLogprobs, TextLogprobs, TopLogprob
+from plait.serve.api.tool_calls import ToolCallReader
 from plait.serve.calls import Event
 from plait.serve.engines.engine import TokenLogprob
-from plait.serve.generation_answers import ChatLogprob, ChatLogprobs, TextLogprobs, TopLogprob
-from plait.serve.tool_calls import ToolCallReader
 
 
 @dataclass

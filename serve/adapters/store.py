@@ -17,7 +17,7 @@ from plait.errors import Overloaded, PlaitError
 from plait.models.chat import ChatFormat
 from plait.observability import metrics
 from plait.observability.bounded_label import BoundedLabel
-from plait.serve.adapter_names import Adapter
+from plait.serve.adapters.names import Adapter
 from plait.serve.engines.engine import Engine
 
 _REMEMBER_FAILURE_S = 5.0

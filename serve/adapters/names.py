@@ -15,7 +15,7 @@ from pathlib import Path
 from plait.adapters.registry import AdapterVersion, Registry
 from plait.errors import InvalidInput, NotFound, PlaitError, Unavailable
 from plait.model_ids import AdapterRef
-from plait.serve.served_adapters import ServedAdapters
+from plait.serve.adapters.served import ServedAdapters
 
 FRESH_S = 3.0
 """An answer of the registry so young is not asked for again."""

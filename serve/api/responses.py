@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from plait.serve.calls import Call, Event
-from plait.serve.choice import Choice
-from plait.serve.generation_answers import (
+from plait.serve.api.choice import Choice
+from plait.serve.api.errors import as_plait_error, error_body
+from plait.serve.api.generation_answers import (
     AnsweredFunction,
     AnsweredToolCall,
     ChatAnswerMessage,
@@ -27,9 +27,9 @@ from plait.serve.generation_answers import (
     TextChunkChoice,
     ToolCallDelta,
 )
-from plait.serve.openai_errors import as_plait_error, error_body
+from plait.serve.api.tool_calls import ToolCallReader
+from plait.serve.calls import Call, Event
 from plait.serve.protocol import Citation, ErrorResponse, PlaitDetails, PromptTokensDetails, Usage
-from plait.serve.tool_calls import ToolCallReader
 
 
 class Answer:

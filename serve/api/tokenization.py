@@ -6,13 +6,13 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field, model_validator
 
 from plait.model_ids import ModelId
+from plait.serve.api.generation_requests import ChatMessage
+from plait.serve.api.openapi import errors
+from plait.serve.api.services import Services, services
+from plait.serve.api.tool_requests import ToolDefinition
 from plait.serve.calls import Call
 from plait.serve.engines.engine import Sampling
-from plait.serve.generation_requests import ChatMessage
-from plait.serve.openapi import errors
 from plait.serve.protocol import RequestBody
-from plait.serve.services import Services, services
-from plait.serve.tool_requests import ToolDefinition
 
 routes = APIRouter(tags=["tokens"])
 

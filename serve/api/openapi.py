@@ -7,7 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from plait.serve.generation_answers import ChatCompletionChunk, CompletionChunk
+from plait.serve.api.generation_answers import ChatCompletionChunk, CompletionChunk
 from plait.serve.protocol import ErrorResponse
 
 _MEANINGS = {

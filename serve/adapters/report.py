@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict
 
-from plait.serve.adapter_lifecycle import Residency, Tier
+from plait.serve.adapters.lifecycle import Residency, Tier
 
 
 class ReplicaAdapters(BaseModel):

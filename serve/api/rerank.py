@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from plait.serve.openapi import errors
+from plait.serve.api.openapi import errors
+from plait.serve.api.request_context import RequestContext, request_context
+from plait.serve.api.services import Services, services
 from plait.serve.protocol import RequestBody
-from plait.serve.request_context import RequestContext, request_context
-from plait.serve.services import Services, services
 
 routes = APIRouter(tags=["rerank"])
 

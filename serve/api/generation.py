@@ -7,16 +7,16 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import StreamingResponse
 
-from plait.serve.accounting import recorded
+from plait.serve.api.accounting import recorded
+from plait.serve.api.choices import merged, until_deadline
+from plait.serve.api.generation_answers import ChatCompletion, Completion
+from plait.serve.api.generation_requests import ChatCompletionRequest, CompletionRequest, GenerationRequest
+from plait.serve.api.openapi import errors, streamed
+from plait.serve.api.request_context import RequestContext, request_context
+from plait.serve.api.responses import Answer, server_sent_events
+from plait.serve.api.services import Services, services
+from plait.serve.api.tool_calls import ToolCallReader
 from plait.serve.calls import Call
-from plait.serve.choices import merged, until_deadline
-from plait.serve.generation_answers import ChatCompletion, Completion
-from plait.serve.generation_requests import ChatCompletionRequest, CompletionRequest, GenerationRequest
-from plait.serve.openapi import errors, streamed
-from plait.serve.request_context import RequestContext, request_context
-from plait.serve.responses import Answer, server_sent_events
-from plait.serve.services import Services, services
-from plait.serve.tool_calls import ToolCallReader
 
 routes = APIRouter(tags=["generation"])
 

@@ -14,7 +14,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from plait.errors import Forbidden, Unauthorized
-from plait.serve.adapter_report import AdapterList, merged
+from plait.serve.adapters.report import AdapterList, merged
 from plait.settings import settings
 
 _LIST_TIMEOUT_S = 10.0

@@ -8,10 +8,10 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from plait.errors import ModelNotFound, Unavailable, did_you_mean
-from plait.serve.openai_errors import as_plait_error, error_response
-from plait.serve.openapi import errors
+from plait.serve.api.errors import as_plait_error, error_response
+from plait.serve.api.openapi import errors
+from plait.serve.api.services import Services, services
 from plait.serve.protocol import ModelCard, ModelList
-from plait.serve.services import Services, services
 
 routes = APIRouter(tags=["status"])
 _READY_TIMEOUT_S = 5.0

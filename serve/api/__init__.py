@@ -1,0 +1,1 @@
+"""The HTTP API: a file for the routes of each noun, and what they share."""
