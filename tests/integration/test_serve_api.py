@@ -221,7 +221,7 @@ def _logs() -> list[str]:
     """The logs of Serve's replicas in this test session's own Ray."""
     from plait.local.ray_head import temp_dir
 
-    return [file.read_text(errors="replace") for file in temp_dir().glob("session_2*/logs/serve/replica_*.log")]
+    return [file.read_text(errors="replace") for file in temp_dir().glob("r/session_2*/logs/serve/replica_*.log")]
 
 
 def _log_lines(request_id: str) -> list[dict[str, Any]]:
