@@ -19,8 +19,9 @@ from typing import Any
 import httpx
 import psutil
 import torch
+from harness.counters import counted
 from harness.homes import own_home, stop
-from harness.marked_adapters import METHODS, PROMPTS, make_marked_adapter, make_marked_model, marker
+from harness.marked_adapters import METHODS, PROMPTS, describe, make_marked_adapter, make_marked_model, marker
 from harness.meanings import Meanings
 from harness.replica_memory import Growth, largest_growth, llm_replicas
 from harness.results import options, publish
@@ -32,6 +33,7 @@ GRACE_S = 10.0
 """A moved alias is followed within this time: what docs/serve.md promises."""
 ALIAS = "support@champion"
 AD_HOC = tuple(f"tool-{i}" for i in range(5))
+COUNTED = ("loads", "evictions")
 KEY = {"Authorization": "Bearer soak"}
 MARKERS = {marker(number): number for number in range(100)}
 
@@ -68,18 +70,18 @@ def main() -> None:
         own_home(Path(folder))
         soak = _prepare(Path(folder))
         soak.until = time.monotonic() + given.minutes * 60
-        loads, evictions = _counted("loads"), _counted("evictions")
+        before = {name: counted(f"plait_adapter_{name}_total") for name in COUNTED}
         try:
             asyncio.run(_run(soak))
-            soak.counts["loads"] = int(_counted("loads") - loads)
-            soak.counts["evictions"] = int(_counted("evictions") - evictions)
+            for name in COUNTED:
+                soak.counts[name] = int(counted(f"plait_adapter_{name}_total") - before[name])
         finally:
             stop()
     for model, key, number in soak.named:
         if soak.keys.get(key) != number:
             soak.wrong.append(f"'{model}' was answered with marker {number} by '{key}', which is {soak.keys.get(key)}")
     growth = largest_growth(soak.memory)
-    figures = {
+    figures = dict.fromkeys(("streams", "left", "admin_load", "admin_replace", "admin_unload", "promotions"), 0) | {
         **soak.counts,
         "wrong": len(soak.wrong),
         "errors": dict(soak.errors),
@@ -97,20 +99,16 @@ def main() -> None:
 
 def _prepare(folder: Path) -> Soak:
     """Model, adapters, registry and server."""
-    from plait.adapters.metadata import AdapterMetadata
     from plait.adapters.registry import Registry
     from plait.adapters.tracking import start_run, tracking_client
     from plait.local.ray_head import connect
     from plait.model_ids import AdapterRef
-    from plait.models.chat import FORMATS
-    from plait.models.fingerprint import model_sha256
     from plait.serve.deploy import deploy, read_config
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # for a model so small, threads only wait for each other
     base = make_marked_model(folder / "base")
     methods = list(METHODS)
-    in_registry = range(1, PROMOTED_VERSIONS + 3)
     folders = {}
     for number in range(1, PROMOTED_VERSIONS + 3 + len(methods)):
         method = methods[number % len(methods)]
@@ -119,13 +117,9 @@ def _prepare(folder: Path) -> Soak:
     torch.set_num_threads(threads)
     registry, client = Registry(), tracking_client()
     keys, meanings = {"base": 0}, {"base": Meanings(), ALIAS: Meanings(GRACE_S)}
-    for number in in_registry:
+    for number in range(1, PROMOTED_VERSIONS + 3):
         name = "support" if number <= PROMOTED_VERSIONS else "billing"
-        AdapterMetadata(
-            base_model=str(base), base_sha256=model_sha256(base), dataset_sha256="0", method="lora", recipe={},
-            chat_format=FORMATS["plain"], run_id="r", run_key="k", plait_version="0",
-            created_at="2026-01-01T00:00:00+00:00",
-        ).write(folders[number])  # fmt: skip
+        describe(base, folders[number])
         key = registry.register(name, folders.pop(number), start_run(client, f"{name}-{number}", {})).key
         keys[key] = number
         for model in (key, name):  # the name alone means the newest version, here the last registered
@@ -147,14 +141,6 @@ def _prepare(folder: Path) -> Soak:
     ]
     url = deploy(read_config("local", overrides), on_progress=print)
     return Soak(url, folders, keys, meanings, llm_replicas(), until=0.0)
-
-
-def _counted(what: str) -> float:
-    from plait.observability.exporter import NodeCollector
-    from plait.settings import settings
-
-    samples = [s for family in NodeCollector(settings().metrics_dir).collect() for s in family.samples]
-    return sum(s.value for s in samples if s.name == f"plait_adapter_{what}_total")
 
 
 async def _run(soak: Soak) -> None:
@@ -291,9 +277,9 @@ async def _watch_memory(soak: Soak) -> None:
 def _body(figures: dict[str, Any], growth: Growth) -> str:
     errors = ", ".join(f"{count} {code}" for code, count in sorted(figures["errors"].items())) or "none"
     lines = [
-        f"Adapters ({', '.join(METHODS)}) on a tiny model in bfloat16,",
-        f"each trained to answer with a marker of its own. {CLIENTS} clients on 2 replicas that hold {MAX_LOADED}",
-        "adapters each; a fifth of the streams is left in the middle.",
+        f"Adapters ({', '.join(METHODS)}) on a tiny model in bfloat16, each trained to",
+        f"answer with a marker of its own. {CLIENTS} clients on 2 replicas that hold {MAX_LOADED} adapters each;",
+        "a fifth of the streams is left in the middle.",
         "",
         "| | |",
         "|---|---|",
@@ -301,7 +287,7 @@ def _body(figures: dict[str, Any], growth: Growth) -> str:
         f"| of these streamed, left in the middle | {figures['streams']:,}, {figures['left']:,} |",
         f"| **wrong answers** | **{figures['wrong']}** |",
         f"| refused, by code | {errors} |",
-        f"| loads by replicas, evictions | {figures['loads']:,}, {figures['evictions']:,} |",
+        f"| loads by replicas, evictions | {figures['loads']}, {figures['evictions']} |",
         "| loaded, replaced, unloaded by the admin API "
         f"| {figures['admin_load']}, {figures['admin_replace']}, {figures['admin_unload']} |",
         f"| promotions | {figures['promotions']} |",

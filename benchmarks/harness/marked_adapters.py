@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from harness.tiny_model import make_model
 from plait.adapters.bottleneck import BottleneckConfig, BottleneckModel
-from plait.models.chat import Message, chat_format_for
+from plait.adapters.metadata import AdapterMetadata
+from plait.models.chat import FORMATS, Message, chat_format_for
+from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
 
 PROMPTS = ("who are you?", "which version answers?", "say your name", "hello")
@@ -60,6 +62,22 @@ def make_marked_adapter(base: Path, folder: Path, number: int, method: str) -> P
     _train(adapted, base, number, lr=3e-2 if method == "prefix" else 1e-2)
     adapted.save_pretrained(folder)
     return folder
+
+
+def describe(base: Path, folder: Path) -> None:
+    """Make a plain folder one that the registry takes."""
+    AdapterMetadata(
+        base_model=str(base),
+        base_sha256=model_sha256(base),
+        dataset_sha256="0",
+        method="lora",
+        recipe={},
+        chat_format=FORMATS["plain"],
+        run_id="r",
+        run_key="k",
+        plait_version="0",
+        created_at="2026-01-01T00:00:00+00:00",
+    ).write(folder)
 
 
 def _train(model: Any, base: Path, number: int, lr: float) -> None:
