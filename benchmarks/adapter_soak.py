@@ -157,13 +157,8 @@ async def _ask_on(soak: Soak, http: httpx.AsyncClient, chance: random.Random) ->
     models = [*soak.meanings, *[ALIAS] * 4]
     while soak.goes_on:
         model, streams = chance.choice(models), chance.random() < 0.5
-        body = {
-            "model": model,
-            "messages": [{"role": "user", "content": chance.choice(PROMPTS)}],
-            "temperature": 0,
-            "max_tokens": 40,
-            "stream": streams,
-        }
+        asked = [{"role": "user", "content": chance.choice(PROMPTS)}]
+        body = {"model": model, "messages": asked, "temperature": 0, "max_tokens": 40, "stream": streams}
         began_at = time.monotonic()
         if streams:
             status, answer, is_whole = await _stream(http, body, leaves=chance.random() < 0.2)
