@@ -17,6 +17,7 @@ from typing import Any
 
 from transformers import AutoConfig
 from vllm import SamplingParams, TokensPrompt
+from vllm.config import StructuredOutputsConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
 from vllm.lora.request import LoRARequest
@@ -103,6 +104,8 @@ class VLLMEngine:
             max_loras=max_loras,
             max_lora_rank=max_lora_rank,
             max_cpu_loras=max(max_loras, max_loaded_loras),
+            # The torch engine's grammars too: a model that may put spaces anywhere may never stop to.
+            structured_outputs_config=StructuredOutputsConfig(backend="guidance", disable_any_whitespace=True),
             disable_log_stats=True,  # its own metrics; what we record comes from _Steps
         )
         self._steps: list[_Steps] = []
