@@ -9,37 +9,31 @@ import itertools
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig
-from vllm import SamplingParams, TokensPrompt
+from vllm import TokensPrompt
 from vllm.config import StructuredOutputsConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
-from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.metrics.loggers import StatLoggerBase
 
 from plait.errors import InvalidInput, Unavailable
+from plait.model_ids import BASE
 from plait.models.fingerprint import model_sha256
 from plait.models.load import encode_prompt, load_tokenizer
 from plait.observability import metrics
 from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
-from plait.serve.engines.engine import (
-    EngineLoad,
-    GenerationDelta,
-    GenerationRequest,
-    LoadedAdapter,
-    Sampling,
-    TokenLogprob,
-)
+from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
+from plait.serve.engines.vllm_messages import next_delta, sampling_params
 
 _TOKENS_TO_SPARE = 256
 """A request's keys and values end in a block that is not full: vLLM's largest, on CPUs, has 128 tokens."""
@@ -108,8 +102,8 @@ class VLLMEngine:
             structured_outputs_config=StructuredOutputsConfig(backend="guidance", disable_any_whitespace=True),
             disable_log_stats=True,  # its own metrics; what we record comes from _Steps
         )
-        self._steps: list[_Steps] = []
-        self._llm = AsyncLLM.from_engine_args(arguments, stat_loggers=[self._record_steps])
+        self._kv_use = 0.0
+        self._llm = AsyncLLM.from_engine_args(arguments, stat_loggers=[lambda *_: _Steps(self._measure)])
         self._numbers = itertools.count(1)
         self._adapters: dict[str, _Adapter] = {}  # the last used are last
         self._requests: Counter[str | None] = Counter()
@@ -139,6 +133,7 @@ class VLLMEngine:
             raise Unavailable("vLLM's process has ended.", "See the replica's log; restart it.") from error
         finally:
             self._requests[counted] -= 1
+            self._measure_load()
             async with self._changed:
                 self._changed.notify_all()
 
@@ -150,7 +145,7 @@ class VLLMEngine:
         so_far = GenerationDelta(text="", prompt_tokens=len(prompt), generated_tokens=0)
         stream = self._llm.generate(
             TokensPrompt(prompt_token_ids=list(prompt)),
-            _parameters(request.sampling),
+            sampling_params(request.sampling),
             request_id=str(next(self._numbers)),
             lora_request=lora,
         )
@@ -162,7 +157,7 @@ class VLLMEngine:
                 except TimeoutError:
                     yield replace(so_far, text="", logprobs=(), finish_reason="deadline")
                     return
-                so_far = _delta(output, so_far, request.sampling.logprobs)
+                so_far = next_delta(output, so_far, request.sampling.logprobs)
                 yield so_far
 
     async def load_adapter(self, key: str, folder: Path) -> None:
@@ -222,8 +217,7 @@ class VLLMEngine:
     def load(self) -> EngineLoad:
         requests = self._requests.total()
         running = min(requests, self._max_batch_size)
-        kv_use = max((steps.kv_use for steps in self._steps), default=0.0) if running else 0.0
-        return EngineLoad(running, requests - running, kv_use)
+        return EngineLoad(running, requests - running, self._kv_use if running else 0.0)
 
     def close(self) -> None:
         """End vLLM's process."""
@@ -235,72 +229,32 @@ class VLLMEngine:
         self._adapters[key] = adapter = self._adapters.pop(key)
         return adapter
 
-    def _record_steps(self, vllm_config: Any, engine_index: int = 0) -> "_Steps":
-        self._steps.append(_Steps(vllm_config, engine_index))
-        return self._steps[-1]
+    def _measure(self, step: Any) -> None:
+        """Record a step, from vLLM's SchedulerStats of it."""
+        self._kv_use = step.kv_cache_usage
+        metrics.BATCH_SIZE.observe(step.num_running_reqs)
+        metrics.BATCH_ADAPTERS.observe(sum(count > 0 for lora, count in self._requests.items() if lora is not None))
+        self._measure_load()
+
+    def _measure_load(self) -> None:
+        load = self.load()
+        metrics.ENGINE_RUNNING.labels(BASE).set(load.running)
+        metrics.ENGINE_WAITING.labels(BASE).set(load.waiting)
+        metrics.KV_CACHE_USE.labels(BASE).set(load.kv_use)
 
 
 class _Steps(StatLoggerBase):  # type: ignore[misc]  # vllm is not installed where types are checked
-    """What vLLM tells of each step."""
+    """What vLLM tells of each step, passed on."""
 
-    def __init__(self, vllm_config: Any, engine_index: int = 0) -> None:
-        self.kv_use = 0.0
+    def __init__(self, measure: Callable[[Any], None]) -> None:
+        self._measure = measure
 
     def record(self, scheduler_stats: Any, iteration_stats: Any, *_: Any, **__: Any) -> None:
         if scheduler_stats is not None:
-            self.kv_use = scheduler_stats.kv_cache_usage
-            metrics.BATCH_SIZE.observe(scheduler_stats.num_running_reqs)
+            self._measure(scheduler_stats)
 
     def log_engine_initialized(self) -> None:
         """Nothing to say."""
-
-
-def _parameters(sampling: Sampling) -> SamplingParams:
-    return SamplingParams(
-        max_tokens=sampling.max_tokens,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        min_p=sampling.min_p,
-        repetition_penalty=sampling.repetition_penalty,
-        presence_penalty=sampling.presence_penalty,
-        frequency_penalty=sampling.frequency_penalty,
-        logit_bias=dict(sampling.logit_bias) or None,
-        stop=list(sampling.stop) or None,
-        seed=sampling.seed,
-        logprobs=sampling.logprobs,
-        ignore_eos=sampling.ignore_eos,
-        structured_outputs=StructuredOutputsParams(json=sampling.json_schema) if sampling.json_schema else None,
-        output_kind=RequestOutputKind.DELTA,
-    )
-
-
-def _delta(output: Any, before: GenerationDelta, logprobs: int | None) -> GenerationDelta:
-    """The next piece of an answer from vLLM's, which counts nothing itself."""
-    (piece,) = output.outputs
-    if piece.finish_reason not in (None, "stop", "length"):
-        raise Unavailable(f"vLLM gave the request up ({piece.finish_reason}).", "Try again.")
-    times = output.metrics
-    return GenerationDelta(
-        text=piece.text,
-        prompt_tokens=before.prompt_tokens,
-        generated_tokens=before.generated_tokens + len(piece.token_ids),
-        finish_reason=piece.finish_reason,
-        cached_tokens=max(before.cached_tokens, output.num_cached_tokens or 0),
-        queue_s=max(0.0, times.scheduled_ts - times.queued_ts) if times else before.queue_s,
-        logprobs=tuple(
-            _logprob(token, candidates, logprobs)
-            for token, candidates in zip(piece.token_ids, piece.logprobs or (), strict=False)
-            if logprobs is not None
-        ),
-    )
-
-
-def _logprob(token: int, candidates: Any, count: int) -> TokenLogprob:
-    likeliest = sorted(candidates.values(), key=lambda candidate: candidate.rank)[:count]
-    chosen = candidates[token]
-    top = tuple(TokenLogprob(c.decoded_token or "", c.logprob) for c in likeliest)
-    return TokenLogprob(chosen.decoded_token or "", chosen.logprob, top)
 
 
 def _bytes_of_a_token(config: Any, dtype: str) -> int:
