@@ -304,10 +304,10 @@ async def test_a_client_that_leaves_in_the_middle_of_a_stream_ends_its_generatio
 async def test_a_client_that_leaves_before_its_first_token_costs_no_generation(server: str) -> None:
     cancelled = metric("plait_requests_total", outcome="cancelled")
     generated = metric("vllm:generation_tokens_total", model_name="base")
-    body = {"model": "base", "prompt": "x", "max_tokens": 500, "temperature": 0}
+    body = {"model": "base", "prompt": "x", "max_tokens": 500, "temperature": 0, "ignore_eos": True}
     async with httpx.AsyncClient(timeout=120) as together, httpx.AsyncClient(timeout=120) as leaving:
-        # Two full batches are ahead of it: a second or more.
-        ahead = [asyncio.create_task(together.post(f"{server}/v1/completions", json=body)) for _ in range(8)]
+        # Three batches are ahead of it, all that may wait: seconds, in which the metrics can be read.
+        ahead = [asyncio.create_task(together.post(f"{server}/v1/completions", json=body)) for _ in range(11)]
         await asyncio.to_thread(_until, lambda: metric("plait_requests_running") == len(ahead))
         mine = asyncio.create_task(leaving.post(f"{server}/v1/completions", json=body))
         await asyncio.to_thread(_until, lambda: metric("plait_requests_running") == len(ahead) + 1)
