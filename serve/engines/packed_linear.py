@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+_FEW_ROWS = 16
+"""oneDNN compiles a kernel for each number of rows and keeps it, half a MB each: of more than these, multiples."""
+
 
 class PackedLinear:
     """x @ weight.T + bias, for weight [out, in] and x [t, in]."""
@@ -22,8 +25,11 @@ class PackedLinear:
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._is_packed:
+            rows = len(x)
+            if rows > _FEW_ROWS:
+                x = F.pad(x, (0, 0, 0, -rows % _FEW_ROWS))
             product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
-            return product
+            return product[:rows]
         return F.linear(x, self._weight, self._bias)
 
     def dense(self) -> Tensor:
