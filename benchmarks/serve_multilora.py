@@ -104,10 +104,12 @@ class Bench:
         for number in range(1 + self.given.runs):
             count = concurrent if number == 0 else size
             wanted = [Completion(names[i % len(names)], next(fresh), ANSWER_TOKENS) for i in range(count)]
+            others = os.getloadavg()[0]
             load = complete_all(wanted, concurrent)
             if number:
                 rounds.append(load)
-                print(f"{system} {case}: {load.tokens_per_second:.0f} tokens/s, {load.ttft_p50_s:.2f} s", flush=True)
+                said = f"{load.tokens_per_second:.0f} tokens/s, {load.ttft_p50_s:.2f} s"
+                print(f"{system} {case}: {said} (load average before it: {others:.1f})", flush=True)
 
 
 def main() -> None:
