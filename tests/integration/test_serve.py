@@ -382,7 +382,7 @@ def test_a_collection_that_is_not_there_is_said_before_anything_starts(server: s
 
 def test_requests_tokens_and_first_token_times_are_counted_by_model_and_adapter(client: openai.OpenAI) -> None:
     labels = {"model_name": "rag/support:2", "adapter": "support"}
-    answer = ask(client, labels["model"])
+    answer = ask(client, labels["model_name"])
     assert metric("plait_requests_total", outcome="ok", **labels) == 1
     assert metric("vllm:prompt_tokens_total", **labels) == answer.usage.prompt_tokens
     assert metric("vllm:generation_tokens_total", **labels) == answer.usage.completion_tokens
