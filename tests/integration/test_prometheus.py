@@ -114,17 +114,17 @@ class Replica:
 
     async def answer(self, model: str, adapter: str, ttft_s: float) -> int:
         import asyncio
-        from collections.abc import AsyncIterator
+        from collections.abc import AsyncGenerator
 
         from plait.model_ids import ModelId
         from plait.serve.api.accounting import recorded
         from plait.serve.calls import Call, Event
         from plait.serve.engines.engine import Sampling
 
-        async def events() -> AsyncIterator[Event]:
+        async def events() -> AsyncGenerator[tuple[int, Event]]:
             await asyncio.sleep(ttft_s)
-            yield Event("a", prompt_tokens=7, generated_tokens=1)
-            yield Event("b", prompt_tokens=7, generated_tokens=2, finish_reason="stop")
+            yield 0, Event("a", prompt_tokens=7, generated_tokens=1)
+            yield 0, Event("b", prompt_tokens=7, generated_tokens=2, finish_reason="stop")
 
         call = Call(ModelId.parse(model), Sampling(max_tokens=8))
         async for _ in recorded(call, events()):

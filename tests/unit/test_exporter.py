@@ -6,10 +6,12 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from plait.observability.exporter import NodeCollector
+from plait.local.process import free_port
+from plait.observability.exporter import NodeCollector, serve_metrics
 from plait.observability.metric_files import drop_files_of_ended_processes
 from plait.observability.scrape_config import reachable, scrape_config
 
@@ -98,3 +100,13 @@ def test_a_new_head_forgets_ended_processes_only(tmp_path: Path) -> None:
 def test_prometheus_is_given_an_address_that_it_can_call(listens: str, called: str) -> None:
     assert reachable(listens) == called
     assert f"- {called}" in scrape_config({"plait": listens}).replace("'", "")
+
+
+def test_names_keep_their_colons_whatever_format_is_preferred(tmp_path: Path) -> None:
+    record(tmp_path, loss=2.0)
+    port = free_port()
+    serve_metrics(tmp_path / "metrics", "127.0.0.1", port)
+    preferred = {"accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}
+    page = httpx.get(f"http://127.0.0.1:{port}/metrics", headers=preferred, timeout=10)
+    assert page.headers["content-type"].startswith("text/plain")
+    assert "vllm:time_to_first_token_seconds_count" in page.text

@@ -16,5 +16,5 @@ def test_every_metric_is_documented_and_every_documented_metric_exists() -> None
         for metric in vars(metrics).values()
         if isinstance(metric, prometheus_client.Counter | prometheus_client.Gauge | prometheus_client.Histogram)
     }
-    documented = set(re.findall(r"`(plait_\w+)`", PAGE.read_text(encoding="utf-8")))
+    documented = set(re.findall(r"`((?:plait_|vllm:)\w+)`", PAGE.read_text(encoding="utf-8")))
     assert defined == documented

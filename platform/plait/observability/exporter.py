@@ -3,11 +3,15 @@
 Run as `python -m plait.observability.exporter`; one a node. It defines no metric and records none.
 """
 
+import socket
 import threading
 from collections.abc import Iterable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
@@ -36,7 +40,10 @@ class NodeCollector(Collector):
 
 
 def serve_metrics(folder: Path, bind: str, port: int) -> None:
-    """Answer Prometheus on `bind:port` in a thread of this process.
+    """Answer Prometheus on `bind:port` in a thread of this process, in its text format.
+
+    prometheus_client's own server would answer in OpenMetrics where that is preferred, and there writes `vllm_` for
+    `vllm:`, so that dashboards find nothing.
 
     Raises:
         OSError: when the port is in use.
@@ -44,7 +51,23 @@ def serve_metrics(folder: Path, bind: str, port: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     registry = CollectorRegistry()
     registry.register(NodeCollector(folder))
-    start_http_server(port, addr=bind, registry=registry)
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            page = generate_latest(registry)
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", CONTENT_TYPE_PLAIN_0_0_4)
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """A line for every scrape would say nothing."""
+
+    threading.Thread(target=Server((bind, port), Handler).serve_forever, daemon=True).start()
 
 
 if __name__ == "__main__":
