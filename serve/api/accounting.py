@@ -64,7 +64,9 @@ async def recorded(call: Call, events: AsyncGenerator[Indexed]) -> AsyncGenerato
                     log.first_token()
                     metrics.TTFT.labels(model, adapter).observe(time.perf_counter() - started)
                     metrics.QUEUE_SECONDS.labels(model, adapter).observe(event.queue_s)
-                paces.setdefault(index, _Pace(model, adapter)).take(event)
+                if index not in paces:
+                    paces[index] = _Pace(model, adapter)
+                paces[index].take(event)
                 last[index] = event
                 yield index, event
         outcome = "ok"
