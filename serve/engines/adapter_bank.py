@@ -13,7 +13,7 @@ from torch import Tensor
 from plait.serve.engines.adapter_weights import AdapterWeights
 from plait.serve.engines.decoder import Decoder
 from plait.serve.engines.gathered_low_rank import GatheredLowRank
-from plait.serve.engines.projection import Adaptation, Site
+from plait.serve.engines.projection import Adaptation, GatheredRows, Site
 from plait.serve.engines.slot_tables import SlotAdaptation, SlotTables
 
 
@@ -45,7 +45,13 @@ class AdapterBank:
         """Whether an adapter's weights stand ready: it is in a slot, or in the step that was computed last."""
         return key in self._in_batch or key in self._slots
 
+    def prepare(self, adapter: AdapterWeights) -> None:
+        """Lay out an adapter's weights as steps want them; may run beside steps."""
+        if self._gathered:
+            self._gathered.take(adapter)
+
     def add(self, key: str, adapter: AdapterWeights) -> None:
+        """Have an adapter that is prepared."""
         self._loaded[key] = adapter
 
     def remove(self, key: str) -> None:
@@ -65,14 +71,9 @@ class AdapterBank:
         slots = self._adapt_by_slots(rows)
         if self._gathered is None:
             return slots
-        singles = [self._loaded[key] if key else None for key, count in rows if count == 1]
-        chunks, first = [], len(singles)
-        for key, count in rows[len(singles) :]:
-            if key is not None:
-                chunks.append((first, first + count, self._loaded[key]))
-            first += count
-        self._gathered.set_batch(singles, chunks)
-        return _Gathered(self._gathered, slots)
+        return _Gathered(
+            self._gathered, self._gathered.gather([(self._loaded[key] if key else None, n) for key, n in rows]), slots
+        )
 
     def _adapt_by_slots(self, rows: Sequence[tuple[str | None, int]]) -> SlotAdaptation | None:
         needed = {key for key in self._in_batch if self._gathered is None or self._loaded[key].has_tables}
@@ -106,14 +107,19 @@ class AdapterBank:
 class _Gathered:
     """An `Adaptation` of one step: low-rank products gathered, the rest by slots if any row needs it."""
 
-    def __init__(self, gathered: GatheredLowRank, slots: SlotAdaptation | None) -> None:
-        self._gathered, self._slots = gathered, slots
+    def __init__(self, products: GatheredLowRank, rows: GatheredRows | None, slots: SlotAdaptation | None) -> None:
+        self._products, self._rows, self._slots = products, rows, slots
+
+    @property
+    def gathered_only(self) -> GatheredRows | None:
+        return self._rows if self._slots is None else None
 
     def before(self, site: Site, hidden: Tensor) -> Tensor:
         return hidden if self._slots is None else self._slots.before(site, hidden)
 
     def after(self, site: Site, hidden: Tensor, output: Tensor) -> Tensor:
-        output = self._gathered.add(site, hidden, output)
+        if self._rows is not None:
+            output = self._products.add(self._rows, site, hidden, output)
         return output if self._slots is None else self._slots.after(site, hidden, output)
 
     def around(self, layer: int, sublayer: str, output: Tensor) -> Tensor:

@@ -31,14 +31,12 @@ class LowRank:
     Attributes:
         down: [modules, r, in]; zeros for a module that has no product, and beyond a module's own rank.
         up: [r, out], where a module's columns are those of its outputs.
+        rank: r. Both have the kernels' layout instead once `GatheredLowRank` has taken them over.
     """
 
     down: Tensor
     up: Tensor
-
-    @property
-    def rank(self) -> int:
-        return self.up.shape[0]
+    rank: int
 
 
 @dataclass
@@ -206,7 +204,7 @@ def _side_by_side(products: Mapping[str, tuple[Tensor, Tensor]], projection: Pro
             down, up = products[module]
             first, end, _ = projection.bounds[module]
             downs[index, : len(down)], ups[: len(down), first:end] = down, up.T
-    return LowRank(downs, ups)
+    return LowRank(downs, ups, rank)
 
 
 def _read_ia3(folder: Path, found: Found, decoder: Decoder) -> AdapterWeights:

@@ -6,7 +6,7 @@ value; gate and up), and knows no padding: a step's tokens stand one behind the 
 first, then the prompts' chunks. It knows neither requests nor what an adapter is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -14,19 +14,21 @@ import torch
 from torch import Tensor
 
 from plait.errors import InvalidInput
-from plait.serve.engines.int8_linear import Int8Linear, LikeliestToken
-from plait.serve.engines.kernel_operations import KernelOperations
+from plait.serve.engines.fused_layers import FusedLayers, can_fuse
+from plait.serve.engines.int8_weight import Int8Weight, LikeliestToken
+from plait.serve.engines.kernel_linear import Bfloat16Weight, KernelLinear
+from plait.serve.engines.kernel_operations import KernelOperations, can_attend
 from plait.serve.engines.kernels import Kernels, kernels
 from plait.serve.engines.kv_cache import KeyValues
 from plait.serve.engines.layer import Layer, norm_of
 from plait.serve.engines.operations import Operations, TorchOperations
-from plait.serve.engines.packed_linear import PackedLinear
-from plait.serve.engines.projection import Adaptation, Linear, Projection, Site
+from plait.serve.engines.projection import Adaptation, Linear, Projection, Site, TorchLinear
 from plait.serve.engines.sampling import largest
 from plait.serve.engines.step import StepInput
 
 ARCHITECTURES = {"gemma3_text", "llama", "mistral", "qwen2", "qwen3"}
 """`model_type`s whose layers this decoder computes."""
+_LANES = 16
 
 
 class Decoder:
@@ -53,7 +55,8 @@ class Decoder:
         self.width: int = config.hidden_size
         self.vocabulary: int = len(head)
         # The kernels compute in bfloat16 on CPUs; everywhere else torch does.
-        self.kernels = kernels() if self.device.type == "cpu" and self.dtype == torch.bfloat16 else None
+        is_ours = self.device.type == "cpu" and self.dtype == torch.bfloat16 and _has_whole_lanes(config)
+        self.kernels = kernels() if is_ours else None
         int8 = self.kernels if self.kernels and self.kernels.has_int8 and self.width % 4 == 0 else None
         if linear == "int8" and int8 is None:
             raise InvalidInput(
@@ -62,21 +65,24 @@ class Decoder:
             )
 
         def make(weight: Tensor, bias: Tensor | None) -> Linear:
-            return Int8Linear(int8, weight, bias) if linear == "int8" and int8 else PackedLinear(weight, bias)
+            if self.kernels is None:
+                return TorchLinear(weight, bias)
+            return KernelLinear(self.kernels, Int8Weight(weight) if linear == "int8" else Bfloat16Weight(weight), bias)
 
         self._embed = body.embed_tokens
         self._layers = [Layer(layer, index, config, make) for index, layer in enumerate(body.layers)]
         self._final_norm = norm_of(body.norm)
-        self._operations = _operations(self.kernels, self._layers)
+        can_use = self.kernels and all(can_attend(layer.heads) for layer in self._layers)
+        self._operations: Operations = KernelOperations(self.kernels) if self.kernels and can_use else TorchOperations()
+        self._fused = (
+            FusedLayers(self.kernels, self._layers, self._final_norm)
+            if self.kernels and can_use and can_fuse(self._layers)
+            else None
+        )
         self._head = make(head, None)
         self._likeliest = LikeliestToken(int8, head) if int8 else None
         self._rotations = _rotations(body.rotary_emb, self._layers, max_positions, self.dtype, self.device)
         self._projections = {site: p for layer in self._layers for site, p in layer.projections.items()}
-
-    @property
-    def windows(self) -> set[int | None]:
-        """The attention windows of the layers, in tokens; None reads everything."""
-        return {layer.window for layer in self._layers}
 
     @property
     def sites(self) -> list[Site]:
@@ -109,9 +115,23 @@ class Decoder:
     @torch.inference_mode()
     def forward(self, step: StepInput, cache: KeyValues, adaptation: Adaptation | None = None) -> Tensor:
         """Hidden states [r, d] of the wanted tokens; the cache gets the keys and values of all of them."""
-        operations = self._operations
         rotations = {kind: (cos[step.positions], sin[step.positions]) for kind, (cos, sin) in self._rotations.items()}
         hidden = self._embed(step.tokens)
+        gathered = adaptation.gathered_only if adaptation else None
+        if self._fused is not None and (adaptation is None or gathered is not None):
+            return self._fused(hidden, step, rotations, cache, gathered)[step.wanted]
+        return self._forward(hidden, step, rotations, cache, adaptation)[step.wanted]
+
+    def _forward(
+        self,
+        hidden: Tensor,
+        step: StepInput,
+        rotations: Mapping[str | None, tuple[Tensor, Tensor]],
+        cache: KeyValues,
+        adaptation: Adaptation | None,
+    ) -> Tensor:
+        """Layer by layer, as `FusedLayers` does it at once."""
+        operations = self._operations
         following = [*(layer.before_attention for layer in self._layers), self._final_norm]
         normed = operations.norm(hidden, following[0])
         for layer, (_, after) in zip(self._layers, pairwise(following), strict=True):
@@ -119,7 +139,7 @@ class Decoder:
             normed = operations.add_and_norm(hidden, output, layer.after_attention, layer.before_mlp)
             output = layer.feed_forward(normed, operations, adaptation)
             normed = operations.add_and_norm(hidden, output, layer.after_mlp, after)
-        return normed[step.wanted]
+        return normed
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
@@ -136,10 +156,10 @@ class Decoder:
         return self._likeliest(hidden)
 
 
-def _operations(own: Kernels | None, layers: Sequence[Layer]) -> Operations:
-    if own and all(KernelOperations.can_attend(layer.heads) for layer in layers):
-        return KernelOperations(own)
-    return TorchOperations()
+def _has_whole_lanes(config: Any) -> bool:
+    """Whether all widths are multiples of what a register of the kernels holds."""
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return all(width % _LANES == 0 for width in (config.hidden_size, config.intermediate_size, head_dim))
 
 
 def _rotations(

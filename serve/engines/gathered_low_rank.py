@@ -1,124 +1,98 @@
 """Low-rank products of a batch's adapters by a kernel that reads each adapter's weights where they lie.
 
 Nothing is copied when an adapter joins a batch, and adapters that are in memory but not in the batch cost nothing.
-Rows of one token go through the kernel together; a prompt's chunk is a plain product with its own adapter's weights.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from plait.serve.engines.adapter_weights import AdapterWeights
+from plait.serve.engines.adapter_weights import AdapterWeights, LowRank
 from plait.serve.engines.decoder import Decoder
+from plait.serve.engines.kernel_linear import pack
 from plait.serve.engines.kernels import Kernels
-from plait.serve.engines.projection import Site
+from plait.serve.engines.kernels.structures import TOGETHER, address
+from plait.serve.engines.projection import GatheredRows, Site
 
-_TOGETHER = 4
-"""Rows of one adapter that the kernel computes at once; see low_rank.c."""
-
-
-@dataclass(frozen=True)
-class _Composition:
-    """Which rows have which adapter, as the kernel wants it, for every site.
-
-    Attributes:
-        order: [n] rows, those of one adapter behind each other.
-        groups: [sites, groups, 5] of first row in the order, count, rank, address of down, address of up.
-        products: working memory of the kernel, for the site that needs most.
-        most_rank: largest rank.
-    """
-
-    order: Tensor
-    groups: Tensor
-    products: Tensor
-    most_rank: int
+_LANES = 16
 
 
 class GatheredLowRank:
-    """Makes a step's products.
+    """Loaded adapters' products, and a step's choice of them.
 
     Args:
         decoder: the base model, with kernels.
     """
 
-    def __init__(self, decoder: Decoder, own: Kernels) -> None:
-        self._kernels = own
+    def __init__(self, decoder: Decoder, kernels: Kernels) -> None:
+        self._kernels = kernels
         self._sites = {site: index for index, site in enumerate(decoder.sites)}
-        self._bounds = []
-        for site in decoder.sites:
-            ends = [end for _, end, _ in (decoder.projection(site).bounds[m] for m in site.modules)]
-            self._bounds.append(torch.tensor([0, *ends]))
-        self._addresses: dict[str, Tensor] = {}
-        self._last: tuple[tuple[str | None, ...], _Composition | None] = ((), None)
-        self._chunks: Sequence[tuple[int, int, AdapterWeights]] = ()
+        self._ends = [
+            torch.tensor([end for _, end, _ in (decoder.projection(site).bounds[m] for m in site.modules)])
+            for site in decoder.sites
+        ]
+        self._fields: dict[str, Tensor] = {}  # [sites, 3] of rank and addresses of down and up
+        self._last: tuple[object, GatheredRows | None] = ((), None)
 
-    def set_batch(
-        self, singles: Sequence[AdapterWeights | None], chunks: Sequence[tuple[int, int, AdapterWeights]]
-    ) -> None:
-        """Say whose rows the next step has: an adapter or none for each single, (first, end, adapter) of chunks."""
-        self._chunks = chunks
-        names = tuple(a.namespace if a is not None and a.rank else None for a in singles)
-        if names != self._last[0]:
-            self._last = (names, self._compose(singles))
+    def take(self, adapter: AdapterWeights) -> None:
+        """Lay out an adapter's products for the kernel. Safe in any thread, before steps use the adapter."""
+        fields = torch.zeros(len(self._sites), 3, dtype=torch.long)
+        for site, weights in adapter.sites.items():
+            if weights.low_rank is not None:
+                weights.low_rank = own = _laid_out(weights.low_rank)
+                fields[self._sites[site]] = torch.tensor([_even(own.rank), address(own.down), address(own.up)])
+        self._fields[adapter.namespace] = fields
 
     def forget(self, adapter: AdapterWeights) -> None:
-        self._addresses.pop(adapter.namespace, None)
+        self._fields.pop(adapter.namespace, None)
         self._last = ((), None)
 
-    def add(self, site: Site, hidden: Tensor, output: Tensor) -> Tensor:
-        """`output` [t, out] with the products added in place, for `hidden` [t, in]."""
+    def gather(self, spans: Sequence[tuple[AdapterWeights | None, int]]) -> GatheredRows | None:
+        """The products of a step whose packed tokens belong to these adapters, `(adapter or none, tokens)` each."""
+        layout = tuple((a.namespace if a is not None and a.rank else None, count) for a, count in spans)
+        if layout != self._last[0]:
+            self._last = (layout, self._gather(layout))
+        return self._last[1]
+
+    def _gather(self, layout: Sequence[tuple[str | None, int]]) -> GatheredRows | None:
+        tokens: dict[str, list[int]] = defaultdict(list)
+        first = 0
+        for name, count in layout:
+            if name is not None:
+                tokens[name] += range(first, first + count)
+            first += count
+        if not tokens:
+            return None
+        rows = []
+        for number, own in enumerate(tokens.values()):
+            for start in range(0, len(own), TOGETHER):
+                some = own[start : start + TOGETHER]
+                rows.append([number, len(some), *some, *[0] * (TOGETHER - len(some))])
+        adapters = torch.stack([self._fields[name] for name in tokens], dim=1).contiguous()
+        most_modules = max(len(site.modules) for site in self._sites)
+        width = -(-most_modules * int(adapters[:, :, 0].max()) // _LANES) * _LANES
+        return GatheredRows(torch.tensor(rows), adapters, width)
+
+    def add(self, gathered: GatheredRows, site: Site, hidden: Tensor, output: Tensor) -> Tensor:
+        """`output` [t, out] with the products of one site added in place, for `hidden` [t, in]."""
         index = self._sites[site]
-        composition, bounds = self._last[1], self._bounds[index]
-        if composition is not None:
-            groups = composition.groups[index]
-            self._kernels.low_rank(
-                hidden, output, groups, composition.order, bounds, composition.products, len(groups),
-                hidden.shape[1], output.shape[1], len(site.modules), composition.most_rank,
-            )  # fmt: skip
-        for first, end, adapter in self._chunks:
-            weights = adapter.sites[site].low_rank if site in adapter.sites else None
-            if weights is None:
-                continue
-            inner = hidden[first:end] @ weights.down.flatten(0, 1).T
-            for module, (begin, stop) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
-                own = inner[:, module * weights.rank : (module + 1) * weights.rank]
-                output[first:end, begin:stop].addmm_(own, weights.up[:, begin:stop])
+        inner = hidden.new_empty(len(hidden), gathered.width)
+        self._kernels.low_rank(
+            hidden.contiguous(), output, gathered.rows, gathered.adapters[index], self._ends[index], inner,
+            len(gathered.rows), len(site.modules), hidden.shape[1], output.shape[1], gathered.width,
+        )  # fmt: skip
         return output
 
-    def _compose(self, singles: Sequence[AdapterWeights | None]) -> _Composition | None:
-        rows = [(adapter, row) for row, adapter in enumerate(singles) if adapter is not None and adapter.rank]
-        if not rows:
-            return None
-        rows.sort(key=lambda pair: pair[0].namespace)
-        spans, addresses = [], []
-        first = 0
-        for _, same in groupby(rows, key=lambda pair: pair[0].namespace):
-            members = list(same)
-            for start in range(0, len(members), _TOGETHER):
-                count = len(members[start : start + _TOGETHER])
-                spans.append([first, count])
-                addresses.append(self._addresses_of(members[0][0]))
-                first += count
-        where = torch.stack(addresses, dim=1)  # [sites, groups, 3]
-        groups = torch.cat([torch.tensor(spans).expand(len(where), -1, -1), where], dim=2).contiguous()
-        most_rank = max(adapter.rank for adapter, _ in rows)
-        modules = max(len(site.modules) for site in self._sites)
-        return _Composition(
-            order=torch.tensor([row for _, row in rows]),
-            groups=groups,
-            products=torch.empty(len(singles) * modules * most_rank),
-            most_rank=most_rank,
-        )
 
-    def _addresses_of(self, adapter: AdapterWeights) -> Tensor:
-        """[sites, 3] of rank and addresses; rank 0 where the adapter does nothing."""
-        if adapter.namespace not in self._addresses:
-            found = []
-            for site in self._sites:
-                weights = adapter.sites[site].low_rank if site in adapter.sites else None
-                found.append([weights.rank, weights.down.data_ptr(), weights.up.data_ptr()] if weights else [0, 0, 0])
-            self._addresses[adapter.namespace] = torch.tensor(found)
-        return self._addresses[adapter.namespace]
+def _laid_out(low_rank: LowRank) -> LowRank:
+    """Down as [modules * rank, in] and up as [out, rank], packed, the rank made even with zeros."""
+    more = _even(low_rank.rank) - low_rank.rank
+    down, up = F.pad(low_rank.down, (0, 0, 0, more)), F.pad(low_rank.up, (0, 0, 0, more))
+    return LowRank(pack(down.flatten(0, 1)), pack(up.T.contiguous()), low_rank.rank)
+
+
+def _even(rank: int) -> int:
+    return rank + rank % 2

@@ -1,16 +1,41 @@
 """The operations of a layer by the C kernels: bfloat16 on CPUs, each pass over memory once."""
 
+from ctypes import byref
+
 import torch
 from torch import Tensor
 
 from plait.serve.engines.kernels import Kernels
+from plait.serve.engines.kernels.structures import AttentionFields, address
 from plait.serve.engines.kv_cache import KeyValues
-from plait.serve.engines.operations import Activation, Heads, Norm, attend_chunks
+from plait.serve.engines.operations import Activation, Heads, Norm
 from plait.serve.engines.step import StepInput
 
-_ACTIVATIONS: dict[Activation, int] = {"gelu_tanh": 0, "silu": 1}
-MOST_DIM, MOST_GROUP = 256, 16
-"""What the attention kernel holds in registers and on its stack: see attention.c."""
+ACTIVATIONS: dict[Activation, int] = {"gelu_tanh": 0, "silu": 1}
+_MOST_DIM, _MOST_GROUP, _LANES = 256, 16, 16  # what attention.c holds in registers and on its stack
+_UNIT = 64  # positions that it packs at a time
+
+
+def can_attend(heads: Heads) -> bool:
+    """Whether the attention kernel is made for such heads."""
+    return heads.dim <= _MOST_DIM and heads.dim % _LANES == 0 and heads.queries // heads.keys <= _MOST_GROUP
+
+
+def attention_fields(heads: Heads, window: int | None, epsilon: float) -> AttentionFields:
+    """`heads` for the kernels; `epsilon` of the norm of heads, where they have none any number."""
+    weight = heads.norm.weight if heads.norm else None
+    return AttentionFields(
+        heads.queries, heads.keys, heads.dim, address(weight), epsilon, heads.scaling, window or 0
+    )
+
+
+def attention_memory(heads: Heads, step: StepInput) -> Tensor | None:
+    """Working memory of the attention of a step's chunks."""
+    ends = [span.end for span in step.spans[step.singles :]]
+    if not ends:
+        return None
+    positions = -(-max(ends) // _UNIT) * _UNIT
+    return torch.empty(positions * (2 * heads.keys * heads.dim + 18 * torch.get_num_threads()), dtype=torch.bfloat16)
 
 
 class KernelOperations:
@@ -18,11 +43,6 @@ class KernelOperations:
 
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
-
-    @staticmethod
-    def can_attend(heads: Heads) -> bool:
-        """Whether the attention kernel is made for such heads."""
-        return heads.dim <= MOST_DIM and heads.dim % 2 == 0 and heads.queries // heads.keys <= MOST_GROUP
 
     def norm(self, hidden: Tensor, norm: Norm) -> Tensor:
         hidden = hidden.contiguous()
@@ -40,7 +60,7 @@ class KernelOperations:
     def gate(self, gate_up: Tensor, activation: Activation) -> Tensor:
         rows, width = gate_up.shape[0], gate_up.shape[1] // 2
         out = gate_up.new_empty(rows, width)
-        self._kernels.gated_activation(gate_up.contiguous(), out, rows, width, _ACTIVATIONS[activation])
+        self._kernels.gated_activation(gate_up.contiguous(), out, rows, width, ACTIVATIONS[activation])
         return out
 
     def attend(
@@ -48,20 +68,10 @@ class KernelOperations:
         layer: int, window: int | None,
     ) -> Tensor:  # fmt: skip
         qkv = qkv.contiguous()
-        keys, values = cache.keys[layer], cache.values[layer]
-        shape = (heads.queries, heads.keys, heads.dim)
-        norm = heads.norm
-        self._kernels.rotate_and_store(
-            qkv, norm.weight if norm else None, norm.epsilon if norm else 0.0, *rotation, step.slots, keys, values,
-            len(qkv), *shape,
+        mixed = qkv.new_empty(len(qkv), heads.queries * heads.dim)
+        fields = attention_fields(heads, window, heads.norm.epsilon if heads.norm else 0.0)
+        self._kernels.attend(
+            qkv, byref(fields), *rotation, step.slots, cache.keys[layer], cache.values[layer], step.span_table, mixed,
+            attention_memory(heads, step), len(qkv), len(step.spans), cache.block_size,
         )  # fmt: skip
-        mixed = qkv.new_empty(len(qkv), heads.queries, heads.dim)
-        if step.singles:
-            reach = step.single_reach[window]
-            self._kernels.attend_singles(
-                qkv, keys, values, reach.blocks, reach.blocks.shape[1], reach.offsets, reach.begins, reach.ends, mixed,
-                heads.scaling, step.singles, *shape, cache.block_size,
-            )  # fmt: skip
-        queries = qkv.unflatten(-1, (-1, heads.dim))[:, : heads.queries]
-        attend_chunks(queries, mixed, heads, step, cache, layer, window)
-        return mixed.flatten(1)
+        return mixed

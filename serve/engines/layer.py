@@ -39,7 +39,7 @@ class Layer:
         self.heads = Heads(
             queries, keys, attention.head_dim, attention.scaling, _norm_of_heads(attention, queries, keys)
         )
-        self._activation = _activation(mlp.act_fn)
+        self.activation = _activation(mlp.act_fn)
         self._qkv = Projection(attention, index, "self_attn", ("q_proj", "k_proj", "v_proj"), make)
         self._out = Projection(attention, index, "self_attn", ("o_proj",), make)
         self._gate_up = Projection(mlp, index, "mlp", ("gate_proj", "up_proj"), make)
@@ -75,7 +75,7 @@ class Layer:
 
     def feed_forward(self, normed: Tensor, operations: Operations, adaptation: Adaptation | None) -> Tensor:
         """The feed-forward's output [t, d], before its norm."""
-        output = self._down(operations.gate(self._gate_up(normed, adaptation), self._activation), adaptation)
+        output = self._down(operations.gate(self._gate_up(normed, adaptation), self.activation), adaptation)
         return output if adaptation is None else adaptation.around(self.index, "mlp", output)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plait.serve.engines.kv_cache import KeyValues
-from plait.serve.engines.step import Reach, StepInput
+from plait.serve.engines.step import StepInput
 
 Activation = Literal["gelu_tanh", "silu"]
 
@@ -99,21 +99,21 @@ class TorchOperations:
         if step.singles:
             # Queries that share a head of keys and values stand behind each other, as if they were more positions.
             grouped = queries[: step.singles].unflatten(1, (heads.keys, -1))  # [t, keys, group, dim]
-            reach = step.single_reach[window]
+            reach = step.single_reach(window)
             read_keys, read_values = cache.read(layer, reach.blocks)
             mixed[: step.singles] = F.scaled_dot_product_attention(
                 grouped, read_keys, read_values, attn_mask=reach.mask, scale=heads.scaling
             ).flatten(1, 2)
-        attend_chunks(queries, mixed, heads, step, cache, layer, window)
+        _attend_chunks(queries, mixed, heads, step, cache, layer, window)
         return mixed.flatten(1)
 
 
-def attend_chunks(
+def _attend_chunks(
     queries: Tensor, mixed: Tensor, heads: Heads, step: StepInput, cache: KeyValues, layer: int, window: int | None
 ) -> None:
     """Attention of the chunks of prompts: `mixed` gets what `queries` read, both [t, queries, dim]."""
-    for (first, end), reaches in zip(step.chunks, step.chunk_reach, strict=True):
-        reach: Reach = reaches[window]
+    for index, (first, end) in enumerate(step.chunks):
+        reach = step.chunk_reach(index, window)
         keys, values = cache.read(layer, reach.blocks)
         asked = queries[first:end].unflatten(1, (heads.keys, -1)).permute(1, 2, 0, 3)  # [keys, group, chunk, dim]
         mixed[first:end] = (

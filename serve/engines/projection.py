@@ -7,6 +7,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from plait.serve.engines.kernel_linear import KernelLinear
 
 
 @dataclass(frozen=True)
@@ -18,8 +21,28 @@ class Site:
     """Names below the layer, such as `self_attn.q_proj`, in the order of their outputs."""
 
 
+@dataclass(frozen=True)
+class GatheredRows:
+    """The low-rank products of a step, as the kernels read them.
+
+    Attributes:
+        rows: [n, 8] number of the adapter, count and packed tokens of up to six rows.
+        adapters: [sites, adapters, 3] rank and addresses of down and up.
+        width: of the working memory of a row.
+    """
+
+    rows: Tensor
+    adapters: Tensor
+    width: int
+
+
 class Adaptation(Protocol):
     """What adapters do to the projections of a step. Rows are the step's packed tokens."""
+
+    @property
+    def gathered_only(self) -> GatheredRows | None:
+        """The low-rank products, when they are all that adapters do in the step and a kernel computes them."""
+        ...
 
     def before(self, site: Site, hidden: Tensor) -> Tensor:
         """The input [t, in] of a site's projection."""
@@ -42,6 +65,19 @@ class Linear(Protocol):
     def dense(self) -> Tensor:
         """The weight as a plain matrix [out, in]."""
         ...
+
+
+class TorchLinear:
+    """A `Linear` as torch has it."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._weight, self._bias = weight, bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self._weight, self._bias)
+
+    def dense(self) -> Tensor:
+        return self._weight
 
 
 class Projection:
@@ -82,6 +118,11 @@ class Projection:
         if adaptation is None:
             return self._linear(hidden)
         return adaptation.after(self.site, hidden, self._linear(adaptation.before(self.site, hidden)))
+
+    @property
+    def kernel_linear(self) -> KernelLinear | None:
+        """What computes it, if that is a kernel."""
+        return self._linear if isinstance(self._linear, KernelLinear) else None
 
     def dense_weight(self) -> Tensor:
         return self._linear.dense()

@@ -145,6 +145,8 @@ class SlotAdaptation:
         own = slots[:, None] == torch.arange(tables.slots, device=slots.device)
         self._own = own.to(tables._decoder.dtype)  # [t, slots]
 
+    gathered_only = None
+
     def before(self, site: Site, hidden: Tensor) -> Tensor:
         scale = self._tables._sites[site].input_scale
         return hidden if scale is None else hidden * scale[self._slots]

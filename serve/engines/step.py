@@ -1,8 +1,9 @@
 """What one step computes: tokens of many sequences packed one behind the other, and what each of them may read."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -17,6 +18,11 @@ class Span:
     blocks: Sequence[int]
     is_wanted: bool
     """Whether the logits after its last token are asked for."""
+
+    @property
+    def end(self) -> int:
+        """The position after its last token."""
+        return self.start + len(self.tokens)
 
 
 @dataclass(frozen=True)
@@ -40,16 +46,6 @@ class Reach:
     dtype: torch.dtype
 
     @cached_property
-    def begins(self) -> Tensor:
-        """[b] the first position that a row's first query reads."""
-        return torch.zeros_like(self.starts) if self.window is None else (self.starts - self.window + 1).clamp_(min=0)
-
-    @cached_property
-    def ends(self) -> Tensor:
-        """[b] the position after the last that a row's first query reads."""
-        return self.starts + 1
-
-    @cached_property
     def mask(self) -> Tensor:
         """[b, 1, q, n * block size], added to the scores."""
         device = self.blocks.device
@@ -62,36 +58,61 @@ class Reach:
         return torch.zeros(hidden.shape, dtype=self.dtype, device=device).masked_fill_(hidden, float("-inf"))
 
 
-Reaches = dict[int | None, Reach]
-"""By attention window in tokens; None reads everything."""
-
-
 @dataclass(frozen=True)
 class StepInput:
     """The packed tokens of a step: rows of one token each, then chunks of prompts.
 
     Attributes:
+        spans: whose tokens they are, in their order.
         tokens, positions, slots: [t]; a slot is where in the cache a token's keys and values go.
         singles: rows of one token, at the front.
-        single_reach: what they read; empty without such rows.
         chunks: (first, end) of each chunk among the tokens.
-        chunk_reach: what each chunk reads.
         wanted: [r] tokens whose logits are asked for.
     """
 
+    spans: Sequence[Span]
     tokens: Tensor
     positions: Tensor
     slots: Tensor
     singles: int
-    single_reach: Reaches
     chunks: Sequence[tuple[int, int]]
-    chunk_reach: Sequence[Reaches]
     wanted: Tensor
+    block_size: int
+    dtype: torch.dtype
+    _reaches: dict[tuple[int, int | None], Reach] = field(default_factory=dict)
+
+    def single_reach(self, window: int | None) -> Reach:
+        """What the rows of one token read; there must be some."""
+        return self._reach(0, self.spans[: self.singles], window)
+
+    def chunk_reach(self, index: int, window: int | None) -> Reach:
+        """What a chunk reads."""
+        return self._reach(self.singles + index, [self.spans[self.singles + index]], window)
+
+    def _reach(self, first: int, spans: Sequence[Span], window: int | None) -> Reach:
+        if window is not None and window >= max(span.end for span in spans):
+            window = None  # it hides nothing
+        if (first, window) not in self._reaches:
+            self._reaches[first, window] = _reach(spans, window, self.block_size, self.dtype, self.tokens.device)
+        return self._reaches[first, window]
+
+    @cached_property
+    def span_table(self) -> Tensor:
+        """[spans, 4] first token, length, position and address of the blocks' numbers, as the kernels read them."""
+        rows, first, block = [], 0, 0
+        start = self._block_numbers.data_ptr()
+        for span in self.spans:
+            rows.append([first, len(span.tokens), span.start, start + 8 * block])
+            first += len(span.tokens)
+            block += len(span.blocks)
+        return torch.tensor(rows)
+
+    @cached_property
+    def _block_numbers(self) -> Tensor:
+        return torch.tensor(list(chain.from_iterable(span.blocks for span in self.spans)))
 
 
-def pack(
-    spans: Sequence[Span], block_size: int, windows: set[int | None], dtype: torch.dtype, device: torch.device
-) -> StepInput:
+def pack(spans: Sequence[Span], block_size: int, dtype: torch.dtype, device: torch.device) -> StepInput:
     """Pack spans, those of one token first, in their order."""
     singles = sum(len(span.tokens) == 1 for span in spans)
     if any(len(span.tokens) == 1 for span in spans[singles:]):
@@ -104,60 +125,42 @@ def pack(
     for span in spans:
         first = len(tokens)
         tokens += span.tokens
-        here = range(span.start, span.start + len(span.tokens))
+        here = range(span.start, span.end)
         positions += here
         slots += [span.blocks[p // block_size] * block_size + p % block_size for p in here]
         if len(span.tokens) > 1:
             chunks.append((first, len(tokens)))
         if span.is_wanted:
             wanted.append(len(tokens) - 1)
-    kind = _Kind(block_size, dtype, device)
     return StepInput(
+        spans=spans,
         tokens=torch.tensor(tokens, device=device),
         positions=torch.tensor(positions, device=device),
         slots=torch.tensor(slots, device=device),
         singles=singles,
-        single_reach=_reaches(spans[:singles], windows, kind) if singles else {},
         chunks=chunks,
-        chunk_reach=[_reaches([span], windows, kind) for span in spans[singles:]],
         wanted=torch.tensor(wanted, device=device, dtype=torch.long),
+        block_size=block_size,
+        dtype=dtype,
     )
 
 
-@dataclass(frozen=True)
-class _Kind:
-    block_size: int
-    dtype: torch.dtype
-    device: torch.device
-
-
-def _reaches(spans: Sequence[Span], windows: set[int | None], kind: _Kind) -> Reaches:
-    longest = max(span.start + len(span.tokens) for span in spans)
-    reaches: Reaches = {}
-    for window in windows:
-        # A window that is longer than every sequence hides nothing.
-        effective = None if window is None or window >= longest else window
-        if effective not in reaches:
-            reaches[effective] = _reach(spans, effective, kind)
-        reaches[window] = reaches[effective]
-    return reaches
-
-
-def _reach(spans: Sequence[Span], window: int | None, kind: _Kind) -> Reach:
+def _reach(
+    spans: Sequence[Span], window: int | None, block_size: int, dtype: torch.dtype, device: torch.device
+) -> Reach:
     """For spans of equal length."""
     blocks, offsets = [], []
     for span in spans:
-        first = 0 if window is None else max(0, span.start - window + 1) // kind.block_size
-        last = (span.start + len(span.tokens) - 1) // kind.block_size
-        blocks.append(list(span.blocks[first : last + 1]))
-        offsets.append(first * kind.block_size)
+        first = 0 if window is None else max(0, span.start - window + 1) // block_size
+        blocks.append(list(span.blocks[first : (span.end - 1) // block_size + 1]))
+        offsets.append(first * block_size)
     most = max(len(row) for row in blocks)
     return Reach(
-        blocks=torch.tensor([row + [row[0]] * (most - len(row)) for row in blocks], device=kind.device),
-        offsets=torch.tensor(offsets, device=kind.device),
-        starts=torch.tensor([span.start for span in spans], device=kind.device),
+        blocks=torch.tensor([row + [row[0]] * (most - len(row)) for row in blocks], device=device),
+        offsets=torch.tensor(offsets, device=device),
+        starts=torch.tensor([span.start for span in spans], device=device),
         length=len(spans[0].tokens),
         window=window,
-        block_size=kind.block_size,
-        dtype=kind.dtype,
+        block_size=block_size,
+        dtype=dtype,
     )

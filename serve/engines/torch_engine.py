@@ -21,7 +21,7 @@ from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm, load_tokenizer
 from plait.observability import metrics
 from plait.serve.engines.adapter_bank import AdapterBank
-from plait.serve.engines.adapter_weights import read_adapter
+from plait.serve.engines.adapter_weights import AdapterWeights, read_adapter
 from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
 from plait.serve.engines.decoder import Decoder
 from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
@@ -134,10 +134,15 @@ class TorchEngine:
         if self.has_adapter(key):
             return
         try:
-            adapter = await asyncio.to_thread(read_adapter, folder, self._decoder)
+            adapter = await asyncio.to_thread(self._read, folder)
         except (ValueError, KeyError, TypeError) as error:  # the last two: a configuration that is not PEFT's
             raise cannot_be_loaded(key, error) from error
         await self._in_engine_thread(lambda: self._adapters.add(key, adapter))
+
+    def _read(self, folder: Path) -> AdapterWeights:
+        adapter = read_adapter(folder, self._decoder)
+        self._adapters.prepare(adapter)
+        return adapter
 
     async def unload_adapter(self, key: str) -> None:
         if key not in self._adapters:
@@ -225,7 +230,7 @@ class TorchEngine:
             row.start()
         metrics.BATCH_SIZE.observe(len(rows))
         metrics.BATCH_ADAPTERS.observe(len({row.request.adapter for row in rows} - {None}))
-        step = pack(spans, _BLOCK_SIZE, self._decoder.windows, self._decoder.dtype, self._decoder.device)
+        step = pack(spans, _BLOCK_SIZE, self._decoder.dtype, self._decoder.device)
         adaptation = self._adapters.adaptation(
             [(row.request.adapter, len(span.tokens)) for row, span in zip(rows, spans, strict=True)]
         )

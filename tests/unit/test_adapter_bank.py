@@ -15,7 +15,7 @@ from plait.adapters.bottleneck import BottleneckConfig, BottleneckModel
 from plait.adapters.methods import load_adapter
 from plait.models.load import load_causal_lm
 from plait.serve.engines.adapter_bank import AdapterBank
-from plait.serve.engines.adapter_weights import read_adapter
+from plait.serve.engines.adapter_weights import AdapterWeights, read_adapter
 from plait.serve.engines.decoder import Decoder
 from plait.serve.engines.step import Span, pack
 
@@ -88,6 +88,11 @@ def expected(tiny_model: Path, folders: dict[str, Path]) -> Callable[[str | None
     return logits
 
 
+def add(bank: AdapterBank, name: str, adapter: AdapterWeights) -> None:
+    bank.prepare(adapter)
+    bank.add(name, adapter)
+
+
 def compute(decoder: Decoder, bank: AdapterBank, rows: list[tuple[str | None, int]]) -> torch.Tensor:
     """Logits after each row's tokens, all rows in one step."""
     cache = decoder.key_values(200, BLOCK)
@@ -102,7 +107,7 @@ def compute(decoder: Decoder, bank: AdapterBank, rows: list[tuple[str | None, in
             for layer in range(decoder.layers):
                 cache.write(layer, slots, *prefix[layer])
         spans.append(Span(tokens_of(name, count), given, blocks, is_wanted=True))
-    step = pack(spans, BLOCK, decoder.windows, decoder.dtype, decoder.device)
+    step = pack(spans, BLOCK, decoder.dtype, decoder.device)
     ordered = sorted(rows, key=lambda row: row[1] > 1)
     return decoder.logits(decoder.forward(step, cache, bank.adaptation(ordered)))
 
@@ -112,7 +117,7 @@ def test_all_methods_in_one_batch_compute_what_peft_computes_for_each_alone(
 ) -> None:
     bank = AdapterBank(decoder)
     for name, folder in folders.items():
-        bank.add(name, read_adapter(folder, decoder))
+        add(bank, name, read_adapter(folder, decoder))
     base = expected(None, 9)
     rows: list[tuple[str | None, int]] = [(name, 9) for name in [None, *folders, None]]
     for row, logits in zip(rows, compute(decoder, bank, rows), strict=True):
@@ -138,7 +143,7 @@ def test_adapters_come_and_go_in_any_order(
         ]
         for name, _ in rows:
             if name is not None and name not in bank:
-                bank.add(name, read_adapter(folders[name], decoder))
+                add(bank, name, read_adapter(folders[name], decoder))
         ordered = sorted(rows, key=lambda row: row[1] > 1)
         for row, logits in zip(ordered, compute(decoder, bank, rows), strict=True):
             torch.testing.assert_close(logits, expected(*row), atol=2e-5, rtol=1e-3)

@@ -23,7 +23,8 @@ from plait.serve.engines import kernels as kernels_module
 from plait.serve.engines.adapter_bank import AdapterBank
 from plait.serve.engines.adapter_weights import AdapterWeights, LowRank, SiteWeights
 from plait.serve.engines.decoder import Decoder
-from plait.serve.engines.int8_linear import Int8Linear, LikeliestToken
+from plait.serve.engines.int8_weight import Int8Weight, LikeliestToken
+from plait.serve.engines.kernel_linear import Bfloat16Weight, KernelLinear
 from plait.serve.engines.kernel_operations import KernelOperations
 from plait.serve.engines.kernels import Kernels, kernels
 from plait.serve.engines.operations import Norm, TorchOperations
@@ -67,16 +68,18 @@ def int8(own: Kernels) -> Kernels:
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def decoders(request: pytest.FixtureRequest, own: Kernels) -> tuple[Decoder, Decoder]:
-    """The same model with the operations of torch and with the kernels."""
+def decoders(request: pytest.FixtureRequest, own: Kernels) -> tuple[Decoder, ...]:
+    """The same model with the operations of torch, with the kernels one by one, and with all layers in one call."""
     made = []
-    for operations in (TorchOperations(), KernelOperations(own)):
+    for operations in (TorchOperations(), KernelOperations(own), None):
         torch.manual_seed(0)
         decoder = Decoder(MODELS[request.param]().bfloat16().eval(), max_positions=256)
         assert isinstance(decoder._operations, KernelOperations)
-        decoder._operations = operations
+        assert decoder._fused
+        if operations:
+            decoder._operations, decoder._fused = operations, None
         made.append(decoder)
-    return made[0], made[1]
+    return tuple(made)
 
 
 def nearly(actual: Tensor, expected: Tensor) -> None:
@@ -121,7 +124,7 @@ def step_of(decoder: Decoder, lengths: list[int], starts: list[int], seed: int) 
     for place, i in enumerate(order):
         tokens = torch.randint(640, (lengths[i],), generator=generator).tolist()
         spans.append(Span(tokens, starts[i], blocks[place * 30 : place * 30 + 30], is_wanted=True))
-    return pack(spans, BLOCK, decoder.windows, decoder.dtype, decoder.device), cache
+    return pack(spans, BLOCK, decoder.dtype, decoder.device), cache
 
 
 @settings(deadline=None, max_examples=15)
@@ -131,16 +134,17 @@ def step_of(decoder: Decoder, lengths: list[int], starts: list[int], seed: int) 
     seed=st.integers(0, 99),
 )
 def test_a_step_gives_the_hidden_states_and_the_cache_that_it_gives_with_torch(
-    decoders: tuple[Decoder, Decoder], lengths: list[int], starts: list[int], seed: int
+    decoders: tuple[Decoder, ...], lengths: list[int], starts: list[int], seed: int
 ) -> None:
     results = []
     for decoder in decoders:
         step, cache = step_of(decoder, lengths, starts, seed)
         results.append((decoder.forward(step, cache), cache))
-    (expected, kept), (actual, cache) = results
-    nearly(actual, expected)
-    for mine, theirs in zip((*cache.keys, *cache.values), (*kept.keys, *kept.values), strict=True):
-        nearly(mine, theirs)
+    (expected, kept), *others = results
+    for actual, cache in others:
+        nearly(actual, expected)
+        for mine, theirs in zip((*cache.keys, *cache.values), (*kept.keys, *kept.values), strict=True):
+            nearly(mine, theirs)
 
 
 def adapter_of(decoder: Decoder, rank: int, seed: int) -> AdapterWeights:
@@ -150,30 +154,51 @@ def adapter_of(decoder: Decoder, rank: int, seed: int) -> AdapterWeights:
         bounds = decoder.projection(site).bounds
         inputs, outputs = bounds[site.modules[0]][2], bounds[site.modules[-1]][1]
         down, up = torch.randn(len(bounds), rank, inputs), torch.randn(rank, outputs)
-        adapter.sites[site] = SiteWeights(LowRank(down.bfloat16() * 0.2, up.bfloat16() * 0.2))
+        adapter.sites[site] = SiteWeights(LowRank(down.bfloat16() * 0.2, up.bfloat16() * 0.2, rank))
     return adapter
 
 
-def test_gathered_low_rank_products_equal_those_in_slots(decoders: tuple[Decoder, Decoder]) -> None:
-    decoder = decoders[1]
-    gathered, in_slots = AdapterBank(decoder), AdapterBank(decoder)
+def test_gathered_low_rank_products_equal_those_in_slots(decoders: tuple[Decoder, ...]) -> None:
+    _, by_layer, fused = decoders
+    in_slots, gathered, gathered_in_one_call = AdapterBank(by_layer), AdapterBank(by_layer), AdapterBank(fused)
     in_slots._gathered = None
+    banks = [(by_layer, in_slots), (by_layer, gathered), (fused, gathered_in_one_call)]
     for seed, rank in enumerate((1, 3, 8, 20)):
-        for bank in (gathered, in_slots):
-            bank.add(f"a{seed}", adapter_of(decoder, rank, seed))
+        for decoder, bank in banks:
+            adapter = adapter_of(decoder, rank, seed)
+            bank.prepare(adapter)
+            bank.add(f"a{seed}", adapter)
     chance = random.Random(0)
     for seed in range(12):
         keys = [chance.choice([None, "a0", "a1", "a2", "a3"]) for _ in range(10)]
         lengths = [1] * 8 + [5, 9]
         results = []
-        for bank in (gathered, in_slots):
+        for decoder, bank in banks:
             step, cache = step_of(decoder, lengths, [7] * 10, seed)
             adaptation = bank.adaptation(list(zip(keys, lengths, strict=True)))
             results.append(decoder.forward(step, cache, adaptation))
-        nearly(*results)
-        plain = decoder.forward(*step_of(decoder, lengths, [7] * 10, seed))
+        expected, *others = results
+        for actual in others:
+            nearly(actual, expected)
+        plain = fused.forward(*step_of(decoder, lengths, [7] * 10, seed))
         for row, key in enumerate(keys):
-            assert (key is None) == torch.equal(results[0][row], plain[row])
+            assert (key is None) == torch.equal(results[2][row], plain[row])
+
+
+@settings(deadline=None, max_examples=25)
+@given(rows=st.integers(1, 100), inputs=st.integers(1, 40), outputs=st.integers(1, 150), seed=st.integers(0, 99))
+def test_products_in_bfloat16_are_rounded_once_and_a_row_depends_on_no_other(
+    own: Kernels, rows: int, inputs: int, outputs: int, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    weight, bias = torch.randn(outputs, inputs * 2).bfloat16(), torch.randn(outputs).bfloat16()
+    x = torch.randn(rows, inputs * 2).bfloat16()
+    linear = KernelLinear(own, Bfloat16Weight(weight), bias)
+    product = linear(x)
+    expected = x.float() @ weight.float().T + bias.float()
+    assert torch.allclose(product.float(), expected, rtol=2**-8, atol=1e-4)
+    assert torch.equal(linear.dense(), weight)
+    assert torch.equal(linear(x[-1:])[0], product[-1])
 
 
 @settings(deadline=None, max_examples=25)
@@ -184,7 +209,7 @@ def test_products_in_8_bits_are_near_the_exact_ones(
     torch.manual_seed(seed)
     weight, bias = torch.randn(blocks * 64, inputs * 4).bfloat16(), torch.randn(blocks * 64).bfloat16()
     x = torch.randn(rows, inputs * 4).bfloat16()
-    linear = Int8Linear(int8, weight, bias)
+    linear = KernelLinear(int8, Int8Weight(weight), bias)
     expected = x.float() @ weight.float().T + bias.float()
     assert (linear(x).float() - expected).abs().max() <= 0.06 * (inputs * 4) ** 0.5
     assert (linear.dense() - weight.float()).abs().max() <= weight.float().abs().max() / 127

@@ -91,7 +91,7 @@ def test_logits_equal_those_of_transformers(
     for sequence in given_tokens:
         scheduler.add(sequence)
     while plan := scheduler.plan():
-        step = pack([span for _, span in plan], BLOCK, decoder.windows, decoder.dtype, decoder.device)
+        step = pack([span for _, span in plan], BLOCK, decoder.dtype, decoder.device)
         logits = iter(decoder.logits(decoder.forward(step, cache)))
         for sequence, span in plan:
             scheduler.complete(sequence, span)

@@ -31,13 +31,13 @@ _FLAGS = (
 )  # fmt: skip
 _POINTER, _LONG, _FLOAT, _INT = ctypes.c_void_p, ctypes.c_long, ctypes.c_float, ctypes.c_int
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "decode": (*[_POINTER] * 4, *[_LONG] * 2, _INT),
+    "linear": (*[_POINTER] * 4, _LONG, _INT),
+    "low_rank": (*[_POINTER] * 6, *[_LONG] * 5, _INT),
     "rms_norm": (_POINTER, _POINTER, _FLOAT, _POINTER, _LONG, _LONG, _INT),
     "add_and_norm": (_POINTER, _POINTER, _POINTER, _POINTER, _FLOAT, _POINTER, _LONG, _LONG, _INT),
     "gated_activation": (_POINTER, _POINTER, _LONG, _LONG, _INT, _INT),
-    "rotate_and_store": (*[_POINTER] * 2, _FLOAT, *[_POINTER] * 5, *[_LONG] * 4, _INT),
-    "attend_singles": (*[_POINTER] * 4, _LONG, *[_POINTER] * 4, _FLOAT, *[_LONG] * 5, _INT),
-    "low_rank": (*[_POINTER] * 6, *[_LONG] * 5, _INT),
-    "int8_linear": (*[_POINTER] * 5, *[_LONG] * 3, _INT),
+    "attend": (*[_POINTER] * 10, *[_LONG] * 3, _INT),
     "int8_likeliest": (*[_POINTER] * 7, *[_LONG] * 3, _INT),
     "has_int8": (),
 }

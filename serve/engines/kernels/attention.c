@@ -1,26 +1,28 @@
-/* Attention of single tokens over keys and values in blocks, read where they lie. */
-#include "bfloat16.h"
+/* Attention over keys and values in blocks: single tokens read them where they lie, chunks of prompts pack them first. */
+#include "decoder.h"
+#include <omp.h>
 
-/* Norms the heads of queries and keys (norm may be null), rotates them, and puts keys and values into the cache.
+enum { MOST_GROUP = 16, MOST_BLOCK = 64, MOST_DIM = 256 };
+
+/* Norms the heads of queries and keys, rotates them, and puts keys and values into the cache.
  *
  * qkv [tokens, heads + 2 * kv_heads, dim]: its queries are overwritten; cos, sin [tokens, dim] (the sine's first half
  * negative); keys, values [slots, kv_heads, dim]. */
-void rotate_and_store(bf16 *qkv, const float *norm, float epsilon, const bf16 *cos, const bf16 *sin,
-                      const int64_t *slots, bf16 *keys, bf16 *values, long tokens, long heads, long kv_heads, long dim,
-                      int threads) {
-    long half = dim / 2;
-#pragma omp parallel for num_threads(threads) if (tokens >= 8)
+void rotate_part(bf16 *qkv, const Attention *attention, const bf16 *cos, const bf16 *sin, const int64_t *slots,
+                 bf16 *keys, bf16 *values, long tokens) {
+    long heads = attention->heads, kv_heads = attention->kv_heads, dim = attention->dim, half = dim / 2;
+#pragma omp for
     for (long t = 0; t < tokens; t++) {
         bf16 *row = qkv + t * (heads + 2 * kv_heads) * dim;
         const bf16 *c = cos + t * dim, *s = sin + t * dim;
         for (long h = 0; h < heads + kv_heads; h++) {
             bf16 *x = row + h * dim;
             bf16 *out = h < heads ? x : keys + (slots[t] * kv_heads + h - heads) * dim;
-            if (norm) {
+            if (attention->norm) {
                 float sum = 0;
                 for (long i = 0; i < dim; i++) sum += widen(x[i]) * widen(x[i]);
-                float scale = 1.0f / __builtin_sqrtf(sum / (float)dim + epsilon);
-                for (long i = 0; i < dim; i++) x[i] = narrow(widen(x[i]) * scale * norm[h * dim + i]);
+                float scale = 1.0f / __builtin_sqrtf(sum / (float)dim + (float)attention->epsilon);
+                for (long i = 0; i < dim; i++) x[i] = narrow(widen(x[i]) * scale * attention->norm[h * dim + i]);
             }
             for (long i = 0; i < half; i++) {
                 float low = widen(x[i]), high = widen(x[half + i]);
@@ -32,57 +34,171 @@ void rotate_and_store(bf16 *qkv, const float *norm, float epsilon, const bf16 *c
     }
 }
 
-enum { MOST_GROUP = 16, MOST_BLOCK = 64, MOST_DIM = 256 };
+static long first_read(const Attention *attention, long position) {
+    return attention->window && position >= attention->window ? position - attention->window + 1 : 0;
+}
 
-/* out [rows, heads, dim] = softmax(scale * q k^T) v, over positions [from[row], until[row]).
- *
- * qkv as above; table [rows, width] of block numbers, the first of which begins at position offset[row]. Softmax as
- * the blocks come (Milakov and Gimelshein 2018, arXiv:1805.02867). */
-void attend_singles(const bf16 *qkv, const bf16 *keys, const bf16 *values, const int64_t *table, long width,
-                    const int64_t *offset, const int64_t *from, const int64_t *until, bf16 *out, float scale,
-                    long rows, long heads, long kv_heads, long dim, long block, int threads) {
-    long group = heads / kv_heads;
-#pragma omp parallel for num_threads(threads) schedule(dynamic) if (rows * kv_heads > 1)
-    for (long work = 0; work < rows * kv_heads; work++) {
-        long row = work / kv_heads, kv = work % kv_heads;
-        float q[MOST_GROUP][MOST_DIM], mixed[MOST_GROUP][MOST_DIM], most[MOST_GROUP], total[MOST_GROUP];
+/* A single token's queries of one head of keys and values. Softmax as the blocks come (Milakov and Gimelshein 2018,
+ * arXiv:1805.02867). */
+static void attend_single(const bf16 *qkv, const Attention *attention, const bf16 *keys, const bf16 *values,
+                          const Span *span, long kv, long block, bf16 *out) {
+    long heads = attention->heads, kv_heads = attention->kv_heads, dim = attention->dim, group = heads / kv_heads;
+    float q[MOST_GROUP][MOST_DIM], mixed[MOST_GROUP][MOST_DIM], most[MOST_GROUP], total[MOST_GROUP];
+    for (long g = 0; g < group; g++) {
+        const bf16 *x = qkv + (span->first * (heads + 2 * kv_heads) + kv * group + g) * dim;
+        for (long i = 0; i < dim; i++) q[g][i] = widen(x[i]) * (float)attention->scaling, mixed[g][i] = 0;
+        most[g] = -1e30f, total[g] = 0;
+    }
+    long begin = first_read(attention, span->start), end = span->start + 1;
+    for (long b = begin / block; b * block < end; b++) {
+        long start = b * block;
+        long first = begin > start ? begin - start : 0, last = end - start < block ? end - start : block;
+        const bf16 *k = keys + (span->blocks[b] * block * kv_heads + kv) * dim;
+        const bf16 *v = values + (span->blocks[b] * block * kv_heads + kv) * dim;
+        float scores[MOST_GROUP][MOST_BLOCK];
         for (long g = 0; g < group; g++) {
-            const bf16 *x = qkv + (row * (heads + 2 * kv_heads) + kv * group + g) * dim;
-            for (long i = 0; i < dim; i++) q[g][i] = widen(x[i]) * scale, mixed[g][i] = 0;
-            most[g] = -1e30f, total[g] = 0;
-        }
-        long begin = from[row], end = until[row];
-        for (long b = (begin - offset[row]) / block; offset[row] + b * block < end; b++) {
-            long start = offset[row] + b * block;
-            long first = begin > start ? begin - start : 0, last = end - start < block ? end - start : block;
-            const bf16 *k = keys + (table[row * width + b] * block * kv_heads + kv) * dim;
-            const bf16 *v = values + (table[row * width + b] * block * kv_heads + kv) * dim;
-            float scores[MOST_GROUP][MOST_BLOCK];
-            for (long g = 0; g < group; g++) {
-                float best = most[g];
-                for (long p = first; p < last; p++) {
-                    const bf16 *key = k + p * kv_heads * dim;
-                    float score = 0;
-                    for (long i = 0; i < dim; i++) score += q[g][i] * widen(key[i]);
-                    scores[g][p] = score;
-                    best = score > best ? score : best;
-                }
-                float shrink = exponential(most[g] - best);
-                most[g] = best, total[g] *= shrink;
-                for (long i = 0; i < dim; i++) mixed[g][i] *= shrink;
-                for (long p = first; p < last; p++) {
-                    scores[g][p] = exponential(scores[g][p] - best);
-                    total[g] += scores[g][p];
-                }
-            }
+            float best = most[g];
             for (long p = first; p < last; p++) {
-                const bf16 *value = v + p * kv_heads * dim;
-                for (long g = 0; g < group; g++)
-                    for (long i = 0; i < dim; i++) mixed[g][i] += scores[g][p] * widen(value[i]);
+                const bf16 *key = k + p * kv_heads * dim;
+                float score = 0;
+                for (long i = 0; i < dim; i++) score += q[g][i] * widen(key[i]);
+                scores[g][p] = score;
+                best = score > best ? score : best;
+            }
+            float shrink = exponential(most[g] - best);
+            most[g] = best, total[g] *= shrink;
+            for (long i = 0; i < dim; i++) mixed[g][i] *= shrink;
+            for (long p = first; p < last; p++) {
+                scores[g][p] = exponential(scores[g][p] - best);
+                total[g] += scores[g][p];
             }
         }
-        for (long g = 0; g < group; g++)
-            for (long i = 0; i < dim; i++)
-                out[(row * heads + kv * group + g) * dim + i] = narrow(mixed[g][i] / total[g]);
+        for (long p = first; p < last; p++) {
+            const bf16 *value = v + p * kv_heads * dim;
+            for (long g = 0; g < group; g++)
+                for (long i = 0; i < dim; i++) mixed[g][i] += scores[g][p] * widen(value[i]);
+        }
+    }
+    for (long g = 0; g < group; g++)
+        for (long i = 0; i < dim; i++)
+            out[(span->first * heads + kv * group + g) * dim + i] = narrow(mixed[g][i] / total[g]);
+}
+
+/* Keys and values that a chunk reads, packed as weights of products: those of [keys, dim] and of [dim, keys]. */
+typedef struct {
+    long begin, count, padded; /* first position, positions, these rounded up to 64 */
+    bf16 *keys, *values;       /* [kv_heads] each */
+} Packed;
+
+static Packed packed(const Attention *attention, const Span *span, bf16 *work) {
+    long begin = first_read(attention, span->start), count = span->start + span->length - begin;
+    long padded = (count + BLOCK - 1) / BLOCK * BLOCK;
+    return (Packed){begin, count, padded, work, work + padded * attention->kv_heads * attention->dim};
+}
+
+/* Positions 16 * group and after of one head. */
+static void pack(const Attention *attention, const bf16 *keys, const bf16 *values, const Span *span, Packed to, long kv,
+                 long group, long block) {
+    static const bf16 nothing[MOST_DIM];
+    long dim = attention->dim, kv_heads = attention->kv_heads;
+    const bf16 *key[LANES], *value[LANES];
+    for (long i = 0; i < LANES; i++) {
+        long at = group * LANES + i, position = to.begin + at;
+        key[i] = value[i] = nothing;
+        if (at >= to.count) continue;
+        long row = (span->blocks[position / block] * block + position % block) * kv_heads + kv;
+        key[i] = keys + row * dim, value[i] = values + row * dim;
+    }
+    bf16 *k = to.keys + (kv * to.padded + group * LANES) * dim;
+    for (long j = 0; j < dim; j += 2)
+        for (long i = 0; i < LANES; i++) memcpy(k + j * LANES + 2 * i, key[i] + j, 2 * sizeof(bf16));
+    for (long lanes = 0; lanes < dim; lanes += LANES) {
+        bf16 *v = to.values + (kv * dim + lanes) * to.padded + group * LANES * LANES;
+        for (long i = 0; i < LANES; i += 2)
+            for (long j = 0; j < LANES; j++) {
+                v[i * LANES + 2 * j] = value[i][lanes + j];
+                v[i * LANES + 2 * j + 1] = value[i + 1][lanes + j];
+            }
+    }
+}
+
+/* Up to six queries of one head: their first is token `first` of the span. */
+static void attend_some(const bf16 *qkv, const Attention *attention, const Span *span, Packed from, long head, long first,
+                        int count, bf16 *out, float *scores, bf16 *shares) {
+    long heads = attention->heads, kv_heads = attention->kv_heads, dim = attention->dim;
+    long kv = head / (heads / kv_heads);
+    const bf16 *in[TOGETHER];
+    float sums[TOGETHER][BLOCK], total[TOGETHER];
+    for (int i = 0; i < count; i++)
+        in[i] = qkv + ((span->first + first + i) * (heads + 2 * kv_heads) + head) * dim;
+    long last = span->start + first + count - 1 - from.begin; /* what the last query reads last */
+    long start = (first_read(attention, span->start + first) - from.begin) / BLOCK * BLOCK;
+    for (long at = start; at <= last; at += BLOCK) {
+        products(in, count, from.keys + (kv * from.padded + at) * dim, dim, dim * LANES, GROUPS, sums);
+        for (int i = 0; i < count; i++) memcpy(scores + i * from.padded + at, sums[i], sizeof sums[i]);
+    }
+    long end = last / 2 * 2 + 2;
+    for (int i = 0; i < count; i++) {
+        float *s = scores + i * from.padded, most = -1e30f, sum = 0;
+        bf16 *share = shares + i * from.padded;
+        long position = span->start + first + i;
+        long begin = first_read(attention, position) - from.begin, until = position + 1 - from.begin;
+        for (long at = begin; at < until; at++) most = s[at] > most ? s[at] : most;
+        for (long at = start; at < begin; at++) share[at] = 0;
+        for (long at = begin; at < until; at++) {
+            float e = exponential((s[at] - most) * (float)attention->scaling);
+            share[at] = narrow(e);
+            sum += e;
+        }
+        for (long at = until; at < end; at++) share[at] = 0;
+        total[i] = sum;
+        in[i] = share + start;
+    }
+    for (long lanes = 0; lanes < dim; lanes += BLOCK) {
+        int groups = dim - lanes < BLOCK ? (dim - lanes) / LANES : GROUPS;
+        products(in, count, from.values + (kv * dim + lanes) * from.padded + start * LANES, end - start,
+                 from.padded * LANES, groups, sums);
+        for (int i = 0; i < count; i++) {
+            bf16 *o = out + ((span->first + first + i) * heads + head) * dim + lanes;
+            for (int j = 0; j < groups * LANES; j++) o[j] = narrow(sums[i][j] / total[i]);
+        }
+    }
+}
+
+/* out [tokens, heads, dim] = softmax(scaling * q k^T) v over the positions before and at each query's own.
+ *
+ * qkv as above; spans of single tokens come first. work: for the longest chunk's reach rounded up to 64, its positions
+ * times 2 * kv_heads * dim, and 18 more for each thread. */
+void attend_part(const bf16 *qkv, const Attention *attention, const bf16 *keys, const bf16 *values, const Span *spans,
+                 long count, long block, bf16 *out, bf16 *work) {
+    long heads = attention->heads, kv_heads = attention->kv_heads, dim = attention->dim, singles = 0;
+    while (singles < count && spans[singles].length == 1) singles++;
+#pragma omp for schedule(dynamic)
+    for (long item = 0; item < singles * kv_heads; item++)
+        attend_single(qkv, attention, keys, values, spans + item / kv_heads, item % kv_heads, block, out);
+    for (const Span *span = spans + singles; span < spans + count; span++) {
+        Packed own = packed(attention, span, work);
+        long groups = own.padded / LANES, tiles = (span->length + TOGETHER - 1) / TOGETHER;
+#pragma omp for schedule(dynamic)
+        for (long item = 0; item < kv_heads * groups; item++)
+            pack(attention, keys, values, span, own, item / groups, item % groups, block);
+        bf16 *mine = work + 2 * own.padded * kv_heads * dim + omp_get_thread_num() * 3 * TOGETHER * own.padded;
+#pragma omp for schedule(dynamic)
+        for (long item = 0; item < heads * tiles; item++) {
+            long first = item % tiles * TOGETHER;
+            int some = span->length - first < TOGETHER ? span->length - first : TOGETHER;
+            attend_some(qkv, attention, span, own, item / tiles, first, some, out, (float *)mine,
+                        mine + 2 * TOGETHER * own.padded);
+        }
+    }
+}
+
+/* Both, for one layer. */
+void attend(bf16 *qkv, const Attention *attention, const bf16 *cos, const bf16 *sin, const int64_t *slots, bf16 *keys,
+            bf16 *values, const Span *spans, bf16 *out, bf16 *work, long tokens, long count, long block, int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        rotate_part(qkv, attention, cos, sin, slots, keys, values, tokens);
+        attend_part(qkv, attention, keys, values, spans, count, block, out, work);
     }
 }

@@ -1,7 +1,7 @@
 /* What stands between the matrix products of a layer: norms with the residual stream, gated activations.
  *
  * Intermediate results are rounded to bfloat16 where transformers rounds them. */
-#include "bfloat16.h"
+#include "decoder.h"
 
 static void norm_row(const bf16 *x, const float *weight, float epsilon, bf16 *out, long width) {
     float sum = 0;
@@ -11,15 +11,15 @@ static void norm_row(const bf16 *x, const float *weight, float epsilon, bf16 *ou
 }
 
 /* out[rows, width] = RMSNorm(x) * weight */
-void rms_norm(const bf16 *x, const float *weight, float epsilon, bf16 *out, long rows, long width, int threads) {
-#pragma omp parallel for num_threads(threads) if (rows >= 32)
+void rms_norm_part(const bf16 *x, const float *weight, float epsilon, bf16 *out, long rows, long width) {
+#pragma omp for
     for (long row = 0; row < rows; row++) norm_row(x + row * width, weight, epsilon, out + row * width, width);
 }
 
 /* hidden += after ? RMSNorm(output) * after : output;  normed = RMSNorm(hidden) * before.  Overwrites output. */
-void add_and_norm(bf16 *hidden, bf16 *output, const float *after, const float *before, float epsilon, bf16 *normed,
-                  long rows, long width, int threads) {
-#pragma omp parallel for num_threads(threads) if (rows >= 32)
+void add_and_norm_part(bf16 *hidden, bf16 *output, const float *after, const float *before, float epsilon, bf16 *normed,
+                       long rows, long width) {
+#pragma omp for
     for (long row = 0; row < rows; row++) {
         bf16 *h = hidden + row * width, *o = output + row * width;
         if (after) norm_row(o, after, epsilon, o, width);
@@ -31,8 +31,8 @@ void add_and_norm(bf16 *hidden, bf16 *output, const float *after, const float *b
 enum { GELU_TANH, SILU };
 
 /* out[rows, width] = activation(gate) * up, where gate_up[rows, 2 * width] holds gate and up side by side */
-void gated_activation(const bf16 *gate_up, bf16 *out, long rows, long width, int kind, int threads) {
-#pragma omp parallel for num_threads(threads) if (rows >= 4)
+void gated_activation_part(const bf16 *gate_up, bf16 *out, long rows, long width, int kind) {
+#pragma omp for
     for (long row = 0; row < rows; row++) {
         const bf16 *gate = gate_up + 2 * row * width, *up = gate + width;
         bf16 *o = out + row * width;
@@ -47,4 +47,20 @@ void gated_activation(const bf16 *gate_up, bf16 *out, long rows, long width, int
                 o[i] = narrow(rounded(x / (1.0f + exponential(-x))) * widen(up[i]));
             }
     }
+}
+
+void rms_norm(const bf16 *x, const float *weight, float epsilon, bf16 *out, long rows, long width, int threads) {
+#pragma omp parallel num_threads(threads) if (rows >= 32)
+    rms_norm_part(x, weight, epsilon, out, rows, width);
+}
+
+void add_and_norm(bf16 *hidden, bf16 *output, const float *after, const float *before, float epsilon, bf16 *normed,
+                  long rows, long width, int threads) {
+#pragma omp parallel num_threads(threads) if (rows >= 32)
+    add_and_norm_part(hidden, output, after, before, epsilon, normed, rows, width);
+}
+
+void gated_activation(const bf16 *gate_up, bf16 *out, long rows, long width, int kind, int threads) {
+#pragma omp parallel num_threads(threads) if (rows >= 4)
+    gated_activation_part(gate_up, out, rows, width, kind);
 }

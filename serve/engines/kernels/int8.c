@@ -3,9 +3,9 @@
  * Weights [outputs, inputs] have a scale for each output, activations one for each row (Dettmers et al. 2022, LLM.int8,
  * arXiv:2208.07339, without its outliers). They are packed as [outputs / 16][inputs / 4][16][4] bytes, each 128 above
  * its value: the instruction multiplies an unsigned by a signed byte; 128 times a row's sum is taken off again. */
-#include "bfloat16.h"
+#include "decoder.h"
 
-enum { LANES = 16, BLOCK = 64, MOST_ROWS = 16 };
+enum { MOST_ROWS = 16 };
 
 #if defined(__AVX512VNNI__) && defined(__AVX512F__)
 #include <immintrin.h>
@@ -18,24 +18,22 @@ typedef struct {
     const int32_t *sum;
 } Quantized;
 
-/* Values and sums of `rows` rows, in bytes scaled by their largest value. */
-static void quantize(const bf16 *x, int8_t *q, float *scale, int32_t *sum, long rows, long inputs) {
-    for (long row = 0; row < rows; row++, x += inputs, q += inputs) {
-        float most = 1e-12f;
-        for (long i = 0; i < inputs; i++) {
-            float a = __builtin_fabsf(widen(x[i]));
-            most = a > most ? a : most;
-        }
-        float by = 127.0f / most;
-        int32_t total = 0;
-        for (long i = 0; i < inputs; i++) {
-            int32_t v = (int32_t)__builtin_rintf(widen(x[i]) * by);
-            q[i] = (int8_t)v;
-            total += v;
-        }
-        scale[row] = most / 127.0f;
-        sum[row] = total;
+/* A row's values in bytes scaled by the largest, and their sum. */
+static void quantize(const bf16 *x, int8_t *q, float *scale, int32_t *sum, long inputs) {
+    float most = 1e-12f;
+    for (long i = 0; i < inputs; i++) {
+        float a = __builtin_fabsf(widen(x[i]));
+        most = a > most ? a : most;
     }
+    float by = 127.0f / most;
+    int32_t total = 0;
+    for (long i = 0; i < inputs; i++) {
+        int32_t v = (int32_t)__builtin_rintf(widen(x[i]) * by);
+        q[i] = (int8_t)v;
+        total += v;
+    }
+    *scale = most / 127.0f;
+    *sum = total;
 }
 
 /* One tile: sums[row][group] of `rows` rows with 16 * `groups` outputs. Both are constants where it is inlined. */
@@ -81,32 +79,40 @@ static long padded(long rows) {
     return rows > 8 ? (rows + 15) / 16 * 16 : rows > 4 ? 8 : rows > 2 ? 4 : rows;
 }
 
-/* Common frame: quantises x into the working memory, then runs BODY for each block of 64 outputs and 16 rows. */
-#define FOR_BLOCKS(BODY)                                                                     \
-    long all = padded(rows);                                                                 \
-    float *row_scale = (float *)work;                                                        \
-    int32_t *row_sum = (int32_t *)(row_scale + all);                                         \
-    int8_t *q = (int8_t *)(row_sum + all);                                                   \
-    memset(row_sum + rows, 0, (all - rows) * 4);                                             \
-    memset(q + rows * inputs, 0, (all - rows) * inputs);                                     \
-    quantize(x, q, row_scale, row_sum, rows, inputs);                                        \
-    _Pragma("omp parallel for num_threads(threads) schedule(static)")                        \
-    for (long block = 0; block < outputs / BLOCK; block++) {                                 \
-        float values[MOST_ROWS][BLOCK];                                                      \
-        const float *scales = scale + block * BLOCK;                                         \
-        for (long first = 0; first < rows; first += MOST_ROWS) {                             \
-            int count = rows - first < MOST_ROWS ? rows - first : MOST_ROWS;                 \
-            Quantized in = {q + first * inputs, row_scale + first, row_sum + first};         \
-            block_products(in, w + block * BLOCK * inputs, scales, inputs, count, values);   \
-            for (int row = 0; row < count; row++) { BODY }                                   \
-        }                                                                                    \
+/* Common frame of a part: quantises x into the working memory, then runs BODY for each block of 64 outputs and 16 rows.
+ * work: (inputs + 8) bytes for each of the rows rounded up to 16. */
+#define FOR_BLOCKS(BODY)                                                                                   \
+    long all = padded(rows);                                                                               \
+    float *row_scale = (float *)work;                                                                      \
+    int32_t *row_sum = (int32_t *)(row_scale + all);                                                       \
+    int8_t *q = (int8_t *)(row_sum + all);                                                                 \
+    _Pragma("omp for")                                                                                     \
+    for (long row = 0; row < all; row++) {                                                                 \
+        if (row < rows) quantize(x + row * inputs, q + row * inputs, row_scale + row, row_sum + row, inputs); \
+        else row_sum[row] = 0, memset(q + row * inputs, 0, inputs);                                        \
+    }                                                                                                      \
+    _Pragma("omp for schedule(dynamic)")                                                                   \
+    for (long block = 0; block < outputs / BLOCK; block++) {                                               \
+        float values[MOST_ROWS][BLOCK];                                                                    \
+        const float *scales = scale + block * BLOCK;                                                       \
+        for (long first = 0; first < rows; first += MOST_ROWS) {                                           \
+            int count = rows - first < MOST_ROWS ? rows - first : MOST_ROWS;                               \
+            Quantized in = {q + first * inputs, row_scale + first, row_sum + first};                       \
+            block_products(in, w + block * BLOCK * inputs, scales, inputs, count, values);                 \
+            for (int row = 0; row < count; row++) { BODY }                                                 \
+        }                                                                                                  \
     }
 
-/* out [rows, outputs] = x [rows, inputs] weight^T. work: (inputs + 8) bytes for each of the rows rounded up to 16. */
-void int8_linear(const bf16 *x, const uint8_t *w, const float *scale, bf16 *out, char *work, long rows, long inputs,
-                 long outputs, int threads) {
-    FOR_BLOCKS(for (int i = 0; i < BLOCK; i++) out[(first + row) * outputs + block * BLOCK + i] =
-                   narrow(values[row][i] * row_scale[first + row]);)
+/* out [rows, outputs] = x [rows, inputs] weight^T + bias; outputs are multiples of 64. */
+void int8_part(const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work) {
+    const uint8_t *w = linear->weight;
+    const float *scale = linear->scale;
+    long inputs = linear->inputs, outputs = linear->outputs;
+    FOR_BLOCKS(bf16 *o = out + (first + row) * outputs + block * BLOCK;
+               for (int i = 0; i < BLOCK; i++) {
+                   float product = values[row][i] * row_scale[first + row];
+                   o[i] = narrow(linear->bias ? product + widen(linear->bias[block * BLOCK + i]) : product);
+               })
 }
 
 enum { CANDIDATES = 8 };
@@ -117,13 +123,13 @@ enum { CANDIDATES = 8 };
  * rounded as a whole product would be. An error of 8 bits is far smaller than what lies between the first block and the
  * ninth. `outputs` are padded to blocks of 64; those from `real` on do not exist. work as above, and most
  * [rows, outputs / 64] floats. */
-void int8_likeliest(const bf16 *x, const uint8_t *w, const float *scale, const bf16 *exact, int64_t *tokens,
-                    float *most, char *work, long rows, long inputs, long real, int threads) {
+static void likeliest_part(const bf16 *x, const uint8_t *w, const float *scale, const bf16 *exact, int64_t *tokens,
+                           float *most, char *work, long rows, long inputs, long real) {
     long outputs = (real + BLOCK - 1) / BLOCK * BLOCK, blocks = outputs / BLOCK;
     FOR_BLOCKS(float best = values[row][0];
                for (int i = 1; i < BLOCK; i++) best = values[row][i] > best ? values[row][i] : best;
                most[(first + row) * blocks + block] = best;)
-#pragma omp parallel for num_threads(threads) schedule(static)
+#pragma omp for schedule(dynamic)
     for (long row = 0; row < rows; row++) {
         float *m = most + row * blocks;
         float best = -1e30f;
@@ -143,8 +149,14 @@ void int8_likeliest(const bf16 *x, const uint8_t *w, const float *scale, const b
     }
 }
 
+void int8_likeliest(const bf16 *x, const uint8_t *w, const float *scale, const bf16 *exact, int64_t *tokens, float *most,
+                    char *work, long rows, long inputs, long real, int threads) {
+#pragma omp parallel num_threads(threads)
+    likeliest_part(x, w, scale, exact, tokens, most, work, rows, inputs, real);
+}
+
 #else
 int has_int8(void) { return 0; }
-void int8_linear(void) {}
+void int8_part(const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work) {}
 void int8_likeliest(void) {}
 #endif

@@ -1,4 +1,4 @@
-"""Linear layers and the vocabulary head in 8 bits, by the C kernels; see kernels/int8.c for the method.
+"""Weights in 8 bits, and the vocabulary head by them; see kernels/int8.c for the method.
 
 An output's weights share a scale. Activations are quantised row by row at each call.
 """
@@ -6,9 +6,10 @@ An output's weights share a scale. Activations are quantised row by row at each 
 import torch
 from torch import Tensor
 
+from plait.serve.engines.kernel_linear import working_memory
 from plait.serve.engines.kernels import Kernels
 
-_BLOCK, _LANES, _ROWS = 64, 16, 16
+_BLOCK, _LANES = 64, 16
 
 
 class Int8Weight:
@@ -38,32 +39,8 @@ class Int8Weight:
 
     @property
     def is_whole(self) -> bool:
-        """Whether there are no padded outputs."""
+        """Whether there are no padded outputs, as a linear layer of the kernels needs it."""
         return self.outputs % _BLOCK == 0
-
-    def working_memory(self, rows: int) -> Tensor:
-        return torch.empty(-(-rows // _ROWS) * _ROWS * (self.inputs + 8), dtype=torch.uint8)
-
-
-class Int8Linear:
-    """x @ weight.T + bias for bfloat16 x [t, in]."""
-
-    def __init__(self, kernels: Kernels, weight: Tensor, bias: Tensor | None = None) -> None:
-        self._kernels, self._weight, self._bias = kernels, Int8Weight(weight), bias
-        if not self._weight.is_whole:
-            raise ValueError(f"a linear layer of {len(weight)} outputs cannot be held in 8 bits")
-
-    def __call__(self, x: Tensor) -> Tensor:
-        weight, rows = self._weight, len(x)
-        out = x.new_empty(rows, weight.outputs)
-        self._kernels.int8_linear(
-            x.contiguous(), weight.packed, weight.scale, out, weight.working_memory(rows), rows, weight.inputs,
-            weight.outputs,
-        )  # fmt: skip
-        return out if self._bias is None else out.add_(self._bias)
-
-    def dense(self) -> Tensor:
-        return self._weight.dense()
 
 
 class LikeliestToken:
@@ -82,7 +59,7 @@ class LikeliestToken:
         tokens = torch.empty(rows, dtype=torch.long)
         most = torch.empty(rows, len(weight.scale) // _BLOCK)
         self._kernels.int8_likeliest(
-            hidden.contiguous(), weight.packed, weight.scale, self._exact, tokens, most, weight.working_memory(rows),
-            rows, weight.inputs, weight.outputs,
+            hidden.contiguous(), weight.packed, weight.scale, self._exact, tokens, most,
+            working_memory(rows, weight.inputs), rows, weight.inputs, weight.outputs,
         )  # fmt: skip
         return tokens
