@@ -24,9 +24,7 @@ def can_attend(heads: Heads) -> bool:
 def attention_fields(heads: Heads, window: int | None, epsilon: float) -> AttentionFields:
     """`heads` for the kernels; `epsilon` of the norm of heads, where they have none any number."""
     weight = heads.norm.weight if heads.norm else None
-    return AttentionFields(
-        heads.queries, heads.keys, heads.dim, address(weight), epsilon, heads.scaling, window or 0
-    )
+    return AttentionFields(heads.queries, heads.keys, heads.dim, address(weight), epsilon, heads.scaling, window or 0)
 
 
 def attention_memory(heads: Heads, step: StepInput) -> Tensor | None:

@@ -134,7 +134,8 @@ static void attend_some(const bf16 *qkv, const Attention *attention, const Span 
     long last = span->start + first + count - 1 - from.begin; /* what the last query reads last */
     long start = (first_read(attention, span->start + first) - from.begin) / BLOCK * BLOCK;
     for (long at = start; at <= last; at += BLOCK) {
-        products(in, count, from.keys + (kv * from.padded + at) * dim, dim, dim * LANES, GROUPS, sums);
+        const bf16 *keys = from.keys + (kv * from.padded + at) * dim;
+        products(in, count, keys, dim, dim * LANES, GROUPS, sums, keys);
         for (int i = 0; i < count; i++) memcpy(scores + i * from.padded + at, sums[i], sizeof sums[i]);
     }
     long end = last / 2 * 2 + 2;
@@ -156,8 +157,8 @@ static void attend_some(const bf16 *qkv, const Attention *attention, const Span 
     }
     for (long lanes = 0; lanes < dim; lanes += BLOCK) {
         int groups = dim - lanes < BLOCK ? (dim - lanes) / LANES : GROUPS;
-        products(in, count, from.values + (kv * dim + lanes) * from.padded + start * LANES, end - start,
-                 from.padded * LANES, groups, sums);
+        const bf16 *values = from.values + (kv * dim + lanes) * from.padded + start * LANES;
+        products(in, count, values, end - start, from.padded * LANES, groups, sums, values);
         for (int i = 0; i < count; i++) {
             bf16 *o = out + ((span->first + first + i) * heads + head) * dim + lanes;
             for (int j = 0; j < groups * LANES; j++) o[j] = narrow(sums[i][j] / total[i]);

@@ -34,10 +34,15 @@ typedef struct {
 } Memory;
 
 static void project(const Site *site, const bf16 *x, bf16 *out, const Step *step, const Memory *memory) {
-    linear_part(x, &site->linear, out, step->tokens, memory->int8);
-    if (site->adapters && step->rows_count)
-        low_rank_part(x, out, step->rows, step->rows_count, site->adapters, site->ends, site->modules,
-                      site->linear.inputs, site->linear.outputs, memory->inner, step->inner_width);
+    const Linear *linear = &site->linear;
+    long count = site->adapters ? step->rows_count : 0;
+    if (count)
+        low_rank_down_part(x, memory->inner, step->rows, count, site->adapters, site->modules, linear->inputs,
+                           step->inner_width);
+    linear_part(x, linear, out, step->tokens, memory->int8); /* its barrier is for both */
+    if (count)
+        low_rank_up_part(memory->inner, out, step->rows, count, site->adapters, site->ends, site->modules,
+                         linear->outputs, step->inner_width);
 }
 
 /* memory->hidden in and out; memory->normed: what comes out, normed by the last layer's `following`. */

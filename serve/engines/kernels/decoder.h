@@ -1,5 +1,5 @@
 /* What the parts of a decoder share. A part is work that the threads of a parallel region divide among themselves, with
- * a barrier behind it; every part can also be called alone. */
+ * a barrier behind it unless it says otherwise. */
 #pragma once
 #include "product.h"
 
@@ -38,8 +38,10 @@ typedef struct {
 
 void linear_part(const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work);
 void int8_part(const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work);
-void low_rank_part(const bf16 *x, bf16 *out, const Rows *together, long count, const LowRank *adapters,
-                   const int64_t *ends, long modules, long inputs, long outputs, bf16 *inner, long width);
+void low_rank_down_part(const bf16 *x, bf16 *inner, const Rows *together, long count, const LowRank *adapters,
+                        long modules, long inputs, long width);
+void low_rank_up_part(const bf16 *inner, bf16 *out, const Rows *together, long count, const LowRank *adapters,
+                      const int64_t *ends, long modules, long outputs, long width);
 void rms_norm_part(const bf16 *x, const float *weight, float epsilon, bf16 *out, long rows, long width);
 void add_and_norm_part(bf16 *hidden, bf16 *output, const float *after, const float *before, float epsilon, bf16 *normed,
                        long rows, long width);

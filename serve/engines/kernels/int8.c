@@ -4,8 +4,7 @@
  * arXiv:2208.07339, without its outliers). They are packed as [outputs / 16][inputs / 4][16][4] bytes, each 128 above
  * its value: the instruction multiplies an unsigned by a signed byte; 128 times a row's sum is taken off again. */
 #include "decoder.h"
-
-enum { MOST_ROWS = 16 };
+#include <omp.h>
 
 #if defined(__AVX512VNNI__) && defined(__AVX512F__)
 #include <immintrin.h>
@@ -14,7 +13,6 @@ int has_int8(void) { return 1; }
 
 typedef struct {
     const int8_t *x; /* [rows, inputs] */
-    const float *scale;
     const int32_t *sum;
 } Quantized;
 
@@ -36,71 +34,76 @@ static void quantize(const bf16 *x, int8_t *q, float *scale, int32_t *sum, long 
     *sum = total;
 }
 
-/* One tile: sums[row][group] of `rows` rows with 16 * `groups` outputs. Both are constants where it is inlined. */
+/* Sums of `rows` rows, a constant where it is inlined, with 64 outputs. */
 static inline __attribute__((always_inline)) void tile(const int8_t *x, const uint8_t *w, long inputs, const int rows,
-                                                       const int groups, __m512i sums[MOST_ROWS]) {
-    __m512i acc[MOST_ROWS];
-    for (int i = 0; i < rows * groups; i++) acc[i] = _mm512_setzero_si512();
-    for (long k = 0; k < inputs; k += 4)
-        for (int g = 0; g < groups; g++) {
-            __m512i weights = _mm512_loadu_si512(w + (g * inputs + k) * LANES);
-            for (int row = 0; row < rows; row++) {
-                int32_t four;
-                memcpy(&four, x + row * inputs + k, 4);
-                acc[row * groups + g] = _mm512_dpbusd_epi32(acc[row * groups + g], weights, _mm512_set1_epi32(four));
-            }
+                                                       const void *soon, __m512i sums[TOGETHER][GROUPS]) {
+    __m512i sum[TOGETHER][GROUPS];
+#pragma GCC unroll 6
+    for (int row = 0; row < rows; row++)
+#pragma GCC unroll 4
+        for (int g = 0; g < GROUPS; g++) sum[row][g] = _mm512_setzero_si512();
+    for (long k = 0; k < inputs; k += 4) {
+        __m512i weights[GROUPS];
+        fetch(soon, k / 2);
+#pragma GCC unroll 4
+        for (int g = 0; g < GROUPS; g++) weights[g] = _mm512_loadu_si512(w + (g * inputs + k) * LANES);
+#pragma GCC unroll 6
+        for (int row = 0; row < rows; row++) {
+            int32_t four;
+            memcpy(&four, x + row * inputs + k, 4);
+            __m512i all = _mm512_set1_epi32(four);
+#pragma GCC unroll 4
+            for (int g = 0; g < GROUPS; g++) sum[row][g] = _mm512_dpbusd_epi32(sum[row][g], weights[g], all);
         }
-    for (int i = 0; i < rows * groups; i++) sums[i] = acc[i];
-}
-
-/* float sums [rows][64] of a block of 64 outputs, scaled by the outputs' scales but not yet by the rows'. */
-static void block_products(Quantized x, const uint8_t *w, const float *scale, long inputs, int rows,
-                           float out[MOST_ROWS][BLOCK]) {
-    __m512i sums[MOST_ROWS];
-#define TILES(ROWS, GROUPS)                                                                              \
-    for (int g = 0; g < BLOCK / LANES; g += GROUPS) {                                                    \
-        tile(x.x, w + g * LANES * inputs, inputs, ROWS, GROUPS, sums);                                   \
-        for (int row = 0; row < ROWS; row++)                                                             \
-            for (int i = 0; i < GROUPS; i++) {                                                           \
-                __m512i own = _mm512_sub_epi32(sums[row * GROUPS + i], _mm512_set1_epi32(128 * x.sum[row])); \
-                __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(own), _mm512_loadu_ps(scale + (g + i) * LANES)); \
-                _mm512_storeu_ps(out[row] + (g + i) * LANES, scaled);                                    \
-            }                                                                                            \
     }
-    if (rows > 8) { TILES(16, 1) }
-    else if (rows > 4) { TILES(8, 2) }
-    else if (rows > 2) { TILES(4, 4) }
-    else if (rows == 2) { TILES(2, 4) }
-    else { TILES(1, 4) }
-#undef TILES
+#pragma GCC unroll 6
+    for (int row = 0; row < rows; row++)
+#pragma GCC unroll 4
+        for (int g = 0; g < GROUPS; g++) sums[row][g] = sum[row][g];
 }
 
-static long padded(long rows) {
-    return rows > 8 ? (rows + 15) / 16 * 16 : rows > 4 ? 8 : rows > 2 ? 4 : rows;
+/* float sums of up to 6 rows with a block of 64 outputs, scaled by the outputs' scales but not yet by the rows'. */
+static void block_products(Quantized x, const uint8_t *w, const float *scale, long inputs, int rows, const void *soon,
+                           float out[TOGETHER][BLOCK]) {
+    __m512i sums[TOGETHER][GROUPS];
+    switch (rows) {
+        case 1: tile(x.x, w, inputs, 1, soon, sums); break;
+        case 2: tile(x.x, w, inputs, 2, soon, sums); break;
+        case 3: tile(x.x, w, inputs, 3, soon, sums); break;
+        case 4: tile(x.x, w, inputs, 4, soon, sums); break;
+        case 5: tile(x.x, w, inputs, 5, soon, sums); break;
+        default: tile(x.x, w, inputs, TOGETHER, soon, sums);
+    }
+    for (int row = 0; row < rows; row++)
+        for (int g = 0; g < GROUPS; g++) {
+            __m512i own = _mm512_sub_epi32(sums[row][g], _mm512_set1_epi32(128 * x.sum[row]));
+            __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(own), _mm512_loadu_ps(scale + g * LANES));
+            _mm512_storeu_ps(out[row] + g * LANES, scaled);
+        }
 }
 
-/* Common frame of a part: quantises x into the working memory, then runs BODY for each block of 64 outputs and 16 rows.
- * work: (inputs + 8) bytes for each of the rows rounded up to 16. */
-#define FOR_BLOCKS(BODY)                                                                                   \
-    long all = padded(rows);                                                                               \
-    float *row_scale = (float *)work;                                                                      \
-    int32_t *row_sum = (int32_t *)(row_scale + all);                                                       \
-    int8_t *q = (int8_t *)(row_sum + all);                                                                 \
-    _Pragma("omp for")                                                                                     \
-    for (long row = 0; row < all; row++) {                                                                 \
-        if (row < rows) quantize(x + row * inputs, q + row * inputs, row_scale + row, row_sum + row, inputs); \
-        else row_sum[row] = 0, memset(q + row * inputs, 0, inputs);                                        \
-    }                                                                                                      \
-    _Pragma("omp for schedule(dynamic)")                                                                   \
-    for (long block = 0; block < outputs / BLOCK; block++) {                                               \
-        float values[MOST_ROWS][BLOCK];                                                                    \
-        const float *scales = scale + block * BLOCK;                                                       \
-        for (long first = 0; first < rows; first += MOST_ROWS) {                                           \
-            int count = rows - first < MOST_ROWS ? rows - first : MOST_ROWS;                               \
-            Quantized in = {q + first * inputs, row_scale + first, row_sum + first};                       \
-            block_products(in, w + block * BLOCK * inputs, scales, inputs, count, values);                 \
-            for (int row = 0; row < count; row++) { BODY }                                                 \
-        }                                                                                                  \
+/* Common frame of a part: quantises x into the working memory, then runs BODY for each row and block of 64 outputs.
+ * work: (inputs + 8) bytes for each row. */
+#define FOR_BLOCKS(BODY)                                                                                \
+    float *row_scale = (float *)work;                                                                   \
+    int32_t *row_sum = (int32_t *)(row_scale + rows);                                                   \
+    int8_t *q = (int8_t *)(row_sum + rows);                                                             \
+    long blocks = outputs / BLOCK, size = BLOCK * inputs, threads = omp_get_num_threads();              \
+    _Pragma("omp for")                                                                                  \
+    for (long row = 0; row < rows; row++)                                                               \
+        quantize(x + row * inputs, q + row * inputs, row_scale + row, row_sum + row, inputs);           \
+    _Pragma("omp for schedule(dynamic)")                                                                \
+    for (long block = 0; block < blocks; block++) {                                                     \
+        float values[TOGETHER][BLOCK];                                                                  \
+        const uint8_t *own = w + block * size;                                                          \
+        const uint8_t *next = block + threads < blocks ? own + threads * size : own; /* most likely */  \
+        for (long first = 0; first < rows; first += TOGETHER) {                                         \
+            int count = rows - first < TOGETHER ? rows - first : TOGETHER;                              \
+            Quantized in = {q + first * inputs, row_sum + first};                                       \
+            const void *soon = soon_after(first, next, size, own);                                      \
+            block_products(in, own, scale + block * BLOCK, inputs, count, soon, values);                \
+            for (int row = 0; row < count; row++) { BODY }                                              \
+        }                                                                                               \
     }
 
 /* out [rows, outputs] = x [rows, inputs] weight^T + bias; outputs are multiples of 64. */
@@ -125,7 +128,7 @@ enum { CANDIDATES = 8 };
  * [rows, outputs / 64] floats. */
 static void likeliest_part(const bf16 *x, const uint8_t *w, const float *scale, const bf16 *exact, int64_t *tokens,
                            float *most, char *work, long rows, long inputs, long real) {
-    long outputs = (real + BLOCK - 1) / BLOCK * BLOCK, blocks = outputs / BLOCK;
+    long outputs = (real + BLOCK - 1) / BLOCK * BLOCK;
     FOR_BLOCKS(float best = values[row][0];
                for (int i = 1; i < BLOCK; i++) best = values[row][i] > best ? values[row][i] : best;
                most[(first + row) * blocks + block] = best;)

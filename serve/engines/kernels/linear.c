@@ -1,5 +1,6 @@
 /* Linear layers in bfloat16. */
 #include "decoder.h"
+#include <omp.h>
 
 enum { SLICE = 48 }; /* rows that a thread takes at a time: enough to use weights again, few enough to share work */
 
@@ -10,19 +11,22 @@ void linear_part(const bf16 *x, const Linear *linear, bf16 *out, long rows, char
         return;
     }
     long inputs = linear->inputs, outputs = linear->outputs;
+    long size = BLOCK * inputs, threads = omp_get_num_threads();
     long slices = (rows + SLICE - 1) / SLICE, blocks = (outputs + BLOCK - 1) / BLOCK;
 #pragma omp for schedule(dynamic)
     for (long item = 0; item < blocks * slices; item++) {
         long block = item / slices, begin = item % slices * SLICE;
         long end = begin + SLICE < rows ? begin + SLICE : rows;
         long width = outputs - block * BLOCK < BLOCK ? outputs - block * BLOCK : BLOCK;
-        const bf16 *weight = (const bf16 *)linear->weight + block * BLOCK * inputs;
+        const bf16 *weight = (const bf16 *)linear->weight + block * size;
+        const bf16 *next = block + threads < blocks ? weight + threads * size : weight; /* most likely */
         for (long first = begin; first < end; first += TOGETHER) {
             int count = end - first < TOGETHER ? end - first : TOGETHER;
             const bf16 *in[TOGETHER];
             float sums[TOGETHER][BLOCK];
             for (int i = 0; i < count; i++) in[i] = x + (first + i) * inputs;
-            products(in, count, weight, inputs, inputs * LANES, (width + LANES - 1) / LANES, sums);
+            products(in, count, weight, inputs, inputs * LANES, (width + LANES - 1) / LANES, sums,
+                     soon_after(first - begin, next, size * sizeof(bf16), weight));
             for (int i = 0; i < count; i++) {
                 bf16 *o = out + (first + i) * outputs + block * BLOCK;
                 if (linear->bias)

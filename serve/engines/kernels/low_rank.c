@@ -3,13 +3,12 @@
  * several of them; adapters that no row uses are not touched at all. */
 #include "decoder.h"
 
-/* out[row] += up (down x[row]) with the weights of the row's adapter.
+/* inner[row] = down x[row] for all modules, with the weights of the row's adapter; no barrier behind it.
  *
- * x [tokens, inputs]; out [tokens, outputs]; `adapters` those of the site; module m's products go to outputs ends[m - 1]
- * to ends[m] - 1, all multiples of 16; inner [tokens, width] is working memory. */
-void low_rank_part(const bf16 *x, bf16 *out, const Rows *together, long count, const LowRank *adapters,
-                   const int64_t *ends, long modules, long inputs, long outputs, bf16 *inner, long width) {
-#pragma omp for schedule(dynamic)
+ * x [tokens, inputs]; `adapters` are those of the site; inner [tokens, width]. */
+void low_rank_down_part(const bf16 *x, bf16 *inner, const Rows *together, long count, const LowRank *adapters,
+                        long modules, long inputs, long width) {
+#pragma omp for schedule(dynamic) nowait
     for (long item = 0; item < count; item++) {
         const Rows *rows = together + item;
         const LowRank *adapter = adapters + rows->adapter;
@@ -19,11 +18,18 @@ void low_rank_part(const bf16 *x, bf16 *out, const Rows *together, long count, c
         for (long g = 0; g < groups; g += GROUPS) {
             int some = groups - g < GROUPS ? groups - g : GROUPS;
             float sums[TOGETHER][BLOCK];
-            products(in, rows->count, adapter->down + g * LANES * inputs, inputs, inputs * LANES, some, sums);
+            const bf16 *down = adapter->down + g * LANES * inputs;
+            products(in, rows->count, down, inputs, inputs * LANES, some, sums, down);
             for (int i = 0; i < rows->count; i++)
                 for (int j = 0; j < some * LANES; j++) inner[rows->rows[i] * width + g * LANES + j] = narrow(sums[i][j]);
         }
     }
+}
+
+/* out[row] += up inner[row]. out [tokens, outputs]; module m's products go to outputs ends[m - 1] to ends[m] - 1, all
+ * multiples of 16. */
+void low_rank_up_part(const bf16 *inner, bf16 *out, const Rows *together, long count, const LowRank *adapters,
+                      const int64_t *ends, long modules, long outputs, long width) {
 #pragma omp for schedule(dynamic)
     for (long item = 0; item < count * modules; item++) {
         const Rows *rows = together + item / modules;
@@ -35,7 +41,8 @@ void low_rank_part(const bf16 *x, bf16 *out, const Rows *together, long count, c
         for (long first = module ? ends[module - 1] : 0; first < ends[module]; first += BLOCK) {
             int some = ends[module] - first < BLOCK ? (ends[module] - first) / LANES : GROUPS;
             float sums[TOGETHER][BLOCK];
-            products(in, rows->count, adapter->up + first * rank, rank, rank * LANES, some, sums);
+            const bf16 *up = adapter->up + first * rank;
+            products(in, rows->count, up, rank, rank * LANES, some, sums, up);
             for (int i = 0; i < rows->count; i++) {
                 bf16 *o = out + rows->rows[i] * outputs + first;
                 for (int j = 0; j < some * LANES; j++) o[j] = narrow(widen(o[j]) + sums[i][j]);
@@ -44,8 +51,13 @@ void low_rank_part(const bf16 *x, bf16 *out, const Rows *together, long count, c
     }
 }
 
+/* Both: out[row] += up (down x[row]). */
 void low_rank(const bf16 *x, bf16 *out, const Rows *together, const LowRank *adapters, const int64_t *ends, bf16 *inner,
               long count, long modules, long inputs, long outputs, long width, int threads) {
 #pragma omp parallel num_threads(threads)
-    low_rank_part(x, out, together, count, adapters, ends, modules, inputs, outputs, inner, width);
+    {
+        low_rank_down_part(x, inner, together, count, adapters, modules, inputs, width);
+#pragma omp barrier
+        low_rank_up_part(inner, out, together, count, adapters, ends, modules, outputs, width);
+    }
 }
