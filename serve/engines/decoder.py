@@ -18,7 +18,7 @@ from plait.serve.engines.fused_layers import FusedLayers, can_fuse
 from plait.serve.engines.int8_weight import Int8Weight, LikeliestToken
 from plait.serve.engines.kernel_linear import Bfloat16Weight, KernelLinear
 from plait.serve.engines.kernel_operations import KernelOperations, can_attend
-from plait.serve.engines.kernels import Kernels, kernels
+from plait.serve.engines.kernels import kernels
 from plait.serve.engines.kv_cache import KeyValues
 from plait.serve.engines.layer import Layer, norm_of
 from plait.serve.engines.operations import Operations, TorchOperations

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from ctypes import byref
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 from plait.serve.engines.kernel_linear import working_memory
