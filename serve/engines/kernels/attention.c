@@ -1,6 +1,5 @@
 /* Attention over keys and values in blocks: single tokens read them where they lie, chunks of prompts pack them first. */
 #include "decoder.h"
-#include <omp.h>
 
 enum { MOST_GROUP = 16, MOST_BLOCK = 64, MOST_DIM = 256 };
 
@@ -8,11 +7,10 @@ enum { MOST_GROUP = 16, MOST_BLOCK = 64, MOST_DIM = 256 };
  *
  * qkv [tokens, heads + 2 * kv_heads, dim]: its queries are overwritten; cos, sin [tokens, dim] (the sine's first half
  * negative); keys, values [slots, kv_heads, dim]. */
-void rotate_part(bf16 *qkv, const Attention *attention, const bf16 *cos, const bf16 *sin, const int64_t *slots,
+void rotate_part(Team *team, bf16 *qkv, const Attention *attention, const bf16 *cos, const bf16 *sin, const int64_t *slots,
                  bf16 *keys, bf16 *values, long tokens) {
     long heads = attention->heads, kv_heads = attention->kv_heads, dim = attention->dim, half = dim / 2;
-#pragma omp for
-    for (long t = 0; t < tokens; t++) {
+    SHARE(t, tokens) {
         bf16 *row = qkv + t * (heads + 2 * kv_heads) * dim;
         const bf16 *c = cos + t * dim, *s = sin + t * dim;
         for (long h = 0; h < heads + kv_heads; h++) {
@@ -32,6 +30,7 @@ void rotate_part(bf16 *qkv, const Attention *attention, const bf16 *cos, const b
         }
         memcpy(values + slots[t] * kv_heads * dim, row + (heads + kv_heads) * dim, kv_heads * dim * sizeof(bf16));
     }
+    meet(team);
 }
 
 static long first_read(const Attention *attention, long position) {
@@ -170,36 +169,36 @@ static void attend_some(const bf16 *qkv, const Attention *attention, const Span 
  *
  * qkv as above; spans of single tokens come first. work: for the longest chunk's reach rounded up to 64, its positions
  * times 2 * kv_heads * dim, and 18 more for each thread. */
-void attend_part(const bf16 *qkv, const Attention *attention, const bf16 *keys, const bf16 *values, const Span *spans,
+void attend_part(Team *team, const bf16 *qkv, const Attention *attention, const bf16 *keys, const bf16 *values, const Span *spans,
                  long count, long block, bf16 *out, bf16 *work) {
     long heads = attention->heads, kv_heads = attention->kv_heads, dim = attention->dim, singles = 0;
     while (singles < count && spans[singles].length == 1) singles++;
-#pragma omp for schedule(dynamic)
-    for (long item = 0; item < singles * kv_heads; item++)
+    SHARE(item, singles * kv_heads)
         attend_single(qkv, attention, keys, values, spans + item / kv_heads, item % kv_heads, block, out);
+    meet(team);
     for (const Span *span = spans + singles; span < spans + count; span++) {
         Packed own = packed(attention, span, work);
         long groups = own.padded / LANES, tiles = (span->length + TOGETHER - 1) / TOGETHER;
-#pragma omp for schedule(dynamic)
-        for (long item = 0; item < kv_heads * groups; item++)
-            pack(attention, keys, values, span, own, item / groups, item % groups, block);
+        SHARE(item, kv_heads * groups) pack(attention, keys, values, span, own, item / groups, item % groups, block);
+        meet(team);
         bf16 *mine = work + 2 * own.padded * kv_heads * dim + omp_get_thread_num() * 3 * TOGETHER * own.padded;
-#pragma omp for schedule(dynamic)
-        for (long item = 0; item < heads * tiles; item++) {
+        SHARE(item, heads * tiles) {
             long first = item % tiles * TOGETHER;
             int some = span->length - first < TOGETHER ? span->length - first : TOGETHER;
             attend_some(qkv, attention, span, own, item / tiles, first, some, out, (float *)mine,
                         mine + 2 * TOGETHER * own.padded);
         }
+        meet(team);
     }
 }
 
 /* Both, for one layer. */
 void attend(bf16 *qkv, const Attention *attention, const bf16 *cos, const bf16 *sin, const int64_t *slots, bf16 *keys,
             bf16 *values, const Span *spans, bf16 *out, bf16 *work, long tokens, long count, long block, int threads) {
+    Team team = {0};
 #pragma omp parallel num_threads(threads)
     {
-        rotate_part(qkv, attention, cos, sin, slots, keys, values, tokens);
-        attend_part(qkv, attention, keys, values, spans, count, block, out, work);
+        rotate_part(&team, qkv, attention, cos, sin, slots, keys, values, tokens);
+        attend_part(&team, qkv, attention, keys, values, spans, count, block, out, work);
     }
 }

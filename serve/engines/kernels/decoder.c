@@ -33,15 +33,15 @@ typedef struct {
     char *int8;
 } Memory;
 
-static void project(const Site *site, const bf16 *x, bf16 *out, const Step *step, const Memory *memory) {
+static void project(Team *team, const Site *site, const bf16 *x, bf16 *out, const Step *step, const Memory *memory) {
     const Linear *linear = &site->linear;
     long count = site->adapters ? step->rows_count : 0;
     if (count)
-        low_rank_down_part(x, memory->inner, step->rows, count, site->adapters, site->modules, linear->inputs,
+        low_rank_down_part(team, x, memory->inner, step->rows, count, site->adapters, site->modules, linear->inputs,
                            step->inner_width);
-    linear_part(x, linear, out, step->tokens, memory->int8); /* its barrier is for both */
+    linear_part(team, x, linear, out, step->tokens, memory->int8); /* they meet behind both */
     if (count)
-        low_rank_up_part(memory->inner, out, step->rows, count, site->adapters, site->ends, site->modules,
+        low_rank_up_part(team, memory->inner, out, step->rows, count, site->adapters, site->ends, site->modules,
                          linear->outputs, step->inner_width);
 }
 
@@ -50,23 +50,24 @@ void decode(const Layer *layers, const Step *step, const Memory *memory, const f
             int threads) {
     const Memory *m = memory;
     long tokens = step->tokens;
+    Team together = {0}, *team = &together;
 #pragma omp parallel num_threads(threads)
     {
-        rms_norm_part(m->hidden, first_norm, (float)layers->attention.epsilon, m->normed, tokens, width);
+        rms_norm_part(team, m->hidden, first_norm, (float)layers->attention.epsilon, m->normed, tokens, width);
         for (const Layer *layer = layers; layer < layers + count; layer++) {
             const Attention *attention = &layer->attention;
             float epsilon = (float)attention->epsilon;
-            project(&layer->qkv, m->normed, m->qkv, step, m);
-            rotate_part(m->qkv, attention, layer->cos, layer->sin, step->slots, layer->keys, layer->values, tokens);
-            attend_part(m->qkv, attention, layer->keys, layer->values, step->spans, step->spans_count, step->block,
+            project(team, &layer->qkv, m->normed, m->qkv, step, m);
+            rotate_part(team, m->qkv, attention, layer->cos, layer->sin, step->slots, layer->keys, layer->values, tokens);
+            attend_part(team, m->qkv, attention, layer->keys, layer->values, step->spans, step->spans_count, step->block,
                         m->mixed, m->attention);
-            project(&layer->out, m->mixed, m->output, step, m);
-            add_and_norm_part(m->hidden, m->output, layer->after_attention, layer->before_mlp, epsilon, m->normed,
+            project(team, &layer->out, m->mixed, m->output, step, m);
+            add_and_norm_part(team, m->hidden, m->output, layer->after_attention, layer->before_mlp, epsilon, m->normed,
                               tokens, width);
-            project(&layer->gate_up, m->normed, m->gate_up, step, m);
-            gated_activation_part(m->gate_up, m->gated, tokens, layer->down.linear.inputs, layer->activation);
-            project(&layer->down, m->gated, m->output, step, m);
-            add_and_norm_part(m->hidden, m->output, layer->after_mlp, layer->following, epsilon, m->normed, tokens,
+            project(team, &layer->gate_up, m->normed, m->gate_up, step, m);
+            gated_activation_part(team, m->gate_up, m->gated, tokens, layer->down.linear.inputs, layer->activation);
+            project(team, &layer->down, m->gated, m->output, step, m);
+            add_and_norm_part(team, m->hidden, m->output, layer->after_mlp, layer->following, epsilon, m->normed, tokens,
                               width);
         }
     }

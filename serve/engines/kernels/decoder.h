@@ -1,7 +1,8 @@
-/* What the parts of a decoder share. A part is work that the threads of a parallel region divide among themselves, with
- * a barrier behind it unless it says otherwise. */
+/* What the parts of a decoder share. A part is work that the threads of a team divide among themselves; they meet behind
+ * it unless it says otherwise. */
 #pragma once
 #include "product.h"
+#include "team.h"
 
 /* Columns are 64-bit integers and addresses only: Python fills these from tensors. */
 typedef struct {
@@ -36,17 +37,17 @@ typedef struct {
     int64_t window; /* positions that a query reads, its own among them; 0 is all */
 } Attention;
 
-void linear_part(const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work);
-void int8_part(const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work);
-void low_rank_down_part(const bf16 *x, bf16 *inner, const Rows *together, long count, const LowRank *adapters,
+void linear_part(Team *team, const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work);
+void int8_part(Team *team, const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work);
+void low_rank_down_part(Team *team, const bf16 *x, bf16 *inner, const Rows *together, long count, const LowRank *adapters,
                         long modules, long inputs, long width);
-void low_rank_up_part(const bf16 *inner, bf16 *out, const Rows *together, long count, const LowRank *adapters,
+void low_rank_up_part(Team *team, const bf16 *inner, bf16 *out, const Rows *together, long count, const LowRank *adapters,
                       const int64_t *ends, long modules, long outputs, long width);
-void rms_norm_part(const bf16 *x, const float *weight, float epsilon, bf16 *out, long rows, long width);
-void add_and_norm_part(bf16 *hidden, bf16 *output, const float *after, const float *before, float epsilon, bf16 *normed,
+void rms_norm_part(Team *team, const bf16 *x, const float *weight, float epsilon, bf16 *out, long rows, long width);
+void add_and_norm_part(Team *team, bf16 *hidden, bf16 *output, const float *after, const float *before, float epsilon, bf16 *normed,
                        long rows, long width);
-void gated_activation_part(const bf16 *gate_up, bf16 *out, long rows, long width, int kind);
-void rotate_part(bf16 *qkv, const Attention *attention, const bf16 *cos, const bf16 *sin, const int64_t *slots,
+void gated_activation_part(Team *team, const bf16 *gate_up, bf16 *out, long rows, long width, int kind);
+void rotate_part(Team *team, bf16 *qkv, const Attention *attention, const bf16 *cos, const bf16 *sin, const int64_t *slots,
                  bf16 *keys, bf16 *values, long tokens);
-void attend_part(const bf16 *qkv, const Attention *attention, const bf16 *keys, const bf16 *values, const Span *spans,
+void attend_part(Team *team, const bf16 *qkv, const Attention *attention, const bf16 *keys, const bf16 *values, const Span *spans,
                  long count, long block, bf16 *out, bf16 *work);

@@ -11,29 +11,28 @@ static void norm_row(const bf16 *x, const float *weight, float epsilon, bf16 *ou
 }
 
 /* out[rows, width] = RMSNorm(x) * weight */
-void rms_norm_part(const bf16 *x, const float *weight, float epsilon, bf16 *out, long rows, long width) {
-#pragma omp for
-    for (long row = 0; row < rows; row++) norm_row(x + row * width, weight, epsilon, out + row * width, width);
+void rms_norm_part(Team *team, const bf16 *x, const float *weight, float epsilon, bf16 *out, long rows, long width) {
+    SHARE(row, rows) norm_row(x + row * width, weight, epsilon, out + row * width, width);
+    meet(team);
 }
 
 /* hidden += after ? RMSNorm(output) * after : output;  normed = RMSNorm(hidden) * before.  Overwrites output. */
-void add_and_norm_part(bf16 *hidden, bf16 *output, const float *after, const float *before, float epsilon, bf16 *normed,
+void add_and_norm_part(Team *team, bf16 *hidden, bf16 *output, const float *after, const float *before, float epsilon, bf16 *normed,
                        long rows, long width) {
-#pragma omp for
-    for (long row = 0; row < rows; row++) {
+    SHARE(row, rows) {
         bf16 *h = hidden + row * width, *o = output + row * width;
         if (after) norm_row(o, after, epsilon, o, width);
         for (long i = 0; i < width; i++) h[i] = narrow(widen(h[i]) + widen(o[i]));
         norm_row(h, before, epsilon, normed + row * width, width);
     }
+    meet(team);
 }
 
 enum { GELU_TANH, SILU };
 
 /* out[rows, width] = activation(gate) * up, where gate_up[rows, 2 * width] holds gate and up side by side */
-void gated_activation_part(const bf16 *gate_up, bf16 *out, long rows, long width, int kind) {
-#pragma omp for
-    for (long row = 0; row < rows; row++) {
+void gated_activation_part(Team *team, const bf16 *gate_up, bf16 *out, long rows, long width, int kind) {
+    SHARE(row, rows) {
         const bf16 *gate = gate_up + 2 * row * width, *up = gate + width;
         bf16 *o = out + row * width;
         if (kind == GELU_TANH) /* x * (1 + tanh(z)) / 2 = x * sigmoid(2 z) */
@@ -47,20 +46,24 @@ void gated_activation_part(const bf16 *gate_up, bf16 *out, long rows, long width
                 o[i] = narrow(rounded(x / (1.0f + exponential(-x))) * widen(up[i]));
             }
     }
+    meet(team);
 }
 
 void rms_norm(const bf16 *x, const float *weight, float epsilon, bf16 *out, long rows, long width, int threads) {
+    Team team = {0};
 #pragma omp parallel num_threads(threads) if (rows >= 32)
-    rms_norm_part(x, weight, epsilon, out, rows, width);
+    rms_norm_part(&team, x, weight, epsilon, out, rows, width);
 }
 
 void add_and_norm(bf16 *hidden, bf16 *output, const float *after, const float *before, float epsilon, bf16 *normed,
                   long rows, long width, int threads) {
+    Team team = {0};
 #pragma omp parallel num_threads(threads) if (rows >= 32)
-    add_and_norm_part(hidden, output, after, before, epsilon, normed, rows, width);
+    add_and_norm_part(&team, hidden, output, after, before, epsilon, normed, rows, width);
 }
 
 void gated_activation(const bf16 *gate_up, bf16 *out, long rows, long width, int kind, int threads) {
+    Team team = {0};
 #pragma omp parallel num_threads(threads) if (rows >= 4)
-    gated_activation_part(gate_up, out, rows, width, kind);
+    gated_activation_part(&team, gate_up, out, rows, width, kind);
 }

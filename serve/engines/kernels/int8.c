@@ -4,7 +4,6 @@
  * arXiv:2208.07339, without its outliers). They are packed as [outputs / 16][inputs / 4][16][4] bytes, each 128 above
  * its value: the instruction multiplies an unsigned by a signed byte; 128 times a row's sum is taken off again. */
 #include "decoder.h"
-#include <omp.h>
 
 #if defined(__AVX512VNNI__) && defined(__AVX512F__)
 #include <immintrin.h>
@@ -89,11 +88,10 @@ static void block_products(Quantized x, const uint8_t *w, const float *scale, lo
     int32_t *row_sum = (int32_t *)(row_scale + rows);                                                   \
     int8_t *q = (int8_t *)(row_sum + rows);                                                             \
     long blocks = outputs / BLOCK, size = BLOCK * inputs, threads = omp_get_num_threads();              \
-    _Pragma("omp for")                                                                                  \
-    for (long row = 0; row < rows; row++)                                                               \
+    SHARE(row, rows)                                                                                    \
         quantize(x + row * inputs, q + row * inputs, row_scale + row, row_sum + row, inputs);           \
-    _Pragma("omp for schedule(dynamic)")                                                                \
-    for (long block = 0; block < blocks; block++) {                                                     \
+    meet(team);                                                                                         \
+    SHARE(block, blocks) {                                                                              \
         float values[TOGETHER][BLOCK];                                                                  \
         const uint8_t *own = w + block * size;                                                          \
         const uint8_t *next = block + threads < blocks ? own + threads * size : own; /* most likely */  \
@@ -104,10 +102,11 @@ static void block_products(Quantized x, const uint8_t *w, const float *scale, lo
             block_products(in, own, scale + block * BLOCK, inputs, count, soon, values);                \
             for (int row = 0; row < count; row++) { BODY }                                              \
         }                                                                                               \
-    }
+    }                                                                                                   \
+    meet(team);
 
 /* out [rows, outputs] = x [rows, inputs] weight^T + bias; outputs are multiples of 64. */
-void int8_part(const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work) {
+void int8_part(Team *team, const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work) {
     const uint8_t *w = linear->weight;
     const float *scale = linear->scale;
     long inputs = linear->inputs, outputs = linear->outputs;
@@ -126,14 +125,13 @@ enum { CANDIDATES = 8 };
  * rounded as a whole product would be. An error of 8 bits is far smaller than what lies between the first block and the
  * ninth. `outputs` are padded to blocks of 64; those from `real` on do not exist. work as above, and most
  * [rows, outputs / 64] floats. */
-static void likeliest_part(const bf16 *x, const uint8_t *w, const float *scale, const bf16 *exact, int64_t *tokens,
+static void likeliest_part(Team *team, const bf16 *x, const uint8_t *w, const float *scale, const bf16 *exact, int64_t *tokens,
                            float *most, char *work, long rows, long inputs, long real) {
     long outputs = (real + BLOCK - 1) / BLOCK * BLOCK;
     FOR_BLOCKS(float best = values[row][0];
                for (int i = 1; i < BLOCK; i++) best = values[row][i] > best ? values[row][i] : best;
                most[(first + row) * blocks + block] = best;)
-#pragma omp for schedule(dynamic)
-    for (long row = 0; row < rows; row++) {
+    SHARE(row, rows) {
         float *m = most + row * blocks;
         float best = -1e30f;
         int64_t token = 0;
@@ -154,12 +152,13 @@ static void likeliest_part(const bf16 *x, const uint8_t *w, const float *scale, 
 
 void int8_likeliest(const bf16 *x, const uint8_t *w, const float *scale, const bf16 *exact, int64_t *tokens, float *most,
                     char *work, long rows, long inputs, long real, int threads) {
+    Team team = {0};
 #pragma omp parallel num_threads(threads)
-    likeliest_part(x, w, scale, exact, tokens, most, work, rows, inputs, real);
+    likeliest_part(&team, x, w, scale, exact, tokens, most, work, rows, inputs, real);
 }
 
 #else
 int has_int8(void) { return 0; }
-void int8_part(const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work) {}
+void int8_part(Team *team, const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work) {}
 void int8_likeliest(void) {}
 #endif

@@ -1,20 +1,18 @@
 /* Linear layers in bfloat16. */
 #include "decoder.h"
-#include <omp.h>
 
 enum { SLICE = 48 }; /* rows that a thread takes at a time: enough to use weights again, few enough to share work */
 
 /* out [rows, outputs] = x [rows, inputs] weight^T + bias. work: see int8_part. */
-void linear_part(const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work) {
+void linear_part(Team *team, const bf16 *x, const Linear *linear, bf16 *out, long rows, char *work) {
     if (linear->scale) {
-        int8_part(x, linear, out, rows, work);
+        int8_part(team, x, linear, out, rows, work);
         return;
     }
     long inputs = linear->inputs, outputs = linear->outputs;
     long size = BLOCK * inputs, threads = omp_get_num_threads();
     long slices = (rows + SLICE - 1) / SLICE, blocks = (outputs + BLOCK - 1) / BLOCK;
-#pragma omp for schedule(dynamic)
-    for (long item = 0; item < blocks * slices; item++) {
+    SHARE(item, blocks * slices) {
         long block = item / slices, begin = item % slices * SLICE;
         long end = begin + SLICE < rows ? begin + SLICE : rows;
         long width = outputs - block * BLOCK < BLOCK ? outputs - block * BLOCK : BLOCK;
@@ -35,9 +33,11 @@ void linear_part(const bf16 *x, const Linear *linear, bf16 *out, long rows, char
             }
         }
     }
+    meet(team);
 }
 
 void linear(const bf16 *x, const Linear *linear, bf16 *out, char *work, long rows, int threads) {
+    Team team = {0};
 #pragma omp parallel num_threads(threads)
-    linear_part(x, linear, out, rows, work);
+    linear_part(&team, x, linear, out, rows, work);
 }

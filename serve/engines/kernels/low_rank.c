@@ -3,13 +3,12 @@
  * several of them; adapters that no row uses are not touched at all. */
 #include "decoder.h"
 
-/* inner[row] = down x[row] for all modules, with the weights of the row's adapter; no barrier behind it.
+/* inner[row] = down x[row] for all modules, with the weights of the row's adapter; they do not meet behind it.
  *
  * x [tokens, inputs]; `adapters` are those of the site; inner [tokens, width]. */
-void low_rank_down_part(const bf16 *x, bf16 *inner, const Rows *together, long count, const LowRank *adapters,
+void low_rank_down_part(Team *team, const bf16 *x, bf16 *inner, const Rows *together, long count, const LowRank *adapters,
                         long modules, long inputs, long width) {
-#pragma omp for schedule(dynamic) nowait
-    for (long item = 0; item < count; item++) {
+    SHARE_LOOP(1, item, count) {
         const Rows *rows = together + item;
         const LowRank *adapter = adapters + rows->adapter;
         long groups = (modules * adapter->rank + LANES - 1) / LANES;
@@ -28,10 +27,9 @@ void low_rank_down_part(const bf16 *x, bf16 *inner, const Rows *together, long c
 
 /* out[row] += up inner[row]. out [tokens, outputs]; module m's products go to outputs ends[m - 1] to ends[m] - 1, all
  * multiples of 16. */
-void low_rank_up_part(const bf16 *inner, bf16 *out, const Rows *together, long count, const LowRank *adapters,
+void low_rank_up_part(Team *team, const bf16 *inner, bf16 *out, const Rows *together, long count, const LowRank *adapters,
                       const int64_t *ends, long modules, long outputs, long width) {
-#pragma omp for schedule(dynamic)
-    for (long item = 0; item < count * modules; item++) {
+    SHARE(item, count * modules) {
         const Rows *rows = together + item / modules;
         const LowRank *adapter = adapters + rows->adapter;
         if (!adapter->rank) continue;
@@ -49,15 +47,17 @@ void low_rank_up_part(const bf16 *inner, bf16 *out, const Rows *together, long c
             }
         }
     }
+    meet(team);
 }
 
 /* Both: out[row] += up (down x[row]). */
 void low_rank(const bf16 *x, bf16 *out, const Rows *together, const LowRank *adapters, const int64_t *ends, bf16 *inner,
               long count, long modules, long inputs, long outputs, long width, int threads) {
+    Team team = {0};
 #pragma omp parallel num_threads(threads)
     {
-        low_rank_down_part(x, inner, together, count, adapters, modules, inputs, width);
-#pragma omp barrier
-        low_rank_up_part(inner, out, together, count, adapters, ends, modules, outputs, width);
+        low_rank_down_part(&team, x, inner, together, count, adapters, modules, inputs, width);
+        meet(&team);
+        low_rank_up_part(&team, inner, out, together, count, adapters, ends, modules, outputs, width);
     }
 }
