@@ -1,4 +1,4 @@
-/* Attention over keys and values in blocks: single tokens read them where they lie, chunks of prompts pack them first. */
+/* Attention over keys and values in blocks: single tokens read them where they lie, prompts' chunks pack them first. */
 #include "decoder.h"
 
 enum { MOST_GROUP = 16, MOST_BLOCK = 64, MOST_DIM = 256 };
@@ -7,10 +7,10 @@ enum { MOST_GROUP = 16, MOST_BLOCK = 64, MOST_DIM = 256 };
  *
  * qkv [tokens, heads + 2 * kv_heads, dim]: its queries are overwritten; cos, sin [tokens, dim] (the sine's first half
  * negative); keys, values [slots, kv_heads, dim]. */
-void rotate_part(Team *team, bf16 *qkv, const Attention *attention, const bf16 *cos, const bf16 *sin, const int64_t *slots,
-                 bf16 *keys, bf16 *values, long tokens) {
+void rotate_part(Team *team, bf16 *qkv, const Attention *attention, const bf16 *cos, const bf16 *sin,
+                 const int64_t *slots, bf16 *keys, bf16 *values, long tokens) {
     long heads = attention->heads, kv_heads = attention->kv_heads, dim = attention->dim, half = dim / 2;
-    SHARE(t, tokens) {
+    SHARE (t, tokens) {
         bf16 *row = qkv + t * (heads + 2 * kv_heads) * dim;
         const bf16 *c = cos + t * dim, *s = sin + t * dim;
         for (long h = 0; h < heads + kv_heads; h++) {
@@ -85,12 +85,12 @@ static void attend_single(const bf16 *qkv, const Attention *attention, const bf1
 
 /* Keys and values that a chunk reads, packed as weights of products: those of [keys, dim] and of [dim, keys]. */
 typedef struct {
-    long begin, count, padded; /* first position, positions, these rounded up to 64 */
+    long begin, count, padded; /* first position, a multiple of 64; positions; these rounded up to 64 */
     bf16 *keys, *values;       /* [kv_heads] each */
 } Packed;
 
 static Packed packed(const Attention *attention, const Span *span, bf16 *work) {
-    long begin = first_read(attention, span->start), count = span->start + span->length - begin;
+    long begin = first_read(attention, span->start) / BLOCK * BLOCK, count = span->start + span->length - begin;
     long padded = (count + BLOCK - 1) / BLOCK * BLOCK;
     return (Packed){begin, count, padded, work, work + padded * attention->kv_heads * attention->dim};
 }
@@ -122,14 +122,13 @@ static void pack(const Attention *attention, const bf16 *keys, const bf16 *value
 }
 
 /* Up to six queries of one head: their first is token `first` of the span. */
-static void attend_some(const bf16 *qkv, const Attention *attention, const Span *span, Packed from, long head, long first,
-                        int count, bf16 *out, float *scores, bf16 *shares) {
+static void attend_some(const bf16 *qkv, const Attention *attention, const Span *span, Packed from, long head,
+                        long first, int count, bf16 *out, float *scores, bf16 *shares) {
     long heads = attention->heads, kv_heads = attention->kv_heads, dim = attention->dim;
     long kv = head / (heads / kv_heads);
     const bf16 *in[TOGETHER];
     float sums[TOGETHER][BLOCK], total[TOGETHER];
-    for (int i = 0; i < count; i++)
-        in[i] = qkv + ((span->first + first + i) * (heads + 2 * kv_heads) + head) * dim;
+    for (int i = 0; i < count; i++) in[i] = qkv + ((span->first + first + i) * (heads + 2 * kv_heads) + head) * dim;
     long last = span->start + first + count - 1 - from.begin; /* what the last query reads last */
     long start = (first_read(attention, span->start + first) - from.begin) / BLOCK * BLOCK;
     for (long at = start; at <= last; at += BLOCK) {
@@ -169,20 +168,20 @@ static void attend_some(const bf16 *qkv, const Attention *attention, const Span 
  *
  * qkv as above; spans of single tokens come first. work: for the longest chunk's reach rounded up to 64, its positions
  * times 2 * kv_heads * dim, and 18 more for each thread. */
-void attend_part(Team *team, const bf16 *qkv, const Attention *attention, const bf16 *keys, const bf16 *values, const Span *spans,
-                 long count, long block, bf16 *out, bf16 *work) {
+void attend_part(Team *team, const bf16 *qkv, const Attention *attention, const bf16 *keys, const bf16 *values,
+                 const Span *spans, long count, long block, bf16 *out, bf16 *work) {
     long heads = attention->heads, kv_heads = attention->kv_heads, dim = attention->dim, singles = 0;
     while (singles < count && spans[singles].length == 1) singles++;
-    SHARE(item, singles * kv_heads)
+    SHARE (item, singles * kv_heads)
         attend_single(qkv, attention, keys, values, spans + item / kv_heads, item % kv_heads, block, out);
     meet(team);
     for (const Span *span = spans + singles; span < spans + count; span++) {
         Packed own = packed(attention, span, work);
         long groups = own.padded / LANES, tiles = (span->length + TOGETHER - 1) / TOGETHER;
-        SHARE(item, kv_heads * groups) pack(attention, keys, values, span, own, item / groups, item % groups, block);
+        SHARE (item, kv_heads * groups) pack(attention, keys, values, span, own, item / groups, item % groups, block);
         meet(team);
         bf16 *mine = work + 2 * own.padded * kv_heads * dim + omp_get_thread_num() * 3 * TOGETHER * own.padded;
-        SHARE(item, heads * tiles) {
+        SHARE (item, heads * tiles) {
             long first = item % tiles * TOGETHER;
             int some = span->length - first < TOGETHER ? span->length - first : TOGETHER;
             attend_some(qkv, attention, span, own, item / tiles, first, some, out, (float *)mine,

@@ -46,8 +46,8 @@ static void project(Team *team, const Site *site, const bf16 *x, bf16 *out, cons
 }
 
 /* memory->hidden in and out; memory->normed: what comes out, normed by the last layer's `following`. */
-void decode(const Layer *layers, const Step *step, const Memory *memory, const float *first_norm, long count, long width,
-            int threads) {
+void decode(const Layer *layers, const Step *step, const Memory *memory, const float *first_norm, long count,
+            long width, int threads) {
     const Memory *m = memory;
     long tokens = step->tokens;
     Team together = {0}, *team = &together;
@@ -58,17 +58,18 @@ void decode(const Layer *layers, const Step *step, const Memory *memory, const f
             const Attention *attention = &layer->attention;
             float epsilon = (float)attention->epsilon;
             project(team, &layer->qkv, m->normed, m->qkv, step, m);
-            rotate_part(team, m->qkv, attention, layer->cos, layer->sin, step->slots, layer->keys, layer->values, tokens);
-            attend_part(team, m->qkv, attention, layer->keys, layer->values, step->spans, step->spans_count, step->block,
-                        m->mixed, m->attention);
+            rotate_part(team, m->qkv, attention, layer->cos, layer->sin, step->slots, layer->keys, layer->values,
+                        tokens);
+            attend_part(team, m->qkv, attention, layer->keys, layer->values, step->spans, step->spans_count,
+                        step->block, m->mixed, m->attention);
             project(team, &layer->out, m->mixed, m->output, step, m);
             add_and_norm_part(team, m->hidden, m->output, layer->after_attention, layer->before_mlp, epsilon, m->normed,
                               tokens, width);
             project(team, &layer->gate_up, m->normed, m->gate_up, step, m);
             gated_activation_part(team, m->gate_up, m->gated, tokens, layer->down.linear.inputs, layer->activation);
             project(team, &layer->down, m->gated, m->output, step, m);
-            add_and_norm_part(team, m->hidden, m->output, layer->after_mlp, layer->following, epsilon, m->normed, tokens,
-                              width);
+            add_and_norm_part(team, m->hidden, m->output, layer->after_mlp, layer->following, epsilon, m->normed,
+                              tokens, width);
         }
     }
 }

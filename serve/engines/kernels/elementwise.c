@@ -12,14 +12,14 @@ static void norm_row(const bf16 *x, const float *weight, float epsilon, bf16 *ou
 
 /* out[rows, width] = RMSNorm(x) * weight */
 void rms_norm_part(Team *team, const bf16 *x, const float *weight, float epsilon, bf16 *out, long rows, long width) {
-    SHARE(row, rows) norm_row(x + row * width, weight, epsilon, out + row * width, width);
+    SHARE (row, rows) norm_row(x + row * width, weight, epsilon, out + row * width, width);
     meet(team);
 }
 
 /* hidden += after ? RMSNorm(output) * after : output;  normed = RMSNorm(hidden) * before.  Overwrites output. */
-void add_and_norm_part(Team *team, bf16 *hidden, bf16 *output, const float *after, const float *before, float epsilon, bf16 *normed,
-                       long rows, long width) {
-    SHARE(row, rows) {
+void add_and_norm_part(Team *team, bf16 *hidden, bf16 *output, const float *after, const float *before, float epsilon,
+                       bf16 *normed, long rows, long width) {
+    SHARE (row, rows) {
         bf16 *h = hidden + row * width, *o = output + row * width;
         if (after) norm_row(o, after, epsilon, o, width);
         for (long i = 0; i < width; i++) h[i] = narrow(widen(h[i]) + widen(o[i]));
@@ -32,7 +32,7 @@ enum { GELU_TANH, SILU };
 
 /* out[rows, width] = activation(gate) * up, where gate_up[rows, 2 * width] holds gate and up side by side */
 void gated_activation_part(Team *team, const bf16 *gate_up, bf16 *out, long rows, long width, int kind) {
-    SHARE(row, rows) {
+    SHARE (row, rows) {
         const bf16 *gate = gate_up + 2 * row * width, *up = gate + width;
         bf16 *o = out + row * width;
         if (kind == GELU_TANH) /* x * (1 + tanh(z)) / 2 = x * sigmoid(2 z) */

@@ -83,26 +83,25 @@ static void block_products(Quantized x, const uint8_t *w, const float *scale, lo
 
 /* Common frame of a part: quantises x into the working memory, then runs BODY for each row and block of 64 outputs.
  * work: (inputs + 8) bytes for each row. */
-#define FOR_BLOCKS(BODY)                                                                                \
-    float *row_scale = (float *)work;                                                                   \
-    int32_t *row_sum = (int32_t *)(row_scale + rows);                                                   \
-    int8_t *q = (int8_t *)(row_sum + rows);                                                             \
-    long blocks = outputs / BLOCK, size = BLOCK * inputs, threads = omp_get_num_threads();              \
-    SHARE(row, rows)                                                                                    \
-        quantize(x + row * inputs, q + row * inputs, row_scale + row, row_sum + row, inputs);           \
-    meet(team);                                                                                         \
-    SHARE(block, blocks) {                                                                              \
-        float values[TOGETHER][BLOCK];                                                                  \
-        const uint8_t *own = w + block * size;                                                          \
-        const uint8_t *next = block + threads < blocks ? own + threads * size : own; /* most likely */  \
-        for (long first = 0; first < rows; first += TOGETHER) {                                         \
-            int count = rows - first < TOGETHER ? rows - first : TOGETHER;                              \
-            Quantized in = {q + first * inputs, row_sum + first};                                       \
-            const void *soon = soon_after(first, next, size, own);                                      \
-            block_products(in, own, scale + block * BLOCK, inputs, count, soon, values);                \
-            for (int row = 0; row < count; row++) { BODY }                                              \
-        }                                                                                               \
-    }                                                                                                   \
+#define FOR_BLOCKS(BODY)                                                                                    \
+    float *row_scale = (float *)work;                                                                       \
+    int32_t *row_sum = (int32_t *)(row_scale + rows);                                                       \
+    int8_t *q = (int8_t *)(row_sum + rows);                                                                 \
+    long blocks = outputs / BLOCK, size = BLOCK * inputs, threads = omp_get_num_threads();                  \
+    SHARE (row, rows) quantize(x + row * inputs, q + row * inputs, row_scale + row, row_sum + row, inputs); \
+    meet(team);                                                                                             \
+    SHARE (block, blocks) {                                                                                 \
+        float values[TOGETHER][BLOCK];                                                                      \
+        const uint8_t *own = w + block * size;                                                              \
+        const uint8_t *next = block + threads < blocks ? own + threads * size : own; /* most likely */      \
+        for (long first = 0; first < rows; first += TOGETHER) {                                             \
+            int count = rows - first < TOGETHER ? rows - first : TOGETHER;                                  \
+            Quantized in = {q + first * inputs, row_sum + first};                                           \
+            const void *soon = soon_after(first, next, size, own);                                          \
+            block_products(in, own, scale + block * BLOCK, inputs, count, soon, values);                    \
+            for (int row = 0; row < count; row++) { BODY }                                                  \
+        }                                                                                                   \
+    }                                                                                                       \
     meet(team);
 
 /* out [rows, outputs] = x [rows, inputs] weight^T + bias; outputs are multiples of 64. */
@@ -110,11 +109,10 @@ void int8_part(Team *team, const bf16 *x, const Linear *linear, bf16 *out, long 
     const uint8_t *w = linear->weight;
     const float *scale = linear->scale;
     long inputs = linear->inputs, outputs = linear->outputs;
-    FOR_BLOCKS(bf16 *o = out + (first + row) * outputs + block * BLOCK;
-               for (int i = 0; i < BLOCK; i++) {
-                   float product = values[row][i] * row_scale[first + row];
-                   o[i] = narrow(linear->bias ? product + widen(linear->bias[block * BLOCK + i]) : product);
-               })
+    FOR_BLOCKS(bf16 *o = out + (first + row) * outputs + block * BLOCK; for (int i = 0; i < BLOCK; i++) {
+        float product = values[row][i] * row_scale[first + row];
+        o[i] = narrow(linear->bias ? product + widen(linear->bias[block * BLOCK + i]) : product);
+    })
 }
 
 enum { CANDIDATES = 8 };
@@ -125,13 +123,13 @@ enum { CANDIDATES = 8 };
  * rounded as a whole product would be. An error of 8 bits is far smaller than what lies between the first block and the
  * ninth. `outputs` are padded to blocks of 64; those from `real` on do not exist. work as above, and most
  * [rows, outputs / 64] floats. */
-static void likeliest_part(Team *team, const bf16 *x, const uint8_t *w, const float *scale, const bf16 *exact, int64_t *tokens,
-                           float *most, char *work, long rows, long inputs, long real) {
+static void likeliest_part(Team *team, const bf16 *x, const uint8_t *w, const float *scale, const bf16 *exact,
+                           int64_t *tokens, float *most, char *work, long rows, long inputs, long real) {
     long outputs = (real + BLOCK - 1) / BLOCK * BLOCK;
     FOR_BLOCKS(float best = values[row][0];
                for (int i = 1; i < BLOCK; i++) best = values[row][i] > best ? values[row][i] : best;
                most[(first + row) * blocks + block] = best;)
-    SHARE(row, rows) {
+    SHARE (row, rows) {
         float *m = most + row * blocks;
         float best = -1e30f;
         int64_t token = 0;
@@ -150,8 +148,8 @@ static void likeliest_part(Team *team, const bf16 *x, const uint8_t *w, const fl
     }
 }
 
-void int8_likeliest(const bf16 *x, const uint8_t *w, const float *scale, const bf16 *exact, int64_t *tokens, float *most,
-                    char *work, long rows, long inputs, long real, int threads) {
+void int8_likeliest(const bf16 *x, const uint8_t *w, const float *scale, const bf16 *exact, int64_t *tokens,
+                    float *most, char *work, long rows, long inputs, long real, int threads) {
     Team team = {0};
 #pragma omp parallel num_threads(threads)
     likeliest_part(&team, x, w, scale, exact, tokens, most, work, rows, inputs, real);

@@ -12,7 +12,7 @@ void linear_part(Team *team, const bf16 *x, const Linear *linear, bf16 *out, lon
     long inputs = linear->inputs, outputs = linear->outputs;
     long size = BLOCK * inputs, threads = omp_get_num_threads();
     long slices = (rows + SLICE - 1) / SLICE, blocks = (outputs + BLOCK - 1) / BLOCK;
-    SHARE(item, blocks * slices) {
+    SHARE (item, blocks * slices) {
         long block = item / slices, begin = item % slices * SLICE;
         long end = begin + SLICE < rows ? begin + SLICE : rows;
         long width = outputs - block * BLOCK < BLOCK ? outputs - block * BLOCK : BLOCK;

@@ -6,9 +6,9 @@
 /* inner[row] = down x[row] for all modules, with the weights of the row's adapter; they do not meet behind it.
  *
  * x [tokens, inputs]; `adapters` are those of the site; inner [tokens, width]. */
-void low_rank_down_part(Team *team, const bf16 *x, bf16 *inner, const Rows *together, long count, const LowRank *adapters,
-                        long modules, long inputs, long width) {
-    SHARE_LOOP(1, item, count) {
+void low_rank_down_part(Team *team, const bf16 *x, bf16 *inner, const Rows *together, long count,
+                        const LowRank *adapters, long modules, long inputs, long width) {
+    SHARE_LOOP (1, item, count) {
         const Rows *rows = together + item;
         const LowRank *adapter = adapters + rows->adapter;
         long groups = (modules * adapter->rank + LANES - 1) / LANES;
@@ -20,16 +20,17 @@ void low_rank_down_part(Team *team, const bf16 *x, bf16 *inner, const Rows *toge
             const bf16 *down = adapter->down + g * LANES * inputs;
             products(in, rows->count, down, inputs, inputs * LANES, some, sums, down);
             for (int i = 0; i < rows->count; i++)
-                for (int j = 0; j < some * LANES; j++) inner[rows->rows[i] * width + g * LANES + j] = narrow(sums[i][j]);
+                for (int j = 0; j < some * LANES; j++)
+                    inner[rows->rows[i] * width + g * LANES + j] = narrow(sums[i][j]);
         }
     }
 }
 
 /* out[row] += up inner[row]. out [tokens, outputs]; module m's products go to outputs ends[m - 1] to ends[m] - 1, all
  * multiples of 16. */
-void low_rank_up_part(Team *team, const bf16 *inner, bf16 *out, const Rows *together, long count, const LowRank *adapters,
-                      const int64_t *ends, long modules, long outputs, long width) {
-    SHARE(item, count * modules) {
+void low_rank_up_part(Team *team, const bf16 *inner, bf16 *out, const Rows *together, long count,
+                      const LowRank *adapters, const int64_t *ends, long modules, long outputs, long width) {
+    SHARE (item, count * modules) {
         const Rows *rows = together + item / modules;
         const LowRank *adapter = adapters + rows->adapter;
         if (!adapter->rank) continue;

@@ -64,7 +64,8 @@ static inline void product_tile(const bf16 *const *x, const bf16 *w, long inputs
             for (long k = 0; k < inputs; k += 2) {
                 const bf16 *weights = w + g * apart + k * LANES;
                 float first = widen(x[row][k]), second = widen(x[row][k + 1]);
-                for (int i = 0; i < LANES; i++) sum[i] += first * widen(weights[2 * i]) + second * widen(weights[2 * i + 1]);
+                for (int i = 0; i < LANES; i++)
+                    sum[i] += first * widen(weights[2 * i]) + second * widen(weights[2 * i + 1]);
             }
             memcpy(sums[row] + g * LANES, sum, sizeof sum);
         }
@@ -77,17 +78,17 @@ static inline void products(const bf16 *const *x, int rows, const bf16 *w, long 
                             float sums[TOGETHER][BLOCK], const void *soon) {
 #define CASE(ROWS)                                                                                                    \
     case ROWS:                                                                                                        \
-        if (groups == GROUPS) product_tile(x, w, inputs, apart, ROWS, GROUPS, sums, soon);                                  \
+        if (groups == GROUPS)                                                                                         \
+            product_tile(x, w, inputs, apart, ROWS, GROUPS, sums, soon);                                              \
         else                                                                                                          \
             for (int g = 0; g < groups; g++) {                                                                        \
                 float some[TOGETHER][BLOCK];                                                                          \
-                product_tile(x, w + g * apart, inputs, apart, ROWS, 1, some, soon);                                         \
+                product_tile(x, w + g * apart, inputs, apart, ROWS, 1, some, soon);                                   \
                 for (int row = 0; row < ROWS; row++) memcpy(sums[row] + g * LANES, some[row], LANES * sizeof(float)); \
             }                                                                                                         \
         break;
     switch (rows) {
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5)
-        default: switch (TOGETHER) { CASE(TOGETHER) }
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) default : switch (TOGETHER) { CASE(TOGETHER) }
     }
 #undef CASE
 }

@@ -20,7 +20,7 @@ typedef struct {
 static inline long take(Team *team, int loop) { return atomic_fetch_add(&team->next[loop], 1); }
 
 #define SHARE_LOOP(LOOP, ITEM, COUNT) for (long ITEM = take(team, LOOP); ITEM < (COUNT); ITEM = take(team, LOOP))
-#define SHARE(ITEM, COUNT) SHARE_LOOP(0, ITEM, COUNT)
+#define SHARE(ITEM, COUNT) SHARE_LOOP (0, ITEM, COUNT)
 
 static inline void rest(void) {
 #if defined(__x86_64__)
@@ -41,6 +41,8 @@ static inline void meet(Team *team) {
         return;
     }
     for (int i = 0; atomic_load_explicit(&team->meetings, memory_order_acquire) == meetings; i++)
-        if (i < SPINS) rest();
-        else sched_yield();
+        if (i < SPINS)
+            rest();
+        else
+            sched_yield();
 }
