@@ -1,27 +1,21 @@
-"""From bytes to clean text: decode, convert, find the headings.
+"""From bytes to a document: its clean text, its title and its headings.
 
-In: a document's bytes and suffix. Out: a `Document`, or `Unreadable` with the reason. Text formats are taken as they
-are, so that citations point into what the author wrote; others are converted to Markdown. It does not know chunks.
+In: a document's bytes and name. Out: a `Document`, or `Unreadable` with the reason. It knows neither how a format is
+read (formats.py) nor chunks.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from io import BytesIO
 from itertools import pairwise
 from pathlib import PurePosixPath
-from typing import Any
 
 import yaml
 from markdown_it import MarkdownIt
 
+from plait.jobs.ingest.formats import FORMATS, MARKDOWN, TEXT, Unreadable
+
 _FRONT_MATTER = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
 _MAX_NAME_CHARS = 200
-
-
-class Unreadable(Exception):
-    """A document that cannot be read; its text says why, to follow the document's name and a colon."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +29,14 @@ class Heading:
 
 @dataclass(frozen=True)
 class Document:
-    """A document's text as it will be chunked and cited, and what it says about its structure."""
+    """A document's text as it will be chunked and cited, and what it says about its structure.
+
+    `syntax` is what the text is written in: `markdown`, `text`, or the name of a programming language.
+    """
 
     text: str
     title: str
-    is_markdown: bool
+    syntax: str = TEXT
     headings: tuple[Heading, ...] = ()
 
 
@@ -50,65 +47,24 @@ def parse(data: bytes, source: str) -> Document:
         Unreadable: when it is not what its suffix says, or holds no text.
     """
     name = PurePosixPath(source)
-    to_text, is_markdown = _FORMATS[name.suffix.lower()]
-    text = to_text(data).replace("\r\n", "\n").replace("\r", "\n")
+    format = FORMATS[name.suffix.lower()]
+    text = format.to_text(data).replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
         raise Unreadable("it holds NUL bytes, so it is not text")
     if not text.strip():
         raise Unreadable("it holds no text")
-    if not is_markdown:
-        return Document(text, shorten(name.stem), is_markdown=False)
+    if format.syntax != MARKDOWN:
+        return Document(text, shorten(name.stem if format.syntax == TEXT else name.name), format.syntax)
     body_start, title = _front_matter(text)
     headings = tuple(heading for heading in _headings(text) if heading.start >= body_start)
     title = title or next((heading.words for heading in headings if heading.words), name.stem)
-    return Document(text, shorten(title), is_markdown=True, headings=headings)
+    return Document(text, shorten(title), MARKDOWN, headings)
 
 
 def shorten(name: str) -> str:
     """A title or heading in one line of at most 200 characters."""
     line = " ".join(name.split())
     return line if len(line) <= _MAX_NAME_CHARS else line[: _MAX_NAME_CHARS - 1] + "…"
-
-
-def _decode(data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"it is not UTF-8 text (byte {error.start})") from None
-
-
-def _html_to_markdown(data: bytes) -> str:
-    from markitdown import StreamInfo
-
-    try:
-        data.decode("utf-8")
-        charset = "utf-8"
-    except UnicodeDecodeError:
-        charset = None  # markitdown finds it out
-    try:
-        result = _converter().convert_stream(BytesIO(data), stream_info=StreamInfo(extension=".html", charset=charset))
-    except Exception as error:  # whatever a converter trips over concerns this document alone, and is reported
-        raise Unreadable(f"it could not be converted ({type(error).__name__}: {error})") from error
-    return str(result.markdown)
-
-
-@cache
-def _converter() -> Any:
-    from markitdown import MarkItDown
-
-    return MarkItDown(enable_plugins=False)
-
-
-_FORMATS: dict[str, tuple[Callable[[bytes], str], bool]] = {
-    ".md": (_decode, True),
-    ".markdown": (_decode, True),
-    ".txt": (_decode, False),
-    ".rst": (_decode, False),
-    ".html": (_html_to_markdown, True),
-    ".htm": (_html_to_markdown, True),
-}
-SUFFIXES = frozenset(_FORMATS)
-"""Suffixes of the formats that can be read."""
 
 
 def _front_matter(text: str) -> tuple[int, str]:

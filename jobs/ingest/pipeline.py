@@ -18,7 +18,8 @@ from plait.errors import PlaitError, find_plait_error
 from plait.index.chunk import Chunk, chunk_table
 from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
 from plait.jobs.ingest.embed import Embed
-from plait.jobs.ingest.parse import Unreadable, parse
+from plait.jobs.ingest.formats import Unreadable
+from plait.jobs.ingest.parse import parse
 from plait.jobs.ingest.read import FILE_SCHEMA, DocumentFile, content_hash
 from plait.jobs.ingest.write import Write
 from plait.local.ray_data import set_up_ray_data

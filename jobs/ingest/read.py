@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from plait.errors import DataError, InvalidInput
-from plait.jobs.ingest.parse import SUFFIXES
+from plait.jobs.ingest.formats import FORMATS
 
 FILE_SCHEMA = pa.schema([("source", pa.string()), ("path", pa.string())])
 """Documents to read."""
@@ -49,10 +49,10 @@ def find_documents(sources: Sequence[str]) -> Found:
         root = Path(given).expanduser()
         if not root.exists():
             raise DataError(f"There is no file or folder '{given}'.", "Correct the recipe's sources.")
-        if root.is_file() and root.suffix.lower() not in SUFFIXES:
-            raise InvalidInput(f"'{given}' is of no known format.", f"Known: {', '.join(sorted(SUFFIXES))}.")
+        if root.is_file() and root.suffix.lower() not in FORMATS:
+            raise InvalidInput(f"'{given}' is of no known format.", f"Known: {', '.join(sorted(FORMATS))}.")
         for path in [root] if root.is_file() else _files_below(root):
-            if path.suffix.lower() not in SUFFIXES:
+            if path.suffix.lower() not in FORMATS:
                 skipped[path.suffix.lower() or "(no suffix)"] += 1
                 continue
             source = path.name if root.is_file() else path.relative_to(root).as_posix()
@@ -64,7 +64,7 @@ def find_documents(sources: Sequence[str]) -> Found:
             paths[source] = path.absolute()
     if not paths:
         raise DataError(
-            f"The sources hold no documents: {', '.join(sources)}.", f"Known formats: {', '.join(sorted(SUFFIXES))}."
+            f"The sources hold no documents: {', '.join(sources)}.", f"Known formats: {', '.join(sorted(FORMATS))}."
         )
     return Found(tuple(DocumentFile(source, paths[source]) for source in sorted(paths)), dict(skipped))
 

@@ -8,6 +8,11 @@ from plait.recipes.section import DEFAULT_EMBEDDING, Section
 
 
 class ChunkConfig(Section):
+    by: Literal["structure", "sentence", "recursive"] = Field(
+        "structure",
+        description="structure: sections of Markdown, definitions of source code, then smaller units; sentence: whole "
+        "sentences; recursive: paragraphs, then sentences, then words, whatever the format.",
+    )
     max_tokens: int = Field(200, ge=16, description="Longest chunk, in tokens of the embedding model.")
     overlap_tokens: int = Field(0, ge=0, description="Tokens that a chunk repeats from the one before.")
 
