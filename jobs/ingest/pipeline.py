@@ -20,7 +20,8 @@ from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
 from plait.jobs.ingest.embed import Embed
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.parse import parse
-from plait.jobs.ingest.read import FILE_SCHEMA, DocumentFile, content_hash
+from plait.jobs.ingest.read import DocumentFile, content_hash, file_table
+from plait.jobs.ingest.stores import read_file
 from plait.jobs.ingest.write import Write
 from plait.local.ray_data import set_up_ray_data
 from plait.observability import metrics
@@ -99,10 +100,7 @@ def _reason(cause: BaseException) -> str:
 
 def _files(documents: Sequence[DocumentFile]) -> Any:
     """A dataset of FILE_SCHEMA whose blocks hold a few files each."""
-    table = pa.table(
-        [[document.source for document in documents], [str(document.path) for document in documents]],
-        schema=FILE_SCHEMA,
-    )
+    table = file_table(documents)
     return ray.data.from_arrow([table.slice(start, _FILES_A_BLOCK) for start in range(0, len(table), _FILES_A_BLOCK)])
 
 
@@ -113,14 +111,15 @@ def chunk_files(files: pa.Table, recipe: IngestRecipe, model_folder: Path, ledge
     chunks: list[Chunk] = []
     for file in files.to_pylist():
         try:
-            data = Path(file["path"]).read_bytes()
+            data = read_file(file["uri"])
             document = parse(data, file["source"])
-        except (Unreadable, OSError) as error:
-            reason = str(error) if isinstance(error, Unreadable) else f"it cannot be read ({error.strerror})"
-            ray.get(ledger.record_failure.remote(file["source"], reason))
+        except Unreadable as error:
+            ray.get(ledger.record_failure.remote(file["source"], str(error)))
             metrics.DOCUMENTS.labels(collection=recipe.collection, outcome="failed").inc()
             continue
-        origin = Origin(recipe.tenant, file["source"], content_hash(data, version), int(time.time() * 1000))
+        origin = Origin(
+            recipe.tenant, file["source"], content_hash(file["etag"].encode() or data, version), int(time.time() * 1000)
+        )
         chunks += chunker.chunk(document, origin)
     return chunk_table(chunks)
 

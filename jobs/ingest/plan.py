@@ -1,7 +1,8 @@
 """What a run has to do: which documents are new or changed, which are as they were, which are gone.
 
-In: the documents found and what the index holds. Out: a `Plan`. Every document is read once to hash it, so that an
-unchanged one costs no chunking and no embedding, and a run with nothing to do starts no cluster.
+In: the documents found and what the index holds. Out: a `Plan`. Every document is read once to hash it (in an object
+store its etag is enough), so that an unchanged one costs no chunking and no embedding, and a run with nothing to do
+starts no cluster.
 """
 
 from collections.abc import Mapping
@@ -10,8 +11,10 @@ from dataclasses import dataclass
 
 from plait.index.collection import DocumentState
 from plait.index.schema import MAX_SOURCE_BYTES
+from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.ledger import Failure
 from plait.jobs.ingest.read import DocumentFile, Found, content_hash
+from plait.jobs.ingest.stores import read_file
 from plait.recipes import IngestRecipe
 
 _READERS = 8  # reading waits for the disk, hashing releases the GIL
@@ -42,11 +45,11 @@ def make_plan(recipe: IngestRecipe, found: Found, states: Mapping[str, DocumentS
         try:
             if len(document.source.encode()) > MAX_SOURCE_BYTES:
                 return Failure(document.source, f"its path is longer than {MAX_SOURCE_BYTES} bytes")
-            return content_hash(document.path.read_bytes(), settings_hash)
+            return content_hash(document.etag.encode() or read_file(document.uri), settings_hash)
         except UnicodeEncodeError:
             return Failure(ascii(document.source), "its name is not UTF-8")
-        except OSError as error:
-            return Failure(document.source, f"it cannot be read ({error.strerror})")
+        except Unreadable as error:
+            return Failure(document.source, str(error))
 
     with ThreadPoolExecutor(_READERS) as readers:
         for document, outcome in zip(found.documents, readers.map(hash_of, found.documents), strict=True):

@@ -1,31 +1,38 @@
-"""Find documents and read their bytes.
+"""Find documents, and tell by a hash whether one has changed.
 
-In: files and folders. Out: for every document the name by which the index knows it, then its bytes and the hash that
-tells whether it changed. It does not know what the bytes mean.
+In: the sources of a recipe. Out: for every document the name by which the index knows it, and where its bytes are. It
+does not know what the bytes mean.
 """
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 
 from plait.errors import DataError, InvalidInput
 from plait.jobs.ingest.formats import FORMATS
+from plait.jobs.ingest.stores import StoredFile, list_files
 
-FILE_SCHEMA = pa.schema([("source", pa.string()), ("path", pa.string())])
+FILE_SCHEMA = pa.schema([("source", pa.string()), ("uri", pa.string()), ("etag", pa.string())])
 """Documents to read."""
 
 
 @dataclass(frozen=True)
 class DocumentFile:
-    """A document on disk. `source` is its path inside the folder it was found in, so an index moves with its folder."""
+    """A document in a file.
+
+    Attributes:
+        source: its name: the path inside the folder it was found in, so an index moves with its folder.
+        uri: an absolute path, or a URI.
+        etag: what its store says to tell its versions apart; empty where one must read it to know.
+    """
 
     source: str
-    path: Path
+    uri: str
+    etag: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,40 +50,43 @@ def find_documents(sources: Sequence[str]) -> Found:
         DataError: when a source does not exist, or there is no document in any.
         InvalidInput: when a source is a file of an unknown format, or two documents have the same name.
     """
-    paths: dict[str, Path] = {}
+    files: dict[str, StoredFile] = {}
     skipped: Counter[str] = Counter()
-    for given in sources:
-        root = Path(given).expanduser()
-        if not root.exists():
-            raise DataError(f"There is no file or folder '{given}'.", "Correct the recipe's sources.")
-        if root.is_file() and root.suffix.lower() not in FORMATS:
-            raise InvalidInput(f"'{given}' is of no known format.", f"Known: {', '.join(sorted(FORMATS))}.")
-        for path in [root] if root.is_file() else _files_below(root):
-            if path.suffix.lower() not in FORMATS:
-                skipped[path.suffix.lower() or "(no suffix)"] += 1
-                continue
-            source = path.name if root.is_file() else path.relative_to(root).as_posix()
-            if source in paths:
-                raise InvalidInput(
-                    f"Two documents are named '{source}': '{paths[source]}' and '{path}'.",
-                    "Ingest a folder that holds both, or use two tenants or collections.",
-                )
-            paths[source] = path.absolute()
-    if not paths:
+    for source in sources:
+        listing = list_files(source)
+        for file in listing.files:
+            suffix = _suffix(file)
+            if suffix in FORMATS:
+                _add(file, files)
+            elif listing.is_one_file:
+                raise InvalidInput(f"'{source}' is of no known format.", f"Known: {', '.join(sorted(FORMATS))}.")
+            else:
+                skipped[suffix or "(no suffix)"] += 1
+    if not files:
         raise DataError(
             f"The sources hold no documents: {', '.join(sources)}.", f"Known formats: {', '.join(sorted(FORMATS))}."
         )
-    return Found(tuple(DocumentFile(source, paths[source]) for source in sorted(paths)), dict(skipped))
+    return Found(tuple(DocumentFile(name, files[name].uri, files[name].etag) for name in sorted(files)), dict(skipped))
 
 
-def _files_below(folder: Path) -> list[Path]:
-    files = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(parent, name) for name in names if not name.startswith(".")]
-    return files
+def _suffix(file: StoredFile) -> str:
+    return PurePosixPath(file.name).suffix.lower()
+
+
+def _add(file: StoredFile, files: dict[str, StoredFile]) -> None:
+    same = files.setdefault(file.name, file)
+    if same is not file and same.uri != file.uri:
+        raise InvalidInput(
+            f"Two documents are named '{file.name}': '{same.uri}' and '{file.uri}'.",
+            "Ingest a folder that holds both, or use two tenants or collections.",
+        )
+
+
+def file_table(documents: Sequence[DocumentFile]) -> pa.Table:
+    """Documents as a table of FILE_SCHEMA."""
+    return pa.Table.from_pylist([asdict(document) for document in documents], schema=FILE_SCHEMA)
 
 
 def content_hash(data: bytes, settings_hash: str) -> str:
-    """Hash of a document's bytes and of the settings that make its chunks: equal hashes, equal chunks."""
+    """Hash of a document's bytes (or its etag) and of the settings that make its chunks: equal hashes, equal chunks."""
     return hashlib.sha256(settings_hash.encode() + data).hexdigest()

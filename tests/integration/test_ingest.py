@@ -9,7 +9,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import psutil
-import pyarrow as pa
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -20,7 +19,7 @@ from plait.index.collection import Index, list_collections
 from plait.jobs.ingest.job import IngestReport, _only_writer, ingest
 from plait.jobs.ingest.ledger import Failure
 from plait.jobs.ingest.pipeline import chunk_files
-from plait.jobs.ingest.read import FILE_SCHEMA, find_documents
+from plait.jobs.ingest.read import file_table, find_documents
 from plait.local.milvus import milvus_uri
 from plait.recipes import IngestRecipe
 from plait.settings import settings
@@ -72,8 +71,7 @@ def contents(recipe: IngestRecipe) -> list[dict[str, object]]:
 def expected(recipe: IngestRecipe) -> list[dict[str, object]]:
     """What a run that nothing disturbs makes of the sources, without Ray and without an index."""
     documents = find_documents(recipe.sources).documents
-    files = pa.table([[d.source for d in documents], [str(d.path) for d in documents]], schema=FILE_SCHEMA)
-    chunks = chunk_files(files, recipe, Path(recipe.embedding.model), ledger=None)
+    chunks = chunk_files(file_table(documents), recipe, Path(recipe.embedding.model), ledger=None)
     return sorted(chunks.select([*FIELDS, "chunk_count"]).to_pylist(), key=lambda row: str(row["chunk_id"]))
 
 

@@ -11,7 +11,7 @@ def found(folder: Path, **texts: str) -> Found:
     documents = []
     for name, text in sorted(texts.items()):
         (folder / name).write_text(text, encoding="utf-8")
-        documents.append(DocumentFile(name, folder / name))
+        documents.append(DocumentFile(name, str(folder / name)))
     return Found(tuple(documents), {})
 
 
@@ -50,14 +50,14 @@ def test_without_sync_nothing_is_gone(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_opened_is_a_failure_and_its_older_version_stays(tmp_path: Path) -> None:
-    missing = Found((DocumentFile("a", tmp_path / "a"),), {})
+    missing = Found((DocumentFile("a", str(tmp_path / "a")),), {})
     plan = make_plan(recipe(), missing, {"a": state("text")}, "s")
     assert plan.failed == (Failure("a", "it cannot be read (No such file or directory)"),)
     assert plan.gone == ()
 
 
 def test_names_that_the_index_cannot_hold_are_failures(tmp_path: Path) -> None:
-    names = Found((DocumentFile("x" * 1025, tmp_path / "a"), DocumentFile("\udcff.md", tmp_path / "b")), {})
+    names = Found((DocumentFile("x" * 1025, str(tmp_path / "a")), DocumentFile("\udcff.md", str(tmp_path / "b"))), {})
     reasons = [failure.reason for failure in make_plan(recipe(), names, {}, "s").failed]
     assert reasons == ["its path is longer than 1024 bytes", "its name is not UTF-8"]
 

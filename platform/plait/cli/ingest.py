@@ -1,16 +1,19 @@
 """`plait ingest`: bring documents into an index."""
 
+import re
+from glob import has_magic
 from pathlib import Path
 
 import typer
 
 _FAILURES_SHOWN = 20
+_ASSIGNMENT = re.compile(r"[a-z_.]+=")
 
 
 def ingest(
     inputs: list[str] = typer.Argument(
-        help="Folders and files to read, or a recipe file or the name of a ready recipe (ingest), "
-        "and fields to set, as in collection=support chunk.max_tokens=128.",
+        help="Folders, files, patterns ('docs/**/*.md') and buckets (s3://…, gs://…) to read, or a recipe file or the "
+        "name of a ready recipe (ingest), and fields to set, as in collection=support chunk.max_tokens=128.",
     ),
 ) -> None:
     """Bring documents into an index: read, parse, chunk, embed, write.
@@ -55,7 +58,8 @@ def _understand(arguments: list[str]) -> tuple[str | None, list[str]]:
     overrides: list[str] = []
     for argument in arguments:
         is_recipe_file = argument.endswith((".yaml", ".yml"))
-        if Path(argument).exists() and not is_recipe_file:
+        is_place = Path(argument).exists() or has_magic(argument) or "://" in argument
+        if is_place and not is_recipe_file and not _ASSIGNMENT.match(argument):
             sources.append(argument)
         elif "=" in argument:
             overrides.append(argument)

@@ -33,7 +33,7 @@ class IngestRecipe(Section):
     """Documents to an index."""
 
     collection: str = Field("default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$", description="Milvus collection.")
-    sources: list[str] = Field(min_length=1, description="Files or folders to read.")
+    sources: list[str] = Field(min_length=1, description="Files, folders, patterns (docs/**/*.md), s3://… or gs://…")
     tenant: str = Field("default", min_length=1, max_length=128, description="Owner of the documents.")
     chunk: ChunkConfig = ChunkConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
