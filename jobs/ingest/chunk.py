@@ -91,6 +91,7 @@ class Chunker:
                 content_hash=origin.content_hash,
                 updated_at=origin.updated_at,
                 tenant=origin.tenant,
+                metadata=document.metadata,
             )
             for position, (start, text) in enumerate(pieces)
         ]

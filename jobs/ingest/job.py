@@ -52,7 +52,7 @@ def ingest(recipe: IngestRecipe) -> IngestReport:
             when more than `max_bad_share` of the documents cannot be read. What was written until then stays.
     """
     started = time.monotonic()
-    found = find_documents(recipe.sources)
+    found = find_documents(recipe.sources, with_tables=recipe.table.text is not None)
     uri = milvus_uri()
     with _only_writer(recipe, uri):
         index = _open_index(recipe, uri)

@@ -5,9 +5,11 @@ read (formats.py) nor chunks.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import PurePosixPath
+from typing import Any
 
 import yaml
 from markdown_it import MarkdownIt
@@ -38,6 +40,7 @@ class Document:
     title: str
     syntax: str = TEXT
     headings: tuple[Heading, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def parse(data: bytes, source: str) -> Document:
@@ -46,19 +49,31 @@ def parse(data: bytes, source: str) -> Document:
     Raises:
         Unreadable: when it is not what its suffix says, or holds no text.
     """
-    name = PurePosixPath(source)
-    format = FORMATS[name.suffix.lower()]
-    text = format.to_text(data).replace("\r\n", "\n").replace("\r", "\n")
+    path = PurePosixPath(source)
+    format = FORMATS[path.suffix.lower()]
+    is_code = format.syntax not in (MARKDOWN, TEXT)
+    return parse_text(format.to_text(data), format.syntax, name=path.name if is_code else path.stem)
+
+
+def parse_text(
+    text: str, syntax: str, *, name: str, title: str = "", metadata: Mapping[str, Any] | None = None
+) -> Document:
+    """A document of a text. Without a `title` it has that in its front matter or its first heading, or else its `name`.
+
+    Raises:
+        Unreadable: when it holds no text.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
         raise Unreadable("it holds NUL bytes, so it is not text")
     if not text.strip():
         raise Unreadable("it holds no text")
-    if format.syntax != MARKDOWN:
-        return Document(text, shorten(name.stem if format.syntax == TEXT else name.name), format.syntax)
-    body_start, title = _front_matter(text)
-    headings = tuple(heading for heading in _headings(text) if heading.start >= body_start)
-    title = title or next((heading.words for heading in headings if heading.words), name.stem)
-    return Document(text, shorten(title), MARKDOWN, headings)
+    headings: tuple[Heading, ...] = ()
+    if syntax == MARKDOWN:
+        body_start, own_title = _front_matter(text)
+        headings = tuple(heading for heading in _headings(text) if heading.start >= body_start)
+        title = title or own_title or next((heading.words for heading in headings if heading.words), "")
+    return Document(text, shorten(title or name), syntax, headings, dict(metadata or {}))
 
 
 def shorten(name: str) -> str:

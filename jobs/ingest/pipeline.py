@@ -21,6 +21,7 @@ from plait.jobs.ingest.embed import Embed
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.parse import parse
 from plait.jobs.ingest.read import DocumentFile, content_hash, file_table
+from plait.jobs.ingest.rows import RowReader
 from plait.jobs.ingest.stores import read_file
 from plait.jobs.ingest.write import Write
 from plait.local.ray_data import set_up_ray_data
@@ -28,6 +29,7 @@ from plait.observability import metrics
 from plait.recipes import ChunkConfig, IngestRecipe
 
 _FILES_A_BLOCK = 16
+_ROWS_A_BLOCK = 256
 _EMBED_BATCHES_A_BLOCK = 4  # more chunks to sort by length give less padding, fewer show progress sooner
 
 # Logical CPUs, small enough that a run fits beside a serving application on two: 0.25 + 0.5 + 0.25.
@@ -99,32 +101,37 @@ def _reason(cause: BaseException) -> str:
 
 
 def _files(documents: Sequence[DocumentFile]) -> Any:
-    """A dataset of FILE_SCHEMA whose blocks hold a few files each."""
-    table = file_table(documents)
-    return ray.data.from_arrow([table.slice(start, _FILES_A_BLOCK) for start in range(0, len(table), _FILES_A_BLOCK)])
+    """A dataset of FILE_SCHEMA whose blocks hold a few files, or some rows of tables, each."""
+    files = [document for document in documents if not document.is_row]
+    rows = [document for document in documents if document.is_row]
+    blocks = [
+        file_table(kind[start : start + size])
+        for kind, size in ((files, _FILES_A_BLOCK), (rows, _ROWS_A_BLOCK))
+        for start in range(0, len(kind), size)
+    ]
+    return ray.data.from_arrow(blocks)
 
 
 def chunk_files(files: pa.Table, recipe: IngestRecipe, model_folder: Path, ledger: Any) -> pa.Table:
-    """Files (FILE_SCHEMA) to their chunks (CHUNK_SCHEMA); those that cannot be read go to the ledger."""
-    version = settings_hash(recipe.chunk, recipe.embedding.model)
-    chunker = _chunker(model_folder, recipe.chunk, version)
+    """Documents (FILE_SCHEMA) to their chunks (CHUNK_SCHEMA); those that cannot be read go to the ledger."""
+    settings_key = settings_hash(recipe.chunk, recipe.embedding.model)
+    chunker = _chunker(model_folder, recipe.chunk, settings_key)
     chunks: list[Chunk] = []
-    for file in files.to_pylist():
-        try:
-            data = read_file(file["uri"])
-            document = parse(data, file["source"])
-        except Unreadable as error:
-            ray.get(ledger.record_failure.remote(file["source"], str(error)))
-            metrics.DOCUMENTS.labels(collection=recipe.collection, outcome="failed").inc()
-            continue
-        origin = Origin(
-            recipe.tenant, file["source"], content_hash(file["etag"].encode() or data, version), int(time.time() * 1000)
-        )
-        chunks += chunker.chunk(document, origin)
+    with RowReader(recipe.table) as rows:
+        for file in (DocumentFile(**fields) for fields in files.to_pylist()):
+            try:
+                data = b"" if file.is_row else read_file(file.uri)
+                document = rows.read(file) if file.is_row else parse(data, file.source)
+            except Unreadable as error:
+                ray.get(ledger.record_failure.remote(file.source, str(error)))
+                metrics.DOCUMENTS.labels(collection=recipe.collection, outcome="failed").inc()
+                continue
+            version = content_hash(file.etag.encode() or data, settings_key)
+            chunks += chunker.chunk(document, Origin(recipe.tenant, file.source, version, int(time.time() * 1000)))
     return chunk_table(chunks)
 
 
 @cache
-def _chunker(model_folder: Path, config: ChunkConfig, version: str) -> Chunker:
+def _chunker(model_folder: Path, config: ChunkConfig, settings_key: str) -> Chunker:
     """One a process: reading a tokenizer takes longer than chunking a few documents."""
-    return Chunker(model_folder, config, version)
+    return Chunker(model_folder, config, settings_key)

@@ -14,6 +14,7 @@ from plait.index.schema import MAX_SOURCE_BYTES
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.ledger import Failure
 from plait.jobs.ingest.read import DocumentFile, Found, content_hash
+from plait.jobs.ingest.rows import row_documents
 from plait.jobs.ingest.stores import read_file
 from plait.recipes import IngestRecipe
 
@@ -44,21 +45,33 @@ def make_plan(recipe: IngestRecipe, found: Found, states: Mapping[str, DocumentS
     def hash_of(document: DocumentFile) -> str | Failure:
         try:
             if len(document.source.encode()) > MAX_SOURCE_BYTES:
-                return Failure(document.source, f"its path is longer than {MAX_SOURCE_BYTES} bytes")
+                return Failure(document.source, f"its name is longer than {MAX_SOURCE_BYTES} bytes")
             return content_hash(document.etag.encode() or read_file(document.uri), settings_hash)
         except UnicodeEncodeError:
             return Failure(ascii(document.source), "its name is not UTF-8")
         except Unreadable as error:
             return Failure(document.source, str(error))
 
+    def place(document: DocumentFile, outcome: str | Failure) -> None:
+        state = states.get(document.source)
+        if isinstance(outcome, Failure):
+            failed.append(outcome)
+        elif state is not None and state.is_exactly(outcome):
+            unchanged.append(document.source)
+        else:
+            changed.append(document)
+
+    names = {document.source for document in found.documents}
     with ThreadPoolExecutor(_READERS) as readers:
         for document, outcome in zip(found.documents, readers.map(hash_of, found.documents), strict=True):
-            state = states.get(document.source)
-            if isinstance(outcome, Failure):
-                failed.append(outcome)
-            elif state is not None and state.is_exactly(outcome):
-                unchanged.append(document.source)
-            else:
-                changed.append(document)
-    gone = states.keys() - {document.source for document in found.documents} if recipe.sync else set()
+            place(document, outcome)
+    for row in row_documents(found.tables, recipe.table):
+        if isinstance(row, Failure):
+            failed.append(row)
+        elif row.source not in names:
+            place(row, hash_of(row))
+        elif recipe.table.id:
+            failed.append(Failure(f"a second {row.source}", f"its '{recipe.table.id}' is that of another document"))
+        names.add(row.source)
+    gone = states.keys() - names if recipe.sync else set()
     return Plan(tuple(changed), tuple(unchanged), tuple(sorted(gone)), tuple(failed))

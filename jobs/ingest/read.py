@@ -16,35 +16,63 @@ from plait.errors import DataError, InvalidInput
 from plait.jobs.ingest.formats import FORMATS
 from plait.jobs.ingest.stores import StoredFile, list_files
 
-FILE_SCHEMA = pa.schema([("source", pa.string()), ("uri", pa.string()), ("etag", pa.string())])
-"""Documents to read."""
+TABLES = frozenset({".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"})
+"""Suffixes of files whose rows are documents."""
+
+FILE_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("start", pa.int64()),
+        ("length", pa.int64()),
+    ]
+)
+"""Documents to read: the fields of a DocumentFile."""
 
 
 @dataclass(frozen=True)
 class DocumentFile:
-    """A document in a file.
+    """A document: a file, or a row of a table.
 
     Attributes:
-        source: its name: the path inside the folder it was found in, so an index moves with its folder.
-        uri: an absolute path, or a URI.
-        etag: what its store says to tell its versions apart; empty where one must read it to know.
+        source: its name. A file's is the path inside the folder it was found in, so an index moves with its folder.
+        uri: of the file, an absolute path or a URI.
+        etag: tells its versions apart; empty where one must read it to know.
+        start: where a row is in its table (plait.jobs.ingest.tables.Row).
+        length: of a row; 0: the document is the whole file.
     """
 
     source: str
     uri: str
     etag: str = ""
+    start: int = 0
+    length: int = 0
+
+    @property
+    def is_row(self) -> bool:
+        """It is a row of a table, not a file."""
+        return self.length > 0
 
 
 @dataclass(frozen=True)
 class Found:
-    """The documents of some sources, by name, and how many files of which suffix were left out as unknown."""
+    """The documents of some sources, by name, and how many files of which suffix were left out as unknown.
+
+    `tables` are files whose rows are documents.
+    """
 
     documents: tuple[DocumentFile, ...]
     skipped: dict[str, int]
+    tables: tuple[StoredFile, ...] = ()
 
 
-def find_documents(sources: Sequence[str]) -> Found:
+def find_documents(sources: Sequence[str], with_tables: bool = False) -> Found:
     """Every file of a known format in the sources, hidden files and folders left out.
+
+    Args:
+        sources: files, folders, patterns, URIs.
+        with_tables: rows of tables are documents; otherwise tables are of no known format.
 
     Raises:
         DataError: when a source does not exist, or there is no document in any.
@@ -52,21 +80,32 @@ def find_documents(sources: Sequence[str]) -> Found:
     """
     files: dict[str, StoredFile] = {}
     skipped: Counter[str] = Counter()
+    known = FORMATS.keys() | (TABLES if with_tables else set())
     for source in sources:
         listing = list_files(source)
         for file in listing.files:
             suffix = _suffix(file)
-            if suffix in FORMATS:
+            if suffix in known:
                 _add(file, files)
             elif listing.is_one_file:
-                raise InvalidInput(f"'{source}' is of no known format.", f"Known: {', '.join(sorted(FORMATS))}.")
+                raise InvalidInput(f"'{source}' is of no known format.", _remedy(suffix))
             else:
                 skipped[suffix or "(no suffix)"] += 1
     if not files:
-        raise DataError(
-            f"The sources hold no documents: {', '.join(sources)}.", f"Known formats: {', '.join(sorted(FORMATS))}."
-        )
-    return Found(tuple(DocumentFile(name, files[name].uri, files[name].etag) for name in sorted(files)), dict(skipped))
+        remedy = next((_remedy(suffix) for suffix in skipped if suffix in TABLES), _remedy(""))
+        raise DataError(f"The sources hold no documents: {', '.join(sources)}.", remedy)
+    stored = [files[name] for name in sorted(files)]
+    return Found(
+        documents=tuple(DocumentFile(f.name, f.uri, f.etag) for f in stored if _suffix(f) not in TABLES),
+        skipped=dict(skipped),
+        tables=tuple(f for f in stored if _suffix(f) in TABLES),
+    )
+
+
+def _remedy(suffix: str) -> str:
+    if suffix in TABLES:
+        return "Name the column of its text: table.text=COLUMN"
+    return f"Known formats: {', '.join(sorted(FORMATS))}; tables, with table.text: {', '.join(sorted(TABLES))}."
 
 
 def _suffix(file: StoredFile) -> str:

@@ -85,6 +85,12 @@ def read_file(uri: str) -> bytes:
         raise Unreadable(f"it cannot be read ({reason_of(error)})") from error
 
 
+def version_of(uri: str) -> str:
+    """Changes when the file may have changed."""
+    filesystem, path = _filesystem(uri)
+    return str(filesystem.ukey(path))
+
+
 def reason_of(error: Exception) -> str:
     """What went wrong with a file, in one line."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -124,6 +124,21 @@ def test_an_index_follows_its_documents(recipe: IngestRecipe, docs: Path, monkey
     assert recipe.collection not in list_collections()
 
 
+def test_rows_of_a_table_are_documents_beside_files(recipe: IngestRecipe, docs: Path) -> None:
+    table = docs / "faq.csv"
+    table.write_text("url,answer,lang\n/a,Yes it is,en\n/b,No it is not,en\n/c,,en\n", encoding="utf-8")
+    columns = {"text": "answer", "id": "url", "metadata": ["lang"]}
+    with_table = changed(recipe, table=columns, max_bad_share=0.5)
+    first = ingest(with_table)
+    assert counts(first) == (5, 0, 0)
+    assert first.failed == (Failure("/c", "its column 'answer' is empty"),)
+    rows = {row["source"]: row for row in Index.open(recipe.collection)._rows('chunk_id != ""', ["source", "metadata"])}
+    assert (rows["/a"]["metadata"], rows["a.md"]["metadata"]) == ({"lang": "en"}, {})
+    table.write_text("url,answer,lang\n/b,No it is not,en\n/a,Maybe,en\n", encoding="utf-8")
+    assert counts(ingest(with_table)) == (1, 4, 0)
+    assert counts(ingest(recipe)) == (0, 3, 2)
+
+
 def test_too_many_unreadable_documents_fail_the_job(recipe: IngestRecipe, docs: Path) -> None:
     for name in ("a.md", "b.md", "guide/c.md"):
         (docs / name).write_bytes(b"\0")

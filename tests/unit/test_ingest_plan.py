@@ -59,7 +59,7 @@ def test_a_file_that_cannot_be_opened_is_a_failure_and_its_older_version_stays(t
 def test_names_that_the_index_cannot_hold_are_failures(tmp_path: Path) -> None:
     names = Found((DocumentFile("x" * 1025, str(tmp_path / "a")), DocumentFile("\udcff.md", str(tmp_path / "b"))), {})
     reasons = [failure.reason for failure in make_plan(recipe(), names, {}, "s").failed]
-    assert reasons == ["its path is longer than 1024 bytes", "its name is not UTF-8"]
+    assert reasons == ["its name is longer than 1024 bytes", "its name is not UTF-8"]
 
 
 def test_what_is_told_to_the_ledger_twice_counts_once() -> None:

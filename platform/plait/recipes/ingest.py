@@ -23,6 +23,22 @@ class ChunkConfig(Section):
         return self
 
 
+class TableConfig(Section):
+    """Tables (JSONL, CSV, TSV, Parquet) whose rows are documents."""
+
+    text: str | None = Field(None, description="Column with the text; without it tables are left out.")
+    format: Literal["text", "markdown", "html"] = Field("text", description="What the text is written in.")
+    id: str | None = Field(None, description="Column that names a document; without it, a hash of the row does.")
+    title: str | None = Field(None, description="Column with the title.")
+    metadata: list[str] = Field([], description="Columns that are kept as metadata of the chunks.")
+
+    @model_validator(mode="after")
+    def text_is_named(self) -> Self:
+        if not self.text and (self.id or self.title or self.metadata):
+            raise ValueError("table.text must name the column with the text")
+        return self
+
+
 class EmbeddingConfig(Section):
     model: str = Field(DEFAULT_EMBEDDING, description="Model source: hub id, folder or package:NAME.")
     batch_size: int = Field(32, ge=1, description="Chunks embedded at a time.")
@@ -35,6 +51,7 @@ class IngestRecipe(Section):
     collection: str = Field("default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$", description="Milvus collection.")
     sources: list[str] = Field(min_length=1, description="Files, folders, patterns (docs/**/*.md), s3://… or gs://…")
     tenant: str = Field("default", min_length=1, max_length=128, description="Owner of the documents.")
+    table: TableConfig = TableConfig()
     chunk: ChunkConfig = ChunkConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     sync: bool = Field(True, description="Remove documents from the index that are gone from the sources.")
