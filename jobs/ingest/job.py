@@ -8,13 +8,14 @@ import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from filelock import FileLock, Timeout
 
 from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
 from plait.index.collection import Index
 from plait.jobs.ingest.chunk import settings_hash
+from plait.jobs.ingest.dedup import Deduplication
 from plait.jobs.ingest.ledger import Failure, Progress, start_ledger
 from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.progress import shown
@@ -36,6 +37,8 @@ class IngestReport:
     tenant: str
     written: int
     unchanged: int
+    duplicates: int
+    """Dropped because they repeat another document."""
     removed: int
     failed: tuple[Failure, ...]
     skipped: dict[str, int]
@@ -58,18 +61,25 @@ def ingest(recipe: IngestRecipe) -> IngestReport:
         index = _open_index(recipe, uri)
         states = index.document_states(recipe.tenant) if index else {}
         plan = make_plan(recipe, found, states, settings_hash(recipe.chunk, recipe.embedding.model))
-        written, failed = _write(recipe, plan, uri)
+        dedup = Deduplication(recipe, plan)
+        written, failed = _write(recipe, plan, dedup, uri)
         if written:
-            Index.open(recipe.collection, uri).flush()
+            index = Index.open(recipe.collection, uri)
+            index.flush()
         _check_bad_share(recipe, plan, failed)
-        if index and plan.gone:
-            index.delete_documents(recipe.tenant, plan.gone)
-    _count(recipe, plan)
+        to_delete = dedup.superfluous(states) | set(plan.gone)
+        if index and to_delete:
+            index.delete_documents(recipe.tenant, to_delete)
+    duplicates = dedup.duplicates
+    unchanged = sum(document.source not in duplicates for document in plan.unchanged)
+    duplicate_count = len(duplicates) + plan.repeated_rows
+    _count(recipe, unchanged=unchanged, removed=len(plan.gone), failed=len(plan.failed), duplicate=duplicate_count)
     return IngestReport(
         collection=recipe.collection,
         tenant=recipe.tenant,
-        written=len(written),
-        unchanged=len(plan.unchanged),
+        written=len(written.keys() - duplicates.keys()),
+        unchanged=unchanged,
+        duplicates=duplicate_count,
         removed=len(plan.gone),
         failed=failed,
         skipped=found.skipped,
@@ -109,12 +119,15 @@ def _open_index(recipe: IngestRecipe, uri: str) -> Index | None:
     return index
 
 
-def _write(recipe: IngestRecipe, plan: Plan, uri: str) -> tuple[dict[str, int], tuple[Failure, ...]]:
+def _write(
+    recipe: IngestRecipe, plan: Plan, dedup: Deduplication, uri: str
+) -> tuple[dict[str, int], tuple[Failure, ...]]:
     """Run the pipeline over what has changed; returns the documents written with their chunk counts, and all failures.
 
     Without changes Ray is not even started.
     """
-    if not plan.changed:
+    to_write, to_read = dedup.to_write, dedup.to_read
+    if not to_write and not to_read:
         return {}, plan.failed
     model_folder = resolve_model(recipe.embedding.model)
 
@@ -126,17 +139,25 @@ def _write(recipe: IngestRecipe, plan: Plan, uri: str) -> tuple[dict[str, int], 
 
     from plait.jobs.ingest.pipeline import Workplace, run_pipeline
 
-    ledger = start_ledger()
+    ledger, judge = start_ledger(), dedup.start_judge()
+    workplace = Workplace(model_folder, uri, settings().milvus_token, ledger)
 
     def progress() -> Progress:
         latest: Progress = ray.get(ledger.progress.remote())
         return latest
 
-    with shown(progress, f"ingest {recipe.collection}", len(plan.changed)):
-        run_pipeline(recipe, plan.changed, Workplace(model_folder, uri, settings().milvus_token, ledger))
+    with shown(progress, f"ingest {recipe.collection}", len(to_write) + len(to_read)):
+        run_pipeline(recipe, [*to_write, *to_read], replace(workplace, judge=judge))
+        if judge is not None:
+            unreadable = [failure.source for failure in ray.get(ledger.failures.remote())]
+            candidates, admitted = ray.get(judge.verdicts.remote())
+            dedup.learn(candidates, admitted, unreadable)
+        if dedup.missing:
+            run_pipeline(recipe, dedup.missing, workplace)
     written: dict[str, int] = ray.get(ledger.written.remote())
     failed: list[Failure] = ray.get(ledger.failures.remote())
-    lost = {document.source for document in plan.changed} - written.keys() - {failure.source for failure in failed}
+    to_do = {document.source for document in plan.changed} - dedup.duplicates.keys()
+    lost = to_do - written.keys() - {failure.source for failure in failed}
     if lost:
         raise PlaitError(f"{len(lost)} documents did not reach the index, as '{min(lost)}'.", "Run again.")
     return written, (*plan.failed, *failed)
@@ -154,8 +175,7 @@ def _check_bad_share(recipe: IngestRecipe, plan: Plan, failed: tuple[Failure, ..
     )
 
 
-def _count(recipe: IngestRecipe, plan: Plan) -> None:
+def _count(recipe: IngestRecipe, **counts: int) -> None:
     """Count what no worker saw."""
-    counts = {"unchanged": len(plan.unchanged), "removed": len(plan.gone), "failed": len(plan.failed)}
     for outcome, count in counts.items():
         metrics.DOCUMENTS.labels(collection=recipe.collection, outcome=outcome).inc(count)

@@ -30,11 +30,16 @@ class Ledger:
     def __init__(self) -> None:
         self._failed: dict[str, str] = {}
         self._written: dict[str, int] = {}
+        self._skipped: set[str] = set()
         self._chunks_written = 0
 
     def record_failure(self, source: str, reason: str) -> None:
         """A document cannot be read."""
         self._failed[source] = reason
+
+    def record_skipped(self, sources: set[str]) -> None:
+        """Documents need no writing: they repeat others, or are in the index already."""
+        self._skipped |= sources
 
     def record_written(self, chunk_count: int, completed: dict[str, int]) -> None:
         """Chunks were written; `completed` are the documents that are now whole, with the count of their chunks."""
@@ -43,7 +48,8 @@ class Ledger:
 
     def progress(self) -> Progress:
         """How far the run is."""
-        return Progress(len(self._failed) + len(self._written), self._chunks_written)
+        done = self._failed.keys() | self._written.keys() | self._skipped
+        return Progress(len(done), self._chunks_written)
 
     def failures(self) -> list[Failure]:
         """Documents that could not be read, by name."""

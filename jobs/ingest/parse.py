@@ -41,6 +41,8 @@ class Document:
     syntax: str = TEXT
     headings: tuple[Heading, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    given_title: str = ""
+    """A title that stands beside the text, as in a column of its own; empty where it is taken from text or name."""
 
 
 def parse(data: bytes, source: str) -> Document:
@@ -69,11 +71,12 @@ def parse_text(
     if not text.strip():
         raise Unreadable("it holds no text")
     headings: tuple[Heading, ...] = ()
+    own_title = ""
     if syntax == MARKDOWN:
         body_start, own_title = _front_matter(text)
         headings = tuple(heading for heading in _headings(text) if heading.start >= body_start)
-        title = title or own_title or next((heading.words for heading in headings if heading.words), "")
-    return Document(text, shorten(title or name), syntax, headings, dict(metadata or {}))
+        own_title = own_title or next((heading.words for heading in headings if heading.words), "")
+    return Document(text, shorten(title or own_title or name), syntax, headings, dict(metadata or {}), shorten(title))
 
 
 def shorten(name: str) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ import ray
 from plait.errors import PlaitError, find_plait_error
 from plait.index.chunk import Chunk, chunk_table
 from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
+from plait.jobs.ingest.dedup import Candidate
+from plait.jobs.ingest.duplicates import fingerprint
 from plait.jobs.ingest.embed import Embed
 from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.parse import parse
+from plait.jobs.ingest.parse import Document, parse
 from plait.jobs.ingest.read import DocumentFile, content_hash, file_table
 from plait.jobs.ingest.rows import RowReader
 from plait.jobs.ingest.stores import read_file
@@ -40,12 +43,14 @@ _WRITE_CPUS = 0.25
 
 @dataclass(frozen=True)
 class Workplace:
-    """What the stages need besides the recipe: the embedding model's folder, the index's server, the run's ledger."""
+    """What the stages need besides the recipe: the embedding model's folder, the index's server, the run's ledger, and
+    who judges duplicates (None: nobody)."""
 
     model_folder: Path
     milvus_uri: str
     milvus_token: str
     ledger: Any
+    judge: Any = None
 
 
 def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workplace: Workplace) -> None:
@@ -59,7 +64,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
     machines = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
     chunks = _files(documents).map_batches(
         chunk_files,
-        fn_args=(recipe, workplace.model_folder, workplace.ledger),
+        fn_args=(recipe, workplace.model_folder, workplace.ledger, workplace.judge),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=_CHUNK_CPUS,
@@ -102,8 +107,9 @@ def _reason(cause: BaseException) -> str:
 
 def _files(documents: Sequence[DocumentFile]) -> Any:
     """A dataset of FILE_SCHEMA whose blocks hold a few files, or some rows of tables, each."""
-    files = [document for document in documents if not document.is_row]
-    rows = [document for document in documents if document.is_row]
+    in_order = sorted(documents, key=attrgetter("source"))  # so that the first of two duplicates mostly comes first
+    files = [document for document in in_order if not document.is_row]
+    rows = [document for document in in_order if document.is_row]
     blocks = [
         file_table(kind[start : start + size])
         for kind, size in ((files, _FILES_A_BLOCK), (rows, _ROWS_A_BLOCK))
@@ -112,11 +118,32 @@ def _files(documents: Sequence[DocumentFile]) -> Any:
     return ray.data.from_arrow(blocks)
 
 
-def chunk_files(files: pa.Table, recipe: IngestRecipe, model_folder: Path, ledger: Any) -> pa.Table:
-    """Documents (FILE_SCHEMA) to their chunks (CHUNK_SCHEMA); those that cannot be read go to the ledger."""
+def chunk_files(files: pa.Table, recipe: IngestRecipe, model_folder: Path, ledger: Any, judge: Any = None) -> pa.Table:
+    """Documents (FILE_SCHEMA) to their chunks (CHUNK_SCHEMA); those that cannot be read go to the ledger.
+
+    A `judge` says which documents to drop because they repeat others.
+    """
     settings_key = settings_hash(recipe.chunk, recipe.embedding.model)
     chunker = _chunker(model_folder, recipe.chunk, settings_key)
+    documents = _read(files, recipe, settings_key, ledger)
+    if judge is not None:
+        candidates = [
+            Candidate(source, version, fingerprint(document, recipe.dedup))
+            for source, (version, document) in documents.items()
+        ]
+        admitted: set[str] = ray.get(judge.admit.remote(candidates))
+        ray.get(ledger.record_skipped.remote(documents.keys() - admitted))
+        documents = {source: documents[source] for source in documents if source in admitted}
+    now_ms = int(time.time() * 1000)
     chunks: list[Chunk] = []
+    for source, (version, document) in documents.items():
+        chunks += chunker.chunk(document, Origin(recipe.tenant, source, version, now_ms))
+    return chunk_table(chunks)
+
+
+def _read(files: pa.Table, recipe: IngestRecipe, settings_key: str, ledger: Any) -> dict[str, tuple[str, Document]]:
+    """The documents that can be read, with their content hashes."""
+    documents = {}
     with RowReader(recipe.table) as rows:
         for file in (DocumentFile(**fields) for fields in files.to_pylist()):
             try:
@@ -126,9 +153,8 @@ def chunk_files(files: pa.Table, recipe: IngestRecipe, model_folder: Path, ledge
                 ray.get(ledger.record_failure.remote(file.source, str(error)))
                 metrics.DOCUMENTS.labels(collection=recipe.collection, outcome="failed").inc()
                 continue
-            version = content_hash(file.etag.encode() or data, settings_key)
-            chunks += chunker.chunk(document, Origin(recipe.tenant, file.source, version, int(time.time() * 1000)))
-    return chunk_table(chunks)
+            documents[file.source] = content_hash(file.etag.encode() or data, settings_key), document
+    return documents
 
 
 @cache

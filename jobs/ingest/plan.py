@@ -7,7 +7,7 @@ starts no cluster.
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from plait.index.collection import DocumentState
 from plait.index.schema import MAX_SOURCE_BYTES
@@ -23,12 +23,23 @@ _READERS = 8  # reading waits for the disk, hashing releases the GIL
 
 @dataclass(frozen=True)
 class Plan:
-    """`changed` documents are new ones too; `gone` are names in the index that the sources no longer have."""
+    """What a run has to do.
+
+    Attributes:
+        changed: documents to write; new ones too.
+        unchanged: documents that the index holds whole and as they are.
+        gone: names in the index that the sources no longer have.
+        failed: documents that cannot even be hashed.
+        versions: content hash by name, of changed and unchanged documents.
+        repeated_rows: rows without an id whose content is that of another; they are the same document.
+    """
 
     changed: tuple[DocumentFile, ...]
-    unchanged: tuple[str, ...]
+    unchanged: tuple[DocumentFile, ...]
     gone: tuple[str, ...]
     failed: tuple[Failure, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    repeated_rows: int = 0
 
     @property
     def document_count(self) -> int:
@@ -39,8 +50,10 @@ class Plan:
 def make_plan(recipe: IngestRecipe, found: Found, states: Mapping[str, DocumentState], settings_hash: str) -> Plan:
     """Compare the documents found with the `states` that the index holds, by content hash."""
     changed: list[DocumentFile] = []
-    unchanged: list[str] = []
+    unchanged: list[DocumentFile] = []
     failed: list[Failure] = []
+    versions: dict[str, str] = {}
+    repeated_rows = 0
 
     def hash_of(document: DocumentFile) -> str | Failure:
         try:
@@ -53,13 +66,13 @@ def make_plan(recipe: IngestRecipe, found: Found, states: Mapping[str, DocumentS
             return Failure(document.source, str(error))
 
     def place(document: DocumentFile, outcome: str | Failure) -> None:
-        state = states.get(document.source)
         if isinstance(outcome, Failure):
             failed.append(outcome)
-        elif state is not None and state.is_exactly(outcome):
-            unchanged.append(document.source)
-        else:
-            changed.append(document)
+            return
+        versions[document.source] = outcome
+        state = states.get(document.source)
+        is_there = state is not None and state.is_exactly(outcome)
+        (unchanged if is_there else changed).append(document)
 
     names = {document.source for document in found.documents}
     with ThreadPoolExecutor(_READERS) as readers:
@@ -72,6 +85,8 @@ def make_plan(recipe: IngestRecipe, found: Found, states: Mapping[str, DocumentS
             place(row, hash_of(row))
         elif recipe.table.id:
             failed.append(Failure(f"a second {row.source}", f"its '{recipe.table.id}' is that of another document"))
+        else:
+            repeated_rows += 1
         names.add(row.source)
     gone = states.keys() - names if recipe.sync else set()
-    return Plan(tuple(changed), tuple(unchanged), tuple(sorted(gone)), tuple(failed))
+    return Plan(tuple(changed), tuple(unchanged), tuple(sorted(gone)), tuple(failed), versions, repeated_rows)

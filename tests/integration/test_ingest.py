@@ -16,10 +16,13 @@ from typer.testing import CliRunner
 from plait.cli import app
 from plait.errors import CollectionNotFound, Conflict, DataError, InvalidInput
 from plait.index.collection import Index, list_collections
+from plait.jobs.ingest.duplicates import Duplicates, fingerprint
 from plait.jobs.ingest.job import IngestReport, _only_writer, ingest
 from plait.jobs.ingest.ledger import Failure
+from plait.jobs.ingest.parse import parse
 from plait.jobs.ingest.pipeline import chunk_files
 from plait.jobs.ingest.read import file_table, find_documents
+from plait.jobs.ingest.stores import read_file
 from plait.local.milvus import milvus_uri
 from plait.recipes import IngestRecipe
 from plait.settings import settings
@@ -70,7 +73,10 @@ def contents(recipe: IngestRecipe) -> list[dict[str, object]]:
 
 def expected(recipe: IngestRecipe) -> list[dict[str, object]]:
     """What a run that nothing disturbs makes of the sources, without Ray and without an index."""
-    documents = find_documents(recipe.sources).documents
+    found = find_documents(recipe.sources).documents
+    prints = {d.source: fingerprint(parse(read_file(d.uri), d.source), recipe.dedup) for d in found}
+    dropped = Duplicates(recipe.dedup).add_all(prints)
+    documents = [document for document in found if document.source not in dropped]
     chunks = chunk_files(file_table(documents), recipe, Path(recipe.embedding.model), ledger=None)
     return sorted(chunks.select([*FIELDS, "chunk_count"]).to_pylist(), key=lambda row: str(row["chunk_id"]))
 
@@ -116,12 +122,34 @@ def test_an_index_follows_its_documents(recipe: IngestRecipe, docs: Path, monkey
     runner = CliRunner()
     said = runner.invoke(app, ["ingest", str(docs), *fields]).output
     assert "left out, of no known format: 1 .xyz" in said
-    assert "0 documents written (0 chunks), 2 unchanged, 0 removed, 0 not read" in said
+    assert "0 documents written (0 chunks), 2 unchanged, 0 duplicates, 0 removed, 0 not read" in said
     assert recipe.collection[:20] in runner.invoke(app, ["collections", "list"]).output
     assert "tenant default: 2 documents" in runner.invoke(app, ["collections", "show", recipe.collection]).output
     assert runner.invoke(app, ["collections", "drop", recipe.collection], input="n\n").exit_code == 1
     assert runner.invoke(app, ["collections", "drop", recipe.collection, "--yes"]).exit_code == 0
     assert recipe.collection not in list_collections()
+
+
+def test_of_duplicates_one_is_kept_until_it_goes(recipe: IngestRecipe, docs: Path) -> None:
+    (docs / "0.md").write_bytes((docs / "a.md").read_bytes())
+    (docs / "b.md").write_text((docs / "a.md").read_text(encoding="utf-8") + "\n\nOne sentence more.", encoding="utf-8")
+    first = ingest(recipe)
+    assert (counts(first), first.duplicates) == ((3, 0, 0), 1)
+    assert sources(recipe) == {"0.md", "b.md", "guide/c.md"}
+    near = changed(recipe, dedup={"drop": "near", "threshold": 0.7})
+    second = ingest(near)
+    assert (counts(second), second.duplicates) == ((0, 2, 0), 2)
+    assert contents(recipe) == expected(near)
+    (docs / "0.md").unlink()
+    third = ingest(near)
+    assert (counts(third), third.duplicates) == ((1, 1, 1), 1)
+    assert sources(recipe) == {"a.md", "guide/c.md"}
+    assert contents(recipe) == expected(near)
+    assert counts(ingest(changed(recipe, dedup={"drop": "none"}))) == (1, 2, 0)
+
+
+def sources(recipe: IngestRecipe) -> set[object]:
+    return {row["source"] for row in contents(recipe)}
 
 
 def test_rows_of_a_table_are_documents_beside_files(recipe: IngestRecipe, docs: Path) -> None:
@@ -161,7 +189,10 @@ def test_two_runs_at_once_are_refused(recipe: IngestRecipe) -> None:
 def many_documents(folder: Path, count: int) -> None:
     for number in range(count):
         parts = [f"## Part {part}\n\nsome words number {number} in part {part}" for part in range(4)]
-        (folder / f"{number:03}.md").write_text(f"# Document {number}\n\n" + "\n\n".join(parts), encoding="utf-8")
+        text = f"# Document {number}\n\n" + "\n\n".join(parts)
+        (folder / f"{number:03}.md").write_text(text, encoding="utf-8")
+        if number % 10 == 0:
+            (folder / f"0-copy-{number}.md").write_text(text, encoding="utf-8")
 
 
 def wait_until(is_so: Callable[[], bool], timeout_s: float = 120) -> None:
@@ -203,6 +234,7 @@ def test_a_run_that_is_killed_and_run_again_ends_as_if_undisturbed(
     second.join()
     assert killed
     assert 0 < reports[0].written < 63
+    assert reports[0].duplicates == 6
     assert contents(recipe) == undisturbed
 
 

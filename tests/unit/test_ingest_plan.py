@@ -28,7 +28,7 @@ def test_only_what_is_new_changed_or_incomplete_is_done(tmp_path: Path) -> None:
     states = {"same": state("b"), "changed": state("c1"), "half": state("d", present=1), "gone": state("e")}
     plan = make_plan(recipe(), documents, states, "s")
     assert [document.source for document in plan.changed] == ["changed", "half", "new"]
-    assert plan.unchanged == ("same",)
+    assert [document.source for document in plan.unchanged] == ["same"]
     assert plan.gone == ("gone",)
     assert plan.document_count == 4
 

@@ -41,7 +41,8 @@ def ingest(
         print(f"left out, of no known format: {kinds}")
     print(
         f"{report.collection}: {report.written} documents written ({report.chunks_written} chunks), "
-        f"{report.unchanged} unchanged, {report.removed} removed, {len(report.failed)} not read, "
+        f"{report.unchanged} unchanged, {report.duplicates} duplicates, {report.removed} removed, "
+        f"{len(report.failed)} not read, "
         f"in {report.seconds:.1f} s"
     )
 

@@ -126,7 +126,9 @@ PASSAGES = Histogram(
 
 # Ingestion
 DOCUMENTS = Counter(
-    "plait_ingest_documents", "Documents seen: written, unchanged, removed or failed.", ["collection", "outcome"]
+    "plait_ingest_documents",
+    "Documents seen: written, unchanged, duplicate, removed or failed.",
+    ["collection", "outcome"],
 )
 CHUNKS = Counter("plait_ingest_chunks", "Chunks written to the index.", ["collection"])
 EMBED_SECONDS = Histogram("plait_ingest_embed_seconds", "Time to embed a batch of chunks.", buckets=_STAGE_BUCKETS_S)

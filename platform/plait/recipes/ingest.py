@@ -39,6 +39,17 @@ class TableConfig(Section):
         return self
 
 
+class DedupConfig(Section):
+    """Documents that repeat another one of the same run."""
+
+    drop: Literal["none", "exact", "near"] = Field(
+        "exact", description="exact: drop documents whose text is that of another; near: also those much like another."
+    )
+    threshold: float = Field(
+        0.8, ge=0.5, le=1, description="near: share of five-word sequences that two documents have in common (Jaccard)."
+    )
+
+
 class EmbeddingConfig(Section):
     model: str = Field(DEFAULT_EMBEDDING, description="Model source: hub id, folder or package:NAME.")
     batch_size: int = Field(32, ge=1, description="Chunks embedded at a time.")
@@ -52,6 +63,7 @@ class IngestRecipe(Section):
     sources: list[str] = Field(min_length=1, description="Files, folders, patterns (docs/**/*.md), s3://… or gs://…")
     tenant: str = Field("default", min_length=1, max_length=128, description="Owner of the documents.")
     table: TableConfig = TableConfig()
+    dedup: DedupConfig = DedupConfig()
     chunk: ChunkConfig = ChunkConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     sync: bool = Field(True, description="Remove documents from the index that are gone from the sources.")
