@@ -18,6 +18,7 @@ from plait.jobs.ingest.formats import FORMATS, MARKDOWN, TEXT, Unreadable
 
 _FRONT_MATTER = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
 _MAX_NAME_CHARS = 200
+_MAX_LINE_OF_CODE = 5_000
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,12 @@ def parse(data: bytes, source: str) -> Document:
     """
     path = PurePosixPath(source)
     format = FORMATS[path.suffix.lower()]
-    is_code = format.syntax not in (MARKDOWN, TEXT)
-    return parse_text(format.to_text(data), format.syntax, name=path.name if is_code else path.stem)
+    text = format.to_text(data)
+    if format.syntax in (MARKDOWN, TEXT):
+        return parse_text(text, format.syntax, name=path.stem)
+    if max(map(len, text.split("\n"))) > _MAX_LINE_OF_CODE:
+        raise Unreadable("it is minified or generated code: nobody can read such long lines")
+    return parse_text(text, format.syntax, name=path.name)
 
 
 def parse_text(

@@ -129,6 +129,11 @@ def test_source_code_and_configuration_stay_as_they_are(name: str, syntax: str) 
     assert parse(b"# x\ny: 1\n", name) == Document("# x\ny: 1\n", name if syntax != "text" else "a", syntax)
 
 
+def test_minified_code_is_no_document() -> None:
+    with pytest.raises(Unreadable, match="minified or generated"):
+        parse(b"// Search index\n" + b"a=1;" * 2000, "searchindex.js")
+
+
 def test_every_suffix_is_lower_case_and_known_once() -> None:
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in FORMATS)
 
