@@ -6,7 +6,7 @@ completed by the next, and the index is then the same as if nothing had happened
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -14,11 +14,13 @@ from filelock import FileLock, Timeout
 
 from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
 from plait.index.collection import Index
+from plait.index.connection import Milvus
+from plait.index.quarantine import Failure, Quarantine
 from plait.jobs.ingest.chunk import settings_hash
-from plait.jobs.ingest.ledger import Failure, Progress, start_ledger
+from plait.jobs.ingest.ledger import Progress, start_ledger
 from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.progress import shown
-from plait.jobs.ingest.read import find_documents
+from plait.jobs.ingest.read import Found, find_documents
 from plait.local.milvus import milvus_uri
 from plait.models.source import resolve_model
 from plait.observability import metrics
@@ -44,8 +46,11 @@ class IngestReport:
     seconds: float
 
 
-def ingest(recipe: IngestRecipe) -> IngestReport:
+def ingest(recipe: IngestRecipe, retry_quarantined: bool = False) -> IngestReport:
     """Bring the documents of the recipe's sources into its collection.
+
+    Documents that cannot be read go to the quarantine, and are tried again when they have changed, or all of them with
+    `retry_quarantined`.
 
     Raises:
         PlaitError: one of its kinds for everything that is wrong with recipe, sources, model, Milvus or cluster, and
@@ -57,10 +62,14 @@ def ingest(recipe: IngestRecipe) -> IngestReport:
     with _only_writer(recipe, uri):
         index = _open_index(recipe, uri)
         states = index.document_states(recipe.tenant) if index else {}
-        plan = make_plan(recipe, found, states, settings_hash(recipe.chunk, recipe.embedding.model))
+        quarantine = Quarantine(Milvus.connect(uri), recipe.collection)
+        held = {entry.failure.source: entry.failure for entry in quarantine.entries(recipe.tenant)}
+        version = settings_hash(recipe.chunk, recipe.embedding.model)
+        plan = make_plan(recipe, found, states, version, {} if retry_quarantined else held)
         written, failed = _write(recipe, plan, uri)
         if written:
             Index.open(recipe.collection, uri).flush()
+        _keep(quarantine, recipe, found, held, failed)
         _check_bad_share(recipe, plan, failed)
         if index and plan.gone:
             index.delete_documents(recipe.tenant, plan.gone)
@@ -142,6 +151,17 @@ def _write(recipe: IngestRecipe, plan: Plan, uri: str) -> tuple[dict[str, int], 
     return written, (*plan.failed, *failed)
 
 
+def _keep(
+    quarantine: Quarantine, recipe: IngestRecipe, found: Found, held: Mapping[str, Failure], failed: Iterable[Failure]
+) -> None:
+    """Let the quarantine hold what failed now, and nothing that was read or, with sync, is gone."""
+    quarantine.put(recipe.tenant, (failure for failure in failed if held.get(failure.source) != failure))
+    mended = held.keys() - {failure.source for failure in failed}
+    if not recipe.sync:
+        mended &= {document.source for document in found.documents}
+    quarantine.release(recipe.tenant, mended)
+
+
 def _check_bad_share(recipe: IngestRecipe, plan: Plan, failed: tuple[Failure, ...]) -> None:
     if len(failed) <= recipe.max_bad_share * plan.document_count:
         return
@@ -150,7 +170,8 @@ def _check_bad_share(recipe: IngestRecipe, plan: Plan, failed: tuple[Failure, ..
     raise DataError(
         f"{len(failed)} of {plan.document_count} documents cannot be read, more than the {recipe.max_bad_share:.0%} "
         f"that max_bad_share allows ({shown_failures}{more}).",
-        "The others are in the index. Mend or remove the bad ones, or raise max_bad_share.",
+        "The others are in the index. Mend or remove the bad ones (plait collections quarantine "
+        f"{recipe.collection}), or raise max_bad_share.",
     )
 
 

@@ -7,13 +7,7 @@ the report. Saying the same twice, as a stage that is run again does, changes no
 from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A document that could not be read, and why; the reason follows its name and a colon."""
-
-    source: str
-    reason: str
+from plait.index.quarantine import Failure
 
 
 @dataclass(frozen=True)
@@ -28,13 +22,13 @@ class Ledger:
     """Outcomes by document. Lives in an actor of its own: `start_ledger`."""
 
     def __init__(self) -> None:
-        self._failed: dict[str, str] = {}
+        self._failed: dict[str, Failure] = {}
         self._written: dict[str, int] = {}
         self._chunks_written = 0
 
-    def record_failure(self, source: str, reason: str) -> None:
+    def record_failure(self, failure: Failure) -> None:
         """A document cannot be read."""
-        self._failed[source] = reason
+        self._failed[failure.source] = failure
 
     def record_written(self, chunk_count: int, completed: dict[str, int]) -> None:
         """Chunks were written; `completed` are the documents that are now whole, with the count of their chunks."""
@@ -47,7 +41,7 @@ class Ledger:
 
     def failures(self) -> list[Failure]:
         """Documents that could not be read, by name."""
-        return [Failure(source, self._failed[source]) for source in sorted(self._failed)]
+        return [self._failed[source] for source in sorted(self._failed)]
 
     def written(self) -> dict[str, int]:
         """Documents that are whole in the index, with the count of their chunks."""

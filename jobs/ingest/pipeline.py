@@ -16,6 +16,7 @@ import ray
 
 from plait.errors import PlaitError, find_plait_error
 from plait.index.chunk import Chunk, chunk_table
+from plait.index.quarantine import Failure
 from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
 from plait.jobs.ingest.embed import Embed
 from plait.jobs.ingest.parse import Unreadable, parse
@@ -111,17 +112,28 @@ def chunk_files(files: pa.Table, recipe: IngestRecipe, model_folder: Path, ledge
     chunker = _chunker(model_folder, recipe.chunk, version)
     chunks: list[Chunk] = []
     for file in files.to_pylist():
-        try:
-            data = Path(file["path"]).read_bytes()
-            document = parse(data, file["source"])
-        except (Unreadable, OSError) as error:
-            reason = str(error) if isinstance(error, Unreadable) else f"it cannot be read ({error.strerror})"
-            ray.get(ledger.record_failure.remote(file["source"], reason))
+        outcome = _chunks_of(file, recipe.tenant, version, chunker)
+        if isinstance(outcome, Failure):
+            ray.get(ledger.record_failure.remote(outcome))
             metrics.DOCUMENTS.labels(collection=recipe.collection, outcome="failed").inc()
-            continue
-        origin = Origin(recipe.tenant, file["source"], content_hash(data, version), int(time.time() * 1000))
-        chunks += chunker.chunk(document, origin)
+        else:
+            chunks += outcome
     return chunk_table(chunks)
+
+
+def _chunks_of(file: dict[str, str], tenant: str, version: str, chunker: Chunker) -> list[Chunk] | Failure:
+    """The chunks of one file, or why there are none."""
+    source = file["source"]
+    try:
+        data = Path(file["path"]).read_bytes()
+    except OSError as error:
+        return Failure(source, f"it cannot be read ({error.strerror})")
+    content = content_hash(data, version)
+    try:
+        document = parse(data, source)
+    except Unreadable as error:
+        return Failure(source, str(error), "parse", content)
+    return chunker.chunk(document, Origin(tenant, source, content, int(time.time() * 1000)))
 
 
 @cache

@@ -7,10 +7,11 @@ unchanged one costs no chunking and no embedding, and a run with nothing to do s
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from plait.index.collection import DocumentState
+from plait.index.quarantine import Failure
 from plait.index.schema import MAX_SOURCE_BYTES
-from plait.jobs.ingest.ledger import Failure
 from plait.jobs.ingest.read import DocumentFile, Found, content_hash
 from plait.recipes import IngestRecipe
 
@@ -32,8 +33,17 @@ class Plan:
         return len(self.changed) + len(self.unchanged) + len(self.failed)
 
 
-def make_plan(recipe: IngestRecipe, found: Found, states: Mapping[str, DocumentState], settings_hash: str) -> Plan:
-    """Compare the documents found with the `states` that the index holds, by content hash."""
+def make_plan(
+    recipe: IngestRecipe,
+    found: Found,
+    states: Mapping[str, DocumentState],
+    settings_hash: str,
+    quarantined: Mapping[str, Failure] = MappingProxyType({}),
+) -> Plan:
+    """Compare the documents found with the `states` that the index holds, by content hash.
+
+    A document that failed as it now is, with the settings of now, is in `quarantined` and is not tried again.
+    """
     changed: list[DocumentFile] = []
     unchanged: list[str] = []
     failed: list[Failure] = []
@@ -55,6 +65,8 @@ def make_plan(recipe: IngestRecipe, found: Found, states: Mapping[str, DocumentS
                 failed.append(outcome)
             elif state is not None and state.is_exactly(outcome):
                 unchanged.append(document.source)
+            elif (known := quarantined.get(document.source)) is not None and known.content_hash == outcome:
+                failed.append(known)
             else:
                 changed.append(document)
     gone = states.keys() - {document.source for document in found.documents} if recipe.sync else set()

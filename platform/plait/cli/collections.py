@@ -43,6 +43,41 @@ def show(name: str = typer.Argument(help="The collection.")) -> None:
         print(f"tenant {tenant}: {documents} documents")
 
 
+@app.command("quarantine")
+def quarantine(
+    name: str = typer.Argument(help="The collection."),
+    tenant: str = typer.Option(None, help="Only this tenant's documents."),
+) -> None:
+    """List the documents that could not be read, where they failed, why, and when.
+
+    They are tried again when they have changed, or with `plait ingest … --retry-quarantined`.
+
+    Example: `plait collections quarantine support`
+    """
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from plait.index.collection import Index
+    from plait.index.connection import Milvus
+    from plait.index.quarantine import Quarantine
+
+    entries = Quarantine(Milvus.connect(), name).entries(tenant)
+    if not entries:
+        Index.open(name)  # says what there is when the name is wrong
+        print(f"No document of '{name}' is in quarantine.")
+        return
+    table = Table("tenant", "document", "step", "reason", "when", "content hash")
+    for entry in entries:
+        failure = entry.failure
+        when = datetime.fromtimestamp(entry.failed_at / 1000).strftime("%Y-%m-%d %H:%M:%S")
+        cells = (entry.tenant, failure.source, failure.step, failure.reason, when, failure.content_hash[:12])
+        table.add_row(*map(escape, cells))
+    Console().print(table)
+
+
 @app.command("drop")
 def drop(
     name: str = typer.Argument(help="The collection."),

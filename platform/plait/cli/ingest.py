@@ -12,12 +12,15 @@ def ingest(
         help="Folders and files to read, or a recipe file or the name of a ready recipe (ingest), "
         "and fields to set, as in collection=support chunk.max_tokens=128.",
     ),
+    retry_quarantined: bool = typer.Option(
+        False, "--retry-quarantined", help="Try documents again that could not be read and have not changed."
+    ),
 ) -> None:
     """Bring documents into an index: read, parse, chunk, embed, write.
 
     Documents that have not changed since the last run cost nothing, changed ones replace their chunks, and those that
     are gone from the sources leave the index (sync=false keeps them). A run that was interrupted is completed by
-    running it again.
+    running it again. Documents that cannot be read go to the quarantine (`plait collections quarantine NAME`).
 
     Example: `plait ingest handbook/ faq.md collection=support`
     """
@@ -28,7 +31,7 @@ def ingest(
 
     from plait.jobs.ingest.job import ingest as run
 
-    report = run(checked)
+    report = run(checked, retry_quarantined)
     for failure in report.failed[:_FAILURES_SHOWN]:
         print(f"not read: {failure.source}: {failure.reason}")
     if len(report.failed) > _FAILURES_SHOWN:

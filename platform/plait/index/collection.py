@@ -18,12 +18,12 @@ import pyarrow as pa
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
 from plait.index import filters
 from plait.index.connection import Milvus
+from plait.index.quarantine import Quarantine
 from plait.index.schema import EMBEDDING_PROPERTY, collection_indexes, collection_schema
 from plait.retrieval.passage import Passage
 from plait.settings import settings
 
 MAX_TOP_K = 1_000
-_PAGE_ROWS = 10_000  # Milvus allows 16,384
 _FLUSH_TIMEOUT_S = 120.0  # it waits until the index is built
 _PASSAGE_FIELDS = ["chunk_id", "source", "title", "heading", "text", "start", "end"]
 
@@ -216,6 +216,7 @@ class Index:
         """Delete the collection and everything in it."""
         with self._milvus.answering(f"drop '{self.name}'") as client:
             client.drop_collection(self.name, timeout=settings().milvus_timeout_s)
+        Quarantine(self._milvus, self.name).clear()
 
     # ------------------------------------------------------------ read
 
@@ -282,20 +283,7 @@ class Index:
         return IndexStats(self.name, self.embedding_model, self.dimension, chunk_count, by_tenant)
 
     def _rows(self, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-        with self._milvus.answering(f"read '{self.name}'") as client:
-            pages = client.query_iterator(
-                self.name,
-                filter=condition,
-                output_fields=list(fields),
-                batch_size=_PAGE_ROWS,
-                consistency_level="Strong",
-                timeout=settings().milvus_timeout_s,
-            )
-            try:
-                while page := pages.next():
-                    yield from page
-            finally:
-                pages.close()
+        return self._milvus.rows(self.name, condition, fields)
 
 
 def list_collections(uri: str | None = None, token: str | None = None) -> list[str]:
