@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from ray import serve
 
-from plait.errors import InvalidInput, ModelNotFound
+from plait.errors import Conflict, InvalidInput, ModelNotFound
 from plait.index.collection import Index
 from plait.models.embedding import EmbeddingModel, Vectors
 from plait.recipes import DEFAULT_EMBEDDING
@@ -35,8 +35,10 @@ class Embedder:
 
     def __init__(self, arguments: EmbeddingArguments, retrieval: RetrievalArguments | None) -> None:
         log_expected_errors_in_one_line()
+        self._follows_the_collection = arguments.model is None
         self._source = arguments.model or _of_collection(retrieval) or DEFAULT_EMBEDDING
         self._model = EmbeddingModel(self._source)
+        self._changing = asyncio.Lock()
 
     async def embed(self, texts: Sequence[str], input_type: InputType, model: str) -> Embedded:
         """Vectors of texts.
@@ -50,10 +52,28 @@ class Embedder:
         tokens = await asyncio.to_thread(self._count, texts)
         return Embedded(await self._embed_together((texts, input_type)), tokens)
 
-    async def embed_queries(self, queries: Sequence[str]) -> Vectors:
-        """Vectors of texts to search for; what is too long is cut."""
+    async def embed_queries(self, queries: Sequence[str], model: str) -> Vectors:
+        """Vectors of texts to search for, by the model of the collection; what is too long is cut.
+
+        When the collection was rebuilt with another model, that is loaded in the place of the present one.
+
+        Raises:
+            Conflict: when the configuration says which model it is, and it is another.
+        """
+        async with self._changing:
+            if model != self._source:
+                await self._change_to(model)
         vectors: Vectors = await self._embed_together((queries, "query"))
         return vectors
+
+    async def _change_to(self, source: str) -> None:
+        if not self._follows_the_collection:
+            raise Conflict(
+                f"The collection was made with '{source}', not with '{self._source}'.",
+                "Leave embedding.model out: the collection's is served then.",
+            )
+        self._model = await asyncio.to_thread(EmbeddingModel, source)
+        self._source = source
 
     async def rerank(self, query: str, documents: Sequence[str], model: str) -> list[float]:
         """Cosines of the query and each document, -1 to 1.

@@ -21,6 +21,7 @@ from plait.jobs.ingest.ledger import Progress, start_ledger
 from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.progress import shown
 from plait.jobs.ingest.read import Found, find_documents
+from plait.jobs.ingest.rebuild import Rebuild
 from plait.local.milvus import milvus_uri
 from plait.models.source import resolve_model
 from plait.observability import metrics
@@ -46,11 +47,12 @@ class IngestReport:
     seconds: float
 
 
-def ingest(recipe: IngestRecipe, retry_quarantined: bool = False) -> IngestReport:
+def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool = False) -> IngestReport:
     """Bring the documents of the recipe's sources into its collection.
 
     Documents that cannot be read go to the quarantine, and are tried again when they have changed, or all of them with
-    `retry_quarantined`.
+    `retry_quarantined`. With `rebuild` everything is done anew, in a new collection that takes the place of the present
+    one when it is whole.
 
     Raises:
         PlaitError: one of its kinds for everything that is wrong with recipe, sources, model, Milvus or cluster, and
@@ -60,19 +62,23 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False) -> IngestRepor
     found = find_documents(recipe.sources)
     uri = milvus_uri()
     with _only_writer(recipe, uri):
-        index = _open_index(recipe, uri)
+        rebuilding = Rebuild.start(recipe, found, uri) if rebuild else None
+        index = rebuilding.opened(recipe, uri) if rebuilding else _open_index(recipe, uri)
+        generation = rebuilding.generation if rebuilding else None
         states = index.document_states(recipe.tenant) if index else {}
         quarantine = Quarantine(Milvus.connect(uri), recipe.collection)
         held = {entry.failure.source: entry.failure for entry in quarantine.entries(recipe.tenant)}
         version = settings_hash(recipe.chunk, recipe.embedding.model)
-        plan = make_plan(recipe, found, states, version, {} if retry_quarantined else held)
-        written, failed = _write(recipe, plan, uri)
+        plan = make_plan(recipe, found, states, version, {} if retry_quarantined or rebuild else held)
+        written, failed = _write(recipe, plan, uri, generation)
         if written:
-            Index.open(recipe.collection, uri).flush()
+            Index.open(recipe.collection, uri, generation=generation).flush()
         _keep(quarantine, recipe, found, held, failed)
-        _check_bad_share(recipe, plan, failed)
+        _check_bad_share(recipe, plan, failed, rebuild)
         if index and plan.gone:
             index.delete_documents(recipe.tenant, plan.gone)
+        if rebuilding:
+            rebuilding.finish(recipe, found, uri, written)
     _count(recipe, plan)
     return IngestReport(
         collection=recipe.collection,
@@ -118,7 +124,9 @@ def _open_index(recipe: IngestRecipe, uri: str) -> Index | None:
     return index
 
 
-def _write(recipe: IngestRecipe, plan: Plan, uri: str) -> tuple[dict[str, int], tuple[Failure, ...]]:
+def _write(
+    recipe: IngestRecipe, plan: Plan, uri: str, generation: int | None
+) -> tuple[dict[str, int], tuple[Failure, ...]]:
     """Run the pipeline over what has changed; returns the documents written with their chunk counts, and all failures.
 
     Without changes Ray is not even started.
@@ -142,7 +150,8 @@ def _write(recipe: IngestRecipe, plan: Plan, uri: str) -> tuple[dict[str, int], 
         return latest
 
     with shown(progress, f"ingest {recipe.collection}", len(plan.changed)):
-        run_pipeline(recipe, plan.changed, Workplace(model_folder, uri, settings().milvus_token, ledger))
+        workplace = Workplace(model_folder, uri, settings().milvus_token, generation, ledger)
+        run_pipeline(recipe, plan.changed, workplace)
     written: dict[str, int] = ray.get(ledger.written.remote())
     failed: list[Failure] = ray.get(ledger.failures.remote())
     lost = {document.source for document in plan.changed} - written.keys() - {failure.source for failure in failed}
@@ -162,7 +171,7 @@ def _keep(
     quarantine.release(recipe.tenant, mended)
 
 
-def _check_bad_share(recipe: IngestRecipe, plan: Plan, failed: tuple[Failure, ...]) -> None:
+def _check_bad_share(recipe: IngestRecipe, plan: Plan, failed: tuple[Failure, ...], rebuild: bool) -> None:
     if len(failed) <= recipe.max_bad_share * plan.document_count:
         return
     shown_failures = "; ".join(f"{failure.source}: {failure.reason}" for failure in failed[:_FAILURES_IN_ERROR])
@@ -170,8 +179,8 @@ def _check_bad_share(recipe: IngestRecipe, plan: Plan, failed: tuple[Failure, ..
     raise DataError(
         f"{len(failed)} of {plan.document_count} documents cannot be read, more than the {recipe.max_bad_share:.0%} "
         f"that max_bad_share allows ({shown_failures}{more}).",
-        "The others are in the index. Mend or remove the bad ones (plait collections quarantine "
-        f"{recipe.collection}), or raise max_bad_share.",
+        f"{'The index is as it was' if rebuild else 'The others are in the index'}. Mend or remove the bad ones "
+        f"(plait collections quarantine {recipe.collection}), or raise max_bad_share.",
     )
 
 

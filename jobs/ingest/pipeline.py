@@ -37,11 +37,13 @@ _WRITE_CPUS = 0.25
 
 @dataclass(frozen=True)
 class Workplace:
-    """What the stages need besides the recipe: the embedding model's folder, the index's server, the run's ledger."""
+    """What the stages need besides the recipe: the embedding model's folder, the index's server and generation (None:
+    the one that is searched), the run's ledger."""
 
     model_folder: Path
     milvus_uri: str
     milvus_token: str
+    generation: int | None
     ledger: Any
 
 
@@ -72,7 +74,13 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
     )
     written = vectors.map_batches(
         Write,
-        fn_constructor_args=(recipe, workplace.milvus_uri, workplace.milvus_token, workplace.ledger),
+        fn_constructor_args=(
+            recipe,
+            workplace.milvus_uri,
+            workplace.milvus_token,
+            workplace.generation,
+            workplace.ledger,
+        ),
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=1),

@@ -15,6 +15,9 @@ def ingest(
     retry_quarantined: bool = typer.Option(
         False, "--retry-quarantined", help="Try documents again that could not be read and have not changed."
     ),
+    rebuild: bool = typer.Option(
+        False, help="Make the index anew beside the present one, and put it in its place when it is whole."
+    ),
 ) -> None:
     """Bring documents into an index: read, parse, chunk, embed, write.
 
@@ -31,7 +34,7 @@ def ingest(
 
     from plait.jobs.ingest.job import ingest as run
 
-    report = run(checked, retry_quarantined)
+    report = run(checked, retry_quarantined, rebuild)
     for failure in report.failed[:_FAILURES_SHOWN]:
         print(f"not read: {failure.source}: {failure.reason}")
     if len(report.failed) > _FAILURES_SHOWN:

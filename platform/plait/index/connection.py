@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from plait.errors import InvalidInput, PlaitError, Unavailable
+from plait.errors import CollectionNotFound, InvalidInput, PlaitError, Unavailable
 from plait.settings import settings
 
+_COLLECTION_NOT_FOUND = 100  # Milvus's code
 _PAGE_ROWS = 10_000  # Milvus allows 16,384
 
 
@@ -70,6 +71,7 @@ class Milvus:
 
         Raises:
             Unavailable: when the server does not answer in time.
+            CollectionNotFound: when the collection is not there.
             PlaitError: when it refuses.
         """
         import grpc
@@ -80,6 +82,8 @@ class Milvus:
         except MilvusException as error:
             if _is_outage(error):
                 raise _unavailable(self.uri, error.message) from error
+            if error.code == _COLLECTION_NOT_FOUND:
+                raise CollectionNotFound(f"Milvus at {self.uri} could not {action}: its collection is gone.") from error
             reason = error.message or "no reason given"
             raise PlaitError(f"Milvus at {self.uri} could not {action}: {reason}.") from error
         except grpc.RpcError as error:

@@ -1,8 +1,9 @@
 """The recipe of `plait ingest`: documents to an index."""
 
+import re
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from plait.recipes.section import DEFAULT_EMBEDDING, Section
 
@@ -27,10 +28,17 @@ class EmbeddingConfig(Section):
 class IngestRecipe(Section):
     """Documents to an index."""
 
-    collection: str = Field("default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$", description="Milvus collection.")
+    collection: str = Field("default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,239}$", description="Milvus collection.")
     sources: list[str] = Field(min_length=1, description="Files or folders to read.")
     tenant: str = Field("default", min_length=1, max_length=128, description="Owner of the documents.")
     chunk: ChunkConfig = ChunkConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     sync: bool = Field(True, description="Remove documents from the index that are gone from the sources.")
     max_bad_share: float = Field(0.1, ge=0, le=1, description="Share of unreadable documents that fails the job.")
+
+    @field_validator("collection")
+    @classmethod
+    def is_no_generation(cls, name: str) -> str:
+        if re.search(r"__\d+$", name):
+            raise ValueError("names that end in __ and a number are those of an index's generations")
+        return name
