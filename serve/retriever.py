@@ -62,7 +62,7 @@ class Retriever:
 
     async def _search(self, index: Index, questions: list[str], top_k: int) -> list[list[Passage]]:
         with metrics.RETRIEVAL_SECONDS.labels(collection=index.name, stage="embed").time():
-            vectors = await self._embedder.embed_queries.remote(questions, index.embedding_model)
+            vectors = await self._embedder.embed_queries.remote(questions, index.vectors)
         with metrics.RETRIEVAL_SECONDS.labels(collection=index.name, stage="search").time():
             return await asyncio.to_thread(index.search, vectors, top_k)
 

@@ -9,8 +9,9 @@ import pyarrow as pa
 from plait.errors import InvalidInput
 from plait.index.chunk import text_to_embed
 from plait.models.embedding import EmbeddingModel
+from plait.models.vectors import Prompts, VectorKind
 from plait.observability import metrics
-from plait.recipes import IngestRecipe
+from plait.recipes import EmbeddingConfig, IngestRecipe
 
 
 class Embed:
@@ -20,8 +21,9 @@ class Embed:
     raises again and again.
     """
 
-    def __init__(self, recipe: IngestRecipe) -> None:
+    def __init__(self, recipe: IngestRecipe, prompts: Prompts) -> None:
         self._recipe = recipe
+        self._prompts = prompts
         self._model: EmbeddingModel | None = None
 
     def __call__(self, chunks: pa.Table) -> pa.Table:
@@ -41,7 +43,8 @@ class Embed:
 
     def _load(self) -> EmbeddingModel:
         recipe = self._recipe
-        model = EmbeddingModel(recipe.embedding.model, recipe.embedding.dtype)
+        embedding = recipe.embedding
+        model = EmbeddingModel(embedding.model, embedding.dtype, self._prompts, embedding.dimensions)
         if recipe.chunk.max_tokens > model.max_tokens:
             raise InvalidInput(
                 f"chunk.max_tokens is {recipe.chunk.max_tokens}, but '{model.name}' reads at most {model.max_tokens} "
@@ -49,3 +52,19 @@ class Embed:
                 "Lower chunk.max_tokens or choose an embedding model that reads more.",
             )
         return model
+
+
+def wished_vectors(wish: EmbeddingConfig, present: VectorKind) -> VectorKind:
+    """The kind of vectors that a recipe asks for; what it leaves open is as it is at present.
+
+    The model's own dimension and prompts are not looked up: that would need the model to find nothing to do.
+    """
+    prompts = present.prompts
+    return VectorKind(
+        wish.model,
+        present.dimension if wish.dimensions is None else wish.dimensions,
+        Prompts(
+            prompts.query if wish.query_prompt is None else wish.query_prompt,
+            prompts.passage if wish.passage_prompt is None else wish.passage_prompt,
+        ),
+    )

@@ -17,6 +17,7 @@ from plait.index.collection import Index
 from plait.index.connection import Milvus
 from plait.index.quarantine import Failure, Quarantine
 from plait.jobs.ingest.chunk import settings_hash
+from plait.jobs.ingest.embed import wished_vectors
 from plait.jobs.ingest.ledger import Progress, start_ledger
 from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.progress import shown
@@ -24,6 +25,7 @@ from plait.jobs.ingest.read import Found, find_documents
 from plait.jobs.ingest.rebuild import Rebuild
 from plait.local.milvus import milvus_uri
 from plait.models.source import resolve_model
+from plait.models.vectors import Prompts
 from plait.observability import metrics
 from plait.recipes import IngestRecipe
 from plait.settings import settings
@@ -120,7 +122,7 @@ def _open_index(recipe: IngestRecipe, uri: str) -> Index | None:
         index = Index.open(recipe.collection, uri)
     except CollectionNotFound:
         return None
-    index.check_embedding_model(recipe.embedding.model)
+    index.check_vectors(wished_vectors(recipe.embedding, index.vectors))
     return index
 
 
@@ -150,7 +152,9 @@ def _write(
         return latest
 
     with shown(progress, f"ingest {recipe.collection}", len(plan.changed)):
-        workplace = Workplace(model_folder, uri, settings().milvus_token, generation, ledger)
+        embedding = recipe.embedding
+        prompts = Prompts.of_model(model_folder, embedding.query_prompt, embedding.passage_prompt)
+        workplace = Workplace(model_folder, prompts, uri, settings().milvus_token, generation, ledger)
         run_pipeline(recipe, plan.changed, workplace)
     written: dict[str, int] = ray.get(ledger.written.remote())
     failed: list[Failure] = ray.get(ledger.failures.remote())

@@ -23,6 +23,7 @@ from plait.jobs.ingest.parse import Unreadable, parse
 from plait.jobs.ingest.read import FILE_SCHEMA, DocumentFile, content_hash
 from plait.jobs.ingest.write import Write
 from plait.local.ray_data import set_up_ray_data
+from plait.models.vectors import Prompts
 from plait.observability import metrics
 from plait.recipes import ChunkConfig, IngestRecipe
 
@@ -37,10 +38,11 @@ _WRITE_CPUS = 0.25
 
 @dataclass(frozen=True)
 class Workplace:
-    """What the stages need besides the recipe: the embedding model's folder, the index's server and generation (None:
-    the one that is searched), the run's ledger."""
+    """What the stages need besides the recipe: the embedding model's folder and prompts, the index's server and
+    generation (None: the one that is searched), the run's ledger."""
 
     model_folder: Path
+    prompts: Prompts
     milvus_uri: str
     milvus_token: str
     generation: int | None
@@ -65,7 +67,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
     )
     vectors = chunks.map_batches(
         Embed,
-        fn_constructor_args=(recipe,),
+        fn_constructor_args=(recipe, workplace.prompts),
         batch_size=_EMBED_BATCHES_A_BLOCK * recipe.embedding.batch_size,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, gpus or machines)),
@@ -76,6 +78,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
         Write,
         fn_constructor_args=(
             recipe,
+            workplace.prompts,
             workplace.milvus_uri,
             workplace.milvus_token,
             workplace.generation,

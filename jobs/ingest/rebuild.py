@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
 from plait.index.collection import Index
+from plait.jobs.ingest.embed import wished_vectors
 from plait.jobs.ingest.read import Found
 from plait.recipes import IngestRecipe
 
@@ -46,7 +47,7 @@ class Rebuild:
             index = Index.open(recipe.collection, uri, generation=self.generation)
         except CollectionNotFound:
             return None
-        if index.embedding_model != recipe.embedding.model:
+        if index.vectors != wished_vectors(recipe.embedding, index.vectors):
             index.drop_generation()  # left by a rebuild with another model
             return None
         return index

@@ -10,6 +10,7 @@ import pyarrow as pa
 import ray
 
 from plait.index.collection import DocumentVersion, Index
+from plait.models.vectors import Prompts
 from plait.observability import metrics
 from plait.recipes import IngestRecipe
 
@@ -23,9 +24,16 @@ class Write:
     """Upserts chunks; when the last one of a document is there, deletes those of its older versions."""
 
     def __init__(
-        self, recipe: IngestRecipe, milvus_uri: str, milvus_token: str, generation: int | None, ledger: Any
+        self,
+        recipe: IngestRecipe,
+        prompts: Prompts,
+        milvus_uri: str,
+        milvus_token: str,
+        generation: int | None,
+        ledger: Any,
     ) -> None:
         self._recipe = recipe
+        self._prompts = prompts
         self._milvus_uri, self._milvus_token = milvus_uri, milvus_token
         self._generation = generation
         self._ledger = ledger
@@ -52,6 +60,7 @@ class Write:
                 self._recipe.collection,
                 embedding_model=self._recipe.embedding.model,
                 dimension=dimension,
+                prompts=self._prompts,
                 uri=self._milvus_uri,
                 token=self._milvus_token,
                 generation=self._generation,

@@ -36,7 +36,7 @@ class AddContext:
         self._config, self._objective, self._seed = config, objective, seed
         self._tokenizer = load_tokenizer(base_folder)
         index = Index.open(config.collection, milvus_uri, milvus_token)
-        self._retriever = Retriever(index, EmbeddingModel(index.embedding_model))
+        self._retriever = Retriever(index, EmbeddingModel.of_kind(index.vectors))
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         from plait.retrieval.context import with_passages

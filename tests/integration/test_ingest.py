@@ -14,12 +14,15 @@ from typer.testing import CliRunner
 
 from plait.cli import app
 from plait.errors import CollectionNotFound, Conflict, DataError, InvalidInput
+from plait.index.chunk import text_to_embed
 from plait.index.collection import Index, list_collections
 from plait.jobs.ingest.job import IngestReport, _only_writer, ingest
 from plait.jobs.ingest.pipeline import chunk_files
 from plait.jobs.ingest.read import FILE_SCHEMA, find_documents
 from plait.local.milvus import milvus_uri
 from plait.local.stack import running
+from plait.models.embedding import EmbeddingModel
+from plait.models.vectors import Prompts, VectorKind
 from plait.recipes import IngestRecipe
 from plait.settings import settings
 
@@ -104,6 +107,26 @@ def test_chunks_longer_than_the_model_reads_are_refused_with_both_numbers(recipe
         ingest(changed(recipe, chunk={"max_tokens": 1000}))
     with pytest.raises(CollectionNotFound):
         Index.open(recipe.collection)
+
+
+def test_prompts_and_dimensions_belong_to_the_collection(recipe: IngestRecipe) -> None:
+    prompted = {"dimensions": 16, "query_prompt": "query: ", "passage_prompt": "passage: "}
+    recipe = changed(recipe, embedding=recipe.embedding.model_dump() | prompted)
+    ingest(recipe)
+    index = Index.open(recipe.collection)
+    assert index.vectors == VectorKind(recipe.embedding.model, 16, Prompts("query: ", "passage: "))
+    # A chunk is found by what it was embedded as.
+    chunks = index.first_chunks("default", ["a.md"])
+    model = EmbeddingModel.of_kind(index.vectors)
+    (row,) = index._rows(f'chunk_id == "{chunks.chunk_ids[0]}"', ["title", "heading", "text"])
+    of_text = model.encode_passages([text_to_embed(row["title"], row["heading"], row["text"])])
+    assert float(of_text[0] @ chunks.vectors[0]) > 0.999
+    # Left open they are the collection's; others are refused before anything is read.
+    open_ones = dict.fromkeys(prompted)
+    assert ingest(changed(recipe, embedding=recipe.embedding.model_dump() | open_ones)).unchanged == 3
+    for other in ({"dimensions": 8}, {"passage_prompt": ""}):
+        with pytest.raises(Conflict, match=r"\(16 dimensions, .* not with"):
+            ingest(changed(recipe, embedding=recipe.embedding.model_dump() | other))
 
 
 def test_two_runs_at_once_are_refused(recipe: IngestRecipe) -> None:

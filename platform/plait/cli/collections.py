@@ -24,7 +24,7 @@ def list_all() -> None:
     for name in names:
         stats = Index.open(name).stats()
         documents = sum(stats.documents_by_tenant.values())
-        table.add_row(name, str(documents), str(stats.chunk_count), stats.embedding_model)
+        table.add_row(name, str(documents), str(stats.chunk_count), stats.vectors.model)
     Console().print(table)
 
 
@@ -38,7 +38,7 @@ def show(name: str = typer.Argument(help="The collection.")) -> None:
 
     stats = Index.open(name).stats()
     print(f"{stats.name}: {stats.chunk_count} chunks")
-    print(f"embedding model: {stats.embedding_model} ({stats.dimension} dimensions)")
+    print(f"embedding model: {stats.vectors}")
     for tenant, documents in stats.documents_by_tenant.items():
         print(f"tenant {tenant}: {documents} documents")
 

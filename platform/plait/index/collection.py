@@ -19,7 +19,14 @@ from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mea
 from plait.index import alias, filters
 from plait.index.connection import Milvus
 from plait.index.quarantine import Quarantine
-from plait.index.schema import EMBEDDING_PROPERTY, collection_indexes, collection_schema
+from plait.index.schema import (
+    EMBEDDING_PROPERTY,
+    PASSAGE_PROMPT_PROPERTY,
+    QUERY_PROMPT_PROPERTY,
+    collection_indexes,
+    collection_schema,
+)
+from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind
 from plait.retrieval.passage import Passage
 from plait.settings import settings
 
@@ -74,8 +81,7 @@ class IndexStats:
     """What a collection holds, over all tenants."""
 
     name: str
-    embedding_model: str
-    dimension: int
+    vectors: VectorKind
     chunk_count: int
     documents_by_tenant: dict[str, int]
 
@@ -88,16 +94,24 @@ class Index:
 
     Attributes:
         name: the index's; in Milvus the alias of its collection.
-        embedding_model: source of the model that made its vectors.
-        dimension: their length.
+        vectors: the kind of its vectors.
     """
 
-    def __init__(self, milvus: Milvus, name: str, collection: str, embedding_model: str, dimension: int) -> None:
+    def __init__(self, milvus: Milvus, name: str, collection: str, vectors: VectorKind) -> None:
         self._milvus = milvus
         self._collection = collection
         self.name = name
-        self.embedding_model = embedding_model
-        self.dimension = dimension
+        self.vectors = vectors
+
+    @property
+    def embedding_model(self) -> str:
+        """Source of the model that made the vectors."""
+        return self.vectors.model
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+        return self.vectors.dimension
 
     @classmethod
     def open(cls, name: str, uri: str | None = None, token: str | None = None, generation: int | None = None) -> Self:
@@ -130,6 +144,7 @@ class Index:
         *,
         embedding_model: str,
         dimension: int,
+        prompts: Prompts = NO_PROMPTS,
         uri: str | None = None,
         token: str | None = None,
         generation: int | None = None,
@@ -139,22 +154,17 @@ class Index:
         With a `generation` it is that one, and the name does not stand for it before `make_current`.
 
         Raises:
-            Conflict: when it exists with another embedding model, or was not made by Plait.
+            Conflict: when it exists with vectors of another kind, or was not made by Plait.
             Unavailable: when Milvus does not answer.
         """
         milvus = Milvus.connect(uri, token)
+        vectors = VectorKind(embedding_model, dimension, prompts)
         index = cls._find(milvus, name, generation)
         if index is None:
-            index = cls._create(milvus, name, generation or 1, embedding_model, dimension)
+            index = cls._create(milvus, name, generation or 1, vectors)
             if generation is None:
                 index.make_current()
-        index.check_embedding_model(embedding_model)
-        if index.dimension != dimension:
-            raise Conflict(
-                f"Collection '{name}' holds vectors of {index.dimension} dimensions, '{embedding_model}' makes "
-                f"{dimension}.",
-                "Use another collection, or drop this one: plait collections drop " + name,
-            )
+        index.check_vectors(vectors)
         return index
 
     @classmethod
@@ -169,17 +179,19 @@ class Index:
             if not client.has_collection(collection, timeout=settings().milvus_timeout_s):
                 return None
             about = client.describe_collection(collection, timeout=settings().milvus_timeout_s)
-        embedding_model = about.get("properties", {}).get(EMBEDDING_PROPERTY)
+        properties = about.get("properties", {})
+        embedding_model = properties.get(EMBEDDING_PROPERTY)
         if embedding_model is None:
             raise Conflict(f"Collection '{collection}' was not made by Plait.", "Choose another name for yours.")
         dense = next(field for field in about["fields"] if field["name"] == "dense")
         with milvus.answering(f"load collection '{collection}'") as client:
             # A server that was restarted holds no collection in memory until it is told to.
             client.load_collection(collection, timeout=settings().milvus_timeout_s)
-        return cls(milvus, name, collection, embedding_model, int(dense["params"]["dim"]))
+        prompts = Prompts(properties.get(QUERY_PROMPT_PROPERTY, ""), properties.get(PASSAGE_PROMPT_PROPERTY, ""))
+        return cls(milvus, name, collection, VectorKind(embedding_model, int(dense["params"]["dim"]), prompts))
 
     @classmethod
-    def _create(cls, milvus: Milvus, name: str, generation: int, embedding_model: str, dimension: int) -> Self:
+    def _create(cls, milvus: Milvus, name: str, generation: int, vectors: VectorKind) -> Self:
         from pymilvus.exceptions import MilvusException
 
         collection = alias.collection_of(name, generation)
@@ -187,9 +199,13 @@ class Index:
             try:
                 client.create_collection(
                     collection,
-                    schema=collection_schema(dimension),
+                    schema=collection_schema(vectors.dimension),
                     index_params=collection_indexes(client),
-                    properties={EMBEDDING_PROPERTY: embedding_model},
+                    properties={
+                        EMBEDDING_PROPERTY: vectors.model,
+                        QUERY_PROMPT_PROPERTY: vectors.prompts.query,
+                        PASSAGE_PROMPT_PROPERTY: vectors.prompts.passage,
+                    },
                     timeout=settings().milvus_timeout_s,
                 )
             except MilvusException:
@@ -197,7 +213,7 @@ class Index:
                 if created_meanwhile is None:
                     raise
                 return created_meanwhile
-        return cls(milvus, name, collection, embedding_model, dimension)
+        return cls(milvus, name, collection, vectors)
 
     # ------------------------------------------------------------ generations
 
@@ -219,17 +235,16 @@ class Index:
         with self._milvus.answering(f"drop '{self._collection}'") as client:
             client.drop_collection(self._collection, timeout=settings().milvus_timeout_s)
 
-    def check_embedding_model(self, embedding_model: str) -> None:
-        """Vectors of two models do not compare.
+    def check_vectors(self, vectors: VectorKind) -> None:
+        """Vectors of two kinds do not compare.
 
         Raises:
-            Conflict: when the collection was made with another model.
+            Conflict: when the collection's are of another kind.
         """
-        if self.embedding_model != embedding_model:
+        if self.vectors != vectors:
             raise Conflict(
-                f"Collection '{self.name}' was made with the embedding model '{self.embedding_model}', "
-                f"not with '{embedding_model}'.",
-                "Use that model, use another collection, or drop this one: plait collections drop " + self.name,
+                f"Collection '{self.name}' was made with {self.vectors}, not with {vectors}.",
+                "Embed the same way, use another collection, or make this one anew: plait ingest … --rebuild",
             )
 
     # ------------------------------------------------------------ write
@@ -357,7 +372,7 @@ class Index:
             documents[row["tenant"]].add(row["source"])
             chunk_count += 1
         by_tenant = {tenant: len(sources) for tenant, sources in sorted(documents.items())}
-        return IndexStats(self.name, self.embedding_model, self.dimension, chunk_count, by_tenant)
+        return IndexStats(self.name, self.vectors, chunk_count, by_tenant)
 
     def _rows(self, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
         return self._milvus.rows(self._collection, condition, fields)

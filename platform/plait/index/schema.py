@@ -15,6 +15,9 @@ MAX_TENANT_BYTES = 512
 
 EMBEDDING_PROPERTY = "plait.embedding"
 """Collection property with the source of the embedding model; a collection without it is not ours."""
+QUERY_PROMPT_PROPERTY = "plait.query_prompt"
+PASSAGE_PROMPT_PROPERTY = "plait.passage_prompt"
+"""Collection properties with the prompts that its vectors were made with, and queries need; absent: none."""
 
 
 def collection_schema(dimension: int) -> Any:

@@ -23,6 +23,15 @@ class EmbeddingConfig(Section):
     model: str = Field(DEFAULT_EMBEDDING, description="Model source: hub id, folder or package:NAME.")
     batch_size: int = Field(32, ge=1, description="Chunks embedded at a time.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is faster.")
+    dimensions: int | None = Field(
+        None, ge=1, description="Keep the first so many of each vector (Matryoshka models); unset: all."
+    )
+    query_prompt: str | None = Field(
+        None, description="Put before texts to search with; unset: what the model's own configuration says."
+    )
+    passage_prompt: str | None = Field(
+        None, description="Put before texts to be found; unset: what the model's own configuration says."
+    )
 
 
 class IngestRecipe(Section):

@@ -5,7 +5,6 @@ In: questions as text. Out: for each the nearest passages, best first. It knows 
 
 from collections.abc import Sequence
 
-from plait.errors import Conflict
 from plait.index.collection import Index
 from plait.models.embedding import EmbeddingModel
 from plait.observability import metrics
@@ -24,12 +23,7 @@ class Retriever:
     """
 
     def __init__(self, index: Index, embedding: EmbeddingModel) -> None:
-        if (index.embedding_model, index.dimension) != (embedding.name, embedding.dimension):
-            raise Conflict(
-                f"Collection '{index.name}' was made with '{index.embedding_model}' ({index.dimension} dimensions), "
-                f"not with '{embedding.name}' ({embedding.dimension}).",
-                f"Load '{index.embedding_model}' to search it.",
-            )
+        index.check_vectors(embedding.kind)
         self._index = index
         self._embedding = embedding
 
