@@ -15,6 +15,7 @@ from ray import serve
 from plait.errors import Conflict, InvalidInput, ModelNotFound
 from plait.index.collection import Index
 from plait.models.embedding import EmbeddingModel, Vectors
+from plait.models.endpoint import EmbeddingEndpoint, embedding_of
 from plait.models.vectors import VectorKind
 from plait.recipes import DEFAULT_EMBEDDING
 from plait.serve.arguments import EmbeddingArguments, RetrievalArguments
@@ -39,7 +40,7 @@ class Embedder:
         self._follows_the_collection = arguments.model is None
         of_collection = _of_collection(retrieval)
         if of_collection is not None and arguments.model in (None, of_collection.model):
-            self._model = EmbeddingModel.of_kind(of_collection)
+            self._model: EmbeddingModel | EmbeddingEndpoint = embedding_of(of_collection)
         else:
             self._model = EmbeddingModel(arguments.model or DEFAULT_EMBEDDING)
         self._changing = asyncio.Lock()
@@ -76,7 +77,7 @@ class Embedder:
                 f"The collection was made with '{kind.model}', not with '{self._model.name}'.",
                 "Leave embedding.model out: the collection's is served then.",
             )
-        self._model = await asyncio.to_thread(EmbeddingModel.of_kind, kind)
+        self._model = await asyncio.to_thread(embedding_of, kind)
 
     async def rerank(self, query: str, documents: Sequence[str], model: str) -> list[float]:
         """Cosines of the query and each document, -1 to 1.
@@ -104,8 +105,7 @@ class Embedder:
         return vectors
 
     def _count(self, texts: Sequence[str]) -> int:
-        # The tokenizer's own limit is off: a text that is cut silently would have another text's vector.
-        lengths = [len(ids) for ids in self._model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
+        lengths = self._model.count_tokens(texts)
         for i, length in enumerate(lengths):
             if length > self._model.max_tokens:
                 raise InvalidInput(

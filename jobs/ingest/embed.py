@@ -9,6 +9,8 @@ import pyarrow as pa
 from plait.errors import InvalidInput
 from plait.index.chunk import text_to_embed
 from plait.models.embedding import EmbeddingModel
+from plait.models.endpoint import EmbeddingEndpoint, is_endpoint
+from plait.models.source import resolve_model
 from plait.models.vectors import Prompts, VectorKind
 from plait.observability import metrics
 from plait.recipes import EmbeddingConfig, IngestRecipe
@@ -24,7 +26,7 @@ class Embed:
     def __init__(self, recipe: IngestRecipe, prompts: Prompts) -> None:
         self._recipe = recipe
         self._prompts = prompts
-        self._model: EmbeddingModel | None = None
+        self._model: EmbeddingModel | EmbeddingEndpoint | None = None
 
     def __call__(self, chunks: pa.Table) -> pa.Table:
         """Embed a table of CHUNK_SCHEMA.
@@ -41,10 +43,14 @@ class Embed:
         dense = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), self._model.dimension)
         return chunks.append_column("dense", dense)
 
-    def _load(self) -> EmbeddingModel:
+    def _load(self) -> EmbeddingModel | EmbeddingEndpoint:
         recipe = self._recipe
-        embedding = recipe.embedding
-        model = EmbeddingModel(embedding.model, embedding.dtype, self._prompts, embedding.dimensions)
+        wish = recipe.embedding
+        model: EmbeddingModel | EmbeddingEndpoint
+        if is_endpoint(wish.model):
+            model = EmbeddingEndpoint(wish.model, self._prompts, wish.dimensions, wish.requests_per_minute)
+        else:
+            model = EmbeddingModel(wish.model, wish.dtype, self._prompts, wish.dimensions)
         if recipe.chunk.max_tokens > model.max_tokens:
             raise InvalidInput(
                 f"chunk.max_tokens is {recipe.chunk.max_tokens}, but '{model.name}' reads at most {model.max_tokens} "
@@ -52,6 +58,13 @@ class Embed:
                 "Lower chunk.max_tokens or choose an embedding model that reads more.",
             )
         return model
+
+
+def prompts_of(wish: EmbeddingConfig) -> Prompts:
+    """The prompts that a run embeds with. An endpoint does not say what its model wants."""
+    if is_endpoint(wish.model):
+        return Prompts(wish.query_prompt or "", wish.passage_prompt or "")
+    return Prompts.of_model(resolve_model(wish.model), wish.query_prompt, wish.passage_prompt)
 
 
 def wished_vectors(wish: EmbeddingConfig, present: VectorKind) -> VectorKind:

@@ -17,7 +17,7 @@ from plait.index.collection import Index
 from plait.index.connection import Milvus
 from plait.index.quarantine import Failure, Quarantine
 from plait.jobs.ingest.chunk import settings_hash
-from plait.jobs.ingest.embed import wished_vectors
+from plait.jobs.ingest.embed import prompts_of, wished_vectors
 from plait.jobs.ingest.ledger import Progress, start_ledger
 from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.progress import shown
@@ -25,7 +25,6 @@ from plait.jobs.ingest.read import Found, find_documents
 from plait.jobs.ingest.rebuild import Rebuild
 from plait.local.milvus import milvus_uri
 from plait.models.source import resolve_model
-from plait.models.vectors import Prompts
 from plait.observability import metrics
 from plait.recipes import IngestRecipe
 from plait.settings import settings
@@ -70,7 +69,7 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         states = index.document_states(recipe.tenant) if index else {}
         quarantine = Quarantine(Milvus.connect(uri), recipe.collection)
         held = {entry.failure.source: entry.failure for entry in quarantine.entries(recipe.tenant)}
-        version = settings_hash(recipe.chunk, recipe.embedding.model)
+        version = settings_hash(recipe.chunk, recipe.embedding.made_with)
         plan = make_plan(recipe, found, states, version, {} if retry_quarantined or rebuild else held)
         written, failed = _write(recipe, plan, uri, generation)
         if written:
@@ -135,7 +134,9 @@ def _write(
     """
     if not plan.changed:
         return {}, plan.failed
-    model_folder = resolve_model(recipe.embedding.model)
+    embedding = recipe.embedding
+    tokenizer_folder = resolve_model(embedding.tokenizer_source)
+    prompts = prompts_of(embedding)
 
     from plait.local.ray_head import connect
 
@@ -152,9 +153,7 @@ def _write(
         return latest
 
     with shown(progress, f"ingest {recipe.collection}", len(plan.changed)):
-        embedding = recipe.embedding
-        prompts = Prompts.of_model(model_folder, embedding.query_prompt, embedding.passage_prompt)
-        workplace = Workplace(model_folder, prompts, uri, settings().milvus_token, generation, ledger)
+        workplace = Workplace(tokenizer_folder, prompts, uri, settings().milvus_token, generation, ledger)
         run_pipeline(recipe, plan.changed, workplace)
     written: dict[str, int] = ray.get(ledger.written.remote())
     failed: list[Failure] = ray.get(ledger.failures.remote())

@@ -23,6 +23,7 @@ from plait.jobs.ingest.parse import Unreadable, parse
 from plait.jobs.ingest.read import FILE_SCHEMA, DocumentFile, content_hash
 from plait.jobs.ingest.write import Write
 from plait.local.ray_data import set_up_ray_data
+from plait.models.endpoint import is_endpoint
 from plait.models.vectors import Prompts
 from plait.observability import metrics
 from plait.recipes import ChunkConfig, IngestRecipe
@@ -38,10 +39,10 @@ _WRITE_CPUS = 0.25
 
 @dataclass(frozen=True)
 class Workplace:
-    """What the stages need besides the recipe: the embedding model's folder and prompts, the index's server and
+    """What the stages need besides the recipe: the tokenizer's folder, the model's prompts, the index's server and
     generation (None: the one that is searched), the run's ledger."""
 
-    model_folder: Path
+    tokenizer_folder: Path
     prompts: Prompts
     milvus_uri: str
     milvus_token: str
@@ -56,11 +57,13 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
         PlaitError: when a stage fails; documents that cannot be read are told to the ledger instead.
     """
     set_up_ray_data()
-    gpus = int(ray.cluster_resources().get("GPU", 0))
+    remote = is_endpoint(recipe.embedding.model)  # one worker then: it keeps many requests under way, and their pace
+    gpus = 0 if remote else int(ray.cluster_resources().get("GPU", 0))
     machines = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
+    embedders = 1 if remote else max(1, gpus or machines)
     chunks = _files(documents).map_batches(
         chunk_files,
-        fn_args=(recipe, workplace.model_folder, workplace.ledger),
+        fn_args=(recipe, workplace.tokenizer_folder, workplace.ledger),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=_CHUNK_CPUS,
@@ -70,7 +73,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
         fn_constructor_args=(recipe, workplace.prompts),
         batch_size=_EMBED_BATCHES_A_BLOCK * recipe.embedding.batch_size,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, gpus or machines)),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=embedders),
         num_cpus=_EMBED_CPUS,
         num_gpus=1 if gpus else 0,
     )
@@ -119,7 +122,7 @@ def _files(documents: Sequence[DocumentFile]) -> Any:
 
 def chunk_files(files: pa.Table, recipe: IngestRecipe, model_folder: Path, ledger: Any) -> pa.Table:
     """Files (FILE_SCHEMA) to their chunks (CHUNK_SCHEMA); those that cannot be read go to the ledger."""
-    version = settings_hash(recipe.chunk, recipe.embedding.model)
+    version = settings_hash(recipe.chunk, recipe.embedding.made_with)
     chunker = _chunker(model_folder, recipe.chunk, version)
     chunks: list[Chunk] = []
     for file in files.to_pylist():

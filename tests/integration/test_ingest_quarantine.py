@@ -39,7 +39,7 @@ def test_an_unreadable_document_is_held_until_it_changes_or_is_retried(
 
     # What an older reader could not read, a run that is told to try reads.
     (docs / "bad.md").write_text("# Mended\n\nand good", encoding="utf-8")
-    version = settings_hash(recipe.chunk, recipe.embedding.model)
+    version = settings_hash(recipe.chunk, recipe.embedding.made_with)
     as_it_is = content_hash((docs / "bad.md").read_bytes(), version)
     Quarantine(Milvus.connect(), recipe.collection).put(recipe.tenant, [Failure("bad.md", "bad", "parse", as_it_is)])
     assert (ingest(recipe).written, len(in_quarantine(recipe))) == (0, 1)

@@ -83,6 +83,11 @@ class EmbeddingModel:
         limit = self._model.max_seq_length or self.tokenizer.model_max_length
         return int(limit)
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special ones included, also of one that is longer than the model reads."""
+        # The tokenizer's own limit is off: a text that is cut silently would have another text's vector.
+        return [len(ids) for ids in self.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
+
     def encode_passages(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
         """Vectors of texts to be found: float32 [n, dimension], unit length. Batches are formed by length."""
         return self._unit(self._model.encode_document, texts, self.prompts.passage, batch_size)

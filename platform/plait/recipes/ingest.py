@@ -20,7 +20,11 @@ class ChunkConfig(Section):
 
 
 class EmbeddingConfig(Section):
-    model: str = Field(DEFAULT_EMBEDDING, description="Model source: hub id, folder or package:NAME.")
+    model: str = Field(DEFAULT_EMBEDDING, description="Model source: hub id, folder, package:NAME or openai:NAME.")
+    tokenizer: str | None = Field(
+        None, description="Model source whose tokenizer counts tokens; unset: the model's. openai:NAME needs one."
+    )
+    requests_per_minute: int | None = Field(None, ge=1, description="Not more to an openai: endpoint; unset: any.")
     batch_size: int = Field(32, ge=1, description="Chunks embedded at a time.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is faster.")
     dimensions: int | None = Field(
@@ -32,6 +36,22 @@ class EmbeddingConfig(Section):
     passage_prompt: str | None = Field(
         None, description="Put before texts to be found; unset: what the model's own configuration says."
     )
+
+    @model_validator(mode="after")
+    def can_count_tokens(self) -> Self:
+        if self.model.startswith("openai:") and self.tokenizer is None:
+            raise ValueError(f"embedding.tokenizer must be set for {self.model}, as to {DEFAULT_EMBEDDING}")
+        return self
+
+    @property
+    def tokenizer_source(self) -> str:
+        """Model source whose tokenizer counts the tokens of chunks."""
+        return self.tokenizer or self.model
+
+    @property
+    def made_with(self) -> str:
+        """What decides, besides the settings of chunks, about chunks and vectors."""
+        return self.model if self.tokenizer is None else f"{self.model} with the tokens of {self.tokenizer}"
 
 
 class IngestRecipe(Section):

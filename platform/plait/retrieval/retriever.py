@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from plait.index.collection import Index
 from plait.models.embedding import EmbeddingModel
+from plait.models.endpoint import EmbeddingEndpoint
 from plait.observability import metrics
 from plait.retrieval.passage import Passage
 
@@ -22,7 +23,7 @@ class Retriever:
         Conflict: when the index was made with another embedding model.
     """
 
-    def __init__(self, index: Index, embedding: EmbeddingModel) -> None:
+    def __init__(self, index: Index, embedding: EmbeddingModel | EmbeddingEndpoint) -> None:
         index.check_vectors(embedding.kind)
         self._index = index
         self._embedding = embedding
