@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
 from plait.index.collection import Index
 from plait.index.connection import Milvus
+from plait.index.freshness import Freshness
 from plait.index.quarantine import Failure, Quarantine
 from plait.jobs.ingest.chunk import settings_hash
 from plait.jobs.ingest.embed import prompts_of, wished_vectors
@@ -71,9 +72,12 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         held = {entry.failure.source: entry.failure for entry in quarantine.entries(recipe.tenant)}
         version = settings_hash(recipe.chunk, recipe.embedding.made_with)
         plan = make_plan(recipe, found, states, version, {} if retry_quarantined or rebuild else held)
-        written, failed = _write(recipe, plan, uri, generation)
+        written, written_at, failed = _write(recipe, plan, uri, generation)
         if written:
-            Index.open(recipe.collection, uri, generation=generation).flush()
+            now = Index.open(recipe.collection, uri, generation=generation)
+            now.flush()
+            if index and not rebuilding:  # a first run's documents did not change, they are only new to us
+                _note_freshness(now, plan, written_at)
         _keep(quarantine, recipe, found, held, failed)
         _check_bad_share(recipe, plan, failed, rebuild)
         if index and plan.gone:
@@ -127,13 +131,15 @@ def _open_index(recipe: IngestRecipe, uri: str) -> Index | None:
 
 def _write(
     recipe: IngestRecipe, plan: Plan, uri: str, generation: int | None
-) -> tuple[dict[str, int], tuple[Failure, ...]]:
-    """Run the pipeline over what has changed; returns the documents written with their chunk counts, and all failures.
+) -> tuple[dict[str, int], dict[str, float], tuple[Failure, ...]]:
+    """Run the pipeline over what has changed.
+
+    Returns the documents written with their chunk counts, when each was written, and all failures.
 
     Without changes Ray is not even started.
     """
     if not plan.changed:
-        return {}, plan.failed
+        return {}, {}, plan.failed
     embedding = recipe.embedding
     tokenizer_folder = resolve_model(embedding.tokenizer_source)
     prompts = prompts_of(embedding)
@@ -160,7 +166,24 @@ def _write(
     lost = {document.source for document in plan.changed} - written.keys() - {failure.source for failure in failed}
     if lost:
         raise PlaitError(f"{len(lost)} documents did not reach the index, as '{min(lost)}'.", "Run again.")
-    return written, (*plan.failed, *failed)
+    written_at: dict[str, float] = ray.get(ledger.written_at.remote())
+    return written, written_at, (*plan.failed, *failed)
+
+
+def _note_freshness(index: Index, plan: Plan, written_at: Mapping[str, float]) -> None:
+    """How long after its change each document could be found, as a metric and for `plait collections show`."""
+    seconds = []
+    for document in plan.changed:
+        try:
+            status = document.path.stat()
+        except OSError:  # gone since
+            continue
+        if document.source in written_at:
+            # A file that was moved or copied here keeps its time of modification; ctime is when it came.
+            seconds.append(max(0.0, written_at[document.source] - max(status.st_mtime, status.st_ctime)))
+            metrics.INGEST_FRESHNESS_SECONDS.labels(collection=index.name).observe(seconds[-1])
+    if seconds:
+        index.note_freshness(Freshness.of(seconds, int(time.time() * 1000)))
 
 
 def _keep(

@@ -4,6 +4,7 @@ The stages of a run work in many processes; each says here what it did, and the 
 the report. Saying the same twice, as a stage that is run again does, changes nothing but the count of chunks.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ class Ledger:
     def __init__(self) -> None:
         self._failed: dict[str, Failure] = {}
         self._written: dict[str, int] = {}
+        self._written_at: dict[str, float] = {}
         self._chunks_written = 0
 
     def record_failure(self, failure: Failure) -> None:
@@ -34,6 +36,7 @@ class Ledger:
         """Chunks were written; `completed` are the documents that are now whole, with the count of their chunks."""
         self._chunks_written += chunk_count
         self._written.update(completed)
+        self._written_at |= dict.fromkeys(completed, time.time())
 
     def progress(self) -> Progress:
         """How far the run is."""
@@ -46,6 +49,10 @@ class Ledger:
     def written(self) -> dict[str, int]:
         """Documents that are whole in the index, with the count of their chunks."""
         return dict(self._written)
+
+    def written_at(self) -> dict[str, float]:
+        """When documents became whole in the index: seconds since 1970, UTC."""
+        return dict(self._written_at)
 
 
 def start_ledger() -> Any:

@@ -30,15 +30,24 @@ def list_all() -> None:
 
 @app.command("show")
 def show(name: str = typer.Argument(help="The collection.")) -> None:
-    """Show what a collection holds.
+    """Show what a collection holds, and how fresh it is.
 
     Example: `plait collections show support`
     """
+    from datetime import datetime
+
     from plait.index.collection import Index
 
     stats = Index.open(name).stats()
     print(f"{stats.name}: {stats.chunk_count} chunks")
     print(f"embedding model: {stats.vectors}")
+    if stats.freshness is not None:
+        fresh = stats.freshness
+        when = datetime.fromtimestamp(fresh.measured_at / 1000).strftime("%Y-%m-%d %H:%M:%S")
+        print(
+            f"freshness: {fresh.documents} documents could be found {fresh.median_s:.1f} s (median) to "
+            f"{fresh.max_s:.1f} s after their change, in the run of {when}"
+        )
     for tenant, documents in stats.documents_by_tenant.items():
         print(f"tenant {tenant}: {documents} documents")
 

@@ -1,8 +1,12 @@
 """`plait ingest`: bring documents into an index."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from plait.jobs.ingest.job import IngestReport
 
 _FAILURES_SHOWN = 20
 
@@ -18,6 +22,7 @@ def ingest(
     rebuild: bool = typer.Option(
         False, help="Make the index anew beside the present one, and put it in its place when it is whole."
     ),
+    watch: bool = typer.Option(False, help="Go on, and follow every change of the sources until Ctrl-C."),
 ) -> None:
     """Bring documents into an index: read, parse, chunk, embed, write.
 
@@ -32,9 +37,21 @@ def ingest(
     recipe, overrides = _understand(inputs)
     checked = load_recipe(IngestRecipe, recipe, overrides)
 
+    if watch:
+        from plait.errors import InvalidInput
+        from plait.jobs.ingest.watch import watch as follow
+
+        if rebuild or retry_quarantined:
+            raise InvalidInput("--watch goes with neither --rebuild nor --retry-quarantined.", "Run that first.")
+        follow(checked, _tell, lambda error: print(f"{error}", flush=True))
+        print("no longer watching")
+        return
     from plait.jobs.ingest.job import ingest as run
 
-    report = run(checked, retry_quarantined, rebuild)
+    _tell(run(checked, retry_quarantined, rebuild))
+
+
+def _tell(report: "IngestReport") -> None:
     for failure in report.failed[:_FAILURES_SHOWN]:
         print(f"not read: {failure.source}: {failure.reason}")
     if len(report.failed) > _FAILURES_SHOWN:
@@ -45,7 +62,8 @@ def ingest(
     print(
         f"{report.collection}: {report.written} documents written ({report.chunks_written} chunks), "
         f"{report.unchanged} unchanged, {report.removed} removed, {len(report.failed)} not read, "
-        f"in {report.seconds:.1f} s"
+        f"in {report.seconds:.1f} s",
+        flush=True,
     )
 
 

@@ -18,9 +18,11 @@ import pyarrow as pa
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
 from plait.index import alias, filters
 from plait.index.connection import Milvus
+from plait.index.freshness import Freshness
 from plait.index.quarantine import Quarantine
 from plait.index.schema import (
     EMBEDDING_PROPERTY,
+    FRESHNESS_PROPERTY,
     PASSAGE_PROMPT_PROPERTY,
     QUERY_PROMPT_PROPERTY,
     collection_indexes,
@@ -84,6 +86,8 @@ class IndexStats:
     vectors: VectorKind
     chunk_count: int
     documents_by_tenant: dict[str, int]
+    freshness: Freshness | None
+    """Of the last run that wrote documents which had changed; None before."""
 
 
 class Index:
@@ -372,7 +376,22 @@ class Index:
             documents[row["tenant"]].add(row["source"])
             chunk_count += 1
         by_tenant = {tenant: len(sources) for tenant, sources in sorted(documents.items())}
-        return IndexStats(self.name, self.vectors, chunk_count, by_tenant)
+        return IndexStats(self.name, self.vectors, chunk_count, by_tenant, self._freshness())
+
+    def note_freshness(self, freshness: Freshness) -> None:
+        """Remember how fresh the last run's documents were."""
+        with self._milvus.answering(f"note the freshness of '{self.name}'") as client:
+            client.alter_collection_properties(
+                self._collection,
+                properties={FRESHNESS_PROPERTY: freshness.to_json()},
+                timeout=settings().milvus_timeout_s,
+            )
+
+    def _freshness(self) -> Freshness | None:
+        with self._milvus.answering(f"describe collection '{self.name}'") as client:
+            about = client.describe_collection(self._collection, timeout=settings().milvus_timeout_s)
+        noted = about.get("properties", {}).get(FRESHNESS_PROPERTY)
+        return Freshness.from_json(noted) if noted else None
 
     def _rows(self, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
         return self._milvus.rows(self._collection, condition, fields)
