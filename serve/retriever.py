@@ -5,7 +5,7 @@ import asyncio
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from plait.errors import Conflict
+from plait.errors import CollectionNotFound, Conflict
 from plait.index.collection import Index
 from plait.observability import metrics
 from plait.retrieval.passage import Passage
@@ -16,6 +16,8 @@ from plait.serve.request_log import log_expected_errors_in_one_line
 class Retriever:
     """Dense retrieval from one collection, with the embedding model that made it.
 
+    It follows a rebuild of the collection, also one with another model, if the embedder may change its own.
+
     Raises:
         Conflict: when the embedder has another model.
     """
@@ -24,7 +26,8 @@ class Retriever:
     async def __init__(self, arguments: RetrievalArguments, embedder: DeploymentHandle) -> None:  # type: ignore[misc]
         log_expected_errors_in_one_line()
         self._embedder = embedder
-        self._index = Index.open(arguments.collection, uri=arguments.milvus_uri)
+        self._arguments = arguments
+        self._index = self._open()
         source = await embedder.model_source.remote()
         if source != self._index.embedding_model:
             raise Conflict(
@@ -45,13 +48,23 @@ class Retriever:
     async def _retrieve_together(self, asked: list[tuple[str, int]]) -> list[list[Passage]]:
         questions = [question for question, _ in asked]
         most = max(top_k for _, top_k in asked)
-        with metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage="embed").time():
-            vectors = await self._embedder.embed_queries.remote(questions)
-        with metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage="search").time():
-            found = await asyncio.to_thread(self._index.search, vectors, most)
+        try:
+            found = await self._search(self._index, questions, most)
+        except CollectionNotFound:  # replaced by a rebuild
+            self._index = await asyncio.to_thread(self._open)
+            found = await self._search(self._index, questions, most)
         for passages in found:
             metrics.PASSAGES.labels(collection=self._index.name).observe(len(passages))
         return found
+
+    def _open(self) -> Index:
+        return Index.open(self._arguments.collection, uri=self._arguments.milvus_uri)
+
+    async def _search(self, index: Index, questions: list[str], top_k: int) -> list[list[Passage]]:
+        with metrics.RETRIEVAL_SECONDS.labels(collection=index.name, stage="embed").time():
+            vectors = await self._embedder.embed_queries.remote(questions, index.vectors)
+        with metrics.RETRIEVAL_SECONDS.labels(collection=index.name, stage="search").time():
+            return await asyncio.to_thread(index.search, vectors, top_k)
 
     async def is_ready(self) -> bool:
         """Answers when the collection is open."""

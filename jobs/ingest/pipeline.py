@@ -17,6 +17,7 @@ import ray
 
 from plait.errors import PlaitError, find_plait_error
 from plait.index.chunk import Chunk, chunk_table
+from plait.index.quarantine import Failure
 from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
 from plait.jobs.ingest.dedup import Candidate
 from plait.jobs.ingest.duplicates import fingerprint
@@ -28,6 +29,8 @@ from plait.jobs.ingest.rows import RowReader
 from plait.jobs.ingest.stores import read_file
 from plait.jobs.ingest.write import Write
 from plait.local.ray_data import set_up_ray_data
+from plait.models.endpoint import is_endpoint
+from plait.models.vectors import Prompts
 from plait.observability import metrics
 from plait.recipes import ChunkConfig, IngestRecipe
 
@@ -43,12 +46,14 @@ _WRITE_CPUS = 0.25
 
 @dataclass(frozen=True)
 class Workplace:
-    """What the stages need besides the recipe: the embedding model's folder, the index's server, the run's ledger, and
-    who judges duplicates (None: nobody)."""
+    """What the stages need besides the recipe: the tokenizer's folder, the model's prompts, the index's server and
+    generation (None: the one that is searched), the run's ledger, and who judges duplicates (None: nobody)."""
 
-    model_folder: Path
+    tokenizer_folder: Path
+    prompts: Prompts
     milvus_uri: str
     milvus_token: str
+    generation: int | None
     ledger: Any
     judge: Any = None
 
@@ -60,27 +65,36 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
         PlaitError: when a stage fails; documents that cannot be read are told to the ledger instead.
     """
     set_up_ray_data()
-    gpus = int(ray.cluster_resources().get("GPU", 0))
+    remote = is_endpoint(recipe.embedding.model)  # one worker then: it keeps many requests under way, and their pace
+    gpus = 0 if remote else int(ray.cluster_resources().get("GPU", 0))
     machines = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
+    embedders = 1 if remote else max(1, gpus or machines)
     chunks = _files(documents).map_batches(
         chunk_files,
-        fn_args=(recipe, workplace.model_folder, workplace.ledger, workplace.judge),
+        fn_args=(recipe, workplace.tokenizer_folder, workplace.ledger, workplace.judge),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=_CHUNK_CPUS,
     )
     vectors = chunks.map_batches(
         Embed,
-        fn_constructor_args=(recipe,),
+        fn_constructor_args=(recipe, workplace.prompts),
         batch_size=_EMBED_BATCHES_A_BLOCK * recipe.embedding.batch_size,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, gpus or machines)),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=embedders),
         num_cpus=_EMBED_CPUS,
         num_gpus=1 if gpus else 0,
     )
     written = vectors.map_batches(
         Write,
-        fn_constructor_args=(recipe, workplace.milvus_uri, workplace.milvus_token, workplace.ledger),
+        fn_constructor_args=(
+            recipe,
+            workplace.prompts,
+            workplace.milvus_uri,
+            workplace.milvus_token,
+            workplace.generation,
+            workplace.ledger,
+        ),
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=1),
@@ -118,13 +132,15 @@ def _files(documents: Sequence[DocumentFile]) -> Any:
     return ray.data.from_arrow(blocks)
 
 
-def chunk_files(files: pa.Table, recipe: IngestRecipe, model_folder: Path, ledger: Any, judge: Any = None) -> pa.Table:
+def chunk_files(
+    files: pa.Table, recipe: IngestRecipe, tokenizer_folder: Path, ledger: Any, judge: Any = None
+) -> pa.Table:
     """Documents (FILE_SCHEMA) to their chunks (CHUNK_SCHEMA); those that cannot be read go to the ledger.
 
     A `judge` says which documents to drop because they repeat others.
     """
-    settings_key = settings_hash(recipe.chunk, recipe.embedding.model)
-    chunker = _chunker(model_folder, recipe.chunk, settings_key)
+    settings_key = settings_hash(recipe.chunk, recipe.embedding.made_with)
+    chunker = _chunker(tokenizer_folder, recipe.chunk, settings_key)
     documents = _read(files, recipe, settings_key, ledger)
     if judge is not None:
         candidates = [
@@ -146,15 +162,27 @@ def _read(files: pa.Table, recipe: IngestRecipe, settings_key: str, ledger: Any)
     documents = {}
     with RowReader(recipe.table) as rows:
         for file in (DocumentFile(**fields) for fields in files.to_pylist()):
-            try:
-                data = b"" if file.is_row else read_file(file.uri)
-                document = rows.read(file) if file.is_row else parse(data, file.source)
-            except Unreadable as error:
-                ray.get(ledger.record_failure.remote(file.source, str(error)))
+            outcome = _read_one(file, rows, settings_key)
+            if isinstance(outcome, Failure):
+                ray.get(ledger.record_failure.remote(outcome))
                 metrics.DOCUMENTS.labels(collection=recipe.collection, outcome="failed").inc()
-                continue
-            documents[file.source] = content_hash(file.etag.encode() or data, settings_key), document
+            else:
+                documents[file.source] = outcome
     return documents
+
+
+def _read_one(file: DocumentFile, rows: RowReader, settings_key: str) -> tuple[str, Document] | Failure:
+    """A document with its content hash, or why there is none."""
+    try:
+        data = b"" if file.is_row else read_file(file.uri)
+        row = rows.read(file) if file.is_row else None
+    except Unreadable as error:
+        return Failure(file.source, str(error))
+    version = content_hash(file.etag.encode() or data, settings_key)
+    try:
+        return version, row or parse(data, file.source)
+    except Unreadable as error:
+        return Failure(file.source, str(error), "parse", version)
 
 
 @cache

@@ -8,11 +8,12 @@ starts no cluster.
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from plait.index.collection import DocumentState
+from plait.index.quarantine import Failure
 from plait.index.schema import MAX_SOURCE_BYTES
 from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.ledger import Failure
 from plait.jobs.ingest.read import DocumentFile, Found, content_hash
 from plait.jobs.ingest.rows import row_documents
 from plait.jobs.ingest.stores import read_file
@@ -29,7 +30,7 @@ class Plan:
         changed: documents to write; new ones too.
         unchanged: documents that the index holds whole and as they are.
         gone: names in the index that the sources no longer have.
-        failed: documents that cannot even be hashed.
+        failed: documents that cannot even be hashed, or failed as they are in an earlier run.
         versions: content hash by name, of changed and unchanged documents.
         repeated_rows: rows without an id whose content is that of another; they are the same document.
     """
@@ -46,9 +47,23 @@ class Plan:
         """Documents in the sources."""
         return len(self.changed) + len(self.unchanged) + len(self.failed)
 
+    @property
+    def sources(self) -> set[str]:
+        """Names of the documents in the sources."""
+        return {each.source for each in (*self.changed, *self.unchanged, *self.failed)}
 
-def make_plan(recipe: IngestRecipe, found: Found, states: Mapping[str, DocumentState], settings_hash: str) -> Plan:
-    """Compare the documents found with the `states` that the index holds, by content hash."""
+
+def make_plan(
+    recipe: IngestRecipe,
+    found: Found,
+    states: Mapping[str, DocumentState],
+    settings_hash: str,
+    quarantined: Mapping[str, Failure] = MappingProxyType({}),
+) -> Plan:
+    """Compare the documents found with the `states` that the index holds, by content hash.
+
+    A document that failed as it now is, with the settings of now, is in `quarantined` and is not tried again.
+    """
     changed: list[DocumentFile] = []
     unchanged: list[DocumentFile] = []
     failed: list[Failure] = []
@@ -69,9 +84,12 @@ def make_plan(recipe: IngestRecipe, found: Found, states: Mapping[str, DocumentS
         if isinstance(outcome, Failure):
             failed.append(outcome)
             return
-        versions[document.source] = outcome
-        state = states.get(document.source)
+        state, known = states.get(document.source), quarantined.get(document.source)
         is_there = state is not None and state.is_exactly(outcome)
+        if not is_there and known is not None and known.content_hash == outcome:
+            failed.append(known)
+            return
+        versions[document.source] = outcome
         (unchanged if is_there else changed).append(document)
 
     names = {document.source for document in found.documents}

@@ -30,13 +30,13 @@ class AddContext:
         milvus_token: str,
     ) -> None:
         from plait.index.collection import Index
-        from plait.models.embedding import EmbeddingModel
+        from plait.models.endpoint import embedding_of
         from plait.retrieval.retriever import Retriever
 
         self._config, self._objective, self._seed = config, objective, seed
         self._tokenizer = load_tokenizer(base_folder)
         index = Index.open(config.collection, milvus_uri, milvus_token)
-        self._retriever = Retriever(index, EmbeddingModel(index.embedding_model))
+        self._retriever = Retriever(index, embedding_of(index.vectors))
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         from plait.retrieval.context import with_passages

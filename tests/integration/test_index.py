@@ -12,6 +12,7 @@ from plait.errors import CollectionNotFound, Conflict, InvalidInput, Unavailable
 from plait.index.chunk import Chunk, chunk_table, make_chunk_id
 from plait.index.collection import DocumentVersion, Index, list_collections
 from plait.models.embedding import EmbeddingModel
+from plait.models.vectors import Prompts, VectorKind
 from plait.retrieval.retriever import Retriever
 from plait.settings import settings
 
@@ -76,10 +77,20 @@ def test_a_collection_that_is_not_there_is_named_with_its_neighbours(index: Inde
 
 
 def test_another_embedding_model_is_refused_and_both_are_named(index: Index, milvus: str) -> None:
-    with pytest.raises(Conflict, match="'model-a', not with 'model-b'"):
+    made = r"was made with 'model-a' \(8 dimensions\), not with "
+    with pytest.raises(Conflict, match=made + r"'model-b' \(8 dimensions\)"):
         Index.open_or_create(index.name, embedding_model="model-b", dimension=DIMENSION, uri=milvus)
-    with pytest.raises(Conflict, match="holds vectors of 8 dimensions, 'model-a' makes 9"):
+    with pytest.raises(Conflict, match=made + r"'model-a' \(9 dimensions\)"):
         Index.open_or_create(index.name, embedding_model="model-a", dimension=9, uri=milvus)
+    prompts = Prompts(passage="passage: ")
+    with pytest.raises(Conflict, match=made + r"'model-a' \(8 dimensions, passage prompt 'passage: '\)"):
+        Index.open_or_create(index.name, embedding_model="model-a", dimension=8, prompts=prompts, uri=milvus)
+
+
+def test_a_collection_remembers_its_prompts(name: str, milvus: str) -> None:
+    prompts = Prompts("query: ", 'the "passage": ')
+    Index.open_or_create(name, embedding_model="model-a", dimension=DIMENSION, prompts=prompts, uri=milvus)
+    assert Index.open(name, milvus).vectors == VectorKind("model-a", DIMENSION, prompts)
 
 
 def test_a_collection_of_somebody_else_is_left_alone(name: str, milvus: str) -> None:

@@ -5,14 +5,17 @@ Milvus refuses or does not answer becomes a PlaitError that names the server. It
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from plait.errors import InvalidInput, PlaitError, Unavailable
+from plait.errors import CollectionNotFound, InvalidInput, PlaitError, Unavailable
 from plait.settings import settings
+
+_COLLECTION_NOT_FOUND = 100  # Milvus's code
+_PAGE_ROWS = 10_000  # Milvus allows 16,384
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Milvus:
 
         Raises:
             Unavailable: when the server does not answer in time.
+            CollectionNotFound: when the collection is not there.
             PlaitError: when it refuses.
         """
         import grpc
@@ -78,10 +82,32 @@ class Milvus:
         except MilvusException as error:
             if _is_outage(error):
                 raise _unavailable(self.uri, error.message) from error
+            if error.code == _COLLECTION_NOT_FOUND:
+                raise CollectionNotFound(f"Milvus at {self.uri} could not {action}: its collection is gone.") from error
             reason = error.message or "no reason given"
             raise PlaitError(f"Milvus at {self.uri} could not {action}: {reason}.") from error
         except grpc.RpcError as error:
             raise _unavailable(self.uri, str(error)) from error
+
+    def rows(self, collection: str, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The rows of a collection that meet a condition, page by page.
+
+        Sees everything written before the call (strong consistency).
+        """
+        with self.answering(f"read '{collection}'") as client:
+            pages = client.query_iterator(
+                collection,
+                filter=condition,
+                output_fields=list(fields),
+                batch_size=_PAGE_ROWS,
+                consistency_level="Strong",
+                timeout=settings().milvus_timeout_s,
+            )
+            try:
+                while page := pages.next():
+                    yield from page
+            finally:
+                pages.close()
 
 
 def _is_outage(error: Any) -> bool:

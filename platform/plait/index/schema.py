@@ -15,6 +15,11 @@ MAX_TENANT_BYTES = 512
 
 EMBEDDING_PROPERTY = "plait.embedding"
 """Collection property with the source of the embedding model; a collection without it is not ours."""
+QUERY_PROMPT_PROPERTY = "plait.query_prompt"
+PASSAGE_PROMPT_PROPERTY = "plait.passage_prompt"
+"""Collection properties with the prompts that its vectors were made with, and queries need; absent: none."""
+FRESHNESS_PROPERTY = "plait.freshness"
+"""Collection property with the freshness of the last run's documents, as JSON."""
 
 
 def collection_schema(dimension: int) -> Any:

@@ -132,6 +132,12 @@ DOCUMENTS = Counter(
 )
 CHUNKS = Counter("plait_ingest_chunks", "Chunks written to the index.", ["collection"])
 EMBED_SECONDS = Histogram("plait_ingest_embed_seconds", "Time to embed a batch of chunks.", buckets=_STAGE_BUCKETS_S)
+INGEST_FRESHNESS_SECONDS = Histogram(
+    "plait_ingest_freshness_seconds",
+    "From a document's change at the source to the moment it can be found; not of a collection's first run.",
+    ["collection"],
+    buckets=(0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600),
+)
 
 # Training. The last values stay visible after the job's processes have ended.
 TRAIN_LOSS = Gauge(

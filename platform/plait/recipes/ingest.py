@@ -1,8 +1,9 @@
 """The recipe of `plait ingest`: documents to an index."""
 
+import re
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from plait.recipes.section import DEFAULT_EMBEDDING, Section
 
@@ -51,15 +52,44 @@ class DedupConfig(Section):
 
 
 class EmbeddingConfig(Section):
-    model: str = Field(DEFAULT_EMBEDDING, description="Model source: hub id, folder or package:NAME.")
+    model: str = Field(DEFAULT_EMBEDDING, description="Model source: hub id, folder, package:NAME or openai:NAME.")
+    tokenizer: str | None = Field(
+        None, description="Model source whose tokenizer counts tokens; unset: the model's. openai:NAME needs one."
+    )
+    requests_per_minute: int | None = Field(None, ge=1, description="Not more to an openai: endpoint; unset: any.")
     batch_size: int = Field(32, ge=1, description="Chunks embedded at a time.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is faster.")
+    dimensions: int | None = Field(
+        None, ge=1, description="Keep the first so many of each vector (Matryoshka models); unset: all."
+    )
+    query_prompt: str | None = Field(
+        None, description="Put before texts to search with; unset: what the model's own configuration says."
+    )
+    passage_prompt: str | None = Field(
+        None, description="Put before texts to be found; unset: what the model's own configuration says."
+    )
+
+    @model_validator(mode="after")
+    def can_count_tokens(self) -> Self:
+        if self.model.startswith("openai:") and self.tokenizer is None:
+            raise ValueError(f"embedding.tokenizer must be set for {self.model}, as to {DEFAULT_EMBEDDING}")
+        return self
+
+    @property
+    def tokenizer_source(self) -> str:
+        """Model source whose tokenizer counts the tokens of chunks."""
+        return self.tokenizer or self.model
+
+    @property
+    def made_with(self) -> str:
+        """What decides, besides the settings of chunks, about chunks and vectors."""
+        return self.model if self.tokenizer is None else f"{self.model} with the tokens of {self.tokenizer}"
 
 
 class IngestRecipe(Section):
     """Documents to an index."""
 
-    collection: str = Field("default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$", description="Milvus collection.")
+    collection: str = Field("default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,239}$", description="Milvus collection.")
     sources: list[str] = Field(min_length=1, description="Files, folders, patterns (docs/**/*.md), s3://… or gs://…")
     tenant: str = Field("default", min_length=1, max_length=128, description="Owner of the documents.")
     table: TableConfig = TableConfig()
@@ -68,3 +98,10 @@ class IngestRecipe(Section):
     embedding: EmbeddingConfig = EmbeddingConfig()
     sync: bool = Field(True, description="Remove documents from the index that are gone from the sources.")
     max_bad_share: float = Field(0.1, ge=0, le=1, description="Share of unreadable documents that fails the job.")
+
+    @field_validator("collection")
+    @classmethod
+    def is_no_generation(cls, name: str) -> str:
+        if re.search(r"__\d+$", name):
+            raise ValueError("names that end in __ and a number are those of an index's generations")
+        return name

@@ -5,9 +5,9 @@ In: questions as text. Out: for each the nearest passages, best first. It knows 
 
 from collections.abc import Sequence
 
-from plait.errors import Conflict
 from plait.index.collection import Index
 from plait.models.embedding import EmbeddingModel
+from plait.models.endpoint import EmbeddingEndpoint
 from plait.observability import metrics
 from plait.retrieval.passage import Passage
 
@@ -23,13 +23,8 @@ class Retriever:
         Conflict: when the index was made with another embedding model.
     """
 
-    def __init__(self, index: Index, embedding: EmbeddingModel) -> None:
-        if (index.embedding_model, index.dimension) != (embedding.name, embedding.dimension):
-            raise Conflict(
-                f"Collection '{index.name}' was made with '{index.embedding_model}' ({index.dimension} dimensions), "
-                f"not with '{embedding.name}' ({embedding.dimension}).",
-                f"Load '{index.embedding_model}' to search it.",
-            )
+    def __init__(self, index: Index, embedding: EmbeddingModel | EmbeddingEndpoint) -> None:
+        index.check_vectors(embedding.kind)
         self._index = index
         self._embedding = embedding
 
