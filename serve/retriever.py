@@ -7,6 +7,7 @@ from ray.serve.handle import DeploymentHandle
 
 from plait.errors import Conflict
 from plait.index.collection import Index
+from plait.index.search import Search
 from plait.observability import metrics
 from plait.retrieval.passage import Passage
 from plait.serve.arguments import RetrievalArguments
@@ -48,7 +49,8 @@ class Retriever:
         with metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage="embed").time():
             vectors = await self._embedder.embed_queries.remote(questions)
         with metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage="search").time():
-            found = await asyncio.to_thread(self._index.search, vectors, most)
+            hits = await asyncio.to_thread(self._index.search, Search(most), vectors=vectors)
+        found = [[hit.passage for hit in of_one] for of_one in hits]
         for passages in found:
             metrics.PASSAGES.labels(collection=self._index.name).observe(len(passages))
         return found

@@ -11,6 +11,7 @@ import pytest
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, Unavailable
 from plait.index.chunk import Chunk, chunk_table, make_chunk_id
 from plait.index.collection import DocumentVersion, Index, list_collections
+from plait.index.search import Search
 from plait.models.embedding import EmbeddingModel
 from plait.retrieval.retriever import Retriever
 from plait.settings import settings
@@ -98,7 +99,8 @@ def test_a_collection_of_somebody_else_is_left_alone(name: str, milvus: str) -> 
 def test_search_finds_the_nearest_chunks_of_the_tenant_best_first(index: Index) -> None:
     index.upsert(document("a.md"))
     index.upsert(document("other.md", tenant="other"))
-    (passages,) = index.search(np.stack([unit(1, tilt=0.1)]), top_k=2)
+    (hits,) = index.search(Search(2), vectors=np.stack([unit(1, tilt=0.1)]))
+    passages = [hit.passage for hit in hits]
     assert [(passage.source, passage.start, passage.end) for passage in passages] == [
         ("a.md", 10, 16),
         ("a.md", 20, 26),
@@ -109,16 +111,16 @@ def test_search_finds_the_nearest_chunks_of_the_tenant_best_first(index: Index) 
 
 def test_each_query_has_its_own_passages(index: Index) -> None:
     index.upsert(document("a.md"))
-    found = index.search(np.stack([unit(2), unit(0)]), top_k=1)
-    assert [[passage.text for passage in passages] for passages in found] == [["text 2"], ["text 0"]]
-    assert index.search(np.stack([unit(2)]), top_k=1, tenant="nobody") == [[]]
+    found = index.search(Search(1), vectors=np.stack([unit(2), unit(0)]))
+    assert [[hit.passage.text for hit in hits] for hits in found] == [["text 2"], ["text 0"]]
+    assert index.search(Search(1, tenant="nobody"), vectors=np.stack([unit(2)])) == [[]]
 
 
 def test_a_search_that_cannot_work_is_refused_before_it_is_sent(index: Index) -> None:
     with pytest.raises(InvalidInput, match="top_k is 0"):
-        index.search(np.zeros((1, DIMENSION), np.float32), top_k=0)
+        index.search(Search(0), vectors=np.zeros((1, DIMENSION), np.float32))
     with pytest.raises(InvalidInput, match=r"shape \(1, 3\)"):
-        index.search(np.zeros((1, 3), np.float32), top_k=1)
+        index.search(Search(1), vectors=np.zeros((1, 3), np.float32))
 
 
 def test_writing_the_same_chunks_twice_leaves_them_once(index: Index) -> None:
@@ -216,7 +218,7 @@ def test_a_server_that_dies_is_an_outage_and_not_a_traceback(tmp_path: Path, mon
     settings.cache_clear()
     try:
         with pytest.raises(Unavailable, match=f"No Milvus answers at http://127.0.0.1:{port}"):
-            index.search(np.stack([unit(0)]), top_k=1)
+            index.search(Search(1), vectors=np.stack([unit(0)]))
         with pytest.raises(Unavailable):
             index.upsert(document("a.md"))
         with pytest.raises(Unavailable):

@@ -12,20 +12,17 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
 from plait.index import filters
 from plait.index.connection import Milvus
 from plait.index.schema import EMBEDDING_PROPERTY, collection_indexes, collection_schema
-from plait.retrieval.passage import Passage
+from plait.index.search import Hit, Search, Vectors, search
 from plait.settings import settings
 
-MAX_TOP_K = 1_000
 _PAGE_ROWS = 10_000  # Milvus allows 16,384
 _FLUSH_TIMEOUT_S = 120.0  # it waits until the index is built
-_PASSAGE_FIELDS = ["chunk_id", "source", "title", "heading", "text", "start", "end"]
 
 
 @dataclass(frozen=True)
@@ -236,40 +233,26 @@ class Index:
                 counts[row["source"]][DocumentVersion(row["content_hash"], row["chunk_count"])] += 1
         return {source: DocumentState(dict(versions)) for source, versions in counts.items()}
 
-    def search(self, vectors: npt.NDArray[np.float32], top_k: int, tenant: str = "default") -> list[list[Passage]]:
-        """The chunks nearest to each vector by cosine, best first.
+    def search(self, how: Search, texts: Sequence[str] = (), vectors: Vectors | None = None) -> list[list[Hit]]:
+        """The hits for each question, best first.
 
         Args:
-            vectors: float32 [n, dimension].
-            top_k: how many for each, 1 to 1000.
-            tenant: whose documents to search.
+            how: what to search by, in whose documents, and how many hits to return.
+            texts: the questions; needed for BM25 and hybrid search.
+            vectors: their vectors, float32 [n, dimension], unit length; needed for dense and hybrid search.
 
         Raises:
-            InvalidInput: when `top_k` or the shape of `vectors` is wrong.
+            InvalidInput: when `how` or the shape of `vectors` is wrong.
             Unavailable: when Milvus does not answer.
         """
-        if not 1 <= top_k <= MAX_TOP_K:
-            raise InvalidInput(f"top_k is {top_k}.", f"Use 1 to {MAX_TOP_K}.")
-        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+        if how.mode == "bm25":
+            vectors = None
+        elif vectors is None or vectors.ndim != 2 or vectors.shape[1] != self.dimension:
             raise InvalidInput(
-                f"The query vectors have the shape {vectors.shape}, collection '{self.name}' needs "
-                f"(n, {self.dimension})."
+                f"The query vectors have the shape {None if vectors is None else vectors.shape}, collection "
+                f"'{self.name}' needs (n, {self.dimension})."
             )
-        if not len(vectors):
-            return []
-        with self._milvus.answering(f"search '{self.name}'") as client:
-            found = client.search(
-                self.name,
-                data=list(vectors),
-                anns_field="dense",
-                limit=top_k,
-                filter=filters.equals("tenant", tenant),
-                output_fields=_PASSAGE_FIELDS,
-                # HNSW looks at `ef` candidates, which must be at least top_k.
-                search_params={"metric_type": "COSINE", "params": {"ef": max(64, 2 * top_k)}},
-                timeout=settings().milvus_timeout_s,
-            )
-        return [[Passage(**hit["entity"], score=float(hit["distance"])) for hit in hits] for hits in found]
+        return search(self._milvus, self.name, how, texts, vectors)
 
     def stats(self) -> IndexStats:
         """Count chunks, and documents by tenant. Reads the names of all chunks."""

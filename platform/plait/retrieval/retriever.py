@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from plait.errors import Conflict
 from plait.index.collection import Index
+from plait.index.search import Search
 from plait.models.embedding import EmbeddingModel
 from plait.observability import metrics
 from plait.retrieval.passage import Passage
@@ -45,7 +46,8 @@ class Retriever:
         with metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage="embed").time():
             vectors = self._embedding.encode_queries(queries)
         with metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage="search").time():
-            found = self._index.search(vectors, top_k, tenant)
+            hits = self._index.search(Search(top_k, tenant=tenant), vectors=vectors)
+        found = [[hit.passage for hit in of_one] for of_one in hits]
         for passages in found:
             metrics.PASSAGES.labels(collection=self._index.name).observe(len(passages))
         return found
