@@ -13,6 +13,7 @@ from plait.errors import InvalidInput
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.search import Mode, Search
+from plait.retrieval.neighbours import expanded
 
 TEXTS = (
     "Ray runs tasks on a cluster",
@@ -194,3 +195,27 @@ def test_a_condition_that_is_always_true_finds_the_tenants_own(index: Index, mod
     (hits,) = index.search(Search(20, mode, condition=condition), ["fox"], towards(1, 1, 1, 1, 1))
     assert hits
     assert all(hit.passage.chunk_id.startswith("default-") for hit in hits)
+
+
+def test_chunks_around_a_passage_are_those_of_its_document_version_and_tenant(milvus: str) -> None:
+    index = Index.open_or_create(f"around_{uuid4().hex}", embedding_model="model-a", dimension=8, uri=milvus)
+    for tenant, version in (("default", "new"), ("default", "old"), ("other", "new")):
+        chunks = [
+            Chunk(
+                f"{tenant}-{version}-{i}", 'a "b".md', "", "", f"{version} {i}", i, 10 * i, 10 * i + 5, 6, version, 0,
+                tenant,
+            )
+            for i in range(6)
+        ]  # fmt: skip
+        dense = pa.FixedSizeListArray.from_arrays(pa.array(np.eye(8, dtype=np.float32)[:6].reshape(-1)), 8)
+        index.upsert(chunk_table(chunks).append_column("dense", dense))
+    try:
+        (hits,) = index.search(Search(1, condition='content_hash == "new"'), vectors=towards(0, 0, 0, 0, 1))
+        passages = [hit.passage for hit in hits]
+        around = index.around(passages, reach=2)
+        assert sorted(chunk.text for chunk in around["default-new-4"]) == ["new 2", "new 3", "new 4", "new 5"]
+        (found,) = expanded(passages, around)
+        assert (found.text, found.start, found.end) == ("new 2\n\n\n\n\nnew 3\n\n\n\n\nnew 4\n\n\n\n\nnew 5", 20, 55)
+        assert index.around(passages, reach=0) == {}
+    finally:
+        index.drop()

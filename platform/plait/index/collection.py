@@ -17,8 +17,10 @@ import pyarrow as pa
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
 from plait.index import filters
 from plait.index.connection import Milvus
+from plait.index.neighbours import chunks_around
 from plait.index.schema import EMBEDDING_PROPERTY, collection_indexes, collection_schema
 from plait.index.search import Hit, Search, Vectors, search
+from plait.retrieval.passage import Passage
 from plait.settings import settings
 
 _PAGE_ROWS = 10_000  # Milvus allows 16,384
@@ -253,6 +255,10 @@ class Index:
                 f"'{self.name}' needs (n, {self.dimension})."
             )
         return search(self._milvus, self.name, how, texts, vectors)
+
+    def around(self, passages: Sequence[Passage], reach: int, tenant: str = "default") -> dict[str, list[Passage]]:
+        """By `chunk_id` of each passage, the chunks at most `reach` before and after it, itself among them."""
+        return chunks_around(self._milvus, self.name, tenant, passages, reach)
 
     def stats(self) -> IndexStats:
         """Count chunks, and documents by tenant. Reads the names of all chunks."""
