@@ -31,10 +31,12 @@ class AddContext:
     ) -> None:
         from plait.index.collection import Index
         from plait.models.embedding import EmbeddingModel
+        from plait.retrieval.request import Retrieval
         from plait.retrieval.retriever import Retriever
 
         self._config, self._objective, self._seed = config, objective, seed
         self._tokenizer = load_tokenizer(base_folder)
+        self._how = Retrieval(top_k=config.top_k, tenant=config.tenant)
         index = Index.open(config.collection, milvus_uri, milvus_token)
         self._retriever = Retriever(index, EmbeddingModel(index.embedding_model))
 
@@ -44,7 +46,7 @@ class AddContext:
         raw = rows.to_pylist()
         chosen = {i: c for i, row in enumerate(raw) if self._is_chosen(row) and (c := self._conversation(row))}
         questions = [conversation.question for conversation in chosen.values()]
-        found = self._retriever.retrieve(questions, self._config.top_k, self._config.tenant) if questions else []
+        found = self._retriever.retrieve(questions, self._how)
         fields = rows["fields"].to_pylist()
         for (i, conversation), passages in zip(chosen.items(), found, strict=True):
             budget = self._config.budget_tokens

@@ -13,6 +13,7 @@ from plait.index.chunk import Chunk, chunk_table, make_chunk_id
 from plait.index.collection import DocumentVersion, Index, list_collections
 from plait.index.search import Search
 from plait.models.embedding import EmbeddingModel
+from plait.retrieval.request import Retrieval
 from plait.retrieval.retriever import Retriever
 from plait.settings import settings
 
@@ -238,9 +239,12 @@ def test_a_retriever_finds_the_passage_that_says_the_same(name: str, milvus: str
     index.upsert(table.append_column("dense", dense))
 
     retriever = Retriever(index, model)
-    found = retriever.retrieve(["hello world", "zebra quagga"], top_k=1)
-    assert [passages[0].text for passages in found] == ["hello world", "zebra quagga"]
-    assert retriever.retrieve([], top_k=1) == []
+    for how in ({}, {"mode": "bm25"}, {"mode": "hybrid"}, {"rerank": "late-interaction"}):
+        found = retriever.retrieve(["hello world", "zebra quagga"], Retrieval(top_k=1, **how))
+        assert [passages[0].text for passages in found] == ["hello world", "zebra quagga"]
+    assert retriever.retrieve([], Retrieval()) == []
+    with pytest.raises(InvalidInput, match="no cross-encoder here"):
+        retriever.retrieve(["hello"], Retrieval(rerank="cross-encoder"))
 
 
 def test_a_retriever_refuses_an_index_of_another_model(index: Index, tiny_embedder: Path) -> None:

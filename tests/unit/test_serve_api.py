@@ -13,8 +13,11 @@ from fastapi.testclient import TestClient
 from jsonschema import Draft202012Validator
 
 from plait.errors import DeadlineExceeded, ModelNotFound, NotFound, Overloaded, PlaitError
+from plait.models.chat import Message
+from plait.retrieval.passage import Passage
+from plait.retrieval.request import Retrieval
 from plait.serve.api.services import Services, services
-from plait.serve.calls import Call, Event, Tokens
+from plait.serve.calls import Call, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.engines.engine import TokenLogprob
 from plait.serve.ingress import build_api
@@ -30,6 +33,9 @@ WEATHER = {
 }
 
 
+PASSAGE = Passage("c1", "ray.md", "ray", "Install", "ray 2.60.0", 3, 13, 0.87654, metadata={"lang": "en"})
+
+
 class Fakes(Services):
     """Deployments that say what a test wants."""
 
@@ -40,6 +46,7 @@ class Fakes(Services):
         self.seconds = 0.0
         self.calls: list[Call] = []
         self.closed = 0
+        self.retrievals: list[tuple[str, Retrieval]] = []
 
     async def answer(self, call: Call) -> AsyncGenerator[Event]:
         self.calls.append(call)
@@ -52,12 +59,27 @@ class Fakes(Services):
             for i, letter in enumerate(text, start=1):
                 top = tuple(TokenLogprob(c, -0.5) for c in "xy"[: wanted or 0])
                 logprobs = () if wanted is None else (TokenLogprob(letter, -0.25, top),)
+                rag = call.model.with_retrieval and i == 1
                 yield Event(
-                    letter, 7, i, "stop" if i == len(text) else None, "base", cached_tokens=4, logprobs=logprobs
+                    letter,
+                    7,
+                    i,
+                    "stop" if i == len(text) else None,
+                    "base",
+                    passages=(PASSAGE,) if rag else (),
+                    retrieved=await self.retrieve(text, call.retrieval or Retrieval()) if rag else None,
+                    cached_tokens=4,
+                    logprobs=logprobs,
                 )
                 await asyncio.sleep(0)
         finally:
             self.closed += 1
+
+    async def retrieve(self, question: str, asked: Retrieval) -> Retrieved:
+        self.retrievals.append((question, asked))
+        if self.error is not None:
+            raise self.error
+        return Retrieved((PASSAGE,), "docs", asked, {"embed": 1.24, "search": 2.0, "total": 3.5})
 
     async def models(self) -> list[ModelCard]:
         return [
@@ -115,6 +137,62 @@ def chunks_of(client: TestClient, path: str, body: dict[str, Any]) -> list[dict[
 def error_of(client: TestClient, path: str, body: dict[str, Any], **headers: str) -> tuple[int, dict[str, Any]]:
     response = client.post(path, json=body, headers=headers)
     return response.status_code, response.json()["error"]
+
+
+# ------------------------------------------------------------ retrieval
+
+
+def test_retrieve_says_what_it_found_and_how_long_each_stage_took(client: TestClient, fakes: Fakes) -> None:
+    found = post(client, "/v1/retrieve", {"query": "which ray?", "mode": "hybrid", "min_score": None})
+    ((question, asked),) = fakes.retrievals
+    assert (question, asked.mode, asked.model_fields_set) == ("which ray?", "hybrid", {"mode", "min_score"})
+    assert found["timings_ms"] == {"embed": 1.2, "search": 2.0, "total": 3.5}
+    assert found["data"] == [
+        {
+            "chunk_id": "c1",
+            "source": "ray.md",
+            "title": "ray",
+            "heading": "Install",
+            "text": "ray 2.60.0",
+            "start": 3,
+            "end": 13,
+            "score": 0.8765,
+            "metadata": {"lang": "en"},
+        }
+    ]
+
+
+def test_a_query_is_answered_with_the_passages_that_were_in_the_prompt(client: TestClient, fakes: Fakes) -> None:
+    answer = post(client, "/v1/rag/query", {"query": "which ray?", "model": "support", "retrieval": {"top_k": 2}})
+    (call,) = fakes.calls
+    assert (str(call.model), call.messages, call.sampling.temperature) == (
+        "rag/support", (Message("user", "which ray?"),), 0.0,
+    )  # fmt: skip
+    assert call.retrieval == Retrieval(top_k=2)
+    assert (answer["answer"], answer["model"], answer["finish_reason"]) == ("hello", "rag/support", "stop")
+    assert [(c["source"], c["heading"]) for c in answer["citations"]] == [("ray.md", "Install")]
+    assert answer["plait"]["timings_ms"].keys() == {"first_token", "total", "retrieval", "embed", "search", "generate"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/retrieve", {"query": "x", "topk": 3}, "topk"),
+        ("/v1/retrieve", {"query": ""}, "query"),
+        ("/v1/rag/query", {"query": "x", "retrieval": {"topk": 3}}, "retrieval.topk"),
+        ("/v1/chat/completions", CHAT | {"model": "rag/base", "retrieval": {"topk": 3}}, "retrieval.topk"),
+    ],
+)
+def test_what_retrieval_does_not_know_is_named(client: TestClient, path: str, body: dict[str, Any], param: str) -> None:
+    status, error = error_of(client, path, body)
+    assert (status, error["param"]) == (400, param)
+
+
+def test_a_model_that_does_not_retrieve_takes_no_retrieval(client: TestClient) -> None:
+    status, error = error_of(client, "/v1/chat/completions", CHAT | {"retrieval": {"top_k": 3}})
+    assert (status, error["message"]) == (
+        400, "'base' does not retrieve. Ask for rag/base, or leave retrieval out.",
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------ sampling and choices
@@ -405,6 +483,9 @@ REQUESTS: list[tuple[str, str, dict[str, Any] | None]] = [
     ("post", "/v1/chat/completions", CHAT | {"logprobs": True, "top_logprobs": 1, "n": 2}),
     ("post", "/v1/chat/completions", CHAT | {"tools": [WEATHER], "tool_choice": "required"}),
     ("post", "/v1/completions", {"model": "base", "prompt": ["x", "y"], "logprobs": 1}),
+    ("post", "/v1/chat/completions", CHAT | {"model": "rag/base", "retrieval": {"mode": "hybrid", "mmr": 0.5}}),
+    ("post", "/v1/retrieve", {"query": "x", "filter": "position > 2", "expand": 1}),
+    ("post", "/v1/rag/query", {"query": "x", "model": "support", "retrieval": {"top_k": 2}}),
     ("post", "/v1/embeddings", {"model": "embedding", "input": "x"}),
     ("post", "/v1/embeddings", {"model": "embedding", "input": "x", "encoding_format": "base64"}),
     ("post", "/v1/rerank", {"model": "reranker", "query": "a", "documents": ["a"], "return_documents": True}),
