@@ -116,7 +116,8 @@ def check(arguments: AppArguments) -> None:
     if arguments.rerank is not None:
         resolve_model(arguments.rerank.model)
     if arguments.retrieval is not None:
-        Index.open(arguments.retrieval.collection, uri=arguments.retrieval.milvus_uri)
+        index = Index.open(arguments.retrieval.collection, uri=arguments.retrieval.milvus_uri)
+        index.check_mode(arguments.retrieval.mode)
     Registry()
 
 

@@ -6,6 +6,7 @@ vectors are made.
 """
 
 import json
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ from plait.index import filters
 from plait.index.connection import Milvus
 from plait.index.neighbours import chunks_around
 from plait.index.schema import EMBEDDING_PROPERTY, collection_indexes, collection_schema
-from plait.index.search import Hit, Search, Vectors, search
+from plait.index.search import Hit, Mode, Search, Vectors, search
 from plait.retrieval.passage import Passage
 from plait.settings import settings
 
+_log = logging.getLogger(__name__)
 _PAGE_ROWS = 10_000  # Milvus allows 16,384
 _FLUSH_TIMEOUT_S = 120.0  # it waits until the index is built
 
@@ -70,13 +72,15 @@ class Index:
         name: the collection.
         embedding_model: source of the model that made its vectors.
         dimension: their length.
+        has_bm25: it can be searched by words; on Milvus before 2.5 it cannot.
     """
 
-    def __init__(self, milvus: Milvus, name: str, embedding_model: str, dimension: int) -> None:
+    def __init__(self, milvus: Milvus, name: str, embedding_model: str, dimension: int, has_bm25: bool) -> None:
         self._milvus = milvus
         self.name = name
         self.embedding_model = embedding_model
         self.dimension = dimension
+        self.has_bm25 = has_bm25
 
     @classmethod
     def open(cls, name: str, uri: str | None = None, token: str | None = None) -> Self:
@@ -135,18 +139,26 @@ class Index:
         with milvus.answering(f"load collection '{name}'") as client:
             # A server that was restarted holds no collection in memory until it is told to.
             client.load_collection(name, timeout=settings().milvus_timeout_s)
-        return cls(milvus, name, embedding_model, int(dense["params"]["dim"]))
+        has_bm25 = any(field["name"] == "sparse" for field in about["fields"])
+        return cls(milvus, name, embedding_model, int(dense["params"]["dim"]), has_bm25)
 
     @classmethod
     def _create(cls, milvus: Milvus, name: str, embedding_model: str, dimension: int) -> Self:
         from pymilvus.exceptions import MilvusException
 
+        if milvus.is_before_2_5:
+            _log.warning(
+                "Milvus %s has no BM25: collection '%s' can be searched by vectors only; bm25 and hybrid search need "
+                "Milvus 2.5.",
+                milvus.version,
+                name,
+            )
         with milvus.answering(f"create collection '{name}'") as client:
             try:
                 client.create_collection(
                     name,
-                    schema=collection_schema(dimension),
-                    index_params=collection_indexes(client),
+                    schema=collection_schema(dimension, milvus.is_before_2_5),
+                    index_params=collection_indexes(client, milvus.is_before_2_5),
                     properties={EMBEDDING_PROPERTY: embedding_model},
                     timeout=settings().milvus_timeout_s,
                 )
@@ -155,7 +167,7 @@ class Index:
                 if created_meanwhile is None:
                     raise
                 return created_meanwhile
-        return cls(milvus, name, embedding_model, dimension)
+        return cls(milvus, name, embedding_model, dimension, not milvus.is_before_2_5)
 
     def check_embedding_model(self, embedding_model: str) -> None:
         """Vectors of two models do not compare.
@@ -168,6 +180,18 @@ class Index:
                 f"Collection '{self.name}' was made with the embedding model '{self.embedding_model}', "
                 f"not with '{embedding_model}'.",
                 "Use that model, use another collection, or drop this one: plait collections drop " + self.name,
+            )
+
+    def check_mode(self, mode: Mode) -> None:
+        """Not every server can search in every way.
+
+        Raises:
+            InvalidInput: when this one cannot.
+        """
+        if mode != "dense" and not self.has_bm25:
+            raise InvalidInput(
+                f"Milvus {self._milvus.version} has no BM25, so collection '{self.name}' cannot be searched by {mode}.",
+                "Use mode: dense, or ingest into Milvus 2.5 or newer.",
             )
 
     # ------------------------------------------------------------ write
@@ -247,6 +271,7 @@ class Index:
             InvalidInput: when `how` or the shape of `vectors` is wrong.
             Unavailable: when Milvus does not answer.
         """
+        self.check_mode(how.mode)
         if how.mode == "bm25":
             vectors = None
         elif vectors is None or vectors.ndim != 2 or vectors.shape[1] != self.dimension:
