@@ -45,6 +45,16 @@ class Retrieved:
 
 
 @dataclass(frozen=True)
+class Collection:
+    """The collection that is served; documents are those of the server's tenant."""
+
+    name: str
+    embedding_model: str
+    dimension: int
+    document_count: int
+
+
+@dataclass(frozen=True)
 class Event:
     """The next piece of an answer. Counts are those of the whole answer so far.
 

@@ -23,7 +23,7 @@ from plait.retrieval.neighbours import expanded
 from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected, text_to_rank
 from plait.serve.arguments import RetrievalArguments
-from plait.serve.calls import Retrieved
+from plait.serve.calls import Collection, Retrieved
 from plait.serve.request_log import log_expected_errors_in_one_line
 
 
@@ -70,7 +70,7 @@ class Retriever:
             )
         started = time.perf_counter()
         stages = _Stages(self._index.name)
-        hits = await self._find_together((question, how.search, stages))
+        hits = await self._find_together((question, how.search(question), stages))
         if isinstance(hits, Exception):
             raise hits
         if how.rerank != "none" and hits:
@@ -122,6 +122,11 @@ class Retriever:
         else:
             scores = await self._embedder.late_interaction.remote(question, texts)
         return scores
+
+    async def collection(self) -> Collection:
+        """What is searched. Reads the names of the tenant's documents."""
+        documents = await asyncio.to_thread(self._index.document_states, self._arguments.tenant)
+        return Collection(self._index.name, self._index.embedding_model, self._index.dimension, len(documents))
 
     async def is_ready(self) -> bool:
         """Answers when the collection is open."""

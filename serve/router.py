@@ -10,11 +10,11 @@ from typing import Literal
 
 from ray.serve.handle import DeploymentHandle
 
-from plait.errors import InvalidInput, ModelNotFound, NotFound
+from plait.errors import CollectionNotFound, InvalidInput, ModelNotFound, NotFound
 from plait.observability import metrics
 from plait.retrieval.request import Retrieval
 from plait.serve.arguments import RetrievalArguments
-from plait.serve.calls import Call, Retrieved, Tokens
+from plait.serve.calls import Call, Collection, Retrieved, Tokens
 from plait.serve.protocol import ModelCard
 from plait.serve.request_log import log_expected_errors_in_one_line
 
@@ -26,7 +26,7 @@ class Router:
         self, llm: DeploymentHandle, retriever: DeploymentHandle | None, retrieval: RetrievalArguments | None
     ) -> None:
         log_expected_errors_in_one_line()
-        self._llm, self._retriever = llm, retriever
+        self._llm, self._retriever, self._retrieval = llm, retriever, retrieval
         refuses = retrieval is not None and retrieval.no_context == "refuse"
         self._without_context: Literal["refused", "answered"] = "refused" if refuses else "answered"
 
@@ -61,12 +61,34 @@ class Router:
             NotFound: when nothing is indexed here.
             InvalidInput: for a filter that is none, or a reranking that this application cannot do.
         """
-        if self._retriever is None:
-            raise NotFound(
-                "This application serves without retrieval.", "Serve with a collection: retrieval.collection."
-            )
-        retrieved: Retrieved = await self._retriever.retrieve.remote(question, asked)
+        retrieved: Retrieved = await self._there().retrieve.remote(question, asked)
         return retrieved
+
+    async def collection(self) -> Collection:
+        """The collection that is served.
+
+        Raises:
+            NotFound: when nothing is indexed here.
+        """
+        collection: Collection = await self._there().collection.remote()
+        return collection
+
+    async def check_collection(self, name: str) -> None:
+        """Whether this is the collection that is served.
+
+        Raises:
+            CollectionNotFound: when it is not.
+        """
+        self._there()
+        if self._retrieval is not None and name != self._retrieval.collection:
+            raise CollectionNotFound(
+                f"There is no collection '{name}' here.", f"This application serves '{self._retrieval.collection}'."
+            )
+
+    def _there(self) -> DeploymentHandle:
+        if self._retriever is None:
+            raise NotFound("This application serves without retrieval.", "Serve a collection: retrieval.collection.")
+        return self._retriever
 
     async def models(self) -> list[ModelCard]:
         """Every model id that can be asked for."""

@@ -30,14 +30,16 @@ class AddContext:
         milvus_token: str,
     ) -> None:
         from plait.index.collection import Index
+        from plait.index.search import Mode
         from plait.models.embedding import EmbeddingModel
         from plait.retrieval.request import Retrieval
         from plait.retrieval.retriever import Retriever
 
         self._config, self._objective, self._seed = config, objective, seed
         self._tokenizer = load_tokenizer(base_folder)
-        self._how = Retrieval(top_k=config.top_k, tenant=config.tenant)
         index = Index.open(config.collection, milvus_uri, milvus_token)
+        mode: Mode = "hybrid" if index.has_bm25 else "dense"
+        self._how = Retrieval(top_k=config.top_k, tenant=config.tenant, mode=mode)
         self._retriever = Retriever(index, EmbeddingModel(index.embedding_model))
 
     def __call__(self, rows: pa.Table) -> pa.Table:

@@ -14,7 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from plait.errors import NotFound
 from plait.retrieval.request import Retrieval
 from plait.serve.api.grounding import answer_from
-from plait.serve.calls import Call, Event, Retrieved, Tokens
+from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.protocol import ModelCard
 
@@ -65,6 +65,23 @@ class Services:
         """
         retrieved: Retrieved = await self._router.retrieve.remote(question, asked)
         return retrieved
+
+    async def collection(self) -> Collection:
+        """The collection that is served.
+
+        Raises:
+            NotFound: when nothing is indexed here.
+        """
+        collection: Collection = await self._router.collection.remote()
+        return collection
+
+    async def check_collection(self, name: str) -> None:
+        """Whether this is the collection that is served.
+
+        Raises:
+            NotFound: when it is not, or nothing is indexed here.
+        """
+        await self._router.check_collection.remote(name)
 
     async def models(self) -> list[ModelCard]:
         """Every model id: for text, for embeddings, for reranking."""

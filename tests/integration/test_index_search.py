@@ -75,6 +75,10 @@ def test_bm25_finds_words_and_scores_higher_what_has_them_more_often(index: Inde
     assert numbers(index, Search(5, mode="bm25"), "") == []
 
 
+def test_bm25_knows_titles_and_headings_too(index: Index) -> None:
+    assert len(numbers(index, Search(9, mode="bm25"), "title")) == 5
+
+
 def test_several_questions_are_one_search(index: Index) -> None:
     found = index.search(Search(1, mode="bm25"), ["fox", "zebra", "machines"])
     assert [[hit.passage.text for hit in hits] for hits in found] == [[TEXTS[2]], [], [TEXTS[4]]]

@@ -198,7 +198,8 @@ def test_completions_continue_a_text_whole_and_streamed(client: openai.OpenAI) -
 
 
 def test_retrieval_cites_what_the_prompt_held_whole_and_streamed(client: openai.OpenAI) -> None:
-    answer = ask(client, "rag/base", extra_body={"retrieval": {"top_k": 2}})
+    how = {"retrieval": {"top_k": 2, "mode": "dense"}}
+    answer = ask(client, "rag/base", extra_body=how)
     citations = [citation.model_dump(exclude_unset=True) for citation in answer.choices[0].message.annotations]
     assert len(citations) == 2
     assert citations[0]["source"] in TEXTS
@@ -208,7 +209,7 @@ def test_retrieval_cites_what_the_prompt_held_whole_and_streamed(client: openai.
     assert (answer.plait["retrieval"]["found"], answer.plait["retrieval"]["passages"]) == (2, 2)
     assert {"embed", "search", "retrieval", "generate", "total"} <= answer.plait["timings_ms"].keys()
     assert answer.usage.prompt_tokens > ask(client, "base").usage.prompt_tokens
-    *_, last = ask(client, "rag/base", stream=True, extra_body={"retrieval": {"top_k": 2}})
+    *_, last = ask(client, "rag/base", stream=True, extra_body=how)
     assert last.choices[0].delta.annotations == citations
 
 
@@ -277,6 +278,19 @@ def test_a_query_is_answered_with_citations(server: str) -> None:
     answer = httpx.post(f"{server}/v1/rag/query", json=body, timeout=60).json()
     assert (answer["plait"]["model"], len(answer["citations"])) == ("support:2", 1)
     assert answer["citations"][0]["text"] in TEXTS.values()
+
+
+def test_openais_client_searches_the_collection_as_a_vector_store(client: openai.OpenAI) -> None:
+    (store,) = client.vector_stores.list().data
+    assert (store.id, store.file_counts.completed) == (COLLECTION, len(TEXTS))
+    assert client.vector_stores.retrieve(COLLECTION).name == COLLECTION
+    found = client.vector_stores.search(COLLECTION, query=TEXTS["cats.md"], max_num_results=1)
+    assert [(r.filename, r.content[0].text) for r in found.data] == [("cats.md", TEXTS["cats.md"])]
+    other: Any = {"type": "nin", "key": "filename", "value": ["cats.md", "ray.md"]}
+    found = client.vector_stores.search(COLLECTION, query=TEXTS["cats.md"], filters=other)
+    assert [r.filename for r in found.data] == ["torch.md"]
+    with pytest.raises(openai.NotFoundError, match=f"This application serves '{COLLECTION}'"):
+        client.vector_stores.search("elsewhere", query="x")
 
 
 def test_adapters_answer_by_name_version_and_alias(client: openai.OpenAI) -> None:

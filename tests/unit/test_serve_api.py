@@ -12,12 +12,12 @@ import pytest
 from fastapi.testclient import TestClient
 from jsonschema import Draft202012Validator
 
-from plait.errors import DeadlineExceeded, ModelNotFound, NotFound, Overloaded, PlaitError
+from plait.errors import CollectionNotFound, DeadlineExceeded, ModelNotFound, NotFound, Overloaded, PlaitError
 from plait.models.chat import Message
 from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.serve.api.services import Services, services
-from plait.serve.calls import Call, Event, Retrieved, Tokens
+from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.engines.engine import TokenLogprob
 from plait.serve.ingress import build_api
@@ -33,6 +33,15 @@ WEATHER = {
 }
 
 
+YOUNG: dict[str, Any] = {
+    "type": "and",
+    "filters": [
+        {"type": "gte", "key": "year", "value": 2024},
+        {"type": "or", "filters": [{"type": "in", "key": "lang", "value": ["en", 'd"e']}]},
+        {"type": "ne", "key": "filename", "value": "old.md"},
+        {"type": "eq", "key": "is_draft", "value": False},
+    ],
+}
 PASSAGE = Passage("c1", "ray.md", "ray", "Install", "ray 2.60.0", 3, 13, 0.87654, metadata={"lang": "en"})
 
 
@@ -80,6 +89,13 @@ class Fakes(Services):
         if self.error is not None:
             raise self.error
         return Retrieved((PASSAGE,), "docs", asked, {"embed": 1.24, "search": 2.0, "total": 3.5})
+
+    async def collection(self) -> Collection:
+        return Collection("docs", "package:embedder", 384, 12)
+
+    async def check_collection(self, name: str) -> None:
+        if name != "docs":
+            raise CollectionNotFound(f"There is no collection '{name}' here.")
 
     async def models(self) -> list[ModelCard]:
         return [
@@ -193,6 +209,58 @@ def test_a_model_that_does_not_retrieve_takes_no_retrieval(client: TestClient) -
     assert (status, error["message"]) == (
         400, "'base' does not retrieve. Ask for rag/base, or leave retrieval out.",
     )  # fmt: skip
+
+
+# ------------------------------------------------------------ vector stores
+
+
+def test_the_served_collection_is_a_vector_store(client: TestClient) -> None:
+    (store,) = client.get("/v1/vector_stores").json()["data"]
+    assert store == client.get("/v1/vector_stores/docs").json()
+    assert (store["id"], store["object"], store["file_counts"]["completed"]) == ("docs", "vector_store", 12)
+    assert client.get("/v1/vector_stores/dogs").status_code == 404
+    assert client.post("/v1/vector_stores/dogs/search", json={"query": "x"}).status_code == 404
+
+
+def test_a_vector_store_is_searched_with_openais_filters(client: TestClient, fakes: Fakes) -> None:
+    found = post(
+        client,
+        "/v1/vector_stores/docs/search",
+        {
+            "query": ["one", "two"],
+            "filters": YOUNG,
+            "max_num_results": 4,
+            "ranking_options": {"ranker": "none", "score_threshold": 0.2},
+        },
+    )
+    assert [question for question, _ in fakes.retrievals] == ["one", "two"]
+    condition = (
+        '(metadata["year"] >= 2024) and (((metadata["lang"] == "en" or metadata["lang"] == "d\\"e"))) and '
+        '(source != "old.md") and (metadata["is_draft"] == false)'
+    )
+    assert fakes.retrievals[0][1] == Retrieval(top_k=4, filter=condition, rerank="none", min_score=0.2)
+    (result,) = found["data"]
+    assert (result["file_id"], result["score"], result["attributes"]) == ("ray.md", 0.8765, {"lang": "en"})
+    assert result["content"] == [{"type": "text", "text": "ray 2.60.0"}]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rewrite_query": True}, "rewrite_query"),
+        ({"filters": {"type": "eq", "key": "a", "value": ["b"]}}, "in and nin take a list of values"),
+        ({"filters": {"type": "near", "key": "a", "value": 1}}, "filters"),
+        ({"filters": {"type": "in", "key": "a", "value": ["x" * 300] * 8}}, "The filters are too long"),
+        ({"query": []}, "1 to 32 queries"),
+        ({"max_num_results": 51}, "less than or equal to 50"),
+    ],
+)
+def test_a_search_of_a_vector_store_that_cannot_be_is_refused(
+    client: TestClient, change: dict[str, Any], message: str
+) -> None:
+    status, error = error_of(client, "/v1/vector_stores/docs/search", {"query": "x"} | change)
+    assert status == 400
+    assert message in error["message"]
 
 
 # ------------------------------------------------------------ sampling and choices
@@ -486,6 +554,9 @@ REQUESTS: list[tuple[str, str, dict[str, Any] | None]] = [
     ("post", "/v1/chat/completions", CHAT | {"model": "rag/base", "retrieval": {"mode": "hybrid", "mmr": 0.5}}),
     ("post", "/v1/retrieve", {"query": "x", "filter": "position > 2", "expand": 1}),
     ("post", "/v1/rag/query", {"query": "x", "model": "support", "retrieval": {"top_k": 2}}),
+    ("get", "/v1/vector_stores", None),
+    ("get", "/v1/vector_stores/{store_id}", None),
+    ("post", "/v1/vector_stores/{store_id}/search", {"query": ["x"], "filters": YOUNG}),
     ("post", "/v1/embeddings", {"model": "embedding", "input": "x"}),
     ("post", "/v1/embeddings", {"model": "embedding", "input": "x", "encoding_format": "base64"}),
     ("post", "/v1/rerank", {"model": "reranker", "query": "a", "documents": ["a"], "return_documents": True}),
@@ -514,7 +585,7 @@ def test_real_answers_follow_the_description(
     fakes.texts = ['{"name": "weather", "arguments": {}}']
     document = strict(client.get("/openapi.json").json())
     operation = document["paths"][path.replace("{model_id}", "{model_id}")][method]
-    response = client.request(method, path.format(model_id="support"), json=body)
+    response = client.request(method, path.format(model_id="support", store_id="docs"), json=body)
     assert response.status_code == 200, response.text
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
     validator(document, schema).validate(response.json())
@@ -522,7 +593,7 @@ def test_real_answers_follow_the_description(
         asked = operation["requestBody"]["content"]["application/json"]["schema"]
         validator(document, asked).validate(body)
         for change, headers in (({"no_such_field": 1}, {}), ({"model": "no such name"}, {})):
-            refused = client.request(method, path, json=body | change, headers=headers)
+            refused = client.request(method, path.format(store_id="docs"), json=body | change, headers=headers)
             described = operation["responses"].get(str(refused.status_code))
             if refused.status_code != 200:
                 validator(document, described["content"]["application/json"]["schema"]).validate(refused.json())

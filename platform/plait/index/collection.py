@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
 from plait.index import filters
+from plait.index.chunk import text_to_embed
 from plait.index.connection import Milvus
 from plait.index.neighbours import chunks_around
-from plait.index.schema import EMBEDDING_PROPERTY, collection_indexes, collection_schema
+from plait.index.schema import EMBEDDING_PROPERTY, MAX_TEXT_BYTES, collection_indexes, collection_schema
 from plait.index.search import Hit, Mode, Search, Vectors, search
 from plait.retrieval.passage import Passage
 from plait.settings import settings
@@ -75,12 +76,13 @@ class Index:
         has_bm25: it can be searched by words; on Milvus before 2.5 it cannot.
     """
 
-    def __init__(self, milvus: Milvus, name: str, embedding_model: str, dimension: int, has_bm25: bool) -> None:
+    def __init__(self, milvus: Milvus, name: str, embedding_model: str, dimension: int, fields: frozenset[str]) -> None:
         self._milvus = milvus
         self.name = name
         self.embedding_model = embedding_model
         self.dimension = dimension
-        self.has_bm25 = has_bm25
+        self.has_bm25 = "sparse" in fields
+        self._has_words = "words" in fields
 
     @classmethod
     def open(cls, name: str, uri: str | None = None, token: str | None = None) -> Self:
@@ -139,8 +141,8 @@ class Index:
         with milvus.answering(f"load collection '{name}'") as client:
             # A server that was restarted holds no collection in memory until it is told to.
             client.load_collection(name, timeout=settings().milvus_timeout_s)
-        has_bm25 = any(field["name"] == "sparse" for field in about["fields"])
-        return cls(milvus, name, embedding_model, int(dense["params"]["dim"]), has_bm25)
+        fields = frozenset(field["name"] for field in about["fields"])
+        return cls(milvus, name, embedding_model, int(dense["params"]["dim"]), fields)
 
     @classmethod
     def _create(cls, milvus: Milvus, name: str, embedding_model: str, dimension: int) -> Self:
@@ -153,11 +155,12 @@ class Index:
                 milvus.version,
                 name,
             )
+        schema = collection_schema(dimension, milvus.is_before_2_5)
         with milvus.answering(f"create collection '{name}'") as client:
             try:
                 client.create_collection(
                     name,
-                    schema=collection_schema(dimension, milvus.is_before_2_5),
+                    schema=schema,
                     index_params=collection_indexes(client, milvus.is_before_2_5),
                     properties={EMBEDDING_PROPERTY: embedding_model},
                     timeout=settings().milvus_timeout_s,
@@ -167,7 +170,7 @@ class Index:
                 if created_meanwhile is None:
                     raise
                 return created_meanwhile
-        return cls(milvus, name, embedding_model, dimension, not milvus.is_before_2_5)
+        return cls(milvus, name, embedding_model, dimension, frozenset(field.name for field in schema.fields))
 
     def check_embedding_model(self, embedding_model: str) -> None:
         """Vectors of two models do not compare.
@@ -203,6 +206,8 @@ class Index:
         for row, vector in zip(rows, dense, strict=True):
             row["metadata"] = json.loads(row["metadata"])
             row["dense"] = vector
+            if self._has_words:
+                row["words"] = _within(MAX_TEXT_BYTES, text_to_embed(row["title"], row["heading"], row["text"]))
         if rows:
             with self._milvus.answering(f"write to '{self.name}'") as client:
                 client.upsert(self.name, rows, timeout=settings().milvus_timeout_s)
@@ -310,6 +315,10 @@ class Index:
                     yield from page
             finally:
                 pages.close()
+
+
+def _within(most_bytes: int, text: str) -> str:
+    return text.encode()[:most_bytes].decode(errors="ignore")
 
 
 def list_collections(uri: str | None = None, token: str | None = None) -> list[str]:

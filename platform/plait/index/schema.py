@@ -1,7 +1,8 @@
 """The Milvus collection of an index: its fields, limits, indexes and properties.
 
 Columns are those of a chunk (plait.index.chunk), plus `dense`, the embedding, and `sparse`, the BM25 weights that
-Milvus itself makes from `text`. It knows no connection.
+Milvus itself makes from `words`: the text with its title and headings, as it is embedded, because questions are often
+asked in the words of a heading. It knows no connection.
 """
 
 from typing import Any
@@ -31,18 +32,17 @@ def collection_schema(dimension: int, is_before_2_5: bool) -> Any:
     schema.add_field("source", DataType.VARCHAR, max_length=MAX_SOURCE_BYTES)
     schema.add_field("title", DataType.VARCHAR, max_length=MAX_TITLE_BYTES)
     schema.add_field("heading", DataType.VARCHAR, max_length=MAX_HEADING_BYTES)
-    schema.add_field(
-        "text", DataType.VARCHAR, max_length=MAX_TEXT_BYTES, **({} if is_before_2_5 else {"enable_analyzer": True})
-    )
+    schema.add_field("text", DataType.VARCHAR, max_length=MAX_TEXT_BYTES)
     schema.add_field("content_hash", DataType.VARCHAR, max_length=64)
     for number in ("position", "start", "end", "chunk_count", "updated_at"):
         schema.add_field(number, DataType.INT64)
     schema.add_field("metadata", DataType.JSON)
     schema.add_field("dense", DataType.FLOAT_VECTOR, dim=dimension)
     if not is_before_2_5:
+        schema.add_field("words", DataType.VARCHAR, max_length=MAX_TEXT_BYTES, enable_analyzer=True)
         schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
         schema.add_function(
-            Function("bm25", FunctionType.BM25, input_field_names=["text"], output_field_names=["sparse"])
+            Function("bm25", FunctionType.BM25, input_field_names=["words"], output_field_names=["sparse"])
         )
     return schema
 

@@ -7,10 +7,13 @@ from pydantic import Field
 from plait.index.filters import MAX_FILTER_CHARACTERS
 from plait.index.search import Mode, Search
 from plait.recipes.section import Section
+from plait.retrieval.names import is_name
 
 Rerank = Literal["none", "cross-encoder", "late-interaction"]
 
 MAX_PASSAGES = 50
+# Of all weights tried the best over the four sets of questions of benchmarks/retrieval.py.
+_DENSE_WEIGHT = 0.3
 _MIN_CANDIDATES = 20  # to rerank or to choose from: 20 passages of 200 tokens rerank in about 0.15 s on two cores
 
 
@@ -18,13 +21,16 @@ class Retrieval(Section):
     """How to retrieve; in a request, fields that are not set are the server's."""
 
     top_k: int = Field(3, ge=1, le=MAX_PASSAGES, description="Passages a question.")
-    mode: Mode = Field("dense", description="dense: by meaning; bm25: by words; hybrid: both.")
+    mode: Mode = Field("hybrid", description="dense: by meaning; bm25: by words; hybrid: both.")
     filter: str = Field(
         "", max_length=MAX_FILTER_CHARACTERS, description='Milvus\'s filter language, as metadata["lang"] == "en".'
     )
     tenant: str = Field("default", min_length=1, max_length=512, description="Whose documents.")
+    fusion: Literal["scores", "ranks"] = Field(
+        "scores", description="hybrid: add scores, or reciprocal ranks (Cormack et al. 2009)."
+    )
     dense_weight: float | None = Field(
-        None, ge=0, le=1, description="hybrid: share of the dense score, the rest is BM25's; null: by ranks."
+        None, ge=0, le=1, description="hybrid by scores: share of the dense one; null: 0.3, and 0 for a name."
     )
     rerank: Rerank = Field(
         "none", description="Order what was found anew, by rerank.model or by the embedding model's token vectors."
@@ -45,8 +51,7 @@ class Retrieval(Section):
         given = {name: getattr(defaults, name) for name in Retrieval.model_fields}
         return Retrieval.model_validate(given | self.model_dump(include=self.model_fields_set & given.keys()))
 
-    @property
-    def search(self) -> Search:
+    def search(self, question: str) -> Search:
         """The search that finds enough to choose from."""
         needs_choice = self.rerank != "none" or self.mmr is not None or self.max_per_source is not None
         # Twice as many in any case, because duplicates are left out.
@@ -56,6 +61,13 @@ class Retrieval(Section):
             mode=self.mode,
             tenant=self.tenant,
             condition=self.filter,
-            dense_weight=self.dense_weight if self.mode == "hybrid" else None,
+            dense_weight=self._weight(question),
             with_vectors=self.mmr is not None,
         )
+
+    def _weight(self, question: str) -> float | None:
+        if self.mode != "hybrid" or self.fusion == "ranks":
+            return None
+        if self.dense_weight is not None:
+            return self.dense_weight
+        return 0.0 if is_name(question) else _DENSE_WEIGHT
