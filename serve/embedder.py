@@ -16,6 +16,7 @@ from plait.errors import Conflict, InvalidInput, ModelNotFound
 from plait.index.collection import Index
 from plait.models.embedding import EmbeddingModel, Vectors
 from plait.models.endpoint import EmbeddingEndpoint, embedding_of
+from plait.models.late_interaction import late_interaction_scores
 from plait.models.vectors import VectorKind
 from plait.recipes import DEFAULT_EMBEDDING
 from plait.serve.arguments import EmbeddingArguments, RetrievalArguments
@@ -91,6 +92,10 @@ class Embedder:
             self._embed_together(([query], "query")), self._embed_together((documents, "passage"))
         )
         return [float(score) for score in of_documents @ of_query[0]]
+
+    async def late_interaction(self, query: str, documents: Sequence[str]) -> list[float]:
+        """How well each document answers the query by the model's token vectors, -1 to 1."""
+        return await asyncio.to_thread(late_interaction_scores, self._model, query, documents)
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)  # type: ignore[untyped-decorator]  # ray ships no types
     async def _embed_together(self, asked: list[tuple[Sequence[str], InputType]]) -> list[Vectors]:

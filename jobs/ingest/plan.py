@@ -50,7 +50,8 @@ class Plan:
     @property
     def sources(self) -> set[str]:
         """Names of the documents in the sources."""
-        return {each.source for each in (*self.changed, *self.unchanged, *self.failed)}
+        documents = {document.source for document in (*self.changed, *self.unchanged)}
+        return documents | {failure.source for failure in self.failed}
 
 
 def make_plan(

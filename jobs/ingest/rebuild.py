@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
 from plait.index.collection import Index
+from plait.index.search import Search
 from plait.jobs.ingest.embed import wished_vectors
 from plait.jobs.ingest.plan import Plan
 from plait.recipes import IngestRecipe
@@ -108,10 +109,10 @@ def _check(index: Index, recipe: IngestRecipe, written: Mapping[str, int]) -> No
         )
     chunks = sum(state.chunks for state in states.values())
     sampled = index.first_chunks(recipe.tenant, random.sample(sorted(states), min(_SAMPLES, len(states))))
-    found = index.search(sampled.vectors, 1, recipe.tenant)
+    found = index.search(Search(1, tenant=recipe.tenant), vectors=sampled.vectors)
     hits = sum(
-        bool(passages) and (passages[0].chunk_id == chunk_id or passages[0].score > _SAME_VECTOR)
-        for chunk_id, passages in zip(sampled.chunk_ids, found, strict=True)
+        bool(best) and (best[0].passage.chunk_id == chunk_id or best[0].passage.score > _SAME_VECTOR)
+        for chunk_id, best in zip(sampled.chunk_ids, found, strict=True)
     )
     if hits < _MIN_FOUND_SHARE * len(sampled.chunk_ids):
         raise PlaitError(

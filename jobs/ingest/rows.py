@@ -16,8 +16,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from plait.errors import DataError, PlaitError
+from plait.index.quarantine import Failure
 from plait.jobs.ingest.formats import FORMATS, Unreadable
-from plait.jobs.ingest.ledger import Failure
 from plait.jobs.ingest.parse import Document, parse_text
 from plait.jobs.ingest.read import DocumentFile
 from plait.jobs.ingest.stores import StoredFile, open_file, reason_of

@@ -15,9 +15,9 @@ from plait.cli import app
 from plait.errors import CollectionNotFound, Conflict, DataError, InvalidInput
 from plait.index.chunk import text_to_embed
 from plait.index.collection import Index, list_collections
+from plait.index.quarantine import Failure
 from plait.jobs.ingest.duplicates import Duplicates, fingerprint
 from plait.jobs.ingest.job import IngestReport, _only_writer, ingest
-from plait.index.quarantine import Failure
 from plait.jobs.ingest.parse import parse
 from plait.jobs.ingest.pipeline import chunk_files
 from plait.jobs.ingest.read import file_table, find_documents

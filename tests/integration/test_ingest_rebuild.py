@@ -9,6 +9,7 @@ import pytest
 from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
 from plait.index.collection import Index, list_collections
 from plait.index.connection import Milvus
+from plait.index.search import Search
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.rebuild import Rebuild
 from plait.recipes import IngestRecipe
@@ -41,12 +42,12 @@ class Searcher(threading.Thread):
             index = Index.open(self._name)
             while not self._stopped.is_set():
                 try:
-                    (passages,) = index.search(np.ones((1, index.dimension), np.float32), top_k=1000)
+                    (hits,) = index.search(Search(1000), vectors=np.ones((1, index.dimension), np.float32))
                 except CollectionNotFound:
                     index = Index.open(self._name)
                     self.reopened += 1
                     continue
-                self.counts.append(len(passages))
+                self.counts.append(len(hits))
                 time.sleep(0.01)
         except BaseException as error:
             self.error = error

@@ -9,6 +9,7 @@ from ray.serve.handle import DeploymentHandle
 
 from plait.jobs.ingest.job import ingest
 from plait.recipes import IngestRecipe
+from plait.retrieval.request import Retrieval
 from plait.serve.arguments import EmbeddingArguments, RetrievalArguments
 from plait.serve.embedder import Embedder
 from plait.serve.retriever import Retriever
@@ -23,7 +24,7 @@ def retriever(recipe: IngestRecipe) -> Iterator[DeploymentHandle]:
     arguments = RetrievalArguments(collection=recipe.collection)
     light = {"ray_actor_options": {"num_cpus": 0.1}}
     embedder = serve.deployment(Embedder, **light).bind(EmbeddingArguments(), arguments)
-    application = serve.deployment(Retriever, **light).bind(arguments, embedder)
+    application = serve.deployment(Retriever, **light).bind(arguments, embedder, None)
     name = f"test-{uuid4().hex[:8]}"
     yield serve.run(application, name=name, route_prefix=None)
     serve.delete(name)
@@ -33,7 +34,8 @@ def test_serving_follows_rebuilds_without_a_restart(
     retriever: DeploymentHandle, recipe: IngestRecipe, tiny_embedder: Path, tmp_path: Path
 ) -> None:
     def ends(question: str) -> list[int]:
-        return sorted(passage.end - passage.start for passage in retriever.retrieve.remote(question, 50).result())
+        found = retriever.retrieve.remote(question, Retrieval(top_k=50)).result()
+        return sorted(passage.end - passage.start for passage in found.passages)
 
     question = "some words of a.md in part 2"
     before = ends(question)

@@ -10,8 +10,8 @@ import pytest
 
 from plait.errors import DataError, InvalidInput
 from plait.index.collection import DocumentState, DocumentVersion
+from plait.index.quarantine import Failure
 from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.ledger import Failure
 from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.read import DocumentFile, content_hash, find_documents
 from plait.jobs.ingest.rows import RowReader, row_documents

@@ -6,35 +6,38 @@ vectors are made.
 """
 
 import json
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
 from plait.index import alias, filters
+from plait.index.chunk import text_to_embed
 from plait.index.connection import Milvus
 from plait.index.freshness import Freshness
+from plait.index.neighbours import chunks_around
 from plait.index.quarantine import Quarantine
 from plait.index.schema import (
     EMBEDDING_PROPERTY,
     FRESHNESS_PROPERTY,
+    MAX_TEXT_BYTES,
     PASSAGE_PROMPT_PROPERTY,
     QUERY_PROMPT_PROPERTY,
     collection_indexes,
     collection_schema,
 )
+from plait.index.search import Hit, Mode, Search, Vectors, search
 from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind
 from plait.retrieval.passage import Passage
 from plait.settings import settings
 
-MAX_TOP_K = 1_000
+_log = logging.getLogger(__name__)
 _FLUSH_TIMEOUT_S = 120.0  # it waits until the index is built
-_PASSAGE_FIELDS = ["chunk_id", "source", "title", "heading", "text", "start", "end"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class ChunkVectors:
     """Chunks and their vectors: float32 [n, dimension]."""
 
     chunk_ids: list[str]
-    vectors: npt.NDArray[np.float32]
+    vectors: Vectors
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,16 @@ class Index:
     Attributes:
         name: the index's; in Milvus the alias of its collection.
         vectors: the kind of its vectors.
+        has_bm25: it can be searched by words; on Milvus before 2.5 it cannot.
     """
 
-    def __init__(self, milvus: Milvus, name: str, collection: str, vectors: VectorKind) -> None:
+    def __init__(self, milvus: Milvus, name: str, collection: str, vectors: VectorKind, fields: frozenset[str]) -> None:
         self._milvus = milvus
         self._collection = collection
         self.name = name
         self.vectors = vectors
+        self.has_bm25 = "sparse" in fields
+        self._has_words = "words" in fields
 
     @property
     def embedding_model(self) -> str:
@@ -192,19 +198,28 @@ class Index:
             # A server that was restarted holds no collection in memory until it is told to.
             client.load_collection(collection, timeout=settings().milvus_timeout_s)
         prompts = Prompts(properties.get(QUERY_PROMPT_PROPERTY, ""), properties.get(PASSAGE_PROMPT_PROPERTY, ""))
-        return cls(milvus, name, collection, VectorKind(embedding_model, int(dense["params"]["dim"]), prompts))
+        vectors = VectorKind(embedding_model, int(dense["params"]["dim"]), prompts)
+        return cls(milvus, name, collection, vectors, frozenset(field["name"] for field in about["fields"]))
 
     @classmethod
     def _create(cls, milvus: Milvus, name: str, generation: int, vectors: VectorKind) -> Self:
         from pymilvus.exceptions import MilvusException
 
+        if milvus.is_before_2_5:
+            _log.warning(
+                "Milvus %s has no BM25: collection '%s' can be searched by vectors only; bm25 and hybrid search need "
+                "Milvus 2.5.",
+                milvus.version,
+                name,
+            )
         collection = alias.collection_of(name, generation)
+        schema = collection_schema(vectors.dimension, milvus.is_before_2_5)
         with milvus.answering(f"create collection '{collection}'") as client:
             try:
                 client.create_collection(
                     collection,
-                    schema=collection_schema(vectors.dimension),
-                    index_params=collection_indexes(client),
+                    schema=schema,
+                    index_params=collection_indexes(client, milvus.is_before_2_5),
                     properties={
                         EMBEDDING_PROPERTY: vectors.model,
                         QUERY_PROMPT_PROPERTY: vectors.prompts.query,
@@ -217,7 +232,7 @@ class Index:
                 if created_meanwhile is None:
                     raise
                 return created_meanwhile
-        return cls(milvus, name, collection, vectors)
+        return cls(milvus, name, collection, vectors, frozenset(field.name for field in schema.fields))
 
     # ------------------------------------------------------------ generations
 
@@ -251,6 +266,18 @@ class Index:
                 "Embed the same way, use another collection, or make this one anew: plait ingest … --rebuild",
             )
 
+    def check_mode(self, mode: Mode) -> None:
+        """Not every server can search in every way.
+
+        Raises:
+            InvalidInput: when this one cannot.
+        """
+        if mode != "dense" and not self.has_bm25:
+            raise InvalidInput(
+                f"Milvus {self._milvus.version} has no BM25, so collection '{self.name}' cannot be searched by {mode}.",
+                "Use mode: dense, or ingest into Milvus 2.5 or newer.",
+            )
+
     # ------------------------------------------------------------ write
 
     def upsert(self, chunks: pa.Table) -> None:
@@ -260,6 +287,8 @@ class Index:
         for row, vector in zip(rows, dense, strict=True):
             row["metadata"] = json.loads(row["metadata"])
             row["dense"] = vector
+            if self._has_words:
+                row["words"] = _within(MAX_TEXT_BYTES, text_to_embed(row["title"], row["heading"], row["text"]))
         if rows:
             with self._milvus.answering(f"write to '{self.name}'") as client:
                 client.upsert(self._collection, rows, timeout=settings().milvus_timeout_s)
@@ -323,41 +352,32 @@ class Index:
                 counts[row["source"]][DocumentVersion(row["content_hash"], row["chunk_count"])] += 1
         return {source: DocumentState(dict(versions)) for source, versions in counts.items()}
 
-    def search(self, vectors: npt.NDArray[np.float32], top_k: int, tenant: str = "default") -> list[list[Passage]]:
-        """The chunks nearest to each vector by cosine, best first.
+    def search(self, how: Search, texts: Sequence[str] = (), vectors: Vectors | None = None) -> list[list[Hit]]:
+        """The hits for each question, best first.
 
         Args:
-            vectors: float32 [n, dimension].
-            top_k: how many for each, 1 to 1000.
-            tenant: whose documents to search.
+            how: what to search by, in whose documents, and how many hits to return.
+            texts: the questions; needed for BM25 and hybrid search.
+            vectors: their vectors, float32 [n, dimension], unit length; needed for dense and hybrid search.
 
         Raises:
-            InvalidInput: when `top_k` or the shape of `vectors` is wrong.
+            InvalidInput: when `how` or the shape of `vectors` is wrong.
             CollectionNotFound: when the index was rebuilt or dropped; open it again.
             Unavailable: when Milvus does not answer.
         """
-        if not 1 <= top_k <= MAX_TOP_K:
-            raise InvalidInput(f"top_k is {top_k}.", f"Use 1 to {MAX_TOP_K}.")
-        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+        self.check_mode(how.mode)
+        if how.mode == "bm25":
+            vectors = None
+        elif vectors is None or vectors.ndim != 2 or vectors.shape[1] != self.dimension:
             raise InvalidInput(
-                f"The query vectors have the shape {vectors.shape}, collection '{self.name}' needs "
-                f"(n, {self.dimension})."
+                f"The query vectors have the shape {None if vectors is None else vectors.shape}, collection "
+                f"'{self.name}' needs (n, {self.dimension})."
             )
-        if not len(vectors):
-            return []
-        with self._milvus.answering(f"search '{self.name}'") as client:
-            found = client.search(
-                self._collection,
-                data=list(vectors),
-                anns_field="dense",
-                limit=top_k,
-                filter=filters.equals("tenant", tenant),
-                output_fields=_PASSAGE_FIELDS,
-                # HNSW looks at `ef` candidates, which must be at least top_k.
-                search_params={"metric_type": "COSINE", "params": {"ef": max(64, 2 * top_k)}},
-                timeout=settings().milvus_timeout_s,
-            )
-        return [[Passage(**hit["entity"], score=float(hit["distance"])) for hit in hits] for hits in found]
+        return search(self._milvus, self._collection, how, texts, vectors)
+
+    def around(self, passages: Sequence[Passage], reach: int, tenant: str = "default") -> dict[str, list[Passage]]:
+        """By `chunk_id` of each passage, the chunks at most `reach` before and after it, itself among them."""
+        return chunks_around(self._milvus, self._collection, tenant, passages, reach)
 
     def first_chunks(self, tenant: str, sources: Iterable[str]) -> ChunkVectors:
         """The first chunk of each of some documents, with its vector."""
@@ -395,6 +415,10 @@ class Index:
 
     def _rows(self, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
         return self._milvus.rows(self._collection, condition, fields)
+
+
+def _within(most_bytes: int, text: str) -> str:
+    return text.encode()[:most_bytes].decode(errors="ignore")
 
 
 def list_collections(uri: str | None = None, token: str | None = None) -> list[str]:

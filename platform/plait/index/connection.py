@@ -5,6 +5,7 @@ Milvus refuses or does not answer becomes a PlaitError that names the server. It
 """
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,10 +61,21 @@ class Milvus:
         return cls(uri, client)
 
     @cached_property
+    def version(self) -> str:
+        """What the server says of its version: `v2.3.5`, `milvus_lite-3.2.2`."""
+        with self.answering("say its version") as client:
+            return str(client.get_server_version(timeout=settings().milvus_timeout_s))
+
+    @property
     def is_embedded(self) -> bool:
         """The server is Milvus Lite."""
-        with self.answering("say its version") as client:
-            return str(client.get_server_version(timeout=settings().milvus_timeout_s)).startswith("milvus_lite")
+        return self.version.startswith("milvus_lite")
+
+    @property
+    def is_before_2_5(self) -> bool:
+        """The server makes no BM25 weights: it takes a collection that asks for them, and fails at the first row."""
+        number = re.search(r"(\d+)\.(\d+)", self.version)
+        return number is not None and (int(number[1]), int(number[2])) < (2, 5)
 
     @contextmanager
     def answering(self, action: str) -> Iterator[Any]:

@@ -96,6 +96,25 @@ class EmbeddingModel:
         """Vectors of texts to search for: float32 [n, dimension], unit length."""
         return self._unit(self._model.encode_query, texts, self.prompts.query, batch_size)
 
+    def encode_passage_tokens(self, texts: Sequence[str], batch_size: int = 32) -> list[Any]:
+        """Vectors of the tokens of texts to be found: a float32 tensor [tokens, dimension] each, unit length."""
+        return self._tokens(self._model.encode_document, texts, self.prompts.passage, batch_size)
+
+    def encode_query_tokens(self, texts: Sequence[str], batch_size: int = 32) -> list[Any]:
+        """Vectors of the tokens of texts to search for: a float32 tensor [tokens, dimension] each, unit length."""
+        return self._tokens(self._model.encode_query, texts, self.prompts.query, batch_size)
+
+    def _tokens(self, encode: Any, texts: Sequence[str], prompt: str, batch_size: int) -> list[Any]:
+        found = encode(
+            list(texts),
+            prompt=prompt,
+            batch_size=batch_size,
+            output_value="token_embeddings",
+            convert_to_numpy=False,
+            show_progress_bar=False,
+        )
+        return [(v / v.norm(dim=1, keepdim=True).clamp_min(1e-12)).cpu() for v in (one.float() for one in found)]
+
     def _unit(self, encode: Any, texts: Sequence[str], prompt: str, batch_size: int) -> Vectors:
         if not texts:
             return np.empty((0, self.dimension), np.float32)

@@ -116,13 +116,17 @@ ADAPTERS_PINNED = Gauge("plait_adapters_pinned", "Adapters that are never evicte
 # Retrieval
 RETRIEVAL_SECONDS = Histogram(
     "plait_retrieval_seconds",
-    "Time of a retrieval's stage (embed, search).",
+    "Time of a stage of answering from an index: embed, search, rerank, expand, generate.",
     ["collection", "stage"],
     buckets=_STAGE_BUCKETS_S,
 )
 PASSAGES = Histogram(
     "plait_retrieved_passages", "Passages found for a question.", ["collection"], buckets=(0, 1, 2, 3, 5, 8, 13, 21)
 )
+NO_CONTEXT = Counter(
+    "plait_no_context", "Questions for which no passage was found, by what was done: refused or answered.",
+    ["collection", "outcome"],
+)  # fmt: skip
 
 # Ingestion
 DOCUMENTS = Counter(
