@@ -48,7 +48,7 @@ def build(args: dict[str, Any]) -> Application:
     embedding, rerank = arguments.embedding, arguments.rerank
     embedder = _deployment(Embedder, embedding.num_cpus).bind(embedding, retrieval) if embedding else None
     reranker = _deployment(Reranker, rerank.num_cpus).bind(rerank) if rerank else None
-    retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval, embedder) if retrieval else None
+    retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval, embedder, reranker) if retrieval else None
     router = _deployment(Router, _LIGHT_CPUS).bind(llm, retriever, retrieval)
     return _deployment(Ingress, _LIGHT_CPUS).bind(
         llm, router, embedder, reranker, arguments.default_max_tokens, arguments.default_timeout_s
@@ -116,7 +116,8 @@ def check(arguments: AppArguments) -> None:
     if arguments.rerank is not None:
         resolve_model(arguments.rerank.model)
     if arguments.retrieval is not None:
-        Index.open(arguments.retrieval.collection, uri=arguments.retrieval.milvus_uri)
+        index = Index.open(arguments.retrieval.collection, uri=arguments.retrieval.milvus_uri)
+        index.check_mode(arguments.retrieval.mode)
     Registry()
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from plait.errors import InvalidInput
 from plait.model_ids import AdapterRef
 from plait.recipes import DEFAULT_MODEL, Section
+from plait.retrieval.request import Retrieval
 
 
 class AutoscalingArguments(Section):
@@ -81,13 +82,15 @@ class LLMArguments(Section):
         return names
 
 
-class RetrievalArguments(Section):
-    """The index that `rag/…` answers from."""
+class RetrievalArguments(Retrieval):
+    """The index that `rag/…` answers from, and how it is searched unless a request says otherwise."""
 
     collection: str = Field("default", description="Milvus collection.")
     milvus_uri: str | None = Field(None, description="Unset: PLAIT_MILVUS_URI, or the embedded server.")
-    top_k: int = Field(3, ge=1, le=50, description="Passages a question, unless the request says otherwise.")
     budget_tokens: int = Field(400, ge=16, description="Tokens that the passages of a prompt may take.")
+    no_context: Literal["refuse", "answer"] = Field(
+        "refuse", description="When nothing is found: say only that, or let the model answer after a notice."
+    )
     num_cpus: float = Field(0.1, ge=0)
 
 
@@ -99,7 +102,7 @@ class EmbeddingArguments(Section):
 
 
 class RerankArguments(Section):
-    """The cross-encoder behind /v1/rerank."""
+    """The cross-encoder behind /v1/rerank and `rerank: cross-encoder`."""
 
     model: str = Field(description="Model source of any sentence-transformers cross-encoder with one score.")
     num_cpus: float = Field(0.1, ge=0)
@@ -122,7 +125,9 @@ class AppArguments(Section):
     default_max_tokens: int = Field(256, ge=1, description="Longest answer, unless the request says otherwise.")
 
     @model_validator(mode="after")
-    def _can_embed_what_it_retrieves_for(self) -> Self:
+    def _has_the_models_that_retrieval_needs(self) -> Self:
         if self.retrieval is not None and self.embedding is None:
             raise ValueError("retrieval needs embedding")
+        if self.retrieval is not None and self.retrieval.rerank == "cross-encoder" and self.rerank is None:
+            raise ValueError("retrieval.rerank: cross-encoder needs rerank.model")
         return self

@@ -1,11 +1,13 @@
 """What travels between the deployments: calls in, events out. Nothing here knows HTTP."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from plait.model_ids import ModelId
 from plait.models.chat import Message
 from plait.models.tools import Tool
 from plait.retrieval.passage import Passage
+from plait.retrieval.request import Retrieval
 from plait.serve.engines.engine import FinishReason, Sampling, TokenLogprob
 
 
@@ -14,7 +16,8 @@ class Call:
     """One question: a conversation, or a bare prompt when `messages` is None.
 
     `is_streamed`: pieces of the answer are wanted as they come, else only its first token and its end. `request_id` is
-    in every log line about it. After `deadline_s` seconds from when the call is sent its answer ends.
+    in every log line about it. After `deadline_s` seconds from when the call is sent its answer ends. `retrieval`: how
+    to retrieve, where the server's way is not meant.
     """
 
     model: ModelId
@@ -23,18 +26,40 @@ class Call:
     prompt: str = ""
     tools: tuple[Tool, ...] = ()
     passages: tuple[Passage, ...] = ()
-    top_k: int | None = None
+    retrieval: Retrieval | None = None
     is_streamed: bool = False
     request_id: str = ""
     deadline_s: float | None = None
 
 
 @dataclass(frozen=True)
+class Retrieved:
+    """What was found for a question, and how long each stage took; `total` is from the question to the passages."""
+
+    passages: tuple[Passage, ...]
+    collection: str
+    how: Retrieval
+    timings_ms: dict[str, float]
+    no_context: Literal["refused", "answered"] | None = None
+    """What is done when there are no passages."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """The collection that is served; documents are those of the server's tenant."""
+
+    name: str
+    embedding_model: str
+    dimension: int
+    document_count: int
+
+
+@dataclass(frozen=True)
 class Event:
     """The next piece of an answer. Counts are those of the whole answer so far.
 
-    The first event names the weights that answer and the passages that fitted into the prompt; the last one has a
-    `finish_reason`. `logprobs` are those of the tokens since the last event.
+    The first event names the weights that answer, what was retrieved and the passages that fitted into the prompt; the
+    last one has a `finish_reason`. `logprobs` are those of the tokens since the last event.
     """
 
     text: str
@@ -43,7 +68,7 @@ class Event:
     finish_reason: FinishReason | None = None
     answered_by: str = ""
     passages: tuple[Passage, ...] = ()
-    retrieval_ms: float | None = None
+    retrieved: "Retrieved | None" = None
     cached_tokens: int = 0
     queue_s: float = 0.0
     logprobs: tuple[TokenLogprob, ...] = ()

@@ -12,9 +12,12 @@ from typing import Literal
 import numpy as np
 from ray import serve
 
-from plait.errors import InvalidInput, ModelNotFound
+from plait.errors import Conflict, InvalidInput, ModelNotFound
 from plait.index.collection import Index
 from plait.models.embedding import EmbeddingModel, Vectors
+from plait.models.endpoint import EmbeddingEndpoint, embedding_of
+from plait.models.late_interaction import late_interaction_scores
+from plait.models.vectors import VectorKind
 from plait.recipes import DEFAULT_EMBEDDING
 from plait.serve.arguments import EmbeddingArguments, RetrievalArguments
 from plait.serve.request_log import log_expected_errors_in_one_line
@@ -35,8 +38,13 @@ class Embedder:
 
     def __init__(self, arguments: EmbeddingArguments, retrieval: RetrievalArguments | None) -> None:
         log_expected_errors_in_one_line()
-        self._source = arguments.model or _of_collection(retrieval) or DEFAULT_EMBEDDING
-        self._model = EmbeddingModel(self._source)
+        self._follows_the_collection = arguments.model is None
+        of_collection = _of_collection(retrieval)
+        if of_collection is not None and arguments.model in (None, of_collection.model):
+            self._model: EmbeddingModel | EmbeddingEndpoint = embedding_of(of_collection)
+        else:
+            self._model = EmbeddingModel(arguments.model or DEFAULT_EMBEDDING)
+        self._changing = asyncio.Lock()
 
     async def embed(self, texts: Sequence[str], input_type: InputType, model: str) -> Embedded:
         """Vectors of texts.
@@ -45,15 +53,32 @@ class Embedder:
             ModelNotFound: when it is asked for as another model.
             InvalidInput: for a text that is longer than the model reads.
         """
-        if model not in ("embedding", self._source):
-            raise ModelNotFound(f"There is no embedding model '{model}'.", f"Ask for embedding or {self._source}.")
+        if model not in ("embedding", self._model.name):
+            raise ModelNotFound(f"There is no embedding model '{model}'.", f"Ask for embedding or {self._model.name}.")
         tokens = await asyncio.to_thread(self._count, texts)
         return Embedded(await self._embed_together((texts, input_type)), tokens)
 
-    async def embed_queries(self, queries: Sequence[str]) -> Vectors:
-        """Vectors of texts to search for; what is too long is cut."""
+    async def embed_queries(self, queries: Sequence[str], kind: VectorKind) -> Vectors:
+        """Vectors of texts to search for, of the collection's kind; what is too long is cut.
+
+        When the collection was rebuilt with another model, that is loaded in the place of the present one.
+
+        Raises:
+            Conflict: when the configuration says which model it is, and it is another.
+        """
+        async with self._changing:
+            if kind != self._model.kind:
+                await self._change_to(kind)
         vectors: Vectors = await self._embed_together((queries, "query"))
         return vectors
+
+    async def _change_to(self, kind: VectorKind) -> None:
+        if not self._follows_the_collection and kind.model != self._model.name:
+            raise Conflict(
+                f"The collection was made with '{kind.model}', not with '{self._model.name}'.",
+                "Leave embedding.model out: the collection's is served then.",
+            )
+        self._model = await asyncio.to_thread(embedding_of, kind)
 
     async def rerank(self, query: str, documents: Sequence[str], model: str) -> list[float]:
         """Cosines of the query and each document, -1 to 1.
@@ -61,12 +86,16 @@ class Embedder:
         Raises:
             ModelNotFound: when it is asked for as another model.
         """
-        if model not in ("reranker", "embedding", self._source):
-            raise ModelNotFound(f"There is no reranker '{model}'.", f"Ask for reranker or {self._source}.")
+        if model not in ("reranker", "embedding", self._model.name):
+            raise ModelNotFound(f"There is no reranker '{model}'.", f"Ask for reranker or {self._model.name}.")
         of_query, of_documents = await asyncio.gather(
             self._embed_together(([query], "query")), self._embed_together((documents, "passage"))
         )
         return [float(score) for score in of_documents @ of_query[0]]
+
+    async def late_interaction(self, query: str, documents: Sequence[str]) -> list[float]:
+        """How well each document answers the query by the model's token vectors, -1 to 1."""
+        return await asyncio.to_thread(late_interaction_scores, self._model, query, documents)
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)  # type: ignore[untyped-decorator]  # ray ships no types
     async def _embed_together(self, asked: list[tuple[Sequence[str], InputType]]) -> list[Vectors]:
@@ -81,27 +110,26 @@ class Embedder:
         return vectors
 
     def _count(self, texts: Sequence[str]) -> int:
-        # The tokenizer's own limit is off: a text that is cut silently would have another text's vector.
-        lengths = [len(ids) for ids in self._model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
+        lengths = self._model.count_tokens(texts)
         for i, length in enumerate(lengths):
             if length > self._model.max_tokens:
                 raise InvalidInput(
-                    f"Input {i} has {length} tokens, and '{self._source}' reads {self._model.max_tokens}.",
+                    f"Input {i} has {length} tokens, and '{self._model.name}' reads {self._model.max_tokens}.",
                     "Shorten it, or split it into chunks.",
                 )
         return sum(lengths)
 
     async def model_source(self) -> str:
         """Where the model is from."""
-        return self._source
+        return self._model.name
 
     async def is_ready(self) -> bool:
         """Answers when the model is loaded."""
         return True
 
 
-def _of_collection(retrieval: RetrievalArguments | None) -> str | None:
+def _of_collection(retrieval: RetrievalArguments | None) -> VectorKind | None:
     if retrieval is None:
         return None
-    model: str = Index.open(retrieval.collection, uri=retrieval.milvus_uri).embedding_model
-    return model
+    vectors: VectorKind = Index.open(retrieval.collection, uri=retrieval.milvus_uri).vectors
+    return vectors

@@ -8,7 +8,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from plait import __version__
-from plait.serve.api import adapters, embeddings, generation, rerank, status, tokenization
+from plait.serve.api import adapters, embeddings, generation, rag, rerank, status, tokenization, vector_stores
 from plait.serve.api.errors import install
 from plait.serve.api.openapi import describe
 from plait.serve.api.request_context import RequestIds
@@ -21,7 +21,7 @@ def build_api() -> FastAPI:
     api = FastAPI(title="Plait", version=__version__)
     install(api)
     api.add_middleware(RequestIds)
-    for noun in (status, generation, embeddings, rerank, tokenization, adapters):
+    for noun in (status, generation, rag, vector_stores, embeddings, rerank, tokenization, adapters):
         api.include_router(noun.routes)
     describe(api)
     return api

@@ -4,9 +4,13 @@ OpenAI's, with what Plait adds. A field of a request that is unknown or not supp
 ignored setting would be a wrong answer that looks right.
 """
 
-from typing import Any, Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
+
+from plait.index.search import Mode
+from plait.retrieval.passage import Passage
+from plait.retrieval.request import Rerank
 
 
 class RequestBody(BaseModel):
@@ -35,16 +39,45 @@ class InputUsage(BaseModel):
 
 
 class Citation(BaseModel):
-    """A passage that the answer was given from. `start` and `end`: characters in the cleaned text of `source`."""
+    """A passage that was in the prompt. `start` and `end`: characters in the cleaned text of `source`."""
 
     type: Literal["plait_citation"] = "plait_citation"
     chunk_id: str
     source: str
     title: str
+    heading: str
     start: int
     end: int
     score: float
     text: str
+
+    @classmethod
+    def of(cls, passage: Passage) -> Self:
+        return cls(
+            type="plait_citation",
+            chunk_id=passage.chunk_id,
+            source=passage.source,
+            title=passage.title,
+            heading=passage.heading,
+            start=passage.start,
+            end=passage.end,
+            score=round(passage.score, 4),
+            text=passage.text,
+        )
+
+
+class RetrievalDetails(BaseModel):
+    """What was retrieved. `found` passages were given to the model, which had room for `passages` of them.
+
+    `no_context`: nothing was found, and so the answer was refused, or given after a notice.
+    """
+
+    collection: str
+    mode: Mode
+    rerank: Rerank
+    found: int
+    passages: int
+    no_context: Literal["refused", "answered"] | None = None
 
 
 class PlaitDetails(BaseModel):
@@ -52,9 +85,11 @@ class PlaitDetails(BaseModel):
 
     route: Literal["direct", "rag"]
     model: str
-    """The weights that answered: `base`, or `name:version` of an adapter."""
-    retrieval: dict[str, Any] | None = None
+    """The weights that answered: `base`, or `name:version` of an adapter; `none` for a refusal."""
+    retrieval: RetrievalDetails | None = None
     timings_ms: dict[str, float]
+    """`first_token`, `total`; with retrieval also `retrieval`, of it `embed`, `search`, `rerank`, `expand`, and
+    `generate`, which is the rest."""
     tokens: Usage
     stopped_by: Literal["deadline"] | None = None
     """`deadline`: the answer is cut because the request's time was over."""

@@ -1,30 +1,68 @@
-"""The retriever deployment: questions in, passages out. The embedder makes the vectors, Milvus finds what is near."""
+"""The retriever deployment: questions in, passages out, by the steps that jobs retrieve by too.
+
+Questions that come together share one batch of the embedder and, where they are searched for in the same way, one
+search. The embedder makes the vectors, Milvus finds, the embedder or the reranker orders anew.
+"""
 
 import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
 
+import numpy as np
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from plait.errors import Conflict
+from plait.errors import CollectionNotFound, Conflict, InvalidInput
 from plait.index.collection import Index
+from plait.index.search import Hit, Search
 from plait.observability import metrics
-from plait.retrieval.passage import Passage
+from plait.retrieval.neighbours import expanded
+from plait.retrieval.request import Retrieval
+from plait.retrieval.selection import reranked, selected, text_to_rank
 from plait.serve.arguments import RetrievalArguments
+from plait.serve.calls import Collection, Retrieved
 from plait.serve.request_log import log_expected_errors_in_one_line
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Hits, and the index that they are from: a rebuild may put another in its place meanwhile."""
+
+    index: Index
+    hits: list[Hit]
+
+
+@dataclass
+class _Stages:
+    """How long the stages of one retrieval took."""
+
+    collection: str
+    timings_ms: dict[str, float] = field(default_factory=dict)
 
 
 class Retriever:
-    """Dense retrieval from one collection, with the embedding model that made it.
+    """Retrieval from one collection, with the embedding model that made it.
+
+    It follows a rebuild of the collection, also one with another model, if the embedder may change its own.
 
     Raises:
         Conflict: when the embedder has another model.
     """
 
     # Serve awaits it: a replica that has no questions to ask must not get any.
-    async def __init__(self, arguments: RetrievalArguments, embedder: DeploymentHandle) -> None:  # type: ignore[misc]
+    async def __init__(  # type: ignore[misc]
+        self, arguments: RetrievalArguments, embedder: DeploymentHandle, reranker: DeploymentHandle | None
+    ) -> None:
         log_expected_errors_in_one_line()
-        self._embedder = embedder
-        self._index = Index.open(arguments.collection, uri=arguments.milvus_uri)
+        self._arguments, self._embedder, self._reranker = arguments, embedder, reranker
+        self._index = self._open()
+        self._opening = asyncio.Lock()
         source = await embedder.model_source.remote()
         if source != self._index.embedding_model:
             raise Conflict(
@@ -32,27 +70,114 @@ class Retriever:
                 "Leave embedding.model out: the collection's is served then.",
             )
 
-    async def retrieve(self, question: str, top_k: int) -> list[Passage]:
-        """The passages nearest to a question, best first.
+    async def retrieve(self, question: str, asked: Retrieval) -> Retrieved:
+        """The passages for a question, best first; what `asked` does not set is the server's.
 
         Raises:
+            InvalidInput: for a filter that is none, or a reranking that this application cannot do.
             Unavailable: when Milvus does not answer.
         """
-        passages: list[Passage] = await self._retrieve_together((question, top_k))
-        return passages[:top_k]
+        how = asked.over(self._arguments)
+        if how.rerank == "cross-encoder" and self._reranker is None:
+            raise InvalidInput(
+                "This application has no cross-encoder.", "Use rerank: late-interaction or none, or set rerank.model."
+            )
+        return await self._following(lambda: self._retrieve(question, how))
+
+    async def _retrieve(self, question: str, how: Retrieval) -> Retrieved:
+        started = time.perf_counter()
+        stages = _Stages(self._arguments.collection)
+        found = await self._find_together((question, how.search(question), stages))
+        if isinstance(found, Exception):
+            raise found
+        hits = found.hits
+        if how.rerank != "none" and hits:
+            with _timed("rerank", stages):
+                hits = reranked(hits, await self._scores(how, question, hits))
+        passages = selected(hits, how)
+        if how.expand and passages:
+            with _timed("expand", stages):
+                around = await asyncio.to_thread(found.index.around, passages, how.expand, how.tenant)
+                passages = expanded(passages, around)
+        metrics.PASSAGES.labels(collection=stages.collection).observe(len(passages))
+        stages.timings_ms["total"] = (time.perf_counter() - started) * 1000
+        return Retrieved(tuple(passages), stages.collection, how, stages.timings_ms)
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.005)  # type: ignore[untyped-decorator]  # ray ships no types
-    async def _retrieve_together(self, asked: list[tuple[str, int]]) -> list[list[Passage]]:
-        questions = [question for question, _ in asked]
-        most = max(top_k for _, top_k in asked)
-        with metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage="embed").time():
-            vectors = await self._embedder.embed_queries.remote(questions)
-        with metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage="search").time():
-            found = await asyncio.to_thread(self._index.search, vectors, most)
-        for passages in found:
-            metrics.PASSAGES.labels(collection=self._index.name).observe(len(passages))
+    async def _find_together(self, asked: list[tuple[str, Search, _Stages]]) -> list[_Found | Exception]:
+        """Hits for each question, or why there are none: the filter of one must not spoil the others' search."""
+        index = self._index
+        alike: dict[Search, list[int]] = defaultdict(list)
+        for i, (_, search, _) in enumerate(asked):
+            alike[search].append(i)
+        to_embed = [i for search, numbers in alike.items() if search.mode != "bm25" for i in numbers]
+        vectors = {}
+        if to_embed:
+            with _timed("embed", *(asked[i][2] for i in to_embed)):
+                questions = [asked[i][0] for i in to_embed]
+                embedded = await self._embedder.embed_queries.remote(questions, index.vectors)
+            vectors = dict(zip(to_embed, embedded, strict=True))
+        found: list[_Found | Exception] = [_Found(index, [])] * len(asked)
+
+        async def find(search: Search, numbers: Sequence[int]) -> None:
+            of_questions = np.stack([vectors[i] for i in numbers]) if search.mode != "bm25" else None
+            texts = [asked[i][0] for i in numbers]
+            try:
+                with _timed("search", *(asked[i][2] for i in numbers)):
+                    hits = await asyncio.to_thread(index.search, search, texts, of_questions)
+            except Exception as error:
+                for i in numbers:
+                    found[i] = error
+            else:
+                for i, of_question in zip(numbers, hits, strict=True):
+                    found[i] = _Found(index, of_question)
+
+        await asyncio.gather(*(find(search, numbers) for search, numbers in alike.items()))
         return found
+
+    def _open(self) -> Index:
+        return Index.open(self._arguments.collection, uri=self._arguments.milvus_uri)
+
+    async def _following(self, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """An answer from the index, asked for again when a rebuild has put another in its place."""
+        index = self._index
+        try:
+            return await ask()
+        except CollectionNotFound:
+            async with self._opening:
+                if self._index is index:  # else another question came here before
+                    self._index = await asyncio.to_thread(self._open)
+            return await ask()
+
+    async def _scores(self, how: Retrieval, question: str, hits: Sequence[Hit]) -> list[float]:
+        texts = [text_to_rank(hit) for hit in hits]
+        if how.rerank == "cross-encoder" and self._reranker is not None:
+            scores: list[float] = await self._reranker.rerank.remote(question, texts, "reranker")
+        else:
+            scores = await self._embedder.late_interaction.remote(question, texts)
+        return scores
+
+    async def collection(self) -> Collection:
+        """What is searched. Reads the names of the tenant's documents."""
+
+        async def describe() -> Collection:
+            index = self._index
+            documents = await asyncio.to_thread(index.document_states, self._arguments.tenant)
+            return Collection(index.name, index.embedding_model, index.dimension, len(documents))
+
+        return await self._following(describe)
 
     async def is_ready(self) -> bool:
         """Answers when the collection is open."""
         return True
+
+
+@contextmanager
+def _timed(stage: str, *retrievals: _Stages) -> Iterator[None]:
+    """A stage that several retrievals may go through at once: each of them took its time."""
+    started = time.perf_counter()
+    yield
+    took_s = time.perf_counter() - started
+    for stages in retrievals:
+        stages.timings_ms[stage] = took_s * 1000
+        metrics.RETRIEVAL_SECONDS.labels(collection=stages.collection, stage=stage).observe(took_s)

@@ -6,12 +6,15 @@ made from measurements, is refused with a sentence.
 
 import time
 from dataclasses import replace
+from typing import Literal
 
 from ray.serve.handle import DeploymentHandle
 
-from plait.errors import InvalidInput, ModelNotFound
+from plait.errors import CollectionNotFound, InvalidInput, ModelNotFound, NotFound
+from plait.observability import metrics
+from plait.retrieval.request import Retrieval
 from plait.serve.arguments import RetrievalArguments
-from plait.serve.calls import Call, Tokens
+from plait.serve.calls import Call, Collection, Retrieved, Tokens
 from plait.serve.protocol import ModelCard
 from plait.serve.request_log import log_expected_errors_in_one_line
 
@@ -24,9 +27,11 @@ class Router:
     ) -> None:
         log_expected_errors_in_one_line()
         self._llm, self._retriever, self._retrieval = llm, retriever, retrieval
+        refuses = retrieval is not None and retrieval.no_context == "refuse"
+        self._without_context: Literal["refused", "answered"] = "refused" if refuses else "answered"
 
-    async def prepare(self, call: Call) -> tuple[Call, float]:
-        """The call as the LLM gets it, with retrieved passages, and the milliseconds that they took.
+    async def prepare(self, call: Call) -> tuple[Call, Retrieved]:
+        """The call as the LLM gets it, with retrieved passages, and how they were found.
 
         Raises:
             ModelNotFound: for `auto`, and for `rag/…` when nothing is indexed here.
@@ -34,21 +39,56 @@ class Router:
         """
         if call.model.is_auto:
             raise ModelNotFound("'auto' has no routing policy yet.", "Ask for base, an adapter, or rag/ before either.")
-        started = time.perf_counter()
-        call = await self._with_passages(call)
-        took_s = time.perf_counter() - started
-        if call.deadline_s is not None:
-            call = replace(call, deadline_s=max(0.0, call.deadline_s - took_s))
-        return call, took_s * 1000
-
-    async def _with_passages(self, call: Call) -> Call:
-        if self._retriever is None or self._retrieval is None:
+        if self._retriever is None:
             raise ModelNotFound(f"'{call.model}' needs an index, and this application serves without retrieval.")
         questions = [m.content for m in call.messages or () if m.role == "user"]
         if not questions:
             raise InvalidInput(f"'{call.model}' needs a message of the user to retrieve for.")
-        passages = await self._retriever.retrieve.remote(questions[-1], call.top_k or self._retrieval.top_k)
-        return replace(call, passages=tuple(passages))
+        started = time.perf_counter()
+        retrieved = await self.retrieve(questions[-1], call.retrieval or Retrieval())
+        took_s = time.perf_counter() - started
+        if not retrieved.passages:
+            metrics.NO_CONTEXT.labels(collection=retrieved.collection, outcome=self._without_context).inc()
+            retrieved = replace(retrieved, no_context=self._without_context)
+        if call.deadline_s is not None:
+            call = replace(call, deadline_s=max(0.0, call.deadline_s - took_s))
+        return replace(call, passages=retrieved.passages), retrieved
+
+    async def retrieve(self, question: str, asked: Retrieval) -> Retrieved:
+        """The passages for a question.
+
+        Raises:
+            NotFound: when nothing is indexed here.
+            InvalidInput: for a filter that is none, or a reranking that this application cannot do.
+        """
+        retrieved: Retrieved = await self._there().retrieve.remote(question, asked)
+        return retrieved
+
+    async def collection(self) -> Collection:
+        """The collection that is served.
+
+        Raises:
+            NotFound: when nothing is indexed here.
+        """
+        collection: Collection = await self._there().collection.remote()
+        return collection
+
+    async def check_collection(self, name: str) -> None:
+        """Whether this is the collection that is served.
+
+        Raises:
+            CollectionNotFound: when it is not.
+        """
+        self._there()
+        if self._retrieval is not None and name != self._retrieval.collection:
+            raise CollectionNotFound(
+                f"There is no collection '{name}' here.", f"This application serves '{self._retrieval.collection}'."
+            )
+
+    def _there(self) -> DeploymentHandle:
+        if self._retriever is None:
+            raise NotFound("This application serves without retrieval.", "Serve a collection: retrieval.collection.")
+        return self._retriever
 
     async def models(self) -> list[ModelCard]:
         """Every model id that can be asked for."""

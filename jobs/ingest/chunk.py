@@ -1,8 +1,7 @@
 """From a document to chunks: split where the text itself has its seams.
 
 In: a `Document`. Out: chunks of at most so many tokens, each with its exact place in the text and the headings above
-it. The splitting is semantic-text-splitter's: the largest units (section, block, sentence, word) that fit. It knows
-the embedding model's tokenizer, not the model.
+it. Where to cut says a splitter (split.py). It knows the embedding model's tokenizer, not the model.
 """
 
 import hashlib
@@ -11,15 +10,16 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from semantic_text_splitter import MarkdownSplitter, TextSplitter
+from semantic_text_splitter import TextSplitter
 from tokenizers import Tokenizer
 
 from plait.errors import ModelNotFound
 from plait.index.chunk import Chunk, make_chunk_id
 from plait.jobs.ingest.parse import Document, shorten
+from plait.jobs.ingest.split import make_splitter
 from plait.recipes import ChunkConfig
 
-_VERSION = 1
+_VERSION = 2
 """Counts up when the same document and settings give other chunks than before, so that documents are chunked anew."""
 
 # A tokenizer may take a long run of letters (base64, a hash) or of blanks for one token or none, and a chunk would grow
@@ -56,7 +56,7 @@ class Chunker:
 
     Args:
         model_folder: folder of the embedding model, for its tokenizer.
-        config: longest chunk and overlap, in tokens of that model.
+        config: where to split; longest chunk and overlap, in tokens of that model.
         settings_hash: of `settings_hash()`; part of every chunk's id.
 
     Raises:
@@ -68,10 +68,7 @@ class Chunker:
         self._tokenizer = _tokenizer(model_folder)
         self._scrap_tokens = config.max_tokens // _SCRAP_SHARE
         capacity = max(config.max_tokens - self._scrap_tokens, config.overlap_tokens + 1)
-        self._markdown, self._text = (
-            kind.from_huggingface_tokenizer(self._tokenizer, capacity, overlap=config.overlap_tokens)
-            for kind in (MarkdownSplitter, TextSplitter)
-        )
+        self._splitter = make_splitter(config, self._tokenizer, capacity)
         self._max_tokens = config.max_tokens
         self._max_chars = min(_MAX_CHARS, _MAX_CHARS_PER_TOKEN * config.max_tokens)
         self._scrap_chars = min(_MAX_SCRAP_CHARS, self._max_chars // _SCRAP_SHARE)
@@ -94,17 +91,17 @@ class Chunker:
                 content_hash=origin.content_hash,
                 updated_at=origin.updated_at,
                 tenant=origin.tenant,
+                metadata=document.metadata,
             )
             for position, (start, text) in enumerate(pieces)
         ]
 
     def _pieces(self, document: Document) -> list[tuple[int, str]]:
         """Where each chunk starts, and its text."""
-        splitter = self._markdown if document.is_markdown else self._text
         spans = [
             (start + offset, start + offset + len(part))
-            for start, piece in splitter.chunk_indices(document.text)
-            for offset, part in self._characters.chunk_indices(piece)
+            for start, end in self._splitter.spans(document.text, document.syntax)
+            for offset, part in self._characters.chunk_indices(document.text[start:end])
         ]
         return [(start, document.text[start:end]) for start, end in self._without_scraps(document, spans)]
 

@@ -9,8 +9,11 @@ import pyarrow as pa
 from plait.errors import InvalidInput
 from plait.index.chunk import text_to_embed
 from plait.models.embedding import EmbeddingModel
+from plait.models.endpoint import EmbeddingEndpoint, is_endpoint
+from plait.models.source import resolve_model
+from plait.models.vectors import Prompts, VectorKind
 from plait.observability import metrics
-from plait.recipes import IngestRecipe
+from plait.recipes import EmbeddingConfig, IngestRecipe
 
 
 class Embed:
@@ -20,9 +23,10 @@ class Embed:
     raises again and again.
     """
 
-    def __init__(self, recipe: IngestRecipe) -> None:
+    def __init__(self, recipe: IngestRecipe, prompts: Prompts) -> None:
         self._recipe = recipe
-        self._model: EmbeddingModel | None = None
+        self._prompts = prompts
+        self._model: EmbeddingModel | EmbeddingEndpoint | None = None
 
     def __call__(self, chunks: pa.Table) -> pa.Table:
         """Embed a table of CHUNK_SCHEMA.
@@ -39,9 +43,14 @@ class Embed:
         dense = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), self._model.dimension)
         return chunks.append_column("dense", dense)
 
-    def _load(self) -> EmbeddingModel:
+    def _load(self) -> EmbeddingModel | EmbeddingEndpoint:
         recipe = self._recipe
-        model = EmbeddingModel(recipe.embedding.model, recipe.embedding.dtype)
+        wish = recipe.embedding
+        model: EmbeddingModel | EmbeddingEndpoint
+        if is_endpoint(wish.model):
+            model = EmbeddingEndpoint(wish.model, self._prompts, wish.dimensions, wish.requests_per_minute)
+        else:
+            model = EmbeddingModel(wish.model, wish.dtype, self._prompts, wish.dimensions)
         if recipe.chunk.max_tokens > model.max_tokens:
             raise InvalidInput(
                 f"chunk.max_tokens is {recipe.chunk.max_tokens}, but '{model.name}' reads at most {model.max_tokens} "
@@ -49,3 +58,26 @@ class Embed:
                 "Lower chunk.max_tokens or choose an embedding model that reads more.",
             )
         return model
+
+
+def prompts_of(wish: EmbeddingConfig) -> Prompts:
+    """The prompts that a run embeds with. An endpoint does not say what its model wants."""
+    if is_endpoint(wish.model):
+        return Prompts(wish.query_prompt or "", wish.passage_prompt or "")
+    return Prompts.of_model(resolve_model(wish.model), wish.query_prompt, wish.passage_prompt)
+
+
+def wished_vectors(wish: EmbeddingConfig, present: VectorKind) -> VectorKind:
+    """The kind of vectors that a recipe asks for; what it leaves open is as it is at present.
+
+    The model's own dimension and prompts are not looked up: that would need the model to find nothing to do.
+    """
+    prompts = present.prompts
+    return VectorKind(
+        wish.model,
+        present.dimension if wish.dimensions is None else wish.dimensions,
+        Prompts(
+            prompts.query if wish.query_prompt is None else wish.query_prompt,
+            prompts.passage if wish.passage_prompt is None else wish.passage_prompt,
+        ),
+    )

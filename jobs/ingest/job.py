@@ -6,19 +6,26 @@ completed by the next, and the index is then the same as if nothing had happened
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
 from plait.index.collection import Index
+from plait.index.connection import Milvus
+from plait.index.freshness import Freshness
+from plait.index.quarantine import Failure, Quarantine
 from plait.jobs.ingest.chunk import settings_hash
-from plait.jobs.ingest.ledger import Failure, Progress, start_ledger
+from plait.jobs.ingest.dedup import Deduplication
+from plait.jobs.ingest.embed import prompts_of, wished_vectors
+from plait.jobs.ingest.ledger import Progress, start_ledger
 from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.progress import shown
 from plait.jobs.ingest.read import find_documents
+from plait.jobs.ingest.rebuild import Rebuild
 from plait.local.milvus import milvus_uri
 from plait.models.source import resolve_model
 from plait.observability import metrics
@@ -36,6 +43,8 @@ class IngestReport:
     tenant: str
     written: int
     unchanged: int
+    duplicates: int
+    """Dropped because they repeat another document."""
     removed: int
     failed: tuple[Failure, ...]
     skipped: dict[str, int]
@@ -44,32 +53,57 @@ class IngestReport:
     seconds: float
 
 
-def ingest(recipe: IngestRecipe) -> IngestReport:
+def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool = False) -> IngestReport:
     """Bring the documents of the recipe's sources into its collection.
+
+    Documents that cannot be read go to the quarantine, and are tried again when they have changed, or all of them with
+    `retry_quarantined`. With `rebuild` everything is done anew, in a new collection that takes the place of the present
+    one when it is whole.
 
     Raises:
         PlaitError: one of its kinds for everything that is wrong with recipe, sources, model, Milvus or cluster, and
             when more than `max_bad_share` of the documents cannot be read. What was written until then stays.
     """
     started = time.monotonic()
-    found = find_documents(recipe.sources)
+    found = find_documents(recipe.sources, with_tables=recipe.table.text is not None)
     uri = milvus_uri()
     with _only_writer(recipe, uri):
-        index = _open_index(recipe, uri)
+        rebuilding = Rebuild.start(recipe, uri) if rebuild else None
+        index = rebuilding.opened(recipe, uri) if rebuilding else _open_index(recipe, uri)
+        generation = rebuilding.generation if rebuilding else None
         states = index.document_states(recipe.tenant) if index else {}
-        plan = make_plan(recipe, found, states, settings_hash(recipe.chunk, recipe.embedding.model))
-        written, failed = _write(recipe, plan, uri)
+        quarantine = Quarantine(Milvus.connect(uri), recipe.collection)
+        held = {entry.failure.source: entry.failure for entry in quarantine.entries(recipe.tenant)}
+        version = settings_hash(recipe.chunk, recipe.embedding.made_with)
+        plan = make_plan(recipe, found, states, version, {} if retry_quarantined or rebuild else held)
+        if rebuilding:
+            rebuilding.check_nothing_is_lost(recipe, plan)
+        dedup = Deduplication(recipe, plan)
+        written, written_at, failed = _write(recipe, plan, dedup, uri, generation)
         if written:
-            Index.open(recipe.collection, uri).flush()
-        _check_bad_share(recipe, plan, failed)
-        if index and plan.gone:
-            index.delete_documents(recipe.tenant, plan.gone)
-    _count(recipe, plan)
+            now = Index.open(recipe.collection, uri, generation=generation)
+            now.flush()
+            if index and not rebuilding:  # a first run's documents did not change, they are only new to us
+                _note_freshness(now, plan, written_at)
+            index = now
+        _keep(quarantine, recipe, plan, held, failed)
+        _check_bad_share(recipe, plan, failed, rebuild)
+        to_delete = dedup.superfluous(states) | set(plan.gone)
+        if index and to_delete:
+            index.delete_documents(recipe.tenant, to_delete)
+        duplicates = dedup.duplicates
+        kept = {source: count for source, count in written.items() if source not in duplicates}
+        if rebuilding:
+            rebuilding.finish(recipe, plan, uri, kept)
+    unchanged = sum(document.source not in duplicates for document in plan.unchanged)
+    duplicate_count = len(duplicates) + plan.repeated_rows
+    _count(recipe, unchanged=unchanged, removed=len(plan.gone), failed=len(plan.failed), duplicate=duplicate_count)
     return IngestReport(
         collection=recipe.collection,
         tenant=recipe.tenant,
-        written=len(written),
-        unchanged=len(plan.unchanged),
+        written=len(kept),
+        unchanged=unchanged,
+        duplicates=duplicate_count,
         removed=len(plan.gone),
         failed=failed,
         skipped=found.skipped,
@@ -105,18 +139,25 @@ def _open_index(recipe: IngestRecipe, uri: str) -> Index | None:
         index = Index.open(recipe.collection, uri)
     except CollectionNotFound:
         return None
-    index.check_embedding_model(recipe.embedding.model)
+    index.check_vectors(wished_vectors(recipe.embedding, index.vectors))
     return index
 
 
-def _write(recipe: IngestRecipe, plan: Plan, uri: str) -> tuple[dict[str, int], tuple[Failure, ...]]:
-    """Run the pipeline over what has changed; returns the documents written with their chunk counts, and all failures.
+def _write(
+    recipe: IngestRecipe, plan: Plan, dedup: Deduplication, uri: str, generation: int | None
+) -> tuple[dict[str, int], dict[str, float], tuple[Failure, ...]]:
+    """Run the pipeline over what has changed.
+
+    Returns the documents written with their chunk counts, when each was written, and all failures.
 
     Without changes Ray is not even started.
     """
-    if not plan.changed:
-        return {}, plan.failed
-    model_folder = resolve_model(recipe.embedding.model)
+    to_write, to_read = dedup.to_write, dedup.to_read
+    if not to_write and not to_read:
+        return {}, {}, plan.failed
+    embedding = recipe.embedding
+    tokenizer_folder = resolve_model(embedding.tokenizer_source)
+    prompts = prompts_of(embedding)
 
     from plait.local.ray_head import connect
 
@@ -126,23 +167,59 @@ def _write(recipe: IngestRecipe, plan: Plan, uri: str) -> tuple[dict[str, int], 
 
     from plait.jobs.ingest.pipeline import Workplace, run_pipeline
 
-    ledger = start_ledger()
+    ledger, judge = start_ledger(), dedup.start_judge()
+    workplace = Workplace(tokenizer_folder, prompts, uri, settings().milvus_token, generation, ledger)
 
     def progress() -> Progress:
         latest: Progress = ray.get(ledger.progress.remote())
         return latest
 
-    with shown(progress, f"ingest {recipe.collection}", len(plan.changed)):
-        run_pipeline(recipe, plan.changed, Workplace(model_folder, uri, settings().milvus_token, ledger))
+    with shown(progress, f"ingest {recipe.collection}", len(to_write) + len(to_read)):
+        run_pipeline(recipe, [*to_write, *to_read], replace(workplace, judge=judge))
+        if judge is not None:
+            unreadable = [failure.source for failure in ray.get(ledger.failures.remote())]
+            candidates, admitted = ray.get(judge.verdicts.remote())
+            dedup.learn(candidates, admitted, unreadable)
+        if dedup.missing:
+            run_pipeline(recipe, dedup.missing, workplace)
     written: dict[str, int] = ray.get(ledger.written.remote())
     failed: list[Failure] = ray.get(ledger.failures.remote())
-    lost = {document.source for document in plan.changed} - written.keys() - {failure.source for failure in failed}
+    to_do = {document.source for document in plan.changed} - dedup.duplicates.keys()
+    lost = to_do - written.keys() - {failure.source for failure in failed}
     if lost:
         raise PlaitError(f"{len(lost)} documents did not reach the index, as '{min(lost)}'.", "Run again.")
-    return written, (*plan.failed, *failed)
+    written_at: dict[str, float] = ray.get(ledger.written_at.remote())
+    return written, written_at, (*plan.failed, *failed)
 
 
-def _check_bad_share(recipe: IngestRecipe, plan: Plan, failed: tuple[Failure, ...]) -> None:
+def _note_freshness(index: Index, plan: Plan, written_at: Mapping[str, float]) -> None:
+    """How long after its change each document could be found, as a metric and for `plait collections show`."""
+    seconds = []
+    for document in plan.changed:
+        try:
+            status = Path(document.uri).stat()
+        except OSError:  # in a bucket, or gone since
+            continue
+        if document.source in written_at:
+            # A file that was moved or copied here keeps its time of modification; ctime is when it came.
+            seconds.append(max(0.0, written_at[document.source] - max(status.st_mtime, status.st_ctime)))
+            metrics.INGEST_FRESHNESS_SECONDS.labels(collection=index.name).observe(seconds[-1])
+    if seconds:
+        index.note_freshness(Freshness.of(seconds, int(time.time() * 1000)))
+
+
+def _keep(
+    quarantine: Quarantine, recipe: IngestRecipe, plan: Plan, held: Mapping[str, Failure], failed: Iterable[Failure]
+) -> None:
+    """Let the quarantine hold what failed now, and nothing that was read or, with sync, is gone."""
+    quarantine.put(recipe.tenant, (failure for failure in failed if held.get(failure.source) != failure))
+    mended = held.keys() - {failure.source for failure in failed}
+    if not recipe.sync:
+        mended &= plan.sources
+    quarantine.release(recipe.tenant, mended)
+
+
+def _check_bad_share(recipe: IngestRecipe, plan: Plan, failed: tuple[Failure, ...], rebuild: bool) -> None:
     if len(failed) <= recipe.max_bad_share * plan.document_count:
         return
     shown_failures = "; ".join(f"{failure.source}: {failure.reason}" for failure in failed[:_FAILURES_IN_ERROR])
@@ -150,12 +227,12 @@ def _check_bad_share(recipe: IngestRecipe, plan: Plan, failed: tuple[Failure, ..
     raise DataError(
         f"{len(failed)} of {plan.document_count} documents cannot be read, more than the {recipe.max_bad_share:.0%} "
         f"that max_bad_share allows ({shown_failures}{more}).",
-        "The others are in the index. Mend or remove the bad ones, or raise max_bad_share.",
+        f"{'The index is as it was' if rebuild else 'The others are in the index'}. Mend or remove the bad ones "
+        f"(plait collections quarantine {recipe.collection}), or raise max_bad_share.",
     )
 
 
-def _count(recipe: IngestRecipe, plan: Plan) -> None:
+def _count(recipe: IngestRecipe, **counts: int) -> None:
     """Count what no worker saw."""
-    counts = {"unchanged": len(plan.unchanged), "removed": len(plan.gone), "failed": len(plan.failed)}
     for outcome, count in counts.items():
         metrics.DOCUMENTS.labels(collection=recipe.collection, outcome=outcome).inc(count)

@@ -4,16 +4,11 @@ The stages of a run work in many processes; each says here what it did, and the 
 the report. Saying the same twice, as a stage that is run again does, changes nothing but the count of chunks.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A document that could not be read, and why; the reason follows its name and a colon."""
-
-    source: str
-    reason: str
+from plait.index.quarantine import Failure
 
 
 @dataclass(frozen=True)
@@ -28,30 +23,42 @@ class Ledger:
     """Outcomes by document. Lives in an actor of its own: `start_ledger`."""
 
     def __init__(self) -> None:
-        self._failed: dict[str, str] = {}
+        self._failed: dict[str, Failure] = {}
         self._written: dict[str, int] = {}
+        self._skipped: set[str] = set()
+        self._written_at: dict[str, float] = {}
         self._chunks_written = 0
 
-    def record_failure(self, source: str, reason: str) -> None:
+    def record_failure(self, failure: Failure) -> None:
         """A document cannot be read."""
-        self._failed[source] = reason
+        self._failed[failure.source] = failure
+
+    def record_skipped(self, sources: set[str]) -> None:
+        """Documents need no writing: they repeat others, or are in the index already."""
+        self._skipped |= sources
 
     def record_written(self, chunk_count: int, completed: dict[str, int]) -> None:
         """Chunks were written; `completed` are the documents that are now whole, with the count of their chunks."""
         self._chunks_written += chunk_count
         self._written.update(completed)
+        self._written_at |= dict.fromkeys(completed, time.time())
 
     def progress(self) -> Progress:
         """How far the run is."""
-        return Progress(len(self._failed) + len(self._written), self._chunks_written)
+        done = self._failed.keys() | self._written.keys() | self._skipped
+        return Progress(len(done), self._chunks_written)
 
     def failures(self) -> list[Failure]:
         """Documents that could not be read, by name."""
-        return [Failure(source, self._failed[source]) for source in sorted(self._failed)]
+        return [self._failed[source] for source in sorted(self._failed)]
 
     def written(self) -> dict[str, int]:
         """Documents that are whole in the index, with the count of their chunks."""
         return dict(self._written)
+
+    def written_at(self) -> dict[str, float]:
+        """When documents became whole in the index: seconds since 1970, UTC."""
+        return dict(self._written_at)
 
 
 def start_ledger() -> Any:

@@ -1,14 +1,12 @@
-"""From bytes to clean text: decode, convert, find the headings.
+"""From bytes to a document: its clean text, its title and its headings.
 
-In: a document's bytes and suffix. Out: a `Document`, or `Unreadable` with the reason. Text formats are taken as they
-are, so that citations point into what the author wrote; others are converted to Markdown. It does not know chunks.
+In: a document's bytes and name. Out: a `Document`, or `Unreadable` with the reason. It knows neither how a format is
+read (formats.py) nor chunks.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from io import BytesIO
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,12 +14,11 @@ from typing import Any
 import yaml
 from markdown_it import MarkdownIt
 
+from plait.jobs.ingest.formats import FORMATS, MARKDOWN, TEXT, Unreadable
+
 _FRONT_MATTER = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
 _MAX_NAME_CHARS = 200
-
-
-class Unreadable(Exception):
-    """A document that cannot be read; its text says why, to follow the document's name and a colon."""
+_MAX_LINE_OF_CODE = 5_000
 
 
 @dataclass(frozen=True)
@@ -35,12 +32,18 @@ class Heading:
 
 @dataclass(frozen=True)
 class Document:
-    """A document's text as it will be chunked and cited, and what it says about its structure."""
+    """A document's text as it will be chunked and cited, and what it says about its structure.
+
+    `syntax` is what the text is written in: `markdown`, `text`, or the name of a programming language.
+    """
 
     text: str
     title: str
-    is_markdown: bool
+    syntax: str = TEXT
     headings: tuple[Heading, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    given_title: str = ""
+    """A title that stands beside the text, as in a column of its own; empty where it is taken from text or name."""
 
 
 def parse(data: bytes, source: str) -> Document:
@@ -49,66 +52,42 @@ def parse(data: bytes, source: str) -> Document:
     Raises:
         Unreadable: when it is not what its suffix says, or holds no text.
     """
-    name = PurePosixPath(source)
-    to_text, is_markdown = _FORMATS[name.suffix.lower()]
-    text = to_text(data).replace("\r\n", "\n").replace("\r", "\n")
+    path = PurePosixPath(source)
+    format = FORMATS[path.suffix.lower()]
+    text = format.to_text(data)
+    if format.syntax in (MARKDOWN, TEXT):
+        return parse_text(text, format.syntax, name=path.stem)
+    if max(map(len, text.split("\n"))) > _MAX_LINE_OF_CODE:
+        raise Unreadable("it is minified or generated code: nobody can read such long lines")
+    return parse_text(text, format.syntax, name=path.name)
+
+
+def parse_text(
+    text: str, syntax: str, *, name: str, title: str = "", metadata: Mapping[str, Any] | None = None
+) -> Document:
+    """A document of a text. Without a `title` it has that in its front matter or its first heading, or else its `name`.
+
+    Raises:
+        Unreadable: when it holds no text.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
         raise Unreadable("it holds NUL bytes, so it is not text")
     if not text.strip():
         raise Unreadable("it holds no text")
-    if not is_markdown:
-        return Document(text, shorten(name.stem), is_markdown=False)
-    body_start, title = _front_matter(text)
-    headings = tuple(heading for heading in _headings(text) if heading.start >= body_start)
-    title = title or next((heading.words for heading in headings if heading.words), name.stem)
-    return Document(text, shorten(title), is_markdown=True, headings=headings)
+    headings: tuple[Heading, ...] = ()
+    own_title = ""
+    if syntax == MARKDOWN:
+        body_start, own_title = _front_matter(text)
+        headings = tuple(heading for heading in _headings(text) if heading.start >= body_start)
+        own_title = own_title or next((heading.words for heading in headings if heading.words), "")
+    return Document(text, shorten(title or own_title or name), syntax, headings, dict(metadata or {}), shorten(title))
 
 
 def shorten(name: str) -> str:
     """A title or heading in one line of at most 200 characters."""
     line = " ".join(name.split())
     return line if len(line) <= _MAX_NAME_CHARS else line[: _MAX_NAME_CHARS - 1] + "…"
-
-
-def _decode(data: bytes) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"it is not UTF-8 text (byte {error.start})") from None
-
-
-def _html_to_markdown(data: bytes) -> str:
-    from markitdown import StreamInfo
-
-    try:
-        data.decode("utf-8")
-        charset = "utf-8"
-    except UnicodeDecodeError:
-        charset = None  # markitdown finds it out
-    try:
-        result = _converter().convert_stream(BytesIO(data), stream_info=StreamInfo(extension=".html", charset=charset))
-    except Exception as error:  # whatever a converter trips over concerns this document alone, and is reported
-        raise Unreadable(f"it could not be converted ({type(error).__name__}: {error})") from error
-    return str(result.markdown)
-
-
-@cache
-def _converter() -> Any:
-    from markitdown import MarkItDown
-
-    return MarkItDown(enable_plugins=False)
-
-
-_FORMATS: dict[str, tuple[Callable[[bytes], str], bool]] = {
-    ".md": (_decode, True),
-    ".markdown": (_decode, True),
-    ".txt": (_decode, False),
-    ".rst": (_decode, False),
-    ".html": (_html_to_markdown, True),
-    ".htm": (_html_to_markdown, True),
-}
-SUFFIXES = frozenset(_FORMATS)
-"""Suffixes of the formats that can be read."""
 
 
 def _front_matter(text: str) -> tuple[int, str]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,25 @@ import ray
 
 from plait.errors import PlaitError, find_plait_error
 from plait.index.chunk import Chunk, chunk_table
+from plait.index.quarantine import Failure
 from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
+from plait.jobs.ingest.dedup import Candidate
+from plait.jobs.ingest.duplicates import fingerprint
 from plait.jobs.ingest.embed import Embed
-from plait.jobs.ingest.parse import Unreadable, parse
-from plait.jobs.ingest.read import FILE_SCHEMA, DocumentFile, content_hash
+from plait.jobs.ingest.formats import Unreadable
+from plait.jobs.ingest.parse import Document, parse
+from plait.jobs.ingest.read import DocumentFile, content_hash, file_table
+from plait.jobs.ingest.rows import RowReader
+from plait.jobs.ingest.stores import read_file
 from plait.jobs.ingest.write import Write
 from plait.local.ray_data import set_up_ray_data
+from plait.models.endpoint import is_endpoint
+from plait.models.vectors import Prompts
 from plait.observability import metrics
 from plait.recipes import ChunkConfig, IngestRecipe
 
 _FILES_A_BLOCK = 16
+_ROWS_A_BLOCK = 256
 _EMBED_BATCHES_A_BLOCK = 4  # more chunks to sort by length give less padding, fewer show progress sooner
 
 # Logical CPUs, small enough that a run fits beside a serving application on two: 0.25 + 0.5 + 0.25.
@@ -36,12 +46,16 @@ _WRITE_CPUS = 0.25
 
 @dataclass(frozen=True)
 class Workplace:
-    """What the stages need besides the recipe: the embedding model's folder, the index's server, the run's ledger."""
+    """What the stages need besides the recipe: the tokenizer's folder, the model's prompts, the index's server and
+    generation (None: the one that is searched), the run's ledger, and who judges duplicates (None: nobody)."""
 
-    model_folder: Path
+    tokenizer_folder: Path
+    prompts: Prompts
     milvus_uri: str
     milvus_token: str
+    generation: int | None
     ledger: Any
+    judge: Any = None
 
 
 def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workplace: Workplace) -> None:
@@ -51,27 +65,36 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
         PlaitError: when a stage fails; documents that cannot be read are told to the ledger instead.
     """
     set_up_ray_data()
-    gpus = int(ray.cluster_resources().get("GPU", 0))
+    remote = is_endpoint(recipe.embedding.model)  # one worker then: it keeps many requests under way, and their pace
+    gpus = 0 if remote else int(ray.cluster_resources().get("GPU", 0))
     machines = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
+    embedders = 1 if remote else max(1, gpus or machines)
     chunks = _files(documents).map_batches(
         chunk_files,
-        fn_args=(recipe, workplace.model_folder, workplace.ledger),
+        fn_args=(recipe, workplace.tokenizer_folder, workplace.ledger, workplace.judge),
         batch_size=None,
         batch_format="pyarrow",
         num_cpus=_CHUNK_CPUS,
     )
     vectors = chunks.map_batches(
         Embed,
-        fn_constructor_args=(recipe,),
+        fn_constructor_args=(recipe, workplace.prompts),
         batch_size=_EMBED_BATCHES_A_BLOCK * recipe.embedding.batch_size,
         batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, gpus or machines)),
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=embedders),
         num_cpus=_EMBED_CPUS,
         num_gpus=1 if gpus else 0,
     )
     written = vectors.map_batches(
         Write,
-        fn_constructor_args=(recipe, workplace.milvus_uri, workplace.milvus_token, workplace.ledger),
+        fn_constructor_args=(
+            recipe,
+            workplace.prompts,
+            workplace.milvus_uri,
+            workplace.milvus_token,
+            workplace.generation,
+            workplace.ledger,
+        ),
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=1),
@@ -97,34 +120,72 @@ def _reason(cause: BaseException) -> str:
 
 
 def _files(documents: Sequence[DocumentFile]) -> Any:
-    """A dataset of FILE_SCHEMA whose blocks hold a few files each."""
-    table = pa.table(
-        [[document.source for document in documents], [str(document.path) for document in documents]],
-        schema=FILE_SCHEMA,
-    )
-    return ray.data.from_arrow([table.slice(start, _FILES_A_BLOCK) for start in range(0, len(table), _FILES_A_BLOCK)])
+    """A dataset of FILE_SCHEMA whose blocks hold a few files, or some rows of tables, each."""
+    in_order = sorted(documents, key=attrgetter("source"))  # so that the first of two duplicates mostly comes first
+    files = [document for document in in_order if not document.is_row]
+    rows = [document for document in in_order if document.is_row]
+    blocks = [
+        file_table(kind[start : start + size])
+        for kind, size in ((files, _FILES_A_BLOCK), (rows, _ROWS_A_BLOCK))
+        for start in range(0, len(kind), size)
+    ]
+    return ray.data.from_arrow(blocks)
 
 
-def chunk_files(files: pa.Table, recipe: IngestRecipe, model_folder: Path, ledger: Any) -> pa.Table:
-    """Files (FILE_SCHEMA) to their chunks (CHUNK_SCHEMA); those that cannot be read go to the ledger."""
-    version = settings_hash(recipe.chunk, recipe.embedding.model)
-    chunker = _chunker(model_folder, recipe.chunk, version)
+def chunk_files(
+    files: pa.Table, recipe: IngestRecipe, tokenizer_folder: Path, ledger: Any, judge: Any = None
+) -> pa.Table:
+    """Documents (FILE_SCHEMA) to their chunks (CHUNK_SCHEMA); those that cannot be read go to the ledger.
+
+    A `judge` says which documents to drop because they repeat others.
+    """
+    settings_key = settings_hash(recipe.chunk, recipe.embedding.made_with)
+    chunker = _chunker(tokenizer_folder, recipe.chunk, settings_key)
+    documents = _read(files, recipe, settings_key, ledger)
+    if judge is not None:
+        candidates = [
+            Candidate(source, version, fingerprint(document, recipe.dedup))
+            for source, (version, document) in documents.items()
+        ]
+        admitted: set[str] = ray.get(judge.admit.remote(candidates))
+        ray.get(ledger.record_skipped.remote(documents.keys() - admitted))
+        documents = {source: documents[source] for source in documents if source in admitted}
+    now_ms = int(time.time() * 1000)
     chunks: list[Chunk] = []
-    for file in files.to_pylist():
-        try:
-            data = Path(file["path"]).read_bytes()
-            document = parse(data, file["source"])
-        except (Unreadable, OSError) as error:
-            reason = str(error) if isinstance(error, Unreadable) else f"it cannot be read ({error.strerror})"
-            ray.get(ledger.record_failure.remote(file["source"], reason))
-            metrics.DOCUMENTS.labels(collection=recipe.collection, outcome="failed").inc()
-            continue
-        origin = Origin(recipe.tenant, file["source"], content_hash(data, version), int(time.time() * 1000))
-        chunks += chunker.chunk(document, origin)
+    for source, (version, document) in documents.items():
+        chunks += chunker.chunk(document, Origin(recipe.tenant, source, version, now_ms))
     return chunk_table(chunks)
 
 
+def _read(files: pa.Table, recipe: IngestRecipe, settings_key: str, ledger: Any) -> dict[str, tuple[str, Document]]:
+    """The documents that can be read, with their content hashes."""
+    documents = {}
+    with RowReader(recipe.table) as rows:
+        for file in (DocumentFile(**fields) for fields in files.to_pylist()):
+            outcome = _read_one(file, rows, settings_key)
+            if isinstance(outcome, Failure):
+                ray.get(ledger.record_failure.remote(outcome))
+                metrics.DOCUMENTS.labels(collection=recipe.collection, outcome="failed").inc()
+            else:
+                documents[file.source] = outcome
+    return documents
+
+
+def _read_one(file: DocumentFile, rows: RowReader, settings_key: str) -> tuple[str, Document] | Failure:
+    """A document with its content hash, or why there is none."""
+    try:
+        data = b"" if file.is_row else read_file(file.uri)
+        row = rows.read(file) if file.is_row else None
+    except Unreadable as error:
+        return Failure(file.source, str(error))
+    version = content_hash(file.etag.encode() or data, settings_key)
+    try:
+        return version, row or parse(data, file.source)
+    except Unreadable as error:
+        return Failure(file.source, str(error), "parse", version)
+
+
 @cache
-def _chunker(model_folder: Path, config: ChunkConfig, version: str) -> Chunker:
+def _chunker(model_folder: Path, config: ChunkConfig, settings_key: str) -> Chunker:
     """One a process: reading a tokenizer takes longer than chunking a few documents."""
-    return Chunker(model_folder, config, version)
+    return Chunker(model_folder, config, settings_key)

@@ -1,17 +1,22 @@
 """What a run has to do: which documents are new or changed, which are as they were, which are gone.
 
-In: the documents found and what the index holds. Out: a `Plan`. Every document is read once to hash it, so that an
-unchanged one costs no chunking and no embedding, and a run with nothing to do starts no cluster.
+In: the documents found and what the index holds. Out: a `Plan`. Every document is read once to hash it (in an object
+store its etag is enough), so that an unchanged one costs no chunking and no embedding, and a run with nothing to do
+starts no cluster.
 """
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from plait.index.collection import DocumentState
+from plait.index.quarantine import Failure
 from plait.index.schema import MAX_SOURCE_BYTES
-from plait.jobs.ingest.ledger import Failure
+from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.read import DocumentFile, Found, content_hash
+from plait.jobs.ingest.rows import row_documents
+from plait.jobs.ingest.stores import read_file
 from plait.recipes import IngestRecipe
 
 _READERS = 8  # reading waits for the disk, hashing releases the GIL
@@ -19,43 +24,88 @@ _READERS = 8  # reading waits for the disk, hashing releases the GIL
 
 @dataclass(frozen=True)
 class Plan:
-    """`changed` documents are new ones too; `gone` are names in the index that the sources no longer have."""
+    """What a run has to do.
+
+    Attributes:
+        changed: documents to write; new ones too.
+        unchanged: documents that the index holds whole and as they are.
+        gone: names in the index that the sources no longer have.
+        failed: documents that cannot even be hashed, or failed as they are in an earlier run.
+        versions: content hash by name, of changed and unchanged documents.
+        repeated_rows: rows without an id whose content is that of another; they are the same document.
+    """
 
     changed: tuple[DocumentFile, ...]
-    unchanged: tuple[str, ...]
+    unchanged: tuple[DocumentFile, ...]
     gone: tuple[str, ...]
     failed: tuple[Failure, ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    repeated_rows: int = 0
 
     @property
     def document_count(self) -> int:
         """Documents in the sources."""
         return len(self.changed) + len(self.unchanged) + len(self.failed)
 
+    @property
+    def sources(self) -> set[str]:
+        """Names of the documents in the sources."""
+        documents = {document.source for document in (*self.changed, *self.unchanged)}
+        return documents | {failure.source for failure in self.failed}
 
-def make_plan(recipe: IngestRecipe, found: Found, states: Mapping[str, DocumentState], settings_hash: str) -> Plan:
-    """Compare the documents found with the `states` that the index holds, by content hash."""
+
+def make_plan(
+    recipe: IngestRecipe,
+    found: Found,
+    states: Mapping[str, DocumentState],
+    settings_hash: str,
+    quarantined: Mapping[str, Failure] = MappingProxyType({}),
+) -> Plan:
+    """Compare the documents found with the `states` that the index holds, by content hash.
+
+    A document that failed as it now is, with the settings of now, is in `quarantined` and is not tried again.
+    """
     changed: list[DocumentFile] = []
-    unchanged: list[str] = []
+    unchanged: list[DocumentFile] = []
     failed: list[Failure] = []
+    versions: dict[str, str] = {}
+    repeated_rows = 0
 
     def hash_of(document: DocumentFile) -> str | Failure:
         try:
             if len(document.source.encode()) > MAX_SOURCE_BYTES:
-                return Failure(document.source, f"its path is longer than {MAX_SOURCE_BYTES} bytes")
-            return content_hash(document.path.read_bytes(), settings_hash)
+                return Failure(document.source, f"its name is longer than {MAX_SOURCE_BYTES} bytes")
+            return content_hash(document.etag.encode() or read_file(document.uri), settings_hash)
         except UnicodeEncodeError:
             return Failure(ascii(document.source), "its name is not UTF-8")
-        except OSError as error:
-            return Failure(document.source, f"it cannot be read ({error.strerror})")
+        except Unreadable as error:
+            return Failure(document.source, str(error))
 
+    def place(document: DocumentFile, outcome: str | Failure) -> None:
+        if isinstance(outcome, Failure):
+            failed.append(outcome)
+            return
+        state, known = states.get(document.source), quarantined.get(document.source)
+        is_there = state is not None and state.is_exactly(outcome)
+        if not is_there and known is not None and known.content_hash == outcome:
+            failed.append(known)
+            return
+        versions[document.source] = outcome
+        (unchanged if is_there else changed).append(document)
+
+    names = {document.source for document in found.documents}
     with ThreadPoolExecutor(_READERS) as readers:
         for document, outcome in zip(found.documents, readers.map(hash_of, found.documents), strict=True):
-            state = states.get(document.source)
-            if isinstance(outcome, Failure):
-                failed.append(outcome)
-            elif state is not None and state.is_exactly(outcome):
-                unchanged.append(document.source)
-            else:
-                changed.append(document)
-    gone = states.keys() - {document.source for document in found.documents} if recipe.sync else set()
-    return Plan(tuple(changed), tuple(unchanged), tuple(sorted(gone)), tuple(failed))
+            place(document, outcome)
+    for row in row_documents(found.tables, recipe.table):
+        if isinstance(row, Failure):
+            failed.append(row)
+        elif row.source not in names:
+            place(row, hash_of(row))
+        elif recipe.table.id:
+            failed.append(Failure(f"a second {row.source}", f"its '{recipe.table.id}' is that of another document"))
+        else:
+            repeated_rows += 1
+        names.add(row.source)
+    gone = states.keys() - names if recipe.sync else set()
+    return Plan(tuple(changed), tuple(unchanged), tuple(sorted(gone)), tuple(failed), versions, repeated_rows)

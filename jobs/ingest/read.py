@@ -1,82 +1,131 @@
-"""Find documents and read their bytes.
+"""Find documents, and tell by a hash whether one has changed.
 
-In: files and folders. Out: for every document the name by which the index knows it, then its bytes and the hash that
-tells whether it changed. It does not know what the bytes mean.
+In: the sources of a recipe. Out: for every document the name by which the index knows it, and where its bytes are. It
+does not know what the bytes mean.
 """
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 
 from plait.errors import DataError, InvalidInput
-from plait.jobs.ingest.parse import SUFFIXES
+from plait.jobs.ingest.formats import FORMATS
+from plait.jobs.ingest.stores import StoredFile, list_files
 
-FILE_SCHEMA = pa.schema([("source", pa.string()), ("path", pa.string())])
-"""Documents to read."""
+TABLES = frozenset({".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"})
+"""Suffixes of files whose rows are documents."""
+
+FILE_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("uri", pa.string()),
+        ("etag", pa.string()),
+        ("start", pa.int64()),
+        ("length", pa.int64()),
+    ]
+)
+"""Documents to read: the fields of a DocumentFile."""
 
 
 @dataclass(frozen=True)
 class DocumentFile:
-    """A document on disk. `source` is its path inside the folder it was found in, so an index moves with its folder."""
+    """A document: a file, or a row of a table.
+
+    Attributes:
+        source: its name. A file's is the path inside the folder it was found in, so an index moves with its folder.
+        uri: of the file, an absolute path or a URI.
+        etag: tells its versions apart; empty where one must read it to know.
+        start: where a row is in its table (plait.jobs.ingest.tables.Row).
+        length: of a row; 0: the document is the whole file.
+    """
 
     source: str
-    path: Path
+    uri: str
+    etag: str = ""
+    start: int = 0
+    length: int = 0
+
+    @property
+    def is_row(self) -> bool:
+        """It is a row of a table, not a file."""
+        return self.length > 0
 
 
 @dataclass(frozen=True)
 class Found:
-    """The documents of some sources, by name, and how many files of which suffix were left out as unknown."""
+    """The documents of some sources, by name, and how many files of which suffix were left out as unknown.
+
+    `tables` are files whose rows are documents.
+    """
 
     documents: tuple[DocumentFile, ...]
     skipped: dict[str, int]
+    tables: tuple[StoredFile, ...] = ()
 
 
-def find_documents(sources: Sequence[str]) -> Found:
+def find_documents(sources: Sequence[str], with_tables: bool = False) -> Found:
     """Every file of a known format in the sources, hidden files and folders left out.
+
+    Args:
+        sources: files, folders, patterns, URIs.
+        with_tables: rows of tables are documents; otherwise tables are of no known format.
 
     Raises:
         DataError: when a source does not exist, or there is no document in any.
         InvalidInput: when a source is a file of an unknown format, or two documents have the same name.
     """
-    paths: dict[str, Path] = {}
+    files: dict[str, StoredFile] = {}
     skipped: Counter[str] = Counter()
-    for given in sources:
-        root = Path(given).expanduser()
-        if not root.exists():
-            raise DataError(f"There is no file or folder '{given}'.", "Correct the recipe's sources.")
-        if root.is_file() and root.suffix.lower() not in SUFFIXES:
-            raise InvalidInput(f"'{given}' is of no known format.", f"Known: {', '.join(sorted(SUFFIXES))}.")
-        for path in [root] if root.is_file() else _files_below(root):
-            if path.suffix.lower() not in SUFFIXES:
-                skipped[path.suffix.lower() or "(no suffix)"] += 1
-                continue
-            source = path.name if root.is_file() else path.relative_to(root).as_posix()
-            if source in paths:
-                raise InvalidInput(
-                    f"Two documents are named '{source}': '{paths[source]}' and '{path}'.",
-                    "Ingest a folder that holds both, or use two tenants or collections.",
-                )
-            paths[source] = path.absolute()
-    if not paths:
-        raise DataError(
-            f"The sources hold no documents: {', '.join(sources)}.", f"Known formats: {', '.join(sorted(SUFFIXES))}."
+    known = FORMATS.keys() | (TABLES if with_tables else set())
+    for source in sources:
+        listing = list_files(source)
+        for file in listing.files:
+            suffix = _suffix(file)
+            if suffix in known:
+                _add(file, files)
+            elif listing.is_one_file:
+                raise InvalidInput(f"'{source}' is of no known format.", _remedy(suffix))
+            else:
+                skipped[suffix or "(no suffix)"] += 1
+    if not files:
+        remedy = next((_remedy(suffix) for suffix in skipped if suffix in TABLES), _remedy(""))
+        raise DataError(f"The sources hold no documents: {', '.join(sources)}.", remedy)
+    stored = [files[name] for name in sorted(files)]
+    return Found(
+        documents=tuple(DocumentFile(f.name, f.uri, f.etag) for f in stored if _suffix(f) not in TABLES),
+        skipped=dict(skipped),
+        tables=tuple(f for f in stored if _suffix(f) in TABLES),
+    )
+
+
+def _remedy(suffix: str) -> str:
+    if suffix in TABLES:
+        return "Name the column of its text: table.text=COLUMN"
+    return f"Known formats: {', '.join(sorted(FORMATS))}; tables, with table.text: {', '.join(sorted(TABLES))}."
+
+
+def _suffix(file: StoredFile) -> str:
+    return PurePosixPath(file.name).suffix.lower()
+
+
+def _add(file: StoredFile, files: dict[str, StoredFile]) -> None:
+    same = files.setdefault(file.name, file)
+    if same is not file and same.uri != file.uri:
+        raise InvalidInput(
+            f"Two documents are named '{file.name}': '{same.uri}' and '{file.uri}'.",
+            "Ingest a folder that holds both, or use two tenants or collections.",
         )
-    return Found(tuple(DocumentFile(source, paths[source]) for source in sorted(paths)), dict(skipped))
 
 
-def _files_below(folder: Path) -> list[Path]:
-    files = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(parent, name) for name in names if not name.startswith(".")]
-    return files
+def file_table(documents: Sequence[DocumentFile]) -> pa.Table:
+    """Documents as a table of FILE_SCHEMA."""
+    return pa.Table.from_pylist([asdict(document) for document in documents], schema=FILE_SCHEMA)
 
 
 def content_hash(data: bytes, settings_hash: str) -> str:
-    """Hash of a document's bytes and of the settings that make its chunks: equal hashes, equal chunks."""
+    """Hash of a document's bytes (or its etag) and of the settings that make its chunks: equal hashes, equal chunks."""
     return hashlib.sha256(settings_hash.encode() + data).hexdigest()

@@ -10,6 +10,7 @@ import pyarrow as pa
 import ray
 
 from plait.index.collection import DocumentVersion, Index
+from plait.models.vectors import Prompts
 from plait.observability import metrics
 from plait.recipes import IngestRecipe
 
@@ -22,9 +23,19 @@ WRITTEN_SCHEMA = pa.schema([("source", pa.string()), ("chunk_count", pa.int64())
 class Write:
     """Upserts chunks; when the last one of a document is there, deletes those of its older versions."""
 
-    def __init__(self, recipe: IngestRecipe, milvus_uri: str, milvus_token: str, ledger: Any) -> None:
+    def __init__(
+        self,
+        recipe: IngestRecipe,
+        prompts: Prompts,
+        milvus_uri: str,
+        milvus_token: str,
+        generation: int | None,
+        ledger: Any,
+    ) -> None:
         self._recipe = recipe
-        self._milvus = {"uri": milvus_uri, "token": milvus_token}
+        self._prompts = prompts
+        self._milvus_uri, self._milvus_token = milvus_uri, milvus_token
+        self._generation = generation
         self._ledger = ledger
         self._index: Index | None = None
         self._unflushed = 0
@@ -49,7 +60,10 @@ class Write:
                 self._recipe.collection,
                 embedding_model=self._recipe.embedding.model,
                 dimension=dimension,
-                **self._milvus,
+                prompts=self._prompts,
+                uri=self._milvus_uri,
+                token=self._milvus_token,
+                generation=self._generation,
             )
         return self._index
 

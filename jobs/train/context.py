@@ -30,13 +30,17 @@ class AddContext:
         milvus_token: str,
     ) -> None:
         from plait.index.collection import Index
-        from plait.models.embedding import EmbeddingModel
+        from plait.index.search import Mode
+        from plait.models.endpoint import embedding_of
+        from plait.retrieval.request import Retrieval
         from plait.retrieval.retriever import Retriever
 
         self._config, self._objective, self._seed = config, objective, seed
         self._tokenizer = load_tokenizer(base_folder)
         index = Index.open(config.collection, milvus_uri, milvus_token)
-        self._retriever = Retriever(index, EmbeddingModel(index.embedding_model))
+        mode: Mode = "hybrid" if index.has_bm25 else "dense"
+        self._how = Retrieval(top_k=config.top_k, tenant=config.tenant, mode=mode)
+        self._retriever = Retriever(index, embedding_of(index.vectors))
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         from plait.retrieval.context import with_passages
@@ -44,7 +48,7 @@ class AddContext:
         raw = rows.to_pylist()
         chosen = {i: c for i, row in enumerate(raw) if self._is_chosen(row) and (c := self._conversation(row))}
         questions = [conversation.question for conversation in chosen.values()]
-        found = self._retriever.retrieve(questions, self._config.top_k, self._config.tenant) if questions else []
+        found = self._retriever.retrieve(questions, self._how)
         fields = rows["fields"].to_pylist()
         for (i, conversation), passages in zip(chosen.items(), found, strict=True):
             budget = self._config.budget_tokens

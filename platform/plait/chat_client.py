@@ -3,6 +3,7 @@
 Used by `plait ask` and by evaluation. It speaks plain HTTP to `/v1/chat/completions` and knows nothing else of serving.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,11 @@ _TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class CitedPassage:
-    """What an answer was given from; `score` is the cosine similarity to the question."""
+    """What an answer was given from; `score` says how near it is to the question, higher is nearer."""
 
     source: str
     title: str
+    heading: str
     text: str
     score: float
 
@@ -33,8 +35,10 @@ class ChatAnswer:
     total_ms: float
 
 
-def ask(base_url: str, model: str, question: str, max_tokens: int) -> ChatAnswer:
-    """Ask one question, greedily.
+def ask(
+    base_url: str, model: str, question: str, max_tokens: int, retrieval: Mapping[str, Any] | None = None
+) -> ChatAnswer:
+    """Ask one question, greedily; `retrieval`: how to retrieve for it, where it is not the server's way.
 
     Raises:
         Unavailable: when no server answers there.
@@ -42,7 +46,8 @@ def ask(base_url: str, model: str, question: str, max_tokens: int) -> ChatAnswer
     """
     with httpx.Client(timeout=_TIMEOUT_S) as client:
         try:
-            response = client.post(f"{base_url}/v1/chat/completions", json=_request(model, question, max_tokens))
+            body = _request(model, question, max_tokens) | ({"retrieval": dict(retrieval)} if retrieval else {})
+            response = client.post(f"{base_url}/v1/chat/completions", json=body)
         except httpx.HTTPError as error:
             raise unavailable(base_url, error) from None
     return _read(response)
@@ -82,6 +87,8 @@ def _read(response: httpx.Response) -> ChatAnswer:
     return ChatAnswer(
         text=message["content"],
         model=body["plait"]["model"],
-        citations=tuple(CitedPassage(c["source"], c["title"], c["text"], c["score"]) for c in message["annotations"]),
+        citations=tuple(
+            CitedPassage(c["source"], c["title"], c["heading"], c["text"], c["score"]) for c in message["annotations"]
+        ),
         total_ms=body["plait"]["timings_ms"]["total"],
     )

@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     milvus_token: str = Field("", description="Token or user:password of that Milvus server.")
     milvus_timeout_s: float = Field(30.0, description="How long one call to Milvus may take.")
 
+    embedding_url: str = Field(
+        "https://api.openai.com/v1", description="OpenAI-compatible endpoint of embedding models `openai:NAME`."
+    )
+    embedding_api_key: SecretStr = Field(SecretStr(""), description="Key of that endpoint.")
+
     tracking_uri: str | None = Field(None, description="An MLflow tracking server; unset: SQLite under the home.")
 
     @property

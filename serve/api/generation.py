@@ -1,14 +1,14 @@
 """Routes that generate text: /v1/chat/completions and /v1/completions, whole or as server-sent events."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import StreamingResponse
 
 from plait.serve.api.accounting import recorded
-from plait.serve.api.choices import merged, until_deadline
+from plait.serve.api.choices import Indexed, merged, until_deadline
 from plait.serve.api.generation_answers import ChatCompletion, Completion
 from plait.serve.api.generation_requests import ChatCompletionRequest, CompletionRequest, GenerationRequest
 from plait.serve.api.openapi import errors, streamed
@@ -65,9 +65,22 @@ def _calls(body: ChatCompletionRequest | CompletionRequest, asked: Services, con
     ]
 
 
-async def _respond(body: GenerationRequest, calls: Sequence[Call], asked: Services, answer: Answer) -> Response:
+async def answered_whole(body: ChatCompletionRequest, asked: Services, context: RequestContext) -> ChatCompletion:
+    """The answer to a request that neither streams nor has tools, recorded as any other."""
+    calls = _calls(body, asked, context)
+    answer = Answer(calls, is_chat=True, n=body.n)
+    async for index, event in _events(body, calls, asked):
+        answer.add(index, event)
+    return cast("ChatCompletion", answer.whole())
+
+
+def _events(body: GenerationRequest, calls: Sequence[Call], asked: Services) -> AsyncGenerator[Indexed]:
     choices = [asked.answer(_of_choice(call, i)) for call in calls for i in range(body.n)]
-    events = recorded(calls[0], until_deadline(merged(choices), calls[0].deadline_s))
+    return recorded(calls[0], until_deadline(merged(choices), calls[0].deadline_s))
+
+
+async def _respond(body: GenerationRequest, calls: Sequence[Call], asked: Services, answer: Answer) -> Response:
+    events = _events(body, calls, asked)
     if not body.stream:
         async for index, event in events:
             answer.add(index, event)

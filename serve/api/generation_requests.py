@@ -9,9 +9,11 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from plait.errors import InvalidInput
 from plait.model_ids import ModelId
 from plait.models.chat import Message
 from plait.models.tools import ToolCall
+from plait.retrieval.request import Retrieval
 from plait.serve.api.tool_requests import ToolChoice, ToolDefinition, forced_call_schema
 from plait.serve.calls import Call
 from plait.serve.engines.engine import Sampling
@@ -69,12 +71,6 @@ class ChatMessage(BaseModel):
             tuple(ToolCall(c.id, c.function.name, c.function.arguments) for c in self.tool_calls or ()),
             self.tool_call_id or "",
         )
-
-
-class RetrievalOptions(RequestBody):
-    """How to retrieve for this request; `extra_body={"retrieval": {…}}` in OpenAI's client."""
-
-    top_k: int | None = Field(None, ge=1, le=50, description="Passages to retrieve.")
 
 
 class StreamOptions(BaseModel):
@@ -186,7 +182,7 @@ class ChatCompletionRequest(GenerationRequest):
     tools: list[ToolDefinition] | None = Field(None, min_length=1)
     tool_choice: ToolChoice | None = Field(None, description="auto where there are tools, else none.")
     parallel_tool_calls: bool = True
-    retrieval: RetrievalOptions = RetrievalOptions()
+    retrieval: Retrieval | None = Field(None, description="How to retrieve; for models that begin with rag/.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -222,14 +218,19 @@ class ChatCompletionRequest(GenerationRequest):
         else:
             schema = self.response_format.schema_text if self.response_format else None
         logprobs = (self.top_logprobs or 0) if self.logprobs else None
+        model = ModelId.parse(self.model)
+        if self.retrieval is not None and not (model.with_retrieval or model.is_auto):
+            raise InvalidInput(
+                f"'{self.model}' does not retrieve.", f"Ask for rag/{self.model}, or leave retrieval out."
+            )
         call = Call(
-            model=ModelId.parse(self.model),
+            model=model,
             sampling=self._sampling(
                 self.max_completion_tokens or self.max_tokens or default_max_tokens, logprobs, schema
             ),
             messages=tuple(message.to_message() for message in self.messages),
             tools=tools,
-            top_k=self.retrieval.top_k,
+            retrieval=self.retrieval,
         )
         return [call]
 

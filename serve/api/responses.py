@@ -29,7 +29,7 @@ from plait.serve.api.generation_answers import (
 )
 from plait.serve.api.tool_calls import ToolCallReader
 from plait.serve.calls import Call, Event
-from plait.serve.protocol import Citation, ErrorResponse, PlaitDetails, PromptTokensDetails, Usage
+from plait.serve.protocol import Citation, ErrorResponse, PlaitDetails, PromptTokensDetails, RetrievalDetails, Usage
 
 
 class Answer:
@@ -85,9 +85,19 @@ class Answer:
         first = self.choices[0].first
         timings = {"first_token": self._ttft_ms, "total": self._elapsed_ms()}
         retrieval = None
-        if first is not None and first.retrieval_ms is not None:
-            timings["retrieval"] = first.retrieval_ms
-            retrieval = {"passages": len(first.passages)}
+        if first is not None and first.retrieved is not None:
+            found = first.retrieved
+            took_ms = found.timings_ms["total"]
+            stages = {name: value for name, value in found.timings_ms.items() if name != "total"}
+            timings |= {"retrieval": took_ms} | stages | {"generate": timings["total"] - took_ms}
+            retrieval = RetrievalDetails(
+                collection=found.collection,
+                mode=found.how.mode,
+                rerank=found.how.rerank,
+                found=len(found.passages),
+                passages=len(first.passages),
+                no_context=found.no_context,
+            )
         is_late = any(choice.last.finish_reason == "deadline" for choice in self.choices)
         return PlaitDetails(
             route="rag" if self.call.model.with_retrieval else "direct",
@@ -222,16 +232,4 @@ def _text_finish(choice: Choice) -> Any:
 
 
 def _citations(choice: Choice) -> list[Citation]:
-    return [
-        Citation(
-            type="plait_citation",
-            chunk_id=p.chunk_id,
-            source=p.source,
-            title=p.title,
-            start=p.start,
-            end=p.end,
-            score=round(p.score, 4),
-            text=p.text,
-        )
-        for p in (choice.first.passages if choice.first else ())
-    ]
+    return [Citation.of(passage) for passage in (choice.first.passages if choice.first else ())]

@@ -5,14 +5,16 @@ place.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
+from contextlib import aclosing
 from typing import Any
 
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from plait.errors import NotFound
-from plait.serve.calls import Call, Event, Tokens
+from plait.retrieval.request import Retrieval
+from plait.serve.api.grounding import answer_from
+from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.protocol import ModelCard
 
@@ -32,22 +34,54 @@ class Services:
         self._llm, self._router, self._embedder, self._reranker = llm, router, embedder, reranker
         self.default_max_tokens, self.default_timeout_s = default_max_tokens, default_timeout_s
 
-    async def answer(self, call: Call) -> AsyncGenerator[Event]:
+    def answer(self, call: Call) -> AsyncGenerator[Event]:
         """The events of a call; closing this cancels it."""
-        retrieval_ms = None
-        if call.model.with_retrieval or call.model.is_auto:
-            call, retrieval_ms = await self._router.prepare.remote(call)
+        return self._grounded(call) if call.model.with_retrieval or call.model.is_auto else self._generated(call)
+
+    async def _grounded(self, call: Call) -> AsyncGenerator[Event]:
+        call, retrieved = await self._router.prepare.remote(call)
+        async with aclosing(answer_from(retrieved, call, self._generated(call))) as events:
+            async for event in events:
+                yield event
+
+    async def _generated(self, call: Call) -> AsyncGenerator[Event]:
         # Straight from the LLM: every deployment on the way would cost each piece of the answer time.
         response = self._llm.options(stream=True).generate.remote(call)
         is_over = False
         try:
             async for event in response:
                 is_over = event.finish_reason is not None
-                yield event if retrieval_ms is None else replace(event, retrieval_ms=retrieval_ms)
-                retrieval_ms = None
+                yield event
         finally:
             if not is_over:
                 response.cancel()
+
+    async def retrieve(self, question: str, asked: Retrieval) -> Retrieved:
+        """The passages for a question.
+
+        Raises:
+            NotFound: when nothing is indexed here.
+            InvalidInput: for a filter that is none, or a reranking that this application cannot do.
+        """
+        retrieved: Retrieved = await self._router.retrieve.remote(question, asked)
+        return retrieved
+
+    async def collection(self) -> Collection:
+        """The collection that is served.
+
+        Raises:
+            NotFound: when nothing is indexed here.
+        """
+        collection: Collection = await self._router.collection.remote()
+        return collection
+
+    async def check_collection(self, name: str) -> None:
+        """Whether this is the collection that is served.
+
+        Raises:
+            NotFound: when it is not, or nothing is indexed here.
+        """
+        await self._router.check_collection.remote(name)
 
     async def models(self) -> list[ModelCard]:
         """Every model id: for text, for embeddings, for reranking."""

@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plait.errors import ModelNotFound
+from plait.errors import InvalidInput, ModelNotFound
 from plait.models.embedding import EmbeddingModel
+from plait.models.vectors import Prompts
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,22 @@ def test_prompts_of_the_model_are_put_before_queries_and_passages(tiny_embedder:
     plain = EmbeddingModel(str(tiny_embedder), dtype="float32")
     np.testing.assert_allclose(model.encode_queries(["x"]), plain.encode_queries(["query: x"]), atol=1e-5)
     np.testing.assert_allclose(model.encode_passages(["x"]), plain.encode_passages(["passage: x"]), atol=1e-5)
+
+
+def test_prompts_that_are_given_go_before_those_of_the_model(tiny_embedder: Path) -> None:
+    given = EmbeddingModel(str(tiny_embedder), dtype="float32", prompts=Prompts("query: ", "passage: "))
+    plain = EmbeddingModel(str(tiny_embedder), dtype="float32")
+    np.testing.assert_allclose(given.encode_queries(["x"]), plain.encode_queries(["query: x"]), atol=1e-5)
+    np.testing.assert_allclose(given.encode_passages(["x"]), plain.encode_passages(["passage: x"]), atol=1e-5)
+
+
+def test_fewer_dimensions_are_the_first_ones_at_unit_length(model: EmbeddingModel, tiny_embedder: Path) -> None:
+    small = EmbeddingModel(str(tiny_embedder), dtype="float32", dimensions=8)
+    first = model.encode_passages(["a text"])[:, :8]
+    assert small.dimension == 8
+    np.testing.assert_allclose(small.encode_passages(["a text"]), first / np.linalg.norm(first), atol=1e-6)
+    with pytest.raises(InvalidInput, match="makes vectors of 32 dimensions, not of 33"):
+        EmbeddingModel(str(tiny_embedder), dimensions=33)
 
 
 def test_a_broken_model_is_one_sentence(tiny_embedder: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ class KnownAnswers(BaseHTTPRequestHandler):
         cited = {
             "chunk_id": "c",
             "source": f"{name}.md",
+            "heading": "",
             "title": name,
             "start": 0,
             "end": 1,

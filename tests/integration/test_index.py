@@ -11,7 +11,10 @@ import pytest
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, Unavailable
 from plait.index.chunk import Chunk, chunk_table, make_chunk_id
 from plait.index.collection import DocumentVersion, Index, list_collections
+from plait.index.search import Search
 from plait.models.embedding import EmbeddingModel
+from plait.models.vectors import Prompts, VectorKind
+from plait.retrieval.request import Retrieval
 from plait.retrieval.retriever import Retriever
 from plait.settings import settings
 
@@ -76,10 +79,20 @@ def test_a_collection_that_is_not_there_is_named_with_its_neighbours(index: Inde
 
 
 def test_another_embedding_model_is_refused_and_both_are_named(index: Index, milvus: str) -> None:
-    with pytest.raises(Conflict, match="'model-a', not with 'model-b'"):
+    made = r"was made with 'model-a' \(8 dimensions\), not with "
+    with pytest.raises(Conflict, match=made + r"'model-b' \(8 dimensions\)"):
         Index.open_or_create(index.name, embedding_model="model-b", dimension=DIMENSION, uri=milvus)
-    with pytest.raises(Conflict, match="holds vectors of 8 dimensions, 'model-a' makes 9"):
+    with pytest.raises(Conflict, match=made + r"'model-a' \(9 dimensions\)"):
         Index.open_or_create(index.name, embedding_model="model-a", dimension=9, uri=milvus)
+    prompts = Prompts(passage="passage: ")
+    with pytest.raises(Conflict, match=made + r"'model-a' \(8 dimensions, passage prompt 'passage: '\)"):
+        Index.open_or_create(index.name, embedding_model="model-a", dimension=8, prompts=prompts, uri=milvus)
+
+
+def test_a_collection_remembers_its_prompts(name: str, milvus: str) -> None:
+    prompts = Prompts("query: ", 'the "passage": ')
+    Index.open_or_create(name, embedding_model="model-a", dimension=DIMENSION, prompts=prompts, uri=milvus)
+    assert Index.open(name, milvus).vectors == VectorKind("model-a", DIMENSION, prompts)
 
 
 def test_a_collection_of_somebody_else_is_left_alone(name: str, milvus: str) -> None:
@@ -98,7 +111,8 @@ def test_a_collection_of_somebody_else_is_left_alone(name: str, milvus: str) -> 
 def test_search_finds_the_nearest_chunks_of_the_tenant_best_first(index: Index) -> None:
     index.upsert(document("a.md"))
     index.upsert(document("other.md", tenant="other"))
-    (passages,) = index.search(np.stack([unit(1, tilt=0.1)]), top_k=2)
+    (hits,) = index.search(Search(2), vectors=np.stack([unit(1, tilt=0.1)]))
+    passages = [hit.passage for hit in hits]
     assert [(passage.source, passage.start, passage.end) for passage in passages] == [
         ("a.md", 10, 16),
         ("a.md", 20, 26),
@@ -109,16 +123,16 @@ def test_search_finds_the_nearest_chunks_of_the_tenant_best_first(index: Index) 
 
 def test_each_query_has_its_own_passages(index: Index) -> None:
     index.upsert(document("a.md"))
-    found = index.search(np.stack([unit(2), unit(0)]), top_k=1)
-    assert [[passage.text for passage in passages] for passages in found] == [["text 2"], ["text 0"]]
-    assert index.search(np.stack([unit(2)]), top_k=1, tenant="nobody") == [[]]
+    found = index.search(Search(1), vectors=np.stack([unit(2), unit(0)]))
+    assert [[hit.passage.text for hit in hits] for hits in found] == [["text 2"], ["text 0"]]
+    assert index.search(Search(1, tenant="nobody"), vectors=np.stack([unit(2)])) == [[]]
 
 
 def test_a_search_that_cannot_work_is_refused_before_it_is_sent(index: Index) -> None:
     with pytest.raises(InvalidInput, match="top_k is 0"):
-        index.search(np.zeros((1, DIMENSION), np.float32), top_k=0)
+        index.search(Search(0), vectors=np.zeros((1, DIMENSION), np.float32))
     with pytest.raises(InvalidInput, match=r"shape \(1, 3\)"):
-        index.search(np.zeros((1, 3), np.float32), top_k=1)
+        index.search(Search(1), vectors=np.zeros((1, 3), np.float32))
 
 
 def test_writing_the_same_chunks_twice_leaves_them_once(index: Index) -> None:
@@ -216,7 +230,7 @@ def test_a_server_that_dies_is_an_outage_and_not_a_traceback(tmp_path: Path, mon
     settings.cache_clear()
     try:
         with pytest.raises(Unavailable, match=f"No Milvus answers at http://127.0.0.1:{port}"):
-            index.search(np.stack([unit(0)]), top_k=1)
+            index.search(Search(1), vectors=np.stack([unit(0)]))
         with pytest.raises(Unavailable):
             index.upsert(document("a.md"))
         with pytest.raises(Unavailable):
@@ -236,9 +250,12 @@ def test_a_retriever_finds_the_passage_that_says_the_same(name: str, milvus: str
     index.upsert(table.append_column("dense", dense))
 
     retriever = Retriever(index, model)
-    found = retriever.retrieve(["hello world", "zebra quagga"], top_k=1)
-    assert [passages[0].text for passages in found] == ["hello world", "zebra quagga"]
-    assert retriever.retrieve([], top_k=1) == []
+    for how in ({}, {"mode": "bm25"}, {"mode": "hybrid"}, {"rerank": "late-interaction"}):
+        found = retriever.retrieve(["hello world", "zebra quagga"], Retrieval(top_k=1, **how))
+        assert [passages[0].text for passages in found] == ["hello world", "zebra quagga"]
+    assert retriever.retrieve([], Retrieval()) == []
+    with pytest.raises(InvalidInput, match="no cross-encoder here"):
+        retriever.retrieve(["hello"], Retrieval(rerank="cross-encoder"))
 
 
 def test_a_retriever_refuses_an_index_of_another_model(index: Index, tiny_embedder: Path) -> None:

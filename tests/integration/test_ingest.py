@@ -1,27 +1,31 @@
 import os
-import signal
+import random
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
 import psutil
-import pyarrow as pa
 import pytest
 import yaml
 from typer.testing import CliRunner
 
 from plait.cli import app
 from plait.errors import CollectionNotFound, Conflict, DataError, InvalidInput
+from plait.index.chunk import text_to_embed
 from plait.index.collection import Index, list_collections
+from plait.index.quarantine import Failure
+from plait.jobs.ingest.duplicates import Duplicates, fingerprint
 from plait.jobs.ingest.job import IngestReport, _only_writer, ingest
-from plait.jobs.ingest.ledger import Failure
+from plait.jobs.ingest.parse import parse
 from plait.jobs.ingest.pipeline import chunk_files
-from plait.jobs.ingest.read import FILE_SCHEMA, find_documents
+from plait.jobs.ingest.read import file_table, find_documents
+from plait.jobs.ingest.stores import read_file
 from plait.local.milvus import milvus_uri
+from plait.local.stack import running
+from plait.models.embedding import EmbeddingModel
+from plait.models.vectors import Prompts, VectorKind
 from plait.recipes import IngestRecipe
 from plait.settings import settings
 
@@ -29,38 +33,6 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 FIELDS = ["chunk_id", "tenant", "source", "title", "heading", "text", "position", "start", "end", "content_hash"]
-
-
-@pytest.fixture
-def docs(tmp_path: Path) -> Path:
-    """Three documents of several chunks each, at 32 tokens a chunk."""
-    folder = tmp_path / "docs"
-    (folder / "guide").mkdir(parents=True)
-    for name in ("a.md", "b.md", "guide/c.md"):
-        sections = [f"## Part {number}\n\nsome words of {name} in part {number}" for number in range(4)]
-        (folder / name).write_text(f"# Title of {name}\n\n" + "\n\n".join(sections), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def collection(milvus: str) -> Iterator[str]:
-    name = f"test_{uuid4().hex}"
-    yield name
-    if name in list_collections(milvus):
-        Index.open(name, milvus).drop()
-
-
-@pytest.fixture
-def recipe(docs: Path, collection: str, tiny_embedder: Path) -> IngestRecipe:
-    return IngestRecipe.model_validate(
-        {
-            "collection": collection,
-            "sources": [str(docs)],
-            "chunk": {"max_tokens": 32},
-            # Small batches, so that documents are cut in the middle by them.
-            "embedding": {"model": str(tiny_embedder), "batch_size": 1},
-        }
-    )
 
 
 def contents(recipe: IngestRecipe) -> list[dict[str, object]]:
@@ -71,9 +43,11 @@ def contents(recipe: IngestRecipe) -> list[dict[str, object]]:
 
 def expected(recipe: IngestRecipe) -> list[dict[str, object]]:
     """What a run that nothing disturbs makes of the sources, without Ray and without an index."""
-    documents = find_documents(recipe.sources).documents
-    files = pa.table([[d.source for d in documents], [str(d.path) for d in documents]], schema=FILE_SCHEMA)
-    chunks = chunk_files(files, recipe, Path(recipe.embedding.model), ledger=None)
+    found = find_documents(recipe.sources).documents
+    prints = {d.source: fingerprint(parse(read_file(d.uri), d.source), recipe.dedup) for d in found}
+    dropped = Duplicates(recipe.dedup).add_all(prints)
+    documents = [document for document in found if document.source not in dropped]
+    chunks = chunk_files(file_table(documents), recipe, Path(recipe.embedding.model), ledger=None)
     return sorted(chunks.select([*FIELDS, "chunk_count"]).to_pylist(), key=lambda row: str(row["chunk_id"]))
 
 
@@ -97,7 +71,7 @@ def test_an_index_follows_its_documents(recipe: IngestRecipe, docs: Path, monkey
     (docs / "empty.md").touch()
     second = ingest(changed(recipe, max_bad_share=0.5))
     assert counts(second) == (1, 2, 0)
-    assert second.failed == (Failure("empty.md", "it holds no text"),)
+    assert [(failure.source, failure.reason) for failure in second.failed] == [("empty.md", "it holds no text")]
     (docs / "empty.md").unlink()
     assert contents(recipe) == expected(recipe)
 
@@ -118,7 +92,7 @@ def test_an_index_follows_its_documents(recipe: IngestRecipe, docs: Path, monkey
     runner = CliRunner()
     said = runner.invoke(app, ["ingest", str(docs), *fields]).output
     assert "left out, of no known format: 1 .xyz" in said
-    assert "0 documents written (0 chunks), 2 unchanged, 0 removed, 0 not read" in said
+    assert "0 documents written (0 chunks), 2 unchanged, 0 duplicates, 0 removed, 0 not read" in said
     assert recipe.collection[:20] in runner.invoke(app, ["collections", "list"]).output
     assert "tenant default: 2 documents" in runner.invoke(app, ["collections", "show", recipe.collection]).output
     assert runner.invoke(app, ["collections", "drop", recipe.collection], input="n\n").exit_code == 1
@@ -126,10 +100,47 @@ def test_an_index_follows_its_documents(recipe: IngestRecipe, docs: Path, monkey
     assert recipe.collection not in list_collections()
 
 
+def test_of_duplicates_one_is_kept_until_it_goes(recipe: IngestRecipe, docs: Path) -> None:
+    (docs / "0.md").write_bytes((docs / "a.md").read_bytes())
+    (docs / "b.md").write_text((docs / "a.md").read_text(encoding="utf-8") + "\n\nOne sentence more.", encoding="utf-8")
+    first = ingest(recipe)
+    assert (counts(first), first.duplicates) == ((3, 0, 0), 1)
+    assert sources(recipe) == {"0.md", "b.md", "guide/c.md"}
+    near = changed(recipe, dedup={"drop": "near", "threshold": 0.7})
+    second = ingest(near)
+    assert (counts(second), second.duplicates) == ((0, 2, 0), 2)
+    assert contents(recipe) == expected(near)
+    (docs / "0.md").unlink()
+    third = ingest(near)
+    assert (counts(third), third.duplicates) == ((1, 1, 1), 1)
+    assert sources(recipe) == {"a.md", "guide/c.md"}
+    assert contents(recipe) == expected(near)
+    assert counts(ingest(changed(recipe, dedup={"drop": "none"}))) == (1, 2, 0)
+
+
+def sources(recipe: IngestRecipe) -> set[object]:
+    return {row["source"] for row in contents(recipe)}
+
+
+def test_rows_of_a_table_are_documents_beside_files(recipe: IngestRecipe, docs: Path) -> None:
+    table = docs / "faq.csv"
+    table.write_text("url,answer,lang\n/a,Yes it is,en\n/b,No it is not,en\n/c,,en\n", encoding="utf-8")
+    columns = {"text": "answer", "id": "url", "metadata": ["lang"]}
+    with_table = changed(recipe, table=columns, max_bad_share=0.5)
+    first = ingest(with_table)
+    assert counts(first) == (5, 0, 0)
+    assert first.failed == (Failure("/c", "its column 'answer' is empty"),)
+    rows = {row["source"]: row for row in Index.open(recipe.collection)._rows('chunk_id != ""', ["source", "metadata"])}
+    assert (rows["/a"]["metadata"], rows["a.md"]["metadata"]) == ({"lang": "en"}, {})
+    table.write_text("url,answer,lang\n/b,No it is not,en\n/a,Maybe,en\n", encoding="utf-8")
+    assert counts(ingest(with_table)) == (1, 4, 0)
+    assert counts(ingest(recipe)) == (0, 3, 2)
+
+
 def test_too_many_unreadable_documents_fail_the_job(recipe: IngestRecipe, docs: Path) -> None:
     for name in ("a.md", "b.md", "guide/c.md"):
-        (docs / name).write_bytes(b"\xff")
-    with pytest.raises(DataError, match=r"3 of 3 documents .* 10% .*\(a\.md: it is not UTF-8 text \(byte 0\); b\.md"):
+        (docs / name).write_bytes(b"\0")
+    with pytest.raises(DataError, match=r"3 of 3 documents .* 10% .*\(a\.md: it holds NUL bytes, so .*; b\.md"):
         ingest(recipe)
 
 
@@ -140,6 +151,26 @@ def test_chunks_longer_than_the_model_reads_are_refused_with_both_numbers(recipe
         Index.open(recipe.collection)
 
 
+def test_prompts_and_dimensions_belong_to_the_collection(recipe: IngestRecipe) -> None:
+    prompted = {"dimensions": 16, "query_prompt": "query: ", "passage_prompt": "passage: "}
+    recipe = changed(recipe, embedding=recipe.embedding.model_dump() | prompted)
+    ingest(recipe)
+    index = Index.open(recipe.collection)
+    assert index.vectors == VectorKind(recipe.embedding.model, 16, Prompts("query: ", "passage: "))
+    # A chunk is found by what it was embedded as.
+    chunks = index.first_chunks("default", ["a.md"])
+    model = EmbeddingModel.of_kind(index.vectors)
+    (row,) = index._rows(f'chunk_id == "{chunks.chunk_ids[0]}"', ["title", "heading", "text"])
+    of_text = model.encode_passages([text_to_embed(row["title"], row["heading"], row["text"])])
+    assert float(of_text[0] @ chunks.vectors[0]) > 0.999
+    # Left open they are the collection's; others are refused before anything is read.
+    open_ones = dict.fromkeys(prompted)
+    assert ingest(changed(recipe, embedding=recipe.embedding.model_dump() | open_ones)).unchanged == 3
+    for other in ({"dimensions": 8}, {"passage_prompt": ""}):
+        with pytest.raises(Conflict, match=r"\(16 dimensions, .* not with"):
+            ingest(changed(recipe, embedding=recipe.embedding.model_dump() | other))
+
+
 def test_two_runs_at_once_are_refused(recipe: IngestRecipe) -> None:
     with _only_writer(recipe, milvus_uri()), pytest.raises(Conflict, match="Another ingestion"):
         ingest(recipe)
@@ -148,7 +179,10 @@ def test_two_runs_at_once_are_refused(recipe: IngestRecipe) -> None:
 def many_documents(folder: Path, count: int) -> None:
     for number in range(count):
         parts = [f"## Part {part}\n\nsome words number {number} in part {part}" for part in range(4)]
-        (folder / f"{number:03}.md").write_text(f"# Document {number}\n\n" + "\n\n".join(parts), encoding="utf-8")
+        text = f"# Document {number}\n\n" + "\n\n".join(parts)
+        (folder / f"{number:03}.md").write_text(text, encoding="utf-8")
+        if number % 10 == 0:
+            (folder / f"0-copy-{number}.md").write_text(text, encoding="utf-8")
 
 
 def wait_until(is_so: Callable[[], bool], timeout_s: float = 120) -> None:
@@ -164,33 +198,59 @@ def chunks_present(recipe: IngestRecipe, milvus: str) -> int:
     return Index.open(recipe.collection, milvus).stats().chunk_count
 
 
-def test_a_run_that_is_killed_and_run_again_ends_as_if_undisturbed(
-    recipe: IngestRecipe, docs: Path, tmp_path: Path, milvus: str
+# Each try kills at other moments; more of them: PLAIT_TEST_KILL_TRIES=20.
+@pytest.mark.parametrize("seed", range(int(os.environ.get("PLAIT_TEST_KILL_TRIES", "2"))))
+def test_whatever_is_killed_the_same_command_again_ends_as_if_undisturbed(
+    seed: int, recipe: IngestRecipe, docs: Path, tmp_path: Path, milvus: str
 ) -> None:
     many_documents(docs, 60)
     undisturbed = expected(recipe)
+    moments = random.Random(seed)
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(recipe.model_dump()), encoding="utf-8")
-    run = subprocess.Popen([sys.executable, "-m", "plait.jobs.ingest", str(file)], stdout=subprocess.DEVNULL)
-    wait_until(lambda: chunks_present(recipe, milvus) > 0 or run.poll() is not None)
-    run.kill()
-    assert run.wait() == -signal.SIGKILL, "the run ended before it could be killed"
-    wait_until(lambda: not workers("Write"))  # they end with their driver
-    half = chunks_present(recipe, milvus)
-    assert 0 < half < len(undisturbed)
 
-    # The second run has bad luck too: its embedding worker dies under it.
-    reports: list[IngestReport] = []
-    second = threading.Thread(target=lambda: reports.append(ingest(recipe)))
-    second.start()
-    wait_until(lambda: chunks_present(recipe, milvus) > half)
-    killed = [worker.pid for worker in workers("Embed")]
-    for pid in killed:
-        os.kill(pid, signal.SIGKILL)
-    second.join()
-    assert killed
-    assert 0 < reports[0].written < 63
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "plait.jobs.ingest", str(file)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def wait_for(run: subprocess.Popen[str], share: tuple[float, float]) -> None:
+        """Until a random share of the chunks is in the index, and a moment longer."""
+        count = moments.uniform(*share) * len(undisturbed)
+        wait_until(lambda: chunks_present(recipe, milvus) > count or run.poll() is not None)
+        assert run.poll() is None, "the run ended before its time"
+        time.sleep(moments.uniform(0, 0.05))
+
+    first = start()
+    wait_for(first, (0, 0.2))
+    first.kill()
+    first.wait()
+    wait_until(lambda: not workers("Write"))  # they end with their driver
+
+    # Workers that die are replaced under the run; without Milvus it ends and says so.
+    second = start()
+    for stage in moments.sample(["Embed", "Write"], 2):
+        wait_for(second, (0.2, 0.4))
+        wait_until(lambda stage=stage: bool(kill(workers(stage))))  # type: ignore[misc]
+    wait_for(second, (0.4, 0.6))
+    assert kill([process for process in [running_milvus()] if process])
+    _, said = second.communicate(timeout=120)
+    assert second.returncode == 1
+    assert "No Milvus answers at" in said
+
+    third = ingest(recipe)
+    assert 0 < third.written < 63
+    assert third.duplicates == 6
     assert contents(recipe) == undisturbed
+
+
+def kill(victims: list[psutil.Process]) -> list[psutil.Process]:
+    for victim in victims:
+        victim.kill()
+    return victims
+
+
+def running_milvus() -> psutil.Process | None:
+    return next((found.process() for found in running() if found.name == "milvus"), None)
 
 
 def workers(stage: str) -> list[psutil.Process]:

@@ -14,7 +14,7 @@ from plait.settings import settings
 
 COMMANDS = (
     *("ingest", "plan", "train", "serve", "ask", "evaluate", "status", "stop"),
-    *("collections list", "collections show", "collections drop"),
+    *("collections list", "collections show", "collections quarantine", "collections drop"),
     *("adapters list", "adapters show", "adapters alias"),
     *("metrics scrape-config", "metrics show"),
 )

@@ -27,6 +27,11 @@ def test_folders_and_files_are_sources() -> None:
     assert understood("docs", "a, b: c.md", "collection=demo").sources == ["docs", "a, b: c.md"]
 
 
+def test_patterns_and_buckets_are_sources() -> None:
+    assert understood("docs/**/*.md", "s3://bucket/a").sources == ["docs/**/*.md", "s3://bucket/a"]
+    assert understood("sources=[docs/*.md]", "collection=x").sources == ["docs/*.md"]
+
+
 def test_a_recipe_file_gives_the_fields_and_overrides_change_them() -> None:
     recipe = understood("mine.yaml", "chunk.max_tokens=128")
     assert (recipe.collection, recipe.sources, recipe.chunk.max_tokens) == ("mine", ["docs"], 128)

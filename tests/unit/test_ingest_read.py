@@ -1,9 +1,15 @@
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from plait.errors import DataError, InvalidInput
+from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.read import content_hash, find_documents
+from plait.jobs.ingest.stores import read_file
+from plait.local.process import free_port
 
 
 def write(folder: Path, *names: str) -> None:
@@ -16,13 +22,35 @@ def test_a_document_is_named_by_its_path_in_its_folder(tmp_path: Path) -> None:
     write(tmp_path, "b.md", "guide/a.txt")
     found = find_documents([str(tmp_path)])
     assert [document.source for document in found.documents] == ["b.md", "guide/a.txt"]
-    assert found.documents[1].path == tmp_path / "guide/a.txt"
+    assert found.documents[1].uri == str(tmp_path / "guide/a.txt")
 
 
 def test_a_file_given_by_itself_is_named_by_its_file_name(tmp_path: Path) -> None:
     write(tmp_path, "guide/a.txt", "guide/b.txt")
     found = find_documents([str(tmp_path / "guide/a.txt")])
     assert [document.source for document in found.documents] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("guide/**/*.md", ["a.md", "deep/b.md"]),
+        ("guide/*.md", ["a.md"]),
+        ("*/deep/?.md", ["guide/deep/b.md"]),
+        ("guide/[x].md", ["[x].md"]),
+    ],
+)
+def test_of_a_pattern_a_document_is_named_by_its_path_below_the_part_without_wildcards(
+    tmp_path: Path, pattern: str, names: list[str]
+) -> None:
+    write(tmp_path, "guide/a.md", "guide/a.txt", "guide/deep/b.md", "guide/.hidden/c.md", "guide/[x].md")
+    found = find_documents([str(tmp_path / pattern)]).documents
+    assert [document.source for document in found if "[x]" not in document.source or "[x]" in pattern] == names
+
+
+def test_a_pattern_that_nothing_matches_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"hold no documents: .*/\*\.md"):
+        find_documents([str(tmp_path / "*.md")])
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
@@ -63,3 +91,68 @@ def test_two_documents_of_the_same_name_are_refused_with_both_paths(tmp_path: Pa
 def test_the_content_hash_depends_on_bytes_and_settings() -> None:
     assert content_hash(b"text", "s1") == content_hash(b"text", "s1")
     assert len({content_hash(b"text", "s1"), content_hash(b"text", "s2"), content_hash(b"text.", "s1")}) == 3
+
+
+# ------------------------------------------------------------ object stores
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Any]:
+    """A bucket on a real local S3 server."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    credentials = {f"AWS_{name}": "test" for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")}
+    before = dict(os.environ)
+    os.environ |= credentials | {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
+    store = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
+    store.mkdir("docs")
+    for name in ("top.md", "guide/a.md", "guide/deep/b.txt", "guide/.git/c.md", "guide/d.xyz"):
+        store.pipe(f"docs/{name}", f"text of {name}".encode())
+    yield store
+    server.stop()
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("s3://docs/guide", ["a.md", "deep/b.txt"]),
+        ("s3://docs/guide/", ["a.md", "deep/b.txt"]),
+        ("s3://docs", ["guide/a.md", "guide/deep/b.txt", "top.md"]),
+        ("s3://docs/guide/a.md", ["a.md"]),
+        ("s3://docs/**/*.md", ["guide/a.md", "top.md"]),
+        ("s3://docs/guide/*.md", ["a.md"]),
+    ],
+)
+def test_a_bucket_is_read_like_a_folder(bucket: Any, source: str, names: list[str]) -> None:
+    documents = find_documents([source]).documents
+    assert [document.source for document in documents] == names
+    assert read_file(documents[0].uri).decode() == f"text of {documents[0].uri.removeprefix('s3://docs/')}"
+
+
+def test_the_store_says_whether_an_object_has_changed(bucket: Any) -> None:
+    def etags() -> dict[str, str]:
+        return {document.source: document.etag for document in find_documents(["s3://docs/guide"]).documents}
+
+    before = etags()
+    assert all(before.values())
+    bucket.pipe("docs/guide/a.md", b"text of guide/a.md")
+    assert etags() == before
+    bucket.pipe("docs/guide/deep/b.txt", b"Text of guide/deep/b.txt")
+    assert [name for name, etag in etags().items() if etag != before[name]] == ["deep/b.txt"]
+
+
+def test_what_is_not_in_a_bucket_and_a_bucket_that_is_not_there_are_named(bucket: Any) -> None:
+    with pytest.raises(DataError, match="nothing at 's3://docs/gone'"):
+        find_documents(["s3://docs/gone"])
+    with pytest.raises(DataError, match="'s3://nowhere/x'"):
+        find_documents(["s3://nowhere/x"])
+    with pytest.raises(Unreadable, match="it cannot be read"):
+        read_file("s3://docs/gone.md")
+    with pytest.raises(DataError, match="'what://x' cannot be opened"):
+        find_documents(["what://x"])

@@ -12,9 +12,12 @@ import pytest
 from fastapi.testclient import TestClient
 from jsonschema import Draft202012Validator
 
-from plait.errors import DeadlineExceeded, ModelNotFound, NotFound, Overloaded, PlaitError
+from plait.errors import CollectionNotFound, DeadlineExceeded, ModelNotFound, NotFound, Overloaded, PlaitError
+from plait.models.chat import Message
+from plait.retrieval.passage import Passage
+from plait.retrieval.request import Retrieval
 from plait.serve.api.services import Services, services
-from plait.serve.calls import Call, Event, Tokens
+from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.engines.engine import TokenLogprob
 from plait.serve.ingress import build_api
@@ -30,6 +33,18 @@ WEATHER = {
 }
 
 
+YOUNG: dict[str, Any] = {
+    "type": "and",
+    "filters": [
+        {"type": "gte", "key": "year", "value": 2024},
+        {"type": "or", "filters": [{"type": "in", "key": "lang", "value": ["en", 'd"e']}]},
+        {"type": "ne", "key": "filename", "value": "old.md"},
+        {"type": "eq", "key": "is_draft", "value": False},
+    ],
+}
+PASSAGE = Passage("c1", "ray.md", "ray", "Install", "ray 2.60.0", 3, 13, 0.87654, metadata={"lang": "en"})
+
+
 class Fakes(Services):
     """Deployments that say what a test wants."""
 
@@ -40,6 +55,7 @@ class Fakes(Services):
         self.seconds = 0.0
         self.calls: list[Call] = []
         self.closed = 0
+        self.retrievals: list[tuple[str, Retrieval]] = []
 
     async def answer(self, call: Call) -> AsyncGenerator[Event]:
         self.calls.append(call)
@@ -52,12 +68,34 @@ class Fakes(Services):
             for i, letter in enumerate(text, start=1):
                 top = tuple(TokenLogprob(c, -0.5) for c in "xy"[: wanted or 0])
                 logprobs = () if wanted is None else (TokenLogprob(letter, -0.25, top),)
+                rag = call.model.with_retrieval and i == 1
                 yield Event(
-                    letter, 7, i, "stop" if i == len(text) else None, "base", cached_tokens=4, logprobs=logprobs
+                    letter,
+                    7,
+                    i,
+                    "stop" if i == len(text) else None,
+                    "base",
+                    passages=(PASSAGE,) if rag else (),
+                    retrieved=await self.retrieve(text, call.retrieval or Retrieval()) if rag else None,
+                    cached_tokens=4,
+                    logprobs=logprobs,
                 )
                 await asyncio.sleep(0)
         finally:
             self.closed += 1
+
+    async def retrieve(self, question: str, asked: Retrieval) -> Retrieved:
+        self.retrievals.append((question, asked))
+        if self.error is not None:
+            raise self.error
+        return Retrieved((PASSAGE,), "docs", asked, {"embed": 1.24, "search": 2.0, "total": 3.5})
+
+    async def collection(self) -> Collection:
+        return Collection("docs", "package:embedder", 384, 12)
+
+    async def check_collection(self, name: str) -> None:
+        if name != "docs":
+            raise CollectionNotFound(f"There is no collection '{name}' here.")
 
     async def models(self) -> list[ModelCard]:
         return [
@@ -115,6 +153,114 @@ def chunks_of(client: TestClient, path: str, body: dict[str, Any]) -> list[dict[
 def error_of(client: TestClient, path: str, body: dict[str, Any], **headers: str) -> tuple[int, dict[str, Any]]:
     response = client.post(path, json=body, headers=headers)
     return response.status_code, response.json()["error"]
+
+
+# ------------------------------------------------------------ retrieval
+
+
+def test_retrieve_says_what_it_found_and_how_long_each_stage_took(client: TestClient, fakes: Fakes) -> None:
+    found = post(client, "/v1/retrieve", {"query": "which ray?", "mode": "hybrid", "min_score": None})
+    ((question, asked),) = fakes.retrievals
+    assert (question, asked.mode, asked.model_fields_set) == ("which ray?", "hybrid", {"mode", "min_score"})
+    assert found["timings_ms"] == {"embed": 1.2, "search": 2.0, "total": 3.5}
+    assert found["data"] == [
+        {
+            "chunk_id": "c1",
+            "source": "ray.md",
+            "title": "ray",
+            "heading": "Install",
+            "text": "ray 2.60.0",
+            "start": 3,
+            "end": 13,
+            "score": 0.8765,
+            "metadata": {"lang": "en"},
+        }
+    ]
+
+
+def test_a_query_is_answered_with_the_passages_that_were_in_the_prompt(client: TestClient, fakes: Fakes) -> None:
+    answer = post(client, "/v1/rag/query", {"query": "which ray?", "model": "support", "retrieval": {"top_k": 2}})
+    (call,) = fakes.calls
+    assert (str(call.model), call.messages, call.sampling.temperature) == (
+        "rag/support", (Message("user", "which ray?"),), 0.0,
+    )  # fmt: skip
+    assert call.retrieval == Retrieval(top_k=2)
+    assert (answer["answer"], answer["model"], answer["finish_reason"]) == ("hello", "rag/support", "stop")
+    assert [(c["source"], c["heading"]) for c in answer["citations"]] == [("ray.md", "Install")]
+    assert answer["plait"]["timings_ms"].keys() == {"first_token", "total", "retrieval", "embed", "search", "generate"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/retrieve", {"query": "x", "topk": 3}, "topk"),
+        ("/v1/retrieve", {"query": ""}, "query"),
+        ("/v1/rag/query", {"query": "x", "retrieval": {"topk": 3}}, "retrieval.topk"),
+        ("/v1/chat/completions", CHAT | {"model": "rag/base", "retrieval": {"topk": 3}}, "retrieval.topk"),
+    ],
+)
+def test_what_retrieval_does_not_know_is_named(client: TestClient, path: str, body: dict[str, Any], param: str) -> None:
+    status, error = error_of(client, path, body)
+    assert (status, error["param"]) == (400, param)
+
+
+def test_a_model_that_does_not_retrieve_takes_no_retrieval(client: TestClient) -> None:
+    status, error = error_of(client, "/v1/chat/completions", CHAT | {"retrieval": {"top_k": 3}})
+    assert (status, error["message"]) == (
+        400, "'base' does not retrieve. Ask for rag/base, or leave retrieval out.",
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------ vector stores
+
+
+def test_the_served_collection_is_a_vector_store(client: TestClient) -> None:
+    (store,) = client.get("/v1/vector_stores").json()["data"]
+    assert store == client.get("/v1/vector_stores/docs").json()
+    assert (store["id"], store["object"], store["file_counts"]["completed"]) == ("docs", "vector_store", 12)
+    assert client.get("/v1/vector_stores/dogs").status_code == 404
+    assert client.post("/v1/vector_stores/dogs/search", json={"query": "x"}).status_code == 404
+
+
+def test_a_vector_store_is_searched_with_openais_filters(client: TestClient, fakes: Fakes) -> None:
+    found = post(
+        client,
+        "/v1/vector_stores/docs/search",
+        {
+            "query": ["one", "two"],
+            "filters": YOUNG,
+            "max_num_results": 4,
+            "ranking_options": {"ranker": "none", "score_threshold": 0.2},
+        },
+    )
+    assert [question for question, _ in fakes.retrievals] == ["one", "two"]
+    condition = (
+        '(metadata["year"] >= 2024) and (((metadata["lang"] == "en" or metadata["lang"] == "d\\"e"))) and '
+        '(source != "old.md") and (metadata["is_draft"] == false)'
+    )
+    assert fakes.retrievals[0][1] == Retrieval(top_k=4, filter=condition, rerank="none", min_score=0.2)
+    (result,) = found["data"]
+    assert (result["file_id"], result["score"], result["attributes"]) == ("ray.md", 0.8765, {"lang": "en"})
+    assert result["content"] == [{"type": "text", "text": "ray 2.60.0"}]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rewrite_query": True}, "rewrite_query"),
+        ({"filters": {"type": "eq", "key": "a", "value": ["b"]}}, "in and nin take a list of values"),
+        ({"filters": {"type": "near", "key": "a", "value": 1}}, "filters"),
+        ({"filters": {"type": "in", "key": "a", "value": ["x" * 300] * 8}}, "The filters are too long"),
+        ({"query": []}, "1 to 32 queries"),
+        ({"max_num_results": 51}, "less than or equal to 50"),
+    ],
+)
+def test_a_search_of_a_vector_store_that_cannot_be_is_refused(
+    client: TestClient, change: dict[str, Any], message: str
+) -> None:
+    status, error = error_of(client, "/v1/vector_stores/docs/search", {"query": "x"} | change)
+    assert status == 400
+    assert message in error["message"]
 
 
 # ------------------------------------------------------------ sampling and choices
@@ -405,6 +551,12 @@ REQUESTS: list[tuple[str, str, dict[str, Any] | None]] = [
     ("post", "/v1/chat/completions", CHAT | {"logprobs": True, "top_logprobs": 1, "n": 2}),
     ("post", "/v1/chat/completions", CHAT | {"tools": [WEATHER], "tool_choice": "required"}),
     ("post", "/v1/completions", {"model": "base", "prompt": ["x", "y"], "logprobs": 1}),
+    ("post", "/v1/chat/completions", CHAT | {"model": "rag/base", "retrieval": {"mode": "hybrid", "mmr": 0.5}}),
+    ("post", "/v1/retrieve", {"query": "x", "filter": "position > 2", "expand": 1}),
+    ("post", "/v1/rag/query", {"query": "x", "model": "support", "retrieval": {"top_k": 2}}),
+    ("get", "/v1/vector_stores", None),
+    ("get", "/v1/vector_stores/{store_id}", None),
+    ("post", "/v1/vector_stores/{store_id}/search", {"query": ["x"], "filters": YOUNG}),
     ("post", "/v1/embeddings", {"model": "embedding", "input": "x"}),
     ("post", "/v1/embeddings", {"model": "embedding", "input": "x", "encoding_format": "base64"}),
     ("post", "/v1/rerank", {"model": "reranker", "query": "a", "documents": ["a"], "return_documents": True}),
@@ -433,7 +585,7 @@ def test_real_answers_follow_the_description(
     fakes.texts = ['{"name": "weather", "arguments": {}}']
     document = strict(client.get("/openapi.json").json())
     operation = document["paths"][path.replace("{model_id}", "{model_id}")][method]
-    response = client.request(method, path.format(model_id="support"), json=body)
+    response = client.request(method, path.format(model_id="support", store_id="docs"), json=body)
     assert response.status_code == 200, response.text
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
     validator(document, schema).validate(response.json())
@@ -441,7 +593,7 @@ def test_real_answers_follow_the_description(
         asked = operation["requestBody"]["content"]["application/json"]["schema"]
         validator(document, asked).validate(body)
         for change, headers in (({"no_such_field": 1}, {}), ({"model": "no such name"}, {})):
-            refused = client.request(method, path, json=body | change, headers=headers)
+            refused = client.request(method, path.format(store_id="docs"), json=body | change, headers=headers)
             described = operation["responses"].get(str(refused.status_code))
             if refused.status_code != 200:
                 validator(document, described["content"]["application/json"]["schema"]).validate(refused.json())

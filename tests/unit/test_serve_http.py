@@ -20,12 +20,13 @@ from plait.errors import ModelNotFound, Overloaded, PlaitError, RecipeError
 from plait.model_ids import ModelId
 from plait.models.chat import Message
 from plait.retrieval.passage import Passage
+from plait.retrieval.request import Retrieval
 from plait.serve.api.accounting import recorded
 from plait.serve.api.errors import install
 from plait.serve.api.generation_requests import ChatCompletionRequest, CompletionRequest
 from plait.serve.api.responses import Answer, server_sent_events
 from plait.serve.app import build, parse
-from plait.serve.calls import Call, Event
+from plait.serve.calls import Call, Event, Retrieved
 from plait.serve.deploy import read_config
 from plait.serve.engines.engine import Sampling
 from plait.settings import settings
@@ -44,8 +45,9 @@ async def events(*items: Event | Exception) -> AsyncGenerator[tuple[int, Event]]
         yield 0, item
 
 
+RETRIEVED = Retrieved((PASSAGE, PASSAGE), "docs", Retrieval(mode="bm25"), {"search": 10.01, "total": 12.34})
 EVENTS = (
-    Event(" ray", 7, 1, answered_by="support:3", passages=(PASSAGE,), retrieval_ms=12.34),
+    Event(" ray", 7, 1, answered_by="support:3", passages=(PASSAGE,), retrieved=RETRIEVED),
     Event("", 7, 2, answered_by="support:3"),
     Event(" 2.60.0", 7, 3, "stop", answered_by="support:3"),
 )
@@ -103,6 +105,10 @@ CHAT = {"model": "base", "messages": [{"role": "user", "content": "hi"}]}
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role", "'user'"),
         ({"retrieval": {"top_k": 0}}, "retrieval.top_k", "greater than or equal to 1"),
         ({"retrieval": {"k": 1}}, "retrieval.k", "not known"),
+        ({"retrieval": {"mode": "sparse"}}, "retrieval.mode", "'hybrid'"),
+        ({"retrieval": {"rerank": True}}, "retrieval.rerank", "'late-interaction'"),
+        ({"retrieval": {"mmr": 1.5}}, "retrieval.mmr", "less than or equal to 1"),
+        ({"retrieval": {"expand": 6}}, "retrieval.expand", "less than or equal to 5"),
     ],
 )
 def test_a_bad_field_is_named(client: TestClient, change: dict[str, Any], param: str, message: str) -> None:
@@ -196,8 +202,17 @@ def test_a_whole_answer_has_openais_shape_and_cites_its_passages() -> None:
         "prompt_tokens_details": {"cached_tokens": 0},
     }
     assert (body["plait"]["route"], body["plait"]["model"]) == ("rag", "support:3")
-    assert body["plait"]["retrieval"] == {"passages": 1}
-    assert body["plait"]["timings_ms"]["retrieval"] == 12.3
+    assert body["plait"]["retrieval"] == {
+        "collection": "docs",
+        "mode": "bm25",
+        "rerank": "none",
+        "found": 2,
+        "passages": 1,
+        "no_context": None,
+    }
+    timings_ms = body["plait"]["timings_ms"]
+    assert (timings_ms["retrieval"], timings_ms["search"]) == (12.3, 10.0)
+    assert timings_ms["generate"] == pytest.approx(timings_ms["total"] - 12.3, abs=0.11)
 
 
 def test_a_completion_keeps_the_space_that_the_model_began_with() -> None:
@@ -367,6 +382,7 @@ def test_a_configuration_that_does_not_exist_is_named_with_the_nearest() -> None
         ({"llm": {"modl": "x"}}, r"unknown 'llm.modl' \(Did you mean 'model'\?\)"),
         ({"lm": {}}, r"unknown 'lm' \(Did you mean 'llm'\?\)"),
         ({"llm": {"max_batch_size": 0}}, r"'llm.max_batch_size' is 0: input should be greater"),
+        ({"retrieval": {"rerank": "cross-encoder"}}, r"cross-encoder needs rerank\.model"),
         ({"retrieval": {"topk": 3}}, r"unknown 'retrieval.topk' \(Did you mean 'top_k'\?\)"),
     ],
 )

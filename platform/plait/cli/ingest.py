@@ -1,23 +1,37 @@
 """`plait ingest`: bring documents into an index."""
 
+import re
+from glob import has_magic
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+if TYPE_CHECKING:
+    from plait.jobs.ingest.job import IngestReport
+
 _FAILURES_SHOWN = 20
+_ASSIGNMENT = re.compile(r"[a-z_.]+=")
 
 
 def ingest(
     inputs: list[str] = typer.Argument(
-        help="Folders and files to read, or a recipe file or the name of a ready recipe (ingest), "
-        "and fields to set, as in collection=support chunk.max_tokens=128.",
+        help="Folders, files, patterns ('docs/**/*.md') and buckets (s3://…, gs://…) to read, or a recipe file or the "
+        "name of a ready recipe (ingest), and fields to set, as in collection=support chunk.max_tokens=128.",
     ),
+    retry_quarantined: bool = typer.Option(
+        False, "--retry-quarantined", help="Try documents again that could not be read and have not changed."
+    ),
+    rebuild: bool = typer.Option(
+        False, help="Make the index anew beside the present one, and put it in its place when it is whole."
+    ),
+    watch: bool = typer.Option(False, help="Go on, and follow every change of the sources until Ctrl-C."),
 ) -> None:
     """Bring documents into an index: read, parse, chunk, embed, write.
 
     Documents that have not changed since the last run cost nothing, changed ones replace their chunks, and those that
     are gone from the sources leave the index (sync=false keeps them). A run that was interrupted is completed by
-    running it again.
+    running it again. Documents that cannot be read go to the quarantine (`plait collections quarantine NAME`).
 
     Example: `plait ingest handbook/ faq.md collection=support`
     """
@@ -26,9 +40,21 @@ def ingest(
     recipe, overrides = _understand(inputs)
     checked = load_recipe(IngestRecipe, recipe, overrides)
 
+    if watch:
+        from plait.errors import InvalidInput
+        from plait.jobs.ingest.watch import watch as follow
+
+        if rebuild or retry_quarantined:
+            raise InvalidInput("--watch goes with neither --rebuild nor --retry-quarantined.", "Run that first.")
+        follow(checked, _tell, lambda error: print(f"{error}", flush=True))
+        print("no longer watching")
+        return
     from plait.jobs.ingest.job import ingest as run
 
-    report = run(checked)
+    _tell(run(checked, retry_quarantined, rebuild))
+
+
+def _tell(report: "IngestReport") -> None:
     for failure in report.failed[:_FAILURES_SHOWN]:
         print(f"not read: {failure.source}: {failure.reason}")
     if len(report.failed) > _FAILURES_SHOWN:
@@ -38,8 +64,10 @@ def ingest(
         print(f"left out, of no known format: {kinds}")
     print(
         f"{report.collection}: {report.written} documents written ({report.chunks_written} chunks), "
-        f"{report.unchanged} unchanged, {report.removed} removed, {len(report.failed)} not read, "
-        f"in {report.seconds:.1f} s"
+        f"{report.unchanged} unchanged, {report.duplicates} duplicates, {report.removed} removed, "
+        f"{len(report.failed)} not read, "
+        f"in {report.seconds:.1f} s",
+        flush=True,
     )
 
 
@@ -55,7 +83,8 @@ def _understand(arguments: list[str]) -> tuple[str | None, list[str]]:
     overrides: list[str] = []
     for argument in arguments:
         is_recipe_file = argument.endswith((".yaml", ".yml"))
-        if Path(argument).exists() and not is_recipe_file:
+        is_place = Path(argument).exists() or has_magic(argument) or "://" in argument
+        if is_place and not is_recipe_file and not _ASSIGNMENT.match(argument):
             sources.append(argument)
         elif "=" in argument:
             overrides.append(argument)

@@ -6,26 +6,38 @@ vectors are made.
 """
 
 import json
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
-from plait.index import filters
+from plait.index import alias, filters
+from plait.index.chunk import text_to_embed
 from plait.index.connection import Milvus
-from plait.index.schema import EMBEDDING_PROPERTY, collection_indexes, collection_schema
+from plait.index.freshness import Freshness
+from plait.index.neighbours import chunks_around
+from plait.index.quarantine import Quarantine
+from plait.index.schema import (
+    EMBEDDING_PROPERTY,
+    FRESHNESS_PROPERTY,
+    MAX_TEXT_BYTES,
+    PASSAGE_PROMPT_PROPERTY,
+    QUERY_PROMPT_PROPERTY,
+    collection_indexes,
+    collection_schema,
+)
+from plait.index.search import Hit, Mode, Search, Vectors, search
+from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind
 from plait.retrieval.passage import Passage
 from plait.settings import settings
 
-MAX_TOP_K = 1_000
-_PAGE_ROWS = 10_000  # Milvus allows 16,384
+_log = logging.getLogger(__name__)
 _FLUSH_TIMEOUT_S = 120.0  # it waits until the index is built
-_PASSAGE_FIELDS = ["chunk_id", "source", "title", "heading", "text", "start", "end"]
 
 
 @dataclass(frozen=True)
@@ -46,11 +58,27 @@ class DocumentState:
         """Every chunk of this version is there."""
         return self.present.get(version) == version.chunk_count
 
+    @property
+    def is_whole(self) -> bool:
+        """Every chunk of one version is there, and nothing else."""
+        return len(self.present) == 1 and all(map(self.has_whole, self.present))
+
+    @property
+    def chunks(self) -> int:
+        """Chunks present, of all versions."""
+        return sum(self.present.values())
+
     def is_exactly(self, content_hash: str) -> bool:
         """Every chunk of the version with this hash is there, and nothing else."""
-        return len(self.present) == 1 and all(
-            v.content_hash == content_hash and self.has_whole(v) for v in self.present
-        )
+        return self.is_whole and all(version.content_hash == content_hash for version in self.present)
+
+
+@dataclass(frozen=True)
+class ChunkVectors:
+    """Chunks and their vectors: float32 [n, dimension]."""
+
+    chunk_ids: list[str]
+    vectors: Vectors
 
 
 @dataclass(frozen=True)
@@ -58,35 +86,52 @@ class IndexStats:
     """What a collection holds, over all tenants."""
 
     name: str
-    embedding_model: str
-    dimension: int
+    vectors: VectorKind
     chunk_count: int
     documents_by_tenant: dict[str, int]
+    freshness: Freshness | None
+    """Of the last run that wrote documents which had changed; None before."""
 
 
 class Index:
-    """An open collection. Made by `open` or `open_or_create`.
+    """An open index. Made by `open` or `open_or_create`.
+
+    It stays with the generation that it opened, so its vectors and its model always fit. After a rebuild that one is
+    dropped, and calls raise CollectionNotFound: open the index again.
 
     Attributes:
-        name: the collection.
-        embedding_model: source of the model that made its vectors.
-        dimension: their length.
+        name: the index's; in Milvus the alias of its collection.
+        vectors: the kind of its vectors.
+        has_bm25: it can be searched by words; on Milvus before 2.5 it cannot.
     """
 
-    def __init__(self, milvus: Milvus, name: str, embedding_model: str, dimension: int) -> None:
+    def __init__(self, milvus: Milvus, name: str, collection: str, vectors: VectorKind, fields: frozenset[str]) -> None:
         self._milvus = milvus
+        self._collection = collection
         self.name = name
-        self.embedding_model = embedding_model
-        self.dimension = dimension
+        self.vectors = vectors
+        self.has_bm25 = "sparse" in fields
+        self._has_words = "words" in fields
+
+    @property
+    def embedding_model(self) -> str:
+        """Source of the model that made the vectors."""
+        return self.vectors.model
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+        return self.vectors.dimension
 
     @classmethod
-    def open(cls, name: str, uri: str | None = None, token: str | None = None) -> Self:
-        """Open a collection.
+    def open(cls, name: str, uri: str | None = None, token: str | None = None, generation: int | None = None) -> Self:
+        """Open an index.
 
         Args:
-            name: the collection.
+            name: the index.
             uri: the Milvus server; None: the one of this installation.
             token: its token; None: that of the settings.
+            generation: which one, finished or not; None: the one that the name stands for.
 
         Raises:
             CollectionNotFound: with the nearest names there are.
@@ -94,7 +139,7 @@ class Index:
             Unavailable: when Milvus does not answer.
         """
         milvus = Milvus.connect(uri, token)
-        index = cls._find(milvus, name)
+        index = cls._find(milvus, name, generation)
         if index is None:
             raise CollectionNotFound(
                 f"There is no collection '{name}'.",
@@ -104,71 +149,133 @@ class Index:
 
     @classmethod
     def open_or_create(
-        cls, name: str, *, embedding_model: str, dimension: int, uri: str | None = None, token: str | None = None
+        cls,
+        name: str,
+        *,
+        embedding_model: str,
+        dimension: int,
+        prompts: Prompts = NO_PROMPTS,
+        uri: str | None = None,
+        token: str | None = None,
+        generation: int | None = None,
     ) -> Self:
-        """Open a collection, or create it for the vectors of an embedding model. Safe to call at once from two sides.
+        """Open an index, or create it for the vectors of an embedding model. Safe to call at once from two sides.
+
+        With a `generation` it is that one, and the name does not stand for it before `make_current`.
 
         Raises:
-            Conflict: when it exists with another embedding model, or was not made by Plait.
+            Conflict: when it exists with vectors of another kind, or was not made by Plait.
             Unavailable: when Milvus does not answer.
         """
         milvus = Milvus.connect(uri, token)
-        index = cls._find(milvus, name) or cls._create(milvus, name, embedding_model, dimension)
-        index.check_embedding_model(embedding_model)
-        if index.dimension != dimension:
-            raise Conflict(
-                f"Collection '{name}' holds vectors of {index.dimension} dimensions, '{embedding_model}' makes "
-                f"{dimension}.",
-                "Use another collection, or drop this one: plait collections drop " + name,
-            )
+        vectors = VectorKind(embedding_model, dimension, prompts)
+        index = cls._find(milvus, name, generation)
+        if index is None:
+            index = cls._create(milvus, name, generation or 1, vectors)
+            if generation is None:
+                index.make_current()
+        index.check_vectors(vectors)
         return index
 
     @classmethod
-    def _find(cls, milvus: Milvus, name: str) -> Self | None:
-        with milvus.answering(f"describe collection '{name}'") as client:
-            if not client.has_collection(name, timeout=settings().milvus_timeout_s):
+    def _find(cls, milvus: Milvus, name: str, generation: int | None = None) -> Self | None:
+        if generation is None:
+            collection = alias.current_collection(milvus, name)
+        else:
+            collection = alias.collection_of(name, generation)
+        if collection is None:
+            return None
+        with milvus.answering(f"describe collection '{collection}'") as client:
+            if not client.has_collection(collection, timeout=settings().milvus_timeout_s):
                 return None
-            about = client.describe_collection(name, timeout=settings().milvus_timeout_s)
-        embedding_model = about.get("properties", {}).get(EMBEDDING_PROPERTY)
+            about = client.describe_collection(collection, timeout=settings().milvus_timeout_s)
+        properties = about.get("properties", {})
+        embedding_model = properties.get(EMBEDDING_PROPERTY)
         if embedding_model is None:
-            raise Conflict(f"Collection '{name}' was not made by Plait.", "Choose another name for yours.")
+            raise Conflict(f"Collection '{collection}' was not made by Plait.", "Choose another name for yours.")
         dense = next(field for field in about["fields"] if field["name"] == "dense")
-        with milvus.answering(f"load collection '{name}'") as client:
+        with milvus.answering(f"load collection '{collection}'") as client:
             # A server that was restarted holds no collection in memory until it is told to.
-            client.load_collection(name, timeout=settings().milvus_timeout_s)
-        return cls(milvus, name, embedding_model, int(dense["params"]["dim"]))
+            client.load_collection(collection, timeout=settings().milvus_timeout_s)
+        prompts = Prompts(properties.get(QUERY_PROMPT_PROPERTY, ""), properties.get(PASSAGE_PROMPT_PROPERTY, ""))
+        vectors = VectorKind(embedding_model, int(dense["params"]["dim"]), prompts)
+        return cls(milvus, name, collection, vectors, frozenset(field["name"] for field in about["fields"]))
 
     @classmethod
-    def _create(cls, milvus: Milvus, name: str, embedding_model: str, dimension: int) -> Self:
+    def _create(cls, milvus: Milvus, name: str, generation: int, vectors: VectorKind) -> Self:
         from pymilvus.exceptions import MilvusException
 
-        with milvus.answering(f"create collection '{name}'") as client:
+        if milvus.is_before_2_5:
+            _log.warning(
+                "Milvus %s has no BM25: collection '%s' can be searched by vectors only; bm25 and hybrid search need "
+                "Milvus 2.5.",
+                milvus.version,
+                name,
+            )
+        collection = alias.collection_of(name, generation)
+        schema = collection_schema(vectors.dimension, milvus.is_before_2_5)
+        with milvus.answering(f"create collection '{collection}'") as client:
             try:
                 client.create_collection(
-                    name,
-                    schema=collection_schema(dimension),
-                    index_params=collection_indexes(client),
-                    properties={EMBEDDING_PROPERTY: embedding_model},
+                    collection,
+                    schema=schema,
+                    index_params=collection_indexes(client, milvus.is_before_2_5),
+                    properties={
+                        EMBEDDING_PROPERTY: vectors.model,
+                        QUERY_PROMPT_PROPERTY: vectors.prompts.query,
+                        PASSAGE_PROMPT_PROPERTY: vectors.prompts.passage,
+                    },
                     timeout=settings().milvus_timeout_s,
                 )
             except MilvusException:
-                created_meanwhile = cls._find(milvus, name)
+                created_meanwhile = cls._find(milvus, name, generation)
                 if created_meanwhile is None:
                     raise
                 return created_meanwhile
-        return cls(milvus, name, embedding_model, dimension)
+        return cls(milvus, name, collection, vectors, frozenset(field.name for field in schema.fields))
 
-    def check_embedding_model(self, embedding_model: str) -> None:
-        """Vectors of two models do not compare.
+    # ------------------------------------------------------------ generations
+
+    @property
+    def generation(self) -> int:
+        """Which generation of the index this is; a rebuild makes the next.
 
         Raises:
-            Conflict: when the collection was made with another model.
+            Conflict: when the name is no alias, so that the index cannot be rebuilt.
         """
-        if self.embedding_model != embedding_model:
+        return alias.generation_of(self._collection)
+
+    def make_current(self) -> None:
+        """Let the index's name stand for this generation, in one step."""
+        alias.point(self._milvus, self.name, self._collection)
+
+    def drop_generation(self) -> None:
+        """Delete this generation, which the name does not stand for."""
+        with self._milvus.answering(f"drop '{self._collection}'") as client:
+            client.drop_collection(self._collection, timeout=settings().milvus_timeout_s)
+
+    def check_vectors(self, vectors: VectorKind) -> None:
+        """Vectors of two kinds do not compare.
+
+        Raises:
+            Conflict: when the collection's are of another kind.
+        """
+        if self.vectors != vectors:
             raise Conflict(
-                f"Collection '{self.name}' was made with the embedding model '{self.embedding_model}', "
-                f"not with '{embedding_model}'.",
-                "Use that model, use another collection, or drop this one: plait collections drop " + self.name,
+                f"Collection '{self.name}' was made with {self.vectors}, not with {vectors}.",
+                "Embed the same way, use another collection, or make this one anew: plait ingest … --rebuild",
+            )
+
+    def check_mode(self, mode: Mode) -> None:
+        """Not every server can search in every way.
+
+        Raises:
+            InvalidInput: when this one cannot.
+        """
+        if mode != "dense" and not self.has_bm25:
+            raise InvalidInput(
+                f"Milvus {self._milvus.version} has no BM25, so collection '{self.name}' cannot be searched by {mode}.",
+                "Use mode: dense, or ingest into Milvus 2.5 or newer.",
             )
 
     # ------------------------------------------------------------ write
@@ -180,9 +287,11 @@ class Index:
         for row, vector in zip(rows, dense, strict=True):
             row["metadata"] = json.loads(row["metadata"])
             row["dense"] = vector
+            if self._has_words:
+                row["words"] = _within(MAX_TEXT_BYTES, text_to_embed(row["title"], row["heading"], row["text"]))
         if rows:
             with self._milvus.answering(f"write to '{self.name}'") as client:
-                client.upsert(self.name, rows, timeout=settings().milvus_timeout_s)
+                client.upsert(self._collection, rows, timeout=settings().milvus_timeout_s)
 
     def delete_stale(self, tenant: str, source: str, keep: DocumentVersion) -> None:
         """Delete the chunks of a document that belong to another version than `keep`."""
@@ -196,7 +305,7 @@ class Index:
 
     def _delete(self, condition: str) -> None:
         with self._milvus.answering(f"delete from '{self.name}'") as client:
-            client.delete(self.name, filter=condition, timeout=settings().milvus_timeout_s)
+            client.delete(self._collection, filter=condition, timeout=settings().milvus_timeout_s)
 
     def flush(self) -> None:
         """Let Milvus index what was written; call it after a bulk of writes.
@@ -205,7 +314,7 @@ class Index:
         0.04 s after, the state of 50 documents 3.5 s and 0.3 s. A Milvus server limits how often it may be called.
         """
         with self._milvus.answering(f"flush '{self.name}'") as client:
-            client.flush(self.name, timeout=_FLUSH_TIMEOUT_S)
+            client.flush(self._collection, timeout=_FLUSH_TIMEOUT_S)
 
     @property
     def is_embedded(self) -> bool:
@@ -213,9 +322,16 @@ class Index:
         return self._milvus.is_embedded
 
     def drop(self) -> None:
-        """Delete the collection and everything in it."""
-        with self._milvus.answering(f"drop '{self.name}'") as client:
-            client.drop_collection(self.name, timeout=settings().milvus_timeout_s)
+        """Delete the index: everything in it, its quarantine, and what an interrupted rebuild left."""
+        unfinished = None
+        if self._collection != self.name:
+            unfinished = self._find(self._milvus, self.name, self.generation + 1)
+            with self._milvus.answering(f"drop '{self.name}'") as client:  # a server drops nothing that has an alias
+                client.drop_alias(self.name, timeout=settings().milvus_timeout_s)
+        for index in (self, unfinished):
+            if index is not None:
+                index.drop_generation()
+        Quarantine(self._milvus, self.name).clear()
 
     # ------------------------------------------------------------ read
 
@@ -236,40 +352,41 @@ class Index:
                 counts[row["source"]][DocumentVersion(row["content_hash"], row["chunk_count"])] += 1
         return {source: DocumentState(dict(versions)) for source, versions in counts.items()}
 
-    def search(self, vectors: npt.NDArray[np.float32], top_k: int, tenant: str = "default") -> list[list[Passage]]:
-        """The chunks nearest to each vector by cosine, best first.
+    def search(self, how: Search, texts: Sequence[str] = (), vectors: Vectors | None = None) -> list[list[Hit]]:
+        """The hits for each question, best first.
 
         Args:
-            vectors: float32 [n, dimension].
-            top_k: how many for each, 1 to 1000.
-            tenant: whose documents to search.
+            how: what to search by, in whose documents, and how many hits to return.
+            texts: the questions; needed for BM25 and hybrid search.
+            vectors: their vectors, float32 [n, dimension], unit length; needed for dense and hybrid search.
 
         Raises:
-            InvalidInput: when `top_k` or the shape of `vectors` is wrong.
+            InvalidInput: when `how` or the shape of `vectors` is wrong.
+            CollectionNotFound: when the index was rebuilt or dropped; open it again.
             Unavailable: when Milvus does not answer.
         """
-        if not 1 <= top_k <= MAX_TOP_K:
-            raise InvalidInput(f"top_k is {top_k}.", f"Use 1 to {MAX_TOP_K}.")
-        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+        self.check_mode(how.mode)
+        if how.mode == "bm25":
+            vectors = None
+        elif vectors is None or vectors.ndim != 2 or vectors.shape[1] != self.dimension:
             raise InvalidInput(
-                f"The query vectors have the shape {vectors.shape}, collection '{self.name}' needs "
-                f"(n, {self.dimension})."
+                f"The query vectors have the shape {None if vectors is None else vectors.shape}, collection "
+                f"'{self.name}' needs (n, {self.dimension})."
             )
-        if not len(vectors):
-            return []
-        with self._milvus.answering(f"search '{self.name}'") as client:
-            found = client.search(
-                self.name,
-                data=list(vectors),
-                anns_field="dense",
-                limit=top_k,
-                filter=filters.equals("tenant", tenant),
-                output_fields=_PASSAGE_FIELDS,
-                # HNSW looks at `ef` candidates, which must be at least top_k.
-                search_params={"metric_type": "COSINE", "params": {"ef": max(64, 2 * top_k)}},
-                timeout=settings().milvus_timeout_s,
-            )
-        return [[Passage(**hit["entity"], score=float(hit["distance"])) for hit in hits] for hits in found]
+        return search(self._milvus, self._collection, how, texts, vectors)
+
+    def around(self, passages: Sequence[Passage], reach: int, tenant: str = "default") -> dict[str, list[Passage]]:
+        """By `chunk_id` of each passage, the chunks at most `reach` before and after it, itself among them."""
+        return chunks_around(self._milvus, self._collection, tenant, passages, reach)
+
+    def first_chunks(self, tenant: str, sources: Iterable[str]) -> ChunkVectors:
+        """The first chunk of each of some documents, with its vector."""
+        rows: list[dict[str, Any]] = []
+        for names in filters.in_pieces(sorted(set(sources))):
+            condition = f"{filters.equals('tenant', tenant)} and {filters.is_one_of('source', names)} and position == 0"
+            rows += self._rows(condition, ["chunk_id", "dense"])
+        vectors = np.array([row["dense"] for row in rows], np.float32).reshape(-1, self.dimension)
+        return ChunkVectors([row["chunk_id"] for row in rows], vectors)
 
     def stats(self) -> IndexStats:
         """Count chunks, and documents by tenant. Reads the names of all chunks."""
@@ -279,23 +396,29 @@ class Index:
             documents[row["tenant"]].add(row["source"])
             chunk_count += 1
         by_tenant = {tenant: len(sources) for tenant, sources in sorted(documents.items())}
-        return IndexStats(self.name, self.embedding_model, self.dimension, chunk_count, by_tenant)
+        return IndexStats(self.name, self.vectors, chunk_count, by_tenant, self._freshness())
 
-    def _rows(self, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-        with self._milvus.answering(f"read '{self.name}'") as client:
-            pages = client.query_iterator(
-                self.name,
-                filter=condition,
-                output_fields=list(fields),
-                batch_size=_PAGE_ROWS,
-                consistency_level="Strong",
+    def note_freshness(self, freshness: Freshness) -> None:
+        """Remember how fresh the last run's documents were."""
+        with self._milvus.answering(f"note the freshness of '{self.name}'") as client:
+            client.alter_collection_properties(
+                self._collection,
+                properties={FRESHNESS_PROPERTY: freshness.to_json()},
                 timeout=settings().milvus_timeout_s,
             )
-            try:
-                while page := pages.next():
-                    yield from page
-            finally:
-                pages.close()
+
+    def _freshness(self) -> Freshness | None:
+        with self._milvus.answering(f"describe collection '{self.name}'") as client:
+            about = client.describe_collection(self._collection, timeout=settings().milvus_timeout_s)
+        noted = about.get("properties", {}).get(FRESHNESS_PROPERTY)
+        return Freshness.from_json(noted) if noted else None
+
+    def _rows(self, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+        return self._milvus.rows(self._collection, condition, fields)
+
+
+def _within(most_bytes: int, text: str) -> str:
+    return text.encode()[:most_bytes].decode(errors="ignore")
 
 
 def list_collections(uri: str | None = None, token: str | None = None) -> list[str]:
@@ -313,5 +436,5 @@ def _collection_names(milvus: Milvus) -> list[str]:
         for name in client.list_collections(timeout=settings().milvus_timeout_s):
             about = client.describe_collection(name, timeout=settings().milvus_timeout_s)
             if EMBEDDING_PROPERTY in about.get("properties", {}):
-                names.append(name)
+                names += alias.index_names(milvus, name)
     return sorted(names)

@@ -5,14 +5,18 @@ Milvus refuses or does not answer becomes a PlaitError that names the server. It
 """
 
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from plait.errors import InvalidInput, PlaitError, Unavailable
+from plait.errors import CollectionNotFound, InvalidInput, PlaitError, Unavailable
 from plait.settings import settings
+
+_COLLECTION_NOT_FOUND = 100  # Milvus's code
+_PAGE_ROWS = 10_000  # Milvus allows 16,384
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,21 @@ class Milvus:
         return cls(uri, client)
 
     @cached_property
+    def version(self) -> str:
+        """What the server says of its version: `v2.3.5`, `milvus_lite-3.2.2`."""
+        with self.answering("say its version") as client:
+            return str(client.get_server_version(timeout=settings().milvus_timeout_s))
+
+    @property
     def is_embedded(self) -> bool:
         """The server is Milvus Lite."""
-        with self.answering("say its version") as client:
-            return str(client.get_server_version(timeout=settings().milvus_timeout_s)).startswith("milvus_lite")
+        return self.version.startswith("milvus_lite")
+
+    @property
+    def is_before_2_5(self) -> bool:
+        """The server makes no BM25 weights: it takes a collection that asks for them, and fails at the first row."""
+        number = re.search(r"(\d+)\.(\d+)", self.version)
+        return number is not None and (int(number[1]), int(number[2])) < (2, 5)
 
     @contextmanager
     def answering(self, action: str) -> Iterator[Any]:
@@ -68,6 +83,7 @@ class Milvus:
 
         Raises:
             Unavailable: when the server does not answer in time.
+            CollectionNotFound: when the collection is not there.
             PlaitError: when it refuses.
         """
         import grpc
@@ -78,10 +94,32 @@ class Milvus:
         except MilvusException as error:
             if _is_outage(error):
                 raise _unavailable(self.uri, error.message) from error
+            if error.code == _COLLECTION_NOT_FOUND:
+                raise CollectionNotFound(f"Milvus at {self.uri} could not {action}: its collection is gone.") from error
             reason = error.message or "no reason given"
             raise PlaitError(f"Milvus at {self.uri} could not {action}: {reason}.") from error
         except grpc.RpcError as error:
             raise _unavailable(self.uri, str(error)) from error
+
+    def rows(self, collection: str, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The rows of a collection that meet a condition, page by page.
+
+        Sees everything written before the call (strong consistency).
+        """
+        with self.answering(f"read '{collection}'") as client:
+            pages = client.query_iterator(
+                collection,
+                filter=condition,
+                output_fields=list(fields),
+                batch_size=_PAGE_ROWS,
+                consistency_level="Strong",
+                timeout=settings().milvus_timeout_s,
+            )
+            try:
+                while page := pages.next():
+                    yield from page
+            finally:
+                pages.close()
 
 
 def _is_outage(error: Any) -> bool:

@@ -116,20 +116,32 @@ ADAPTERS_PINNED = Gauge("plait_adapters_pinned", "Adapters that are never evicte
 # Retrieval
 RETRIEVAL_SECONDS = Histogram(
     "plait_retrieval_seconds",
-    "Time of a retrieval's stage (embed, search).",
+    "Time of a stage of answering from an index: embed, search, rerank, expand, generate.",
     ["collection", "stage"],
     buckets=_STAGE_BUCKETS_S,
 )
 PASSAGES = Histogram(
     "plait_retrieved_passages", "Passages found for a question.", ["collection"], buckets=(0, 1, 2, 3, 5, 8, 13, 21)
 )
+NO_CONTEXT = Counter(
+    "plait_no_context", "Questions for which no passage was found, by what was done: refused or answered.",
+    ["collection", "outcome"],
+)  # fmt: skip
 
 # Ingestion
 DOCUMENTS = Counter(
-    "plait_ingest_documents", "Documents seen: written, unchanged, removed or failed.", ["collection", "outcome"]
+    "plait_ingest_documents",
+    "Documents seen: written, unchanged, duplicate, removed or failed.",
+    ["collection", "outcome"],
 )
 CHUNKS = Counter("plait_ingest_chunks", "Chunks written to the index.", ["collection"])
 EMBED_SECONDS = Histogram("plait_ingest_embed_seconds", "Time to embed a batch of chunks.", buckets=_STAGE_BUCKETS_S)
+INGEST_FRESHNESS_SECONDS = Histogram(
+    "plait_ingest_freshness_seconds",
+    "From a document's change at the source to the moment it can be found; not of a collection's first run.",
+    ["collection"],
+    buckets=(0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600),
+)
 
 # Training. The last values stay visible after the job's processes have ended.
 TRAIN_LOSS = Gauge(

@@ -2,7 +2,7 @@
 JSON schema come from it."""
 
 from plait.recipes.evaluate import EvaluateRecipe
-from plait.recipes.ingest import ChunkConfig, EmbeddingConfig, IngestRecipe
+from plait.recipes.ingest import ChunkConfig, DedupConfig, EmbeddingConfig, IngestRecipe, TableConfig
 from plait.recipes.loading import apply_override, load_recipe, ready_recipes
 from plait.recipes.section import DEFAULT_EMBEDDING, DEFAULT_MODEL, Section
 from plait.recipes.train import (
@@ -33,6 +33,7 @@ __all__ = [
     "ChunkConfig",
     "ContextConfig",
     "DataConfig",
+    "DedupConfig",
     "DeepSpeedConfig",
     "DpoConfig",
     "EmbeddingConfig",
@@ -48,6 +49,7 @@ __all__ = [
     "ScaleConfig",
     "Section",
     "SftConfig",
+    "TableConfig",
     "TrainConfig",
     "TrainRecipe",
     "apply_override",

@@ -1,13 +1,19 @@
 """The recipe of `plait ingest`: documents to an index."""
 
+import re
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from plait.recipes.section import DEFAULT_EMBEDDING, Section
 
 
 class ChunkConfig(Section):
+    by: Literal["structure", "sentence", "recursive"] = Field(
+        "structure",
+        description="structure: sections of Markdown, definitions of source code, then smaller units; sentence: whole "
+        "sentences; recursive: paragraphs, then sentences, then words, whatever the format.",
+    )
     max_tokens: int = Field(200, ge=16, description="Longest chunk, in tokens of the embedding model.")
     overlap_tokens: int = Field(0, ge=0, description="Tokens that a chunk repeats from the one before.")
 
@@ -18,19 +24,84 @@ class ChunkConfig(Section):
         return self
 
 
+class TableConfig(Section):
+    """Tables (JSONL, CSV, TSV, Parquet) whose rows are documents."""
+
+    text: str | None = Field(None, description="Column with the text; without it tables are left out.")
+    format: Literal["text", "markdown", "html"] = Field("text", description="What the text is written in.")
+    id: str | None = Field(None, description="Column that names a document; without it, a hash of the row does.")
+    title: str | None = Field(None, description="Column with the title.")
+    metadata: list[str] = Field([], description="Columns that are kept as metadata of the chunks.")
+
+    @model_validator(mode="after")
+    def text_is_named(self) -> Self:
+        if not self.text and (self.id or self.title or self.metadata):
+            raise ValueError("table.text must name the column with the text")
+        return self
+
+
+class DedupConfig(Section):
+    """Documents that repeat another one of the same run."""
+
+    drop: Literal["none", "exact", "near"] = Field(
+        "exact", description="exact: drop documents whose text is that of another; near: also those much like another."
+    )
+    threshold: float = Field(
+        0.8, ge=0.5, le=1, description="near: share of five-word sequences that two documents have in common (Jaccard)."
+    )
+
+
 class EmbeddingConfig(Section):
-    model: str = Field(DEFAULT_EMBEDDING, description="Model source: hub id, folder or package:NAME.")
+    model: str = Field(DEFAULT_EMBEDDING, description="Model source: hub id, folder, package:NAME or openai:NAME.")
+    tokenizer: str | None = Field(
+        None, description="Model source whose tokenizer counts tokens; unset: the model's. openai:NAME needs one."
+    )
+    requests_per_minute: int | None = Field(None, ge=1, description="Not more to an openai: endpoint; unset: any.")
     batch_size: int = Field(32, ge=1, description="Chunks embedded at a time.")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is faster.")
+    dimensions: int | None = Field(
+        None, ge=1, description="Keep the first so many of each vector (Matryoshka models); unset: all."
+    )
+    query_prompt: str | None = Field(
+        None, description="Put before texts to search with; unset: what the model's own configuration says."
+    )
+    passage_prompt: str | None = Field(
+        None, description="Put before texts to be found; unset: what the model's own configuration says."
+    )
+
+    @model_validator(mode="after")
+    def can_count_tokens(self) -> Self:
+        if self.model.startswith("openai:") and self.tokenizer is None:
+            raise ValueError(f"embedding.tokenizer must be set for {self.model}, as to {DEFAULT_EMBEDDING}")
+        return self
+
+    @property
+    def tokenizer_source(self) -> str:
+        """Model source whose tokenizer counts the tokens of chunks."""
+        return self.tokenizer or self.model
+
+    @property
+    def made_with(self) -> str:
+        """What decides, besides the settings of chunks, about chunks and vectors."""
+        return self.model if self.tokenizer is None else f"{self.model} with the tokens of {self.tokenizer}"
 
 
 class IngestRecipe(Section):
     """Documents to an index."""
 
-    collection: str = Field("default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$", description="Milvus collection.")
-    sources: list[str] = Field(min_length=1, description="Files or folders to read.")
+    collection: str = Field("default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,239}$", description="Milvus collection.")
+    sources: list[str] = Field(min_length=1, description="Files, folders, patterns (docs/**/*.md), s3://… or gs://…")
     tenant: str = Field("default", min_length=1, max_length=128, description="Owner of the documents.")
+    table: TableConfig = TableConfig()
+    dedup: DedupConfig = DedupConfig()
     chunk: ChunkConfig = ChunkConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     sync: bool = Field(True, description="Remove documents from the index that are gone from the sources.")
     max_bad_share: float = Field(0.1, ge=0, le=1, description="Share of unreadable documents that fails the job.")
+
+    @field_validator("collection")
+    @classmethod
+    def is_no_generation(cls, name: str) -> str:
+        if re.search(r"__\d+$", name):
+            raise ValueError("names that end in __ and a number are those of an index's generations")
+        return name

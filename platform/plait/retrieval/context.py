@@ -24,27 +24,37 @@ class GroundedPrompt:
 def with_passages(
     messages: Sequence[Message], passages: Sequence[Passage], budget_tokens: int, count_tokens: Callable[[str], int]
 ) -> GroundedPrompt:
-    """Put the best passages into the system message, as many as fit into `budget_tokens`, the best one last.
+    """Put the best passages into the system message, as many as fit into `budget_tokens`, the best at the ends.
 
-    What stands next to the question is used most (Liu et al. 2023, Lost in the Middle, arXiv:2307.03172). A passage
-    that does not fit is left out and smaller ones after it may still come in; with no passage at all the messages stay
-    as they are.
+    What stands at the beginning and next to the question is used, what is in the middle is lost (Liu et al. 2023, Lost
+    in the Middle, arXiv:2307.03172): the best comes last, the second best first, the worst in between. A passage that
+    does not fit is put in without its neighbours, or left out, and smaller ones after it may still come in; with no
+    passage at all the messages stay as they are.
     """
     used: list[Passage] = []
     blocks: list[str] = []
     left = budget_tokens
     for passage in passages:
-        block = _quote(passage, number=len(used) + 1)
-        cost = count_tokens(block)
-        if cost <= left:
-            used.append(passage)
-            blocks.append(block)
-            left -= cost
+        for shape in (passage, passage.chunk):
+            if shape is None:
+                continue
+            block = _quote(shape, number=len(used) + 1)
+            cost = count_tokens(block)
+            if cost <= left:
+                used.append(shape)
+                blocks.append(block)
+                left -= cost
+                break
     if not used:
         return GroundedPrompt(tuple(messages), ())
     given = [m.content for m in messages if m.role == "system"]
-    system = Message("system", "\n\n".join([*given, INSTRUCTION, *reversed(blocks)]))
+    system = Message("system", "\n\n".join([*given, INSTRUCTION, *_best_at_the_ends(blocks)]))
     return GroundedPrompt((system, *(m for m in messages if m.role != "system")), tuple(used))
+
+
+def _best_at_the_ends(blocks: Sequence[str]) -> list[str]:
+    """From best first to second, fourth, … third, best."""
+    return [*blocks[1::2], *reversed(blocks[::2])]
 
 
 def _quote(passage: Passage, number: int) -> str:

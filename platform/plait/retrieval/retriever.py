@@ -1,19 +1,28 @@
-"""From questions to passages: embed, then search.
+"""From questions to passages: embed, search, rerank, select, expand.
 
-In: questions as text. Out: for each the nearest passages, best first. It knows neither prompts nor who asks.
+In: questions as text, and how to retrieve. Out: for each its passages, best first. It knows neither prompts nor who
+asks.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
-from plait.errors import Conflict
+from plait.errors import InvalidInput
 from plait.index.collection import Index
+from plait.index.search import Hit, Search, Vectors
 from plait.models.embedding import EmbeddingModel
+from plait.models.endpoint import EmbeddingEndpoint
+from plait.models.late_interaction import late_interaction_scores
 from plait.observability import metrics
+from plait.retrieval.neighbours import expanded
 from plait.retrieval.passage import Passage
+from plait.retrieval.request import Retrieval
+from plait.retrieval.selection import reranked, selected, text_to_rank
 
 
 class Retriever:
-    """Dense retrieval from one index.
+    """Retrieval from one index.
 
     Args:
         index: where to search.
@@ -23,29 +32,54 @@ class Retriever:
         Conflict: when the index was made with another embedding model.
     """
 
-    def __init__(self, index: Index, embedding: EmbeddingModel) -> None:
-        if (index.embedding_model, index.dimension) != (embedding.name, embedding.dimension):
-            raise Conflict(
-                f"Collection '{index.name}' was made with '{index.embedding_model}' ({index.dimension} dimensions), "
-                f"not with '{embedding.name}' ({embedding.dimension}).",
-                f"Load '{index.embedding_model}' to search it.",
-            )
+    def __init__(self, index: Index, embedding: EmbeddingModel | EmbeddingEndpoint) -> None:
+        index.check_vectors(embedding.kind)
         self._index = index
         self._embedding = embedding
 
-    def retrieve(self, queries: Sequence[str], top_k: int, tenant: str = "default") -> list[list[Passage]]:
-        """The `top_k` passages nearest to each query, best first; fewer where the tenant has fewer.
+    def retrieve(self, queries: Sequence[str], how: Retrieval) -> list[list[Passage]]:
+        """The passages for each query, best first; fewer than `top_k` where the tenant has fewer.
 
         Raises:
-            InvalidInput: when `top_k` is out of range.
+            InvalidInput: for a filter that is none, or a reranking that needs a cross-encoder.
             Unavailable: when Milvus does not answer.
         """
         if not queries:
             return []
-        with metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage="embed").time():
-            vectors = self._embedding.encode_queries(queries)
-        with metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage="search").time():
-            found = self._index.search(vectors, top_k, tenant)
-        for passages in found:
-            metrics.PASSAGES.labels(collection=self._index.name).observe(len(passages))
+        if how.rerank == "cross-encoder":
+            raise InvalidInput("There is no cross-encoder here.", "Use rerank: late-interaction or none.")
+        vectors = None
+        if how.mode != "bm25":
+            with self._timed("embed"):
+                vectors = self._embedding.encode_queries(queries)
+        with self._timed("search"):
+            found = self._find(queries, how, vectors)
+        if how.rerank == "late-interaction":
+            with self._timed("rerank"):
+                found = [self._reranked(query, hits) for query, hits in zip(queries, found, strict=True)]
+        passages = [selected(hits, how) for hits in found]
+        if how.expand:
+            with self._timed("expand"):
+                passages = [expanded(p, self._index.around(p, how.expand, how.tenant)) for p in passages]
+        for of_query in passages:
+            metrics.PASSAGES.labels(collection=self._index.name).observe(len(of_query))
+        return passages
+
+    def _find(self, queries: Sequence[str], how: Retrieval, vectors: Vectors | None) -> list[list[Hit]]:
+        alike: dict[Search, list[int]] = defaultdict(list)
+        for i, query in enumerate(queries):
+            alike[how.search(query)].append(i)
+        found: list[list[Hit]] = [[] for _ in queries]
+        for search, numbers in alike.items():
+            of_these = None if vectors is None else vectors[numbers]
+            for i, hits in zip(
+                numbers, self._index.search(search, [queries[i] for i in numbers], of_these), strict=True
+            ):
+                found[i] = hits
         return found
+
+    def _reranked(self, query: str, hits: list[Hit]) -> list[Hit]:
+        return reranked(hits, late_interaction_scores(self._embedding, query, [text_to_rank(hit) for hit in hits]))
+
+    def _timed(self, stage: str) -> AbstractContextManager[object]:
+        return metrics.RETRIEVAL_SECONDS.labels(collection=self._index.name, stage=stage).time()

@@ -1,0 +1,124 @@
+"""From rows of tables to documents: what a row is called, and what it says.
+
+In: table files and the recipe's `table` section. Out: for the plan a `DocumentFile` for each row; for a worker the
+`Document` of a row.
+
+A row is named by its `id` column, so that it stays the same document wherever it moves, also to another file. Without
+one it is named by its content: a changed row is then a new document, and the old one disappears. Never by its number,
+because a row put in at the top would rename, and embed anew, all others.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import PurePosixPath
+from typing import Any
+
+from plait.errors import DataError, PlaitError
+from plait.index.quarantine import Failure
+from plait.jobs.ingest.formats import FORMATS, Unreadable
+from plait.jobs.ingest.parse import Document, parse_text
+from plait.jobs.ingest.read import DocumentFile
+from plait.jobs.ingest.stores import StoredFile, open_file, reason_of
+from plait.jobs.ingest.tables import Row, Table, open_table
+from plait.recipes import TableConfig
+
+_SUFFIX_BY_FORMAT = {"text": ".txt", "markdown": ".md", "html": ".html"}
+
+
+def row_documents(tables: Iterable[StoredFile], config: TableConfig) -> Iterator[DocumentFile | Failure]:
+    """Every row, in order; a row that holds no document is a failure, named by its id or else its place.
+
+    Raises:
+        DataError: when a table cannot be read to its end, so that none of its rows passes for removed.
+    """
+    for file in tables:
+        number = 0
+        try:
+            with open_file(file.uri) as stream:
+                for number, row in enumerate(open_table(file.uri, stream, _columns(config)).rows(), start=1):
+                    yield _document_file(file, number, row, config)
+        except PlaitError:
+            raise
+        except Exception as error:  # each store and each format has errors of its own
+            raise DataError(f"'{file.uri}' cannot be read ({reason_of(error)}).") from error
+        if not number:
+            raise DataError(f"'{file.uri}' holds no rows.", "Remove it from the sources if that is meant.")
+
+
+class RowReader:
+    """Reads single rows, keeping their tables open. A context manager."""
+
+    def __init__(self, config: TableConfig) -> None:
+        self._config = config
+        self._tables: dict[str, Table] = {}
+        self._open = ExitStack()
+
+    def __enter__(self) -> "RowReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def read(self, file: DocumentFile) -> Document:
+        """The document of a row.
+
+        Raises:
+            Unreadable: with the reason, also when another row has taken its place since the plan was made.
+        """
+        try:
+            if file.uri not in self._tables:
+                stream = self._open.enter_context(open_file(file.uri))
+                self._tables[file.uri] = open_table(file.uri, stream, _columns(self._config))
+            row = self._tables[file.uri].row(file.start, file.length)
+        except Unreadable:
+            raise
+        except Exception as error:  # as above
+            raise Unreadable(f"it cannot be read ({reason_of(error)})") from error
+        if row.error or _version(row, self._config) != file.etag:
+            raise Unreadable("it changed while it was read; run again")
+        return _document(row, file, self._config)
+
+
+def _columns(config: TableConfig) -> list[str]:
+    named = [config.text, config.id, config.title, *config.metadata]
+    return list(dict.fromkeys(column for column in named if column))
+
+
+def _document_file(file: StoredFile, number: int, row: Row, config: TableConfig) -> DocumentFile | Failure:
+    version = _version(row, config)
+    name = f"{file.name}#{version[:16]}"
+    place = f"{file.name}, row {number}"
+    if row.error:
+        return Failure(place, row.error)
+    if config.id:
+        identity = row.values[config.id]
+        if identity in (None, ""):
+            return Failure(place, f"its column '{config.id}' is empty")
+        name = str(identity)
+    text = row.values[str(config.text)]
+    if not isinstance(text, str) or not text.strip():
+        reason = "is no text" if text and not isinstance(text, str) else "is empty"
+        return Failure(name if config.id else place, f"its column '{config.text}' {reason}")
+    return DocumentFile(name, file.uri, version, row.start, row.length)
+
+
+def _version(row: Row, config: TableConfig) -> str:
+    """Changes with any value that makes the document, and with what the recipe takes them for."""
+    key = [config.model_dump(), row.values]
+    return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _document(row: Row, file: DocumentFile, config: TableConfig) -> Document:
+    format = FORMATS[_SUFFIX_BY_FORMAT[config.format]]
+    title = str(row.values[config.title] or "") if config.title else ""
+    fallback = file.source if config.id else PurePosixPath(file.source.rpartition("#")[0]).stem
+    metadata: dict[str, Any] = {column: _plain(row.values[column]) for column in config.metadata}
+    text = format.to_text(str(row.values[str(config.text)]).encode())
+    return parse_text(text, format.syntax, title=title, name=fallback, metadata=metadata)
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold: times and decimals become text."""
+    return json.loads(json.dumps(value, default=str))

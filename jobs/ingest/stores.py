@@ -1,0 +1,177 @@
+"""Files wherever they lie: on this machine or in an object store.
+
+In: a source as it stands in a recipe. Out: the files it names, and their bytes. A file is known by its URI, under which
+every worker opens it: local ones must be seen by all machines under the same path, and a bucket is read with the
+credentials of the machine that reads. It knows no formats.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+
+from plait.errors import DataError
+from plait.jobs.ingest.formats import Unreadable
+
+_EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gs", "gcs": "gs"}
+_MAX_REASON_CHARS = 300
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a source.
+
+    Attributes:
+        name: its path inside the source: below the folder, or below the part of a pattern that has no wildcard.
+        uri: an absolute path, or a URI.
+        etag: changes when its content does, where its store keeps such a mark; else empty.
+    """
+
+    name: str
+    uri: str
+    etag: str = ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a source; `is_one_file` when the source is that file itself."""
+
+    files: tuple[StoredFile, ...]
+    is_one_file: bool = False
+
+
+def is_remote(location: str) -> bool:
+    """It is a URI such as s3://bucket/folder, not a path."""
+    return "://" in location
+
+
+def is_pattern(source: str) -> bool:
+    """It has wildcards: docs/**/*.md."""
+    return has_magic(source)
+
+
+def list_files(source: str) -> Listing:
+    """The files of a source: a file itself, all below a folder, or all that match a pattern.
+
+    Hidden files and folders are left out.
+
+    Raises:
+        DataError: when there is no such file or folder, or its store cannot be read.
+    """
+    return _list_remote(source) if is_remote(source) else _list_local(source)
+
+
+def open_file(uri: str) -> BinaryIO:
+    """Open a file for reading. Each store raises errors of its own."""
+    if not is_remote(uri):
+        return open(uri, "rb")
+    filesystem, path = _filesystem(uri)
+    opened: BinaryIO = filesystem.open(path, "rb")
+    return opened
+
+
+def read_file(uri: str) -> bytes:
+    """All bytes of a file.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    try:
+        with open_file(uri) as stream:
+            return stream.read()
+    except Exception as error:  # botocore's and gcsfs's errors are no OSErrors
+        raise Unreadable(f"it cannot be read ({reason_of(error)})") from error
+
+
+def version_of(uri: str) -> str:
+    """Changes when the file may have changed."""
+    filesystem, path = _filesystem(uri)
+    return str(filesystem.ukey(path))
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong with a file, in one line."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:_MAX_REASON_CHARS] or type(error).__name__
+
+
+# ------------------------------------------------------------ local
+
+
+def _list_local(source: str) -> Listing:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return Listing(tuple(_local_file(file, path) for file in _files_below(path)))
+    if path.exists():
+        return Listing((_local_file(path, path.parent),), is_one_file=True)
+    if is_pattern(source):
+        root = Path(_fixed_part(path))
+        found = (Path(match) for match in sorted(glob(str(path), recursive=True)))
+        return Listing(tuple(_local_file(file, root) for file in found if file.is_file()))
+    raise DataError(f"There is no file or folder '{source}'.", "Correct the recipe's sources.")
+
+
+def _files_below(folder: Path) -> Iterable[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
+
+
+def _local_file(path: Path, root: Path) -> StoredFile:
+    return StoredFile(path.relative_to(root).as_posix(), str(path.absolute()))
+
+
+def _fixed_part(pattern: Path | PurePosixPath) -> PurePosixPath | Path:
+    """The folders of a pattern before its first wildcard."""
+    while has_magic(str(pattern)):
+        pattern = pattern.parent
+    return pattern
+
+
+# ------------------------------------------------------------ object stores
+
+
+def _list_remote(source: str) -> Listing:
+    try:
+        filesystem, path = _filesystem(source)
+        if is_pattern(path):
+            root, found = str(_fixed_part(PurePosixPath(path))), filesystem.glob(path, detail=True)
+        else:
+            root, found = path.rstrip("/"), filesystem.find(path, detail=True)
+    except (ImportError, ValueError) as error:
+        extra = _EXTRA_BY_SCHEME.get(source.partition("://")[0])
+        remedy = f"Run: pip install 'plait[{extra}]'" if extra else "Give a path, s3://… or gs://…"
+        raise DataError(f"'{source}' cannot be opened ({reason_of(error)}).", remedy) from error
+    except FileNotFoundError:
+        found = {}
+    except Exception as error:  # as in read_file
+        raise DataError(f"'{source}' cannot be read ({reason_of(error)}).", "Check its credentials.") from error
+    # Some consoles keep an empty object for a folder.
+    files = {name: about for name, about in found.items() if about["type"] == "file" and not name.endswith("/")}
+    if not files:
+        raise DataError(f"There is nothing at '{source}'.", "Correct the recipe's sources.")
+    is_one_file = list(files) == [root]
+    parent = str(PurePosixPath(root).parent) if is_one_file else root
+    stored = [
+        StoredFile(name.removeprefix(parent).lstrip("/"), filesystem.unstrip_protocol(name), _etag(about))
+        for name, about in sorted(files.items())
+    ]
+    return Listing(tuple(file for file in stored if not _is_hidden(file.name)), is_one_file)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _etag(about: dict[str, Any]) -> str:
+    mark = about.get("ETag") or about.get("etag") or about.get("md5Hash")
+    return f"{mark} {about['size']}" if mark else ""
+
+
+def _filesystem(uri: str) -> tuple[Any, str]:
+    import fsspec
+
+    filesystem, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    return filesystem, str(path)

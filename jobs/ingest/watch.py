@@ -1,0 +1,67 @@
+"""Keep an index in step with folders: ingest, and again whenever something in the sources changes.
+
+In: a recipe. Out: a report of every run that did something, until Ctrl-C. A run that fails is told and tried again.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from plait.errors import InvalidInput, PlaitError
+from plait.jobs.ingest.job import IngestReport, ingest
+from plait.recipes import IngestRecipe
+
+# An editor or a checkout changes many files in a moment: wait until it is quiet for as long, at most so long in all.
+_QUIET_MS = 300
+_AT_MOST_MS = 3_000
+_LOOK_EVERY_MS = 500
+_TRY_AGAIN_S = 10.0
+
+
+def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Callable[[PlaitError], None]) -> None:
+    """Follow the recipe's sources until Ctrl-C; an interrupted run is completed by the next.
+
+    Args:
+        recipe: its first run is that of `ingest`.
+        told: gets the report of the first run, and of every later one that changed something.
+        failed: gets the error of a run after the first; it is tried again after 10 s, or with the next change.
+
+    Raises:
+        InvalidInput: when a source is no file or folder of this machine.
+        PlaitError: when the first run fails.
+    """
+    for source in recipe.sources:
+        if not Path(source).expanduser().exists():
+            raise InvalidInput(f"'{source}' cannot be watched.", "Watch files and folders of this machine.")
+    from watchfiles import watch as changes
+
+    try:
+        tried_at: float | None = None
+        is_behind = True
+        # The first look comes before the first run, so that what changes during it is seen.
+        for changed in changes(
+            *(Path(source).expanduser() for source in recipe.sources),
+            watch_filter=None,  # the run itself knows which files it reads
+            step=_QUIET_MS,
+            debounce=_AT_MOST_MS,
+            rust_timeout=_LOOK_EVERY_MS,
+            yield_on_timeout=True,
+        ):
+            is_first = tried_at is None
+            is_time = tried_at is None or time.monotonic() - tried_at > _TRY_AGAIN_S
+            if not changed and not (is_behind and is_time):
+                continue
+            tried_at = time.monotonic()
+            try:
+                report = ingest(recipe)
+            except PlaitError as error:
+                if is_first:
+                    raise
+                is_behind = True
+                failed(error)
+                continue
+            is_behind = False
+            if is_first or report.written or report.removed or report.failed:
+                told(report)
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,48 @@
+"""The chunks around chunks, of the same version of their document."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from plait.index import filters
+from plait.index.connection import Milvus
+from plait.retrieval.passage import Passage
+from plait.settings import settings
+
+_FIELDS = ["chunk_id", "source", "title", "heading", "text", "start", "end", "position", "metadata", "content_hash"]
+
+
+def chunks_around(
+    milvus: Milvus, collection: str, tenant: str, passages: Sequence[Passage], reach: int
+) -> dict[str, list[Passage]]:
+    """By `chunk_id` of each passage, the chunks at most `reach` before and after it, itself among them; score 0.
+
+    While a document is being replaced two versions of it are there: only that of the passage is taken.
+    """
+    if not passages or not reach:
+        return {}
+    places = " or ".join(
+        f"({filters.equals('source', p.source)} and position >= {p.position - reach} "
+        f"and position <= {p.position + reach})"
+        for p in passages
+    )
+    with milvus.answering(f"read '{collection}'") as client:
+        rows: list[dict[str, Any]] = client.query(
+            collection,
+            filter=f"{filters.equals('tenant', tenant)} and ({places})",
+            output_fields=_FIELDS,
+            timeout=settings().milvus_timeout_s,
+        )
+    hashes = {row["chunk_id"]: row["content_hash"] for row in rows}
+    documents: dict[tuple[str, str], list[Passage]] = defaultdict(list)
+    for row in rows:
+        fields = {name: value for name, value in row.items() if name in _FIELDS and name != "content_hash"}
+        documents[row["source"], row["content_hash"]].append(Passage(**fields, score=0.0))
+    return {
+        passage.chunk_id: [
+            chunk
+            for chunk in documents[passage.source, hashes.get(passage.chunk_id, "")]
+            if abs(chunk.position - passage.position) <= reach
+        ]
+        for passage in passages
+    }

@@ -1,0 +1,153 @@
+"""Quarantine: the documents that could not be read, with the reason, beside the indexes that they were meant for.
+
+In: failures of ingestion. Out: what lies in quarantine, by document. It is one Milvus collection for all indexes of a
+server, so every host that ingests sees it. It does not know how documents are read.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from plait.index import filters
+from plait.index.connection import Milvus
+from plait.settings import settings
+
+COLLECTION = "plait_quarantine"
+_MAX_REASON_CHARS = 2_000
+_FIELDS = ["tenant", "source", "step", "reason", "content_hash", "failed_at"]
+_NO_VECTOR = [0.0, 0.0]  # Milvus has no collection without a vector
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A document that could not be read, and why; the reason follows its name and a colon.
+
+    `step` is where it failed: `read` its bytes, or `parse` them. `content_hash` is that of its version in
+    the index if it could be read; empty when not even its bytes were there.
+    """
+
+    source: str
+    reason: str
+    step: str = "read"
+    content_hash: str = ""
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A failure in quarantine. `failed_at`: of the last try, milliseconds since 1970, UTC."""
+
+    tenant: str
+    failure: Failure
+    failed_at: int
+
+
+class Quarantine:
+    """The quarantine of one index.
+
+    Args:
+        milvus: the server that has the index.
+        index: the name of the index, which need not exist.
+    """
+
+    def __init__(self, milvus: Milvus, index: str) -> None:
+        self._milvus = milvus
+        self._index = index
+
+    def entries(self, tenant: str | None = None) -> list[Quarantined]:
+        """What lies in quarantine, of one tenant or of all, in the order of tenants and names.
+
+        Raises:
+            Unavailable: when Milvus does not answer.
+        """
+        condition = self._condition() if tenant is None else self._condition(tenant)
+        entries = [
+            Quarantined(
+                row["tenant"],
+                Failure(row["source"], row["reason"], row["step"], row["content_hash"]),
+                row["failed_at"],
+            )
+            for row in self._rows(condition)
+        ]
+        return sorted(entries, key=lambda entry: (entry.tenant, entry.failure.source))
+
+    def put(self, tenant: str, failures: Iterable[Failure]) -> None:
+        """Put documents into quarantine, each over its earlier entry."""
+        now = int(time.time() * 1000)
+        rows = [
+            {
+                "entry_id": self._entry_id(tenant, failure.source),
+                "collection": self._index,
+                "tenant": tenant,
+                "source": failure.source,
+                "step": failure.step,
+                "reason": failure.reason[:_MAX_REASON_CHARS],
+                "content_hash": failure.content_hash,
+                "failed_at": now,
+                "unused": _NO_VECTOR,
+            }
+            for failure in failures
+        ]
+        if rows:
+            self._create_if_missing()
+            with self._milvus.answering("write to the quarantine") as client:
+                client.upsert(COLLECTION, rows, timeout=settings().milvus_timeout_s)
+
+    def release(self, tenant: str, sources: Iterable[str]) -> None:
+        """Take documents out of quarantine."""
+        for names in filters.in_pieces(sorted(set(sources))):
+            self._delete(f"{self._condition(tenant)} and {filters.is_one_of('source', names)}")
+
+    def clear(self) -> None:
+        """Take all documents of the index out of quarantine."""
+        self._delete(self._condition())
+
+    def _condition(self, *tenant: str) -> str:
+        parts = [filters.equals("collection", self._index), *(filters.equals("tenant", name) for name in tenant)]
+        return " and ".join(parts)
+
+    def _entry_id(self, tenant: str, source: str) -> str:
+        key = json.dumps([self._index, tenant, source], ensure_ascii=False)
+        return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+    def _exists(self) -> bool:
+        with self._milvus.answering("look for the quarantine") as client:
+            if not client.has_collection(COLLECTION, timeout=settings().milvus_timeout_s):
+                return False
+            # A server that was restarted holds no collection in memory until it is told to.
+            client.load_collection(COLLECTION, timeout=settings().milvus_timeout_s)
+        return True
+
+    def _create_if_missing(self) -> None:
+        from pymilvus import DataType, MilvusClient
+        from pymilvus.exceptions import MilvusException
+
+        if self._exists():
+            return
+        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("entry_id", DataType.VARCHAR, max_length=64, is_primary=True)
+        for name in ("collection", "tenant", "source", "step", "reason", "content_hash"):
+            schema.add_field(name, DataType.VARCHAR, max_length=65_535)
+        schema.add_field("failed_at", DataType.INT64)
+        schema.add_field("unused", DataType.FLOAT_VECTOR, dim=len(_NO_VECTOR))
+        with self._milvus.answering("make the quarantine") as client:
+            indexes = client.prepare_index_params()
+            indexes.add_index("unused", index_type="FLAT", metric_type="L2")
+            try:
+                client.create_collection(
+                    COLLECTION, schema=schema, index_params=indexes, timeout=settings().milvus_timeout_s
+                )
+            except MilvusException:
+                if not self._exists():  # else another run made it meanwhile
+                    raise
+
+    def _delete(self, condition: str) -> None:
+        if self._exists():
+            with self._milvus.answering("delete from the quarantine") as client:
+                client.delete(COLLECTION, filter=condition, timeout=settings().milvus_timeout_s)
+
+    def _rows(self, condition: str) -> Iterator[dict[str, Any]]:
+        if self._exists():
+            yield from self._milvus.rows(COLLECTION, condition, _FIELDS)

@@ -1,0 +1,53 @@
+"""OpenAI's filters on attributes of files, as conditions in Milvus's filter language.
+
+An attribute is a key of a document's metadata; `filename` is its source.
+"""
+
+import json
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from plait.index.filters import quote
+from plait.serve.protocol import RequestBody
+
+_OPERATORS = {"eq": "==", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+
+Value = str | bool | int | float
+
+
+class ComparisonFilter(RequestBody):
+    type: Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "nin"]
+    key: str = Field(min_length=1, max_length=64)
+    value: Value | list[Value]
+
+    @model_validator(mode="after")
+    def _has_the_values_that_its_type_takes(self) -> Self:
+        if isinstance(self.value, list) != (self.type in ("in", "nin")):
+            raise ValueError("in and nin take a list of values, every other type takes one")
+        return self
+
+    def condition(self) -> str:
+        field = "source" if self.key == "filename" else f"metadata[{quote(self.key)}]"
+        values = self.value if isinstance(self.value, list) else [self.value]
+        if self.type in ("in", "nin"):
+            # One by one: the embedded server knows no `in` for keys of JSON.
+            any_of = " or ".join(f"{field} == {_literal(value)}" for value in values) or "false"
+            return f"not ({any_of})" if self.type == "nin" else f"({any_of})"
+        (value,) = values
+        return f"{field} {_OPERATORS[self.type]} {_literal(value)}"
+
+
+class CompoundFilter(RequestBody):
+    type: Literal["and", "or"]
+    filters: list["ComparisonFilter | CompoundFilter"] = Field(min_length=1)
+
+    def condition(self) -> str:
+        return f" {self.type} ".join(f"({one.condition()})" for one in self.filters)
+
+
+AttributeFilter = ComparisonFilter | CompoundFilter
+
+
+def _literal(value: Value) -> str:
+    return quote(value) if isinstance(value, str) else json.dumps(value)

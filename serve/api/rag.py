@@ -1,0 +1,123 @@
+"""Questions to the documents: /v1/retrieve gives passages, /v1/rag/query an answer from them with its citations.
+
+Both are for callers that want no conversation; one with streaming and tools is `rag/…` in /v1/chat/completions.
+"""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from plait.retrieval.request import Retrieval
+from plait.serve.api.generation import answered_whole
+from plait.serve.api.generation_answers import ChatCompletion, ChatFinish
+from plait.serve.api.generation_requests import ChatCompletionRequest, ChatMessage
+from plait.serve.api.openapi import errors
+from plait.serve.api.request_context import RequestContext, request_context
+from plait.serve.api.services import Services, services
+from plait.serve.protocol import Citation, PlaitDetails, RequestBody
+
+routes = APIRouter(tags=["retrieval"])
+
+
+class RetrieveRequest(Retrieval):
+    query: str = Field(min_length=1)
+
+
+class FoundPassage(BaseModel):
+    """`start` and `end`: characters in the cleaned text of `source`. `metadata`: the document's."""
+
+    chunk_id: str
+    source: str
+    title: str
+    heading: str
+    text: str
+    start: int
+    end: int
+    score: float
+    metadata: dict[str, Any]
+
+
+class RetrieveResponse(BaseModel):
+    """`timings_ms`: `embed`, `search`, `rerank`, `expand` where they were done, and `total`."""
+
+    object: Literal["list"] = "list"
+    data: list[FoundPassage]
+    collection: str
+    timings_ms: dict[str, float]
+
+
+class RagQuery(RequestBody):
+    query: str = Field(min_length=1)
+    model: str = Field("base", description="Who answers: base, or an adapter; without rag/.")
+    retrieval: Retrieval | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    temperature: float = Field(0.0, ge=0, le=2)
+    seed: int | None = None
+
+
+class RagAnswer(BaseModel):
+    """`citations`: the passages that were in the prompt, best first."""
+
+    id: str
+    object: Literal["rag.answer"] = "rag.answer"
+    model: str
+    answer: str
+    citations: list[Citation]
+    finish_reason: ChatFinish
+    plait: PlaitDetails
+
+
+@routes.post("/v1/retrieve", responses=errors(404, 503))
+async def retrieve(body: RetrieveRequest, asked: Annotated[Services, Depends(services)]) -> RetrieveResponse:
+    """The passages for a question, best first."""
+    how = Retrieval(**body.model_dump(include=body.model_fields_set - {"query"}))
+    retrieved = await asked.retrieve(body.query, how)
+    return RetrieveResponse(
+        data=[
+            FoundPassage(
+                chunk_id=p.chunk_id,
+                source=p.source,
+                title=p.title,
+                heading=p.heading,
+                text=p.text,
+                start=p.start,
+                end=p.end,
+                score=round(p.score, 4),
+                metadata=p.metadata,
+            )
+            for p in retrieved.passages
+        ],
+        collection=retrieved.collection,
+        timings_ms={stage: round(value, 1) for stage, value in retrieved.timings_ms.items()},
+    )
+
+
+@routes.post(
+    "/v1/rag/query", response_model=RagAnswer, response_model_exclude_unset=True, responses=errors(404, 429, 503, 504)
+)
+async def query(
+    body: RagQuery,
+    asked: Annotated[Services, Depends(services)],
+    context: Annotated[RequestContext, Depends(request_context)],
+) -> RagAnswer:
+    """An answer to one question from retrieved passages."""
+    chat = ChatCompletionRequest(
+        model=f"rag/{body.model}",
+        messages=[ChatMessage(role="user", content=body.query)],
+        retrieval=body.retrieval,
+        max_tokens=body.max_tokens,
+        temperature=body.temperature,
+        seed=body.seed,
+    )
+    completion: ChatCompletion = await answered_whole(chat, asked, context)
+    (choice,) = completion.choices
+    return RagAnswer(
+        id=context.id,
+        object="rag.answer",
+        model=completion.model,
+        answer=choice.message.content or "",
+        citations=choice.message.annotations,
+        finish_reason=choice.finish_reason,
+        plait=completion.plait,
+    )

@@ -1,0 +1,153 @@
+"""/v1/vector_stores in OpenAI's shape: the collection that this application answers from, to look at and to search.
+
+A store is a collection, a file a document: its id and name are its source. What writes into a collection is ingestion.
+"""
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field, field_validator
+
+from plait.errors import InvalidInput
+from plait.index.filters import MAX_FILTER_CHARACTERS
+from plait.retrieval.request import MAX_PASSAGES, Retrieval
+from plait.serve.api.attribute_filters import AttributeFilter
+from plait.serve.api.openapi import errors
+from plait.serve.api.services import Services, services
+from plait.serve.protocol import RequestBody
+
+routes = APIRouter(prefix="/v1/vector_stores", tags=["retrieval"])
+_MAX_QUERIES = 32
+
+
+class FileCounts(BaseModel):
+    completed: int
+    total: int
+    in_progress: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+
+class VectorStore(BaseModel):
+    """`metadata`: the embedding model and its dimension."""
+
+    id: str
+    object: Literal["vector_store"] = "vector_store"
+    created_at: int = 0
+    name: str
+    status: Literal["completed"] = "completed"
+    file_counts: FileCounts
+    metadata: dict[str, str]
+
+
+class VectorStoreList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[VectorStore]
+    first_id: str | None
+    last_id: str | None
+    has_more: Literal[False] = False
+
+
+class RankingOptions(RequestBody):
+    ranker: Literal["none", "auto", "default-2024-11-15"] = Field(
+        "auto", description="none, or the server's reranking."
+    )
+    score_threshold: float | None = Field(None, description="Leave out what scores less.")
+
+
+class VectorStoreSearch(RequestBody):
+    query: str | list[str]
+    filters: AttributeFilter | None = Field(None, description="On keys of the documents' metadata, and on `filename`.")
+    max_num_results: int = Field(10, ge=1, le=MAX_PASSAGES)
+    ranking_options: RankingOptions = RankingOptions()
+    rewrite_query: Literal[False] = Field(False, description="Queries are searched for as they are.")
+
+    @field_validator("query")
+    @classmethod
+    def _is_not_empty(cls, query: str | list[str]) -> str | list[str]:
+        if isinstance(query, list) and not 1 <= len(query) <= _MAX_QUERIES:
+            raise ValueError(f"1 to {_MAX_QUERIES} queries")
+        return query
+
+    def retrieval(self) -> Retrieval:
+        """What is set here; the rest is the server's."""
+        fields: dict[str, Any] = {"top_k": self.max_num_results}
+        if self.filters is not None:
+            fields["filter"] = self.filters.condition()
+            if len(fields["filter"]) > MAX_FILTER_CHARACTERS:
+                raise InvalidInput("The filters are too long.", f"Use {MAX_FILTER_CHARACTERS} characters at most.")
+        if self.ranking_options.ranker == "none":
+            fields["rerank"] = "none"
+        if self.ranking_options.score_threshold is not None:
+            fields["min_score"] = self.ranking_options.score_threshold
+        return Retrieval(**fields)
+
+
+class TextContent(BaseModel):
+    type: Literal["text"] = "text"
+    text: str
+
+
+class SearchResult(BaseModel):
+    """A passage. `attributes`: what of the document's metadata is a text, a number, or true or false."""
+
+    file_id: str
+    filename: str
+    score: float
+    attributes: dict[str, str | float | bool]
+    content: list[TextContent]
+
+
+class SearchResults(BaseModel):
+    """`search_query`: what was asked; results of several queries come one after the other, each passage once."""
+
+    object: Literal["vector_store.search_results.page"] = "vector_store.search_results.page"
+    search_query: list[str]
+    data: list[SearchResult]
+    has_more: Literal[False] = False
+    next_page: None = None
+
+
+@routes.get("", responses=errors(404, 503))
+async def list_stores(asked: Annotated[Services, Depends(services)]) -> VectorStoreList:
+    """The collection that is served."""
+    store = await _store(asked)
+    return VectorStoreList(data=[store], first_id=store.id, last_id=store.id)
+
+
+@routes.get("/{store_id}", responses=errors(404, 503))
+async def get_store(store_id: str, asked: Annotated[Services, Depends(services)]) -> VectorStore:
+    """What a collection holds for the server's tenant."""
+    await asked.check_collection(store_id)
+    return await _store(asked)
+
+
+@routes.post("/{store_id}/search", responses=errors(404, 503))
+async def search_store(
+    store_id: str, body: VectorStoreSearch, asked: Annotated[Services, Depends(services)]
+) -> SearchResults:
+    """Passages for a query, best first."""
+    await asked.check_collection(store_id)
+    queries = [body.query] if isinstance(body.query, str) else body.query
+    how = body.retrieval()
+    found = await asyncio.gather(*(asked.retrieve(query, how) for query in queries))
+    passages = {passage.chunk_id: passage for retrieved in found for passage in retrieved.passages}
+    data = [
+        SearchResult(
+            file_id=p.source,
+            filename=p.source,
+            score=round(p.score, 4),
+            attributes={key: value for key, value in p.metadata.items() if isinstance(value, str | float | int)},
+            content=[TextContent(text=p.text)],
+        )
+        for p in passages.values()
+    ]
+    return SearchResults(search_query=queries, data=data)
+
+
+async def _store(asked: Services) -> VectorStore:
+    held = await asked.collection()
+    about = {"embedding_model": held.embedding_model, "dimension": str(held.dimension)}
+    counts = FileCounts(completed=held.document_count, total=held.document_count)
+    return VectorStore(id=held.name, name=held.name, file_counts=counts, metadata=about)

@@ -1,0 +1,182 @@
+"""Rows of tables are documents: named so that they stay the same, and found again without reading the table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from plait.errors import DataError, InvalidInput
+from plait.index.collection import DocumentState, DocumentVersion
+from plait.index.quarantine import Failure
+from plait.jobs.ingest.formats import Unreadable
+from plait.jobs.ingest.plan import Plan, make_plan
+from plait.jobs.ingest.read import DocumentFile, content_hash, find_documents
+from plait.jobs.ingest.rows import RowReader, row_documents
+from plait.jobs.ingest.stores import list_files
+from plait.recipes import IngestRecipe, TableConfig
+
+ROWS: list[dict[str, Any]] = [
+    {"id": "one", "text": "The first, with ümlauts", "title": "First", "lang": "de"},
+    {"id": "two", "text": 'Two lines\nand "quotes", too', "title": "", "lang": "en"},
+    {"id": "three", "text": "# Not a heading\n\nbut text", "title": "Third", "lang": "en"},
+]
+KINDS = ["t.jsonl", "t.csv", "t.tsv", "t.parquet"]
+
+
+def write(file: Path, rows: list[dict[str, Any]]) -> Path:
+    """Rows as a table of the kind that the file's suffix says."""
+    import csv
+
+    if file.suffix == ".jsonl":
+        file.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n", encoding="utf-8")
+    elif file.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), file, row_group_size=2)
+    else:
+        with file.open("w", encoding="utf-8-sig", newline="") as opened:
+            writer = csv.DictWriter(opened, list(rows[0]), delimiter="\t" if file.suffix == ".tsv" else ",")
+            writer.writeheader()
+            writer.writerows(rows)
+    return file
+
+
+def config(**fields: Any) -> TableConfig:
+    return TableConfig.model_validate({"text": "text", **fields})
+
+
+def documents(file: Path, config: TableConfig) -> list[DocumentFile | Failure]:
+    return list(row_documents(list_files(str(file)).files, config))
+
+
+def plan(file: Path, held: Plan | None = None, **table: Any) -> Plan:
+    """The plan of a run over a table, with an index that holds what the plan before, `held`, has done."""
+    states = {
+        document.source: DocumentState({DocumentVersion(content_hash(document.etag.encode(), "s"), 1): 1})
+        for document in (held.changed if held else ())
+    }
+    recipe = IngestRecipe.model_validate({"sources": [str(file)], "table": {"text": "text", **table}})
+    return make_plan(recipe, find_documents(recipe.sources, with_tables=True), states, "s")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_row_is_a_document(tmp_path: Path, kind: str) -> None:
+    wanted = config(id="id", title="title", metadata=["lang"])
+    found = documents(write(tmp_path / kind, ROWS), wanted)
+    assert [row.source for row in found] == ["one", "two", "three"]
+    with RowReader(wanted) as reader:
+        read = [reader.read(row) for row in reversed(found) if isinstance(row, DocumentFile)][::-1]
+    assert [document.text for document in read] == [row["text"] for row in ROWS]
+    assert [document.title for document in read] == ["First", "two", "Third"]
+    assert [document.metadata for document in read] == [{"lang": row["lang"]} for row in ROWS]
+    assert {document.syntax for document in read} == {"text"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_an_id_only_rows_that_changed_are_done_again_wherever_they_stand(tmp_path: Path, kind: str) -> None:
+    first = plan(write(tmp_path / kind, ROWS), id="id")
+    moved = [{**ROWS[0], "id": "new"}, ROWS[2], {**ROWS[1], "text": "other"}]
+    second = plan(write(tmp_path / kind, moved), first, id="id")
+    assert [row.source for row in second.changed] == ["new", "two"]
+    assert ([row.source for row in second.unchanged], second.gone) == (["three"], ("one",))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_an_id_a_changed_row_is_a_new_document_and_the_old_one_goes(tmp_path: Path, kind: str) -> None:
+    first = plan(write(tmp_path / kind, ROWS))
+    second = plan(write(tmp_path / kind, [ROWS[2], {**ROWS[1], "text": "other"}, ROWS[0], ROWS[0]]), first)
+    names = [row.source for row in first.changed]
+    assert all(name.startswith(f"{kind}#") for name in names)
+    assert (len(second.changed), second.repeated_rows) == (1, 1)
+    assert ({row.source for row in second.unchanged}, second.gone) == ({names[0], names[2]}, (names[1],))
+
+
+def test_a_column_that_is_not_used_changes_nothing_and_one_that_is_does(tmp_path: Path) -> None:
+    first = plan(write(tmp_path / "t.csv", ROWS), id="id")
+    others = [row | {"lang": "fr"} for row in ROWS]
+    assert plan(write(tmp_path / "t.csv", others), first, id="id").changed == ()
+    assert len(plan(tmp_path / "t.csv", first, id="id", metadata=["lang"]).changed) == 3
+
+
+def test_html_and_markdown_in_a_column_are_read_as_such(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.jsonl", [{"text": "<nav>Menu</nav><h1>Title</h1><p>Body</p>"}])
+    row = documents(file, config(format="html"))[0]
+    assert isinstance(row, DocumentFile)
+    with RowReader(config(format="html")) as reader:
+        document = reader.read(row)
+    assert (document.text, document.title, len(document.headings)) == ("# Title\n\nBody", "Title", 1)
+
+
+def test_bad_rows_are_failures_and_the_others_documents(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    lines = [
+        "{",
+        "[1]",
+        '{"id": "x", "text": null}',
+        '{"id": "y", "text": 5}',
+        '{"text": "a"}',
+        '{"id": 7, "text": "b"}',
+    ]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    found = documents(file, config(id="id"))
+    reasons = [(row.source, row.reason.split(" (")[0]) for row in found if isinstance(row, Failure)]
+    assert reasons == [
+        ("t.jsonl, row 1", "it is not valid JSON"),
+        ("t.jsonl, row 2", "it is no JSON object but a list"),
+        ("x", "its column 'text' is empty"),
+        ("y", "its column 'text' is no text"),
+        ("t.jsonl, row 5", "its column 'id' is empty"),
+    ]
+    assert [row.source for row in found if isinstance(row, DocumentFile)] == ["7"]
+
+
+def test_a_row_that_lost_its_text_keeps_its_older_version(tmp_path: Path) -> None:
+    first = plan(write(tmp_path / "t.jsonl", ROWS), id="id")
+    second = plan(write(tmp_path / "t.jsonl", [{**ROWS[0], "text": ""}, *ROWS[1:]]), first, id="id")
+    assert (second.gone, [failure.source for failure in second.failed]) == ((), ["one"])
+
+
+def test_a_second_row_of_an_id_is_a_failure_and_the_first_counts(tmp_path: Path) -> None:
+    found = plan(write(tmp_path / "t.csv", [*ROWS, {**ROWS[0], "text": "again"}]), id="id")
+    assert len(found.changed) == 3
+    assert found.failed == (Failure("a second one", "its 'id' is that of another document"),)
+
+
+def test_a_table_that_breaks_off_ends_the_run(tmp_path: Path) -> None:
+    file = write(tmp_path / "t.parquet", ROWS)
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"t\.parquet' (is not a Parquet file|cannot be read)"):
+        documents(file, config())
+    file = write(tmp_path / "t.csv", ROWS)
+    file.write_bytes(file.read_bytes() + b"\xff\xfe,x\n")
+    with pytest.raises(DataError, match=r"t\.csv' is not UTF-8"):
+        documents(file, config())
+    (tmp_path / "t.jsonl").touch()
+    with pytest.raises(DataError, match="holds no rows"):
+        documents(tmp_path / "t.jsonl", config())
+
+
+@pytest.mark.parametrize("kind", ["t.csv", "t.parquet"])
+def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(DataError, match=r"no column 'body' \(it has id, text, title, lang\)"):
+        documents(write(tmp_path / kind, ROWS), TableConfig(text="body"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_that_changed_since_the_plan_is_not_taken_for_the_old_one(tmp_path: Path, kind: str) -> None:
+    planned = documents(write(tmp_path / kind, ROWS), config(id="id"))
+    write(tmp_path / kind, [{**row, "text": "new " * 9, "id": f"{row['id']}!"} for row in ROWS[:2]])
+    with RowReader(config(id="id")) as reader:
+        for row in planned:
+            assert isinstance(row, DocumentFile)
+            with pytest.raises(Unreadable):
+                reader.read(row)
+
+
+def test_without_a_text_column_tables_are_left_out_and_one_given_by_itself_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path / "t.csv", ROWS)
+    (tmp_path / "a.md").write_text("text", encoding="utf-8")
+    assert find_documents([str(tmp_path)]).skipped == {".csv": 1}
+    with pytest.raises(InvalidInput, match=r"Name the column of its text: table\.text=COLUMN"):
+        find_documents([str(tmp_path / "t.csv")])
