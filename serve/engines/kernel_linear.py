@@ -21,7 +21,9 @@ class Weight(Protocol):
     outputs: int
     inputs: int
     packed: Tensor
-    scale: Tensor | None
+
+    @property
+    def scale(self) -> Tensor | None: ...
 
     def dense(self) -> Tensor:
         """The matrix as the kernels see it."""
