@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,27 +77,10 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path: Path, monkeypatc
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[Any]:
-    """A bucket on a real local S3 server."""
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    before = dict(os.environ)
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    store = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
-    store.mkdir("adapters")
-    yield store
-    server.stop()
-    os.environ.clear()
-    os.environ.update(before)
+def bucket(object_store: Any) -> Any:
+    """A bucket on it."""
+    object_store.mkdir("adapters")
+    return object_store
 
 
 def test_an_adapter_in_a_bucket_is_downloaded_once_and_again_when_it_changed(bucket: Any, tmp_path: Path) -> None:

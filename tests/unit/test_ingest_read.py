@@ -1,5 +1,3 @@
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +7,6 @@ from plait.errors import DataError, InvalidInput
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.read import content_hash, find_documents
 from plait.jobs.ingest.stores import read_file
-from plait.local.process import free_port
 
 
 def write(folder: Path, *names: str) -> None:
@@ -97,25 +94,12 @@ def test_the_content_hash_depends_on_bytes_and_settings() -> None:
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[Any]:
-    """A bucket on a real local S3 server."""
-    import s3fs
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    credentials = {f"AWS_{name}": "test" for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")}
-    before = dict(os.environ)
-    os.environ |= credentials | {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_DEFAULT_REGION": "us-east-1"}
-    store = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
-    store.mkdir("docs")
+def bucket(object_store: Any) -> Any:
+    """A bucket on it."""
+    object_store.mkdir("docs")
     for name in ("top.md", "guide/a.md", "guide/deep/b.txt", "guide/.git/c.md", "guide/d.xyz"):
-        store.pipe(f"docs/{name}", f"text of {name}".encode())
-    yield store
-    server.stop()
-    os.environ.clear()
-    os.environ.update(before)
+        object_store.pipe(f"docs/{name}", f"text of {name}".encode())
+    return object_store
 
 
 @pytest.mark.parametrize(
