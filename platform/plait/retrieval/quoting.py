@@ -1,0 +1,23 @@
+"""A passage as quoted data in a prompt: numbered, between tags, with nothing inside that looks like the frame.
+
+What is enforced here does not depend on the model: a document can neither close its quotation nor open another, nor
+begin a line as a turn of the conversation does. (Control tokens are broken up by the chat format.) That a model does
+not follow what a document says is no property of the text; `benchmarks/hostile_documents.py` measures it.
+"""
+
+import re
+
+from plait.retrieval.passage import Passage
+
+_TAG = re.compile(r"<(?=\s*/?\s*passage)", re.IGNORECASE)
+_ROLE = re.compile(
+    r"^([\s>*#_`-]*(?:question|answer|system|user|assistant|human|ai|tool|instructions?)[\s*_`]*):",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def quote(passage: Passage, number: int) -> str:
+    """`<passage id="1" source="ray.md"> … </passage>`."""
+    text = _ROLE.sub(r"\1 -", _TAG.sub("< ", passage.text.strip()))
+    source = " ".join(passage.source.split()).replace('"', "'").replace("<", "(").replace(">", ")")
+    return f'<passage id="{number}" source="{source}">\n{text}\n</passage>'
