@@ -5,7 +5,6 @@ the embedded Milvus. The loop: BeautifulSoup, LangChain's splitter, sentence-tra
 """
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -147,9 +146,9 @@ def _body(runs: Runs) -> str:
         ("pages a second", runs.ours_pages, runs.peer_pages, "{:.1f}"),
     ]
     lines = [
-        f"{runs.pages} HTML pages, {runs.chunks:,} chunks. Rates are from the first page to the last chunk flushed: of the",
-        "loop without its imports and the model's loading; of Plait with Ray running, its workers' start and the model's",
-        "loading included.",
+        f"{runs.pages} HTML pages, {runs.chunks:,} chunks. Rates are from the first page to the last chunk flushed: of",
+        "the loop without its imports and the model's loading; of Plait with Ray running, its workers' start and the",
+        "model's loading included.",
         "",
         "| | Plait | plain loop | ratio |",
         "|---|---|---|---|",
