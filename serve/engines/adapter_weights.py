@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -93,12 +94,14 @@ class AdapterWeights:
             tensors += [bottleneck.down, bottleneck.down_bias, bottleneck.up, bottleneck.up_bias]
         return sum(tensor.nbytes for tensor in tensors)
 
-    @property
+    # Both are asked for at every step, and an adapter does not change once it is read.
+
+    @cached_property
     def rank(self) -> int:
         """The largest rank of its low-rank products; 0 without."""
         return max((s.low_rank.rank for s in self.sites.values() if s.low_rank), default=0)
 
-    @property
+    @cached_property
     def has_tables(self) -> bool:
         """Whether it does more than low-rank products and a prefix."""
         scales = any(site.output_scale or site.input_scale is not None for site in self.sites.values())
