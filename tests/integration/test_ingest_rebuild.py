@@ -80,7 +80,7 @@ def test_a_rebuild_that_fails_leaves_the_index_and_is_taken_up_again(
     recipe: IngestRecipe, docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chunks = ingest(recipe).chunks_written
-    (docs / "bad.md").write_bytes(b"\xff")
+    (docs / "bad.md").write_bytes(b"\0")
     with pytest.raises(DataError, match="The index is as it was"):
         ingest(recipe, rebuild=True)
     assert Index.open(recipe.collection).generation == 1
@@ -100,7 +100,7 @@ def test_an_index_whose_searches_find_nothing_does_not_take_its_place(
     recipe: IngestRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingest(recipe)
-    monkeypatch.setattr(Index, "search", lambda self, vectors, top_k, tenant: [[] for _ in vectors])
+    monkeypatch.setattr(Index, "search", lambda self, how, vectors: [[] for _ in vectors])
     with pytest.raises(PlaitError, match="0 of 3 searches"):
         ingest(recipe, rebuild=True)
     assert generations(recipe) == [f"{recipe.collection}__1"]
