@@ -26,7 +26,7 @@ from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.parse import Document, parse
 from plait.jobs.ingest.read import DocumentFile, content_hash, file_table
 from plait.jobs.ingest.rows import RowReader
-from plait.jobs.ingest.stores import read_file
+from plait.jobs.ingest.stores import read_file, reason_of
 from plait.jobs.ingest.write import Write
 from plait.local.ray_data import set_up_ray_data
 from plait.models.endpoint import is_endpoint
@@ -180,9 +180,15 @@ def _read_one(file: DocumentFile, rows: RowReader, settings_key: str) -> tuple[s
         return Failure(file.source, str(error))
     version = content_hash(file.etag.encode() or data, settings_key)
     try:
-        return version, row or parse(data, file.source)
+        document = row or parse(data, file.source)
+        f"{document.title}{document.text}".encode()
     except Unreadable as error:
         return Failure(file.source, str(error), "parse", version)
+    except Exception as error:  # whatever a parser trips over concerns this document alone
+        return Failure(
+            file.source, f"it cannot be parsed ({type(error).__name__}: {reason_of(error)})", "parse", version
+        )
+    return version, document
 
 
 @cache

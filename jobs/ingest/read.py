@@ -81,8 +81,11 @@ def find_documents(sources: Sequence[str], with_tables: bool = False) -> Found:
     files: dict[str, StoredFile] = {}
     skipped: Counter[str] = Counter()
     known = FORMATS.keys() | (TABLES if with_tables else set())
+    empty: list[str] = []
     for source in sources:
         listing = list_files(source)
+        if not listing.files:
+            empty.append(source)
         for file in listing.files:
             suffix = _suffix(file)
             if suffix in known:
@@ -94,6 +97,11 @@ def find_documents(sources: Sequence[str], with_tables: bool = False) -> Found:
     if not files:
         remedy = next((_remedy(suffix) for suffix in skipped if suffix in TABLES), _remedy(""))
         raise DataError(f"The sources hold no documents: {', '.join(sources)}.", remedy)
+    if empty:
+        raise DataError(
+            f"There is no file in '{empty[0]}': what the index has from there would be removed.",
+            "Mount it, correct the recipe's sources, or leave it out.",
+        )
     stored = [files[name] for name in sorted(files)]
     return Found(
         documents=tuple(DocumentFile(f.name, f.uri, f.etag) for f in stored if _suffix(f) not in TABLES),

@@ -114,7 +114,11 @@ def _list_local(source: str) -> Listing:
 
 
 def _files_below(folder: Path) -> Iterable[Path]:
-    for parent, folders, names in os.walk(folder):
+    def refuse(error: OSError) -> None:
+        # What is below would count as removed.
+        raise DataError(f"The folder '{error.filename}' cannot be read ({error.strerror}).", "Mend its permissions.")
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(parent, name) for name in names if not name.startswith("."))
 

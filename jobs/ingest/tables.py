@@ -50,10 +50,11 @@ def open_table(uri: str, stream: BinaryIO, columns: Sequence[str]) -> Table:
     Raises:
         DataError: when it is broken, or has no such column.
     """
-    if uri.endswith(".parquet"):
+    name = uri.lower()
+    if name.endswith(".parquet"):
         return ParquetTable(uri, stream, columns)
-    if uri.endswith((".csv", ".tsv")):
-        return CsvTable(uri, stream, columns, delimiter="\t" if uri.endswith(".tsv") else ",")
+    if name.endswith((".csv", ".tsv")):
+        return CsvTable(uri, stream, columns, delimiter="\t" if name.endswith(".tsv") else ",")
     return JsonLines(stream, columns)
 
 
@@ -105,7 +106,7 @@ class CsvTable:
     def row(self, start: int, length: int) -> Row:
         self._stream.seek(start)
         text = self._stream.read(length).decode("utf-8")
-        values = next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter), [])
+        values = next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter, strict=True), [])
         return self._row(start, length, values)
 
     def _row(self, start: int, length: int, values: list[str]) -> Row:
@@ -116,7 +117,7 @@ class CsvTable:
 
     def _records(self) -> Iterator[list[str]]:
         """Records from where the stream stands; `_place` is then the end of the last one: csv takes line by line."""
-        return csv.reader(self._lines(), delimiter=self._delimiter)
+        return csv.reader(self._lines(), delimiter=self._delimiter, strict=True)
 
     def _lines(self) -> Iterator[str]:
         for line in self._stream:

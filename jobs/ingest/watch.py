@@ -40,7 +40,7 @@ def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Ca
         is_behind = True
         # The first look comes before the first run, so that what changes during it is seen.
         for changed in changes(
-            *(Path(source).expanduser() for source in recipe.sources),
+            *(_watched(Path(source).expanduser()) for source in recipe.sources),
             watch_filter=None,  # the run itself knows which files it reads
             step=_QUIET_MS,
             debounce=_AT_MOST_MS,
@@ -65,3 +65,8 @@ def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Ca
                 told(report)
     except KeyboardInterrupt:
         return
+
+
+def _watched(source: Path) -> Path:
+    """A file's folder: an editor that saves a file anew puts another one in its place."""
+    return source if source.is_dir() else source.parent

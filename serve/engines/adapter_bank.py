@@ -71,9 +71,10 @@ class AdapterBank:
         slots = self._adapt_by_slots(rows)
         if self._gathered is None:
             return slots
-        return _Gathered(
-            self._gathered, self._gathered.gather([(self._loaded[key] if key else None, n) for key, n in rows]), slots
-        )
+        gathered = self._gathered.gather([(self._loaded[key] if key else None, n) for key, n in rows])
+        if gathered is None and slots is None:  # prefixes alone: they are in the cache
+            return None
+        return _Gathered(self._gathered, gathered, slots)
 
     def _adapt_by_slots(self, rows: Sequence[tuple[str | None, int]]) -> SlotAdaptation | None:
         needed = {key for key in self._in_batch if self._gathered is None or self._loaded[key].has_tables}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from plait.errors import InvalidInput
 from plait.serve.engines.fused_layers import FusedLayers, can_fuse
-from plait.serve.engines.int8_weight import Int8Weight, LikeliestToken
+from plait.serve.engines.int8_weight import INT8_BLOCK, Int8Weight, LikeliestToken
 from plait.serve.engines.kernel_linear import Bfloat16Weight, KernelLinear
 from plait.serve.engines.kernel_operations import KernelOperations, can_attend
 from plait.serve.engines.kernels import kernels
@@ -67,7 +67,9 @@ class Decoder:
         def make(weight: Tensor, bias: Tensor | None) -> Linear:
             if self.kernels is None:
                 return TorchLinear(weight, bias)
-            return KernelLinear(self.kernels, Int8Weight(weight) if linear == "int8" else Bfloat16Weight(weight), bias)
+            # In 8 bits the kernels compute whole blocks of outputs; the few layers that have none stay in bfloat16.
+            is_int8 = linear == "int8" and len(weight) % INT8_BLOCK == 0
+            return KernelLinear(self.kernels, Int8Weight(weight) if is_int8 else Bfloat16Weight(weight), bias)
 
         self._embed = body.embed_tokens
         self._layers = [Layer(layer, index, config, make) for index, layer in enumerate(body.layers)]

@@ -46,7 +46,7 @@ class FusedLayers:
             name: max(getattr(fields, site).linear.inputs for fields in self._fields)
             for name, site in (("normed", "qkv"), ("mixed", "out"), ("gated", "down"))
         }
-        self._is_int8 = any(fields.qkv.linear.scale for fields in self._fields)
+        self._is_int8 = any(p.is_int8 for layer in layers for p in layer.projections.values())
 
     def __call__(
         self,

@@ -9,7 +9,7 @@ from torch import Tensor
 from plait.serve.engines.kernel_linear import working_memory
 from plait.serve.engines.kernels import Kernels
 
-_BLOCK, _LANES = 64, 16
+INT8_BLOCK, _LANES = 64, 16
 
 
 class Int8Weight:
@@ -17,7 +17,7 @@ class Int8Weight:
 
     def __init__(self, weight: Tensor) -> None:
         self.outputs, self.inputs = weight.shape
-        padded = -(-self.outputs // _BLOCK) * _BLOCK
+        padded = -(-self.outputs // INT8_BLOCK) * INT8_BLOCK
         self.scale = torch.zeros(padded)
         self.packed = torch.full((padded // _LANES, self.inputs // 4, _LANES, 4), 128, dtype=torch.uint8)
         for first in range(0, self.outputs, 1 << 14):  # in parts: float32 copies of a vocabulary are large
@@ -37,11 +37,6 @@ class Int8Weight:
         rows = self.packed.transpose(1, 2).reshape(-1, self.inputs).float().sub_(128) * self.scale[:, None]
         return rows[: self.outputs]
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether there are no padded outputs, as a linear layer of the kernels needs it."""
-        return self.outputs % _BLOCK == 0
-
 
 class LikeliestToken:
     """The token of the largest logit, without all the logits: 8 bits say where to look, the exact weights decide.
@@ -57,7 +52,7 @@ class LikeliestToken:
         """[r] tokens for hidden states [r, d]."""
         weight, rows = self._approximate, len(hidden)
         tokens = torch.empty(rows, dtype=torch.long)
-        most = torch.empty(rows, len(weight.scale) // _BLOCK)
+        most = torch.empty(rows, len(weight.scale) // INT8_BLOCK)
         self._kernels.int8_likeliest(
             hidden.contiguous(), weight.packed, weight.scale, self._exact, tokens, most,
             working_memory(rows, weight.inputs), rows, weight.inputs, weight.outputs,

@@ -56,6 +56,7 @@ class KernelLinear:
 
     def __init__(self, kernels: Kernels, weight: Weight, bias: Tensor | None = None) -> None:
         self._kernels, self._weight, self._bias = kernels, weight, bias
+        self.is_int8 = weight.scale is not None
         self.fields = LinearFields(
             address(weight.packed), address(weight.scale), address(bias), weight.inputs, weight.outputs
         )
@@ -63,7 +64,7 @@ class KernelLinear:
     def __call__(self, x: Tensor) -> Tensor:
         rows = len(x)
         out = x.new_empty(rows, self._weight.outputs)
-        work = working_memory(rows, self._weight.inputs) if self._weight.scale is not None else None
+        work = working_memory(rows, self._weight.inputs) if self.is_int8 else None
         self._kernels.linear(x.contiguous(), byref(self.fields), out, work, rows)
         return out
 

@@ -124,6 +124,10 @@ class Projection:
         """What computes it, if that is a kernel."""
         return self._linear if isinstance(self._linear, KernelLinear) else None
 
+    @property
+    def is_int8(self) -> bool:
+        return self.kernel_linear is not None and self.kernel_linear.is_int8
+
     def dense_weight(self) -> Tensor:
         return self._linear.dense()
 

@@ -215,6 +215,20 @@ def test_products_in_8_bits_are_near_the_exact_ones(
     assert (linear.dense() - weight.float()).abs().max() <= weight.float().abs().max() / 127
 
 
+def test_in_8_bits_layers_without_whole_blocks_of_outputs_stay_exact(int8: Kernels) -> None:
+    config = LlamaConfig(
+        **{**SHAPE, "vocab_size": 650, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 48}
+    )
+    made = []
+    for linear in ("own", "int8"):
+        torch.manual_seed(0)
+        made.append(Decoder(LlamaForCausalLM(config).bfloat16().eval(), max_positions=64, linear=linear))
+    hidden = torch.randn(3, 64).bfloat16()
+    assert torch.equal(made[0].logits(hidden), made[1].logits(hidden))
+    results = [decoder.forward(*step_of(decoder, [1, 5], [7, 0], 0)) for decoder in made]
+    assert (results[0].float() - results[1].float()).norm() <= 0.2 * results[0].float().norm()
+
+
 @settings(deadline=None, max_examples=25)
 @given(rows=st.integers(1, 20), vocabulary=st.integers(1, 1500), seed=st.integers(0, 99))
 def test_the_likeliest_token_is_that_of_all_the_logits(int8: Kernels, rows: int, vocabulary: int, seed: int) -> None:

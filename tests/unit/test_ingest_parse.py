@@ -1,9 +1,16 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plait.index.quarantine import Failure
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.parse import parse, shorten
+from plait.jobs.ingest.pipeline import _read_one
+from plait.jobs.ingest.read import DocumentFile
+from plait.jobs.ingest.rows import RowReader
+from plait.recipes.ingest import TableConfig
 
 
 def test_markdown_stays_as_it_was_written() -> None:
@@ -72,3 +79,17 @@ def test_headings_start_at_line_starts_in_order(text: str) -> None:
     starts = [heading.start for heading in document.headings]
     assert starts == sorted(starts)
     assert all(start == 0 or document.text[start - 1] == "\n" for start in starts)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("---\ndate: 2024-02-30\n---\n# A\n\ntext", "ValueError"), ("a\0b", "NUL bytes")],
+)
+def test_whatever_a_parser_trips_over_fails_its_document_alone(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "a.md").write_text(text, encoding="utf-8")
+    with RowReader(TableConfig()) as rows:
+        outcome = _read_one(DocumentFile("a.md", str(tmp_path / "a.md")), rows, "settings")
+    assert isinstance(outcome, Failure)
+    assert reason in outcome.reason
+    assert outcome.step == "parse"
+    assert outcome.content_hash

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,26 @@ def test_what_is_not_in_a_bucket_and_a_bucket_that_is_not_there_are_named(bucket
         read_file("s3://docs/gone.md")
     with pytest.raises(DataError, match="'what://x' cannot be opened"):
         find_documents(["what://x"])
+
+
+def test_an_empty_source_beside_others_is_an_error_and_removes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.md").write_text("text")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"There is no file in '.*empty': .*would be removed"):
+        find_documents([str(tmp_path / "full"), str(tmp_path / "empty")])
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.md").write_text("text")
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refusing(path: str) -> Any:
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # root may read every folder
+    with pytest.raises(DataError, match=r"'.*locked' cannot be read \(Permission denied\)"):
+        find_documents([str(tmp_path)])

@@ -180,3 +180,17 @@ def test_without_a_text_column_tables_are_left_out_and_one_given_by_itself_is_an
     assert find_documents([str(tmp_path)]).skipped == {".csv": 1}
     with pytest.raises(InvalidInput, match=r"Name the column of its text: table\.text=COLUMN"):
         find_documents([str(tmp_path / "t.csv")])
+
+
+def test_a_table_that_ends_inside_quotes_is_an_error_and_loses_no_row(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('id,text\n1,"a\n2,b\n3,c\n')
+    with pytest.raises(DataError, match=r"t\.csv"):
+        list(row_documents(list_files(str(tmp_path / "t.csv")).files, TableConfig(text="text", id="id")))
+
+
+def test_the_suffix_of_a_table_may_be_written_in_capitals(tmp_path: Path) -> None:
+    from plait.jobs.ingest.tables import CsvTable, open_table
+
+    (tmp_path / "T.CSV").write_text("id,text\n1,a\n")
+    with (tmp_path / "T.CSV").open("rb") as stream:
+        assert isinstance(open_table(str(tmp_path / "T.CSV"), stream, ["text"]), CsvTable)

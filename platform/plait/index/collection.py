@@ -172,6 +172,7 @@ class Index:
         index = cls._find(milvus, name, generation)
         if index is None:
             index = cls._create(milvus, name, generation or 1, vectors)
+            index.check_vectors(vectors)  # somebody else may have made it meanwhile
             if generation is None:
                 index.make_current()
         index.check_vectors(vectors)
