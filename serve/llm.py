@@ -92,6 +92,11 @@ class LLM:
         if call.messages is None:
             return call.prompt, (), call.sampling.stop
         grounded = with_passages(call.messages, call.passages, self._budget, self._engine.count_tokens)
+        if call.passages and not grounded.passages:  # an answer without them would look like one from them
+            raise InvalidInput(
+                f"None of the {len(call.passages)} passages found fits into retrieval.budget_tokens={self._budget}.",
+                "Raise it where the server is started, or ingest with a smaller chunk.max_tokens.",
+            )
         text = chat_format.render(grounded.messages, tools=call.tools)
         return text, grounded.passages, (*call.sampling.stop, *chat_format.stop)
 
