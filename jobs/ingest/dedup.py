@@ -15,6 +15,7 @@ documents already in the index are read once more, but not embedded.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from plait.jobs.ingest.duplicates import Duplicates, Fingerprint
@@ -70,7 +71,8 @@ class Deduplication:
         self._is_off = recipe.dedup.drop == "none"
         known = {} if self._is_off else load_fingerprints(recipe)
         self._versions = dict(plan.versions)
-        self._fingerprints = {source: known[version] for source, version in plan.versions.items() if version in known}
+        keys = {source: _key(source, version) for source, version in plan.versions.items()}
+        self._fingerprints = {source: known[key] for source, key in keys.items() if key in known}
         self._seen = Duplicates(recipe.dedup)
         self.duplicates = self._seen.add_all(self._fingerprints)
         self._dropped = set(self.duplicates)
@@ -107,7 +109,7 @@ class Deduplication:
         for source in failed:  # what can no longer be read is no reason to drop another document
             self._fingerprints.pop(source, None)
         self.duplicates = Duplicates(self._recipe.dedup).add_all(self._fingerprints)
-        known = {self._versions[source]: held for source, held in self._fingerprints.items()}
+        known = {_key(source, self._versions[source]): held for source, held in self._fingerprints.items()}
         save_fingerprints(self._recipe, known)
 
     @property
@@ -119,3 +121,8 @@ class Deduplication:
     def superfluous(self, indexed: Mapping[str, object]) -> set[str]:
         """Duplicates of which the index may hold something: from before (`indexed`), or let through in this run."""
         return self.duplicates.keys() & (indexed.keys() | self._admitted)
+
+
+def _key(source: str, version: str) -> str:
+    """What a fingerprint is kept under: the same bytes are another text under a suffix that is read otherwise."""
+    return version + PurePosixPath(source).suffix.lower()

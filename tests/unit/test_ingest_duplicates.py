@@ -188,3 +188,20 @@ def test_without_dedup_nothing_is_read_for_it() -> None:
     both = (DocumentFile("a", "a"), DocumentFile("b", "b"))
     off = Deduplication(recipe, Plan(both[:1], both[1:], (), (), {"a": "same", "b": "same"}))
     assert (off.to_write, off.to_read, off.duplicates, off.start_judge()) == ([both[0]], [], {}, None)
+
+
+@pytest.mark.usefixtures("home")
+def test_the_same_bytes_under_a_suffix_that_is_read_otherwise_are_another_document() -> None:
+    recipe = IngestRecipe.model_validate({"sources": ["x"]})
+    both = (DocumentFile("a.html", "a.html"), DocumentFile("a.txt", "a.txt"))
+    plan = Plan((), both, (), (), {"a.html": "same hash", "a.txt": "same hash"})
+    first = Deduplication(recipe, plan)
+    first.learn(
+        [
+            Candidate(file.source, "same hash", fingerprint(Document(text, ""), recipe.dedup))
+            for file, text in zip(both, ("read as HTML", "<p>read as text"), strict=True)
+        ],
+        {"a.html", "a.txt"},
+        [],
+    )
+    assert Deduplication(recipe, plan).duplicates == {}
