@@ -88,7 +88,7 @@ def _weight(key: str, replica: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{key}\n{replica}".encode(), digest_size=8).digest(), "big")
 
 
-class AffinityRouter(RequestRouter):  # type: ignore[misc]
+class AffinityRouter(RequestRouter):  # type: ignore[misc]  # ray ships no types
     """Ray Serve's request router for the LLM deployment."""
 
     def initialize_state(self, max_imbalance: float, free_load: int, capacity: int) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from plait.index.collection import DocumentState
+from plait.index.document_state import DocumentState
 from plait.index.quarantine import Failure
 from plait.index.schema import MAX_SOURCE_BYTES
 from plait.jobs.ingest.formats import Unreadable

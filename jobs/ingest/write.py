@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from plait.index.collection import DocumentVersion, Index
+from plait.index.collection import Index
+from plait.index.document_state import DocumentVersion
 from plait.models.vectors import Prompts
 from plait.observability import metrics
 from plait.recipes import IngestRecipe

@@ -57,7 +57,7 @@ class Decoder:
         # The kernels compute in bfloat16 on CPUs; everywhere else torch does.
         is_ours = self.device.type == "cpu" and self.dtype == torch.bfloat16 and _has_whole_lanes(config)
         self.kernels = kernels() if is_ours else None
-        int8 = self.kernels if self.kernels and self.kernels.has_int8 and self.width % 4 == 0 else None
+        int8 = self.kernels if self.kernels and self.kernels.has_int8 else None
         if linear == "int8" and int8 is None:
             raise InvalidInput(
                 "llm.quantization=int8 needs a CPU with AVX-512 VNNI, bfloat16 and a C compiler.",

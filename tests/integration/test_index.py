@@ -10,7 +10,8 @@ import pytest
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, Unavailable
 from plait.index.chunk import Chunk, chunk_table, make_chunk_id
-from plait.index.collection import DocumentVersion, Index, list_collections
+from plait.index.collection import Index, list_collections
+from plait.index.document_state import DocumentVersion
 from plait.index.search import Search
 from plait.models.embedding import EmbeddingModel
 from plait.models.vectors import Prompts, VectorKind

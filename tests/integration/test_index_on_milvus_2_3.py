@@ -24,7 +24,8 @@ import pyarrow as pa
 
 from plait.errors import PlaitError
 from plait.index.chunk import Chunk, chunk_table
-from plait.index.collection import DocumentVersion, Index
+from plait.index.collection import Index
+from plait.index.document_state import DocumentVersion
 from plait.index.search import Search
 
 server = milvus.MilvusServer(debug=False)

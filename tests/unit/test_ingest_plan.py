@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from plait.index.collection import DocumentState, DocumentVersion
+from plait.index.document_state import DocumentState, DocumentVersion
 from plait.index.quarantine import Failure
 from plait.jobs.ingest.ledger import Ledger, Progress
 from plait.jobs.ingest.plan import make_plan

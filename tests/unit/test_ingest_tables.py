@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from plait.errors import DataError, InvalidInput
-from plait.index.collection import DocumentState, DocumentVersion
+from plait.index.document_state import DocumentState, DocumentVersion
 from plait.index.quarantine import Failure
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.plan import Plan, make_plan

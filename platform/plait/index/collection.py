@@ -19,6 +19,7 @@ from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mea
 from plait.index import alias, filters
 from plait.index.chunk import text_to_embed
 from plait.index.connection import Milvus
+from plait.index.document_state import DocumentState, DocumentVersion
 from plait.index.freshness import Freshness
 from plait.index.neighbours import chunks_around
 from plait.index.quarantine import Quarantine
@@ -38,39 +39,6 @@ from plait.settings import settings
 
 _log = logging.getLogger(__name__)
 _FLUSH_TIMEOUT_S = 120.0  # it waits until the index is built
-
-
-@dataclass(frozen=True)
-class DocumentVersion:
-    """One version of a document: all chunks of it carry the same hash and know how many they are."""
-
-    content_hash: str
-    chunk_count: int
-
-
-@dataclass(frozen=True)
-class DocumentState:
-    """What the index holds of one document: chunks present, by version. An interrupted write leaves two versions."""
-
-    present: dict[DocumentVersion, int]
-
-    def has_whole(self, version: DocumentVersion) -> bool:
-        """Every chunk of this version is there."""
-        return self.present.get(version) == version.chunk_count
-
-    @property
-    def is_whole(self) -> bool:
-        """Every chunk of one version is there, and nothing else."""
-        return len(self.present) == 1 and all(map(self.has_whole, self.present))
-
-    @property
-    def chunks(self) -> int:
-        """Chunks present, of all versions."""
-        return sum(self.present.values())
-
-    def is_exactly(self, content_hash: str) -> bool:
-        """Every chunk of the version with this hash is there, and nothing else."""
-        return self.is_whole and all(version.content_hash == content_hash for version in self.present)
 
 
 @dataclass(frozen=True)
@@ -169,13 +137,11 @@ class Index:
         """
         milvus = Milvus.connect(uri, token)
         vectors = VectorKind(embedding_model, dimension, prompts)
-        index = cls._find(milvus, name, generation)
-        if index is None:
-            index = cls._create(milvus, name, generation or 1, vectors)
-            index.check_vectors(vectors)  # somebody else may have made it meanwhile
-            if generation is None:
-                index.make_current()
-        index.check_vectors(vectors)
+        found = cls._find(milvus, name, generation)
+        index = found or cls._create(milvus, name, generation or 1, vectors)
+        index.check_vectors(vectors)  # of one just created too: another run may have made it meanwhile
+        if found is None and generation is None:
+            index.make_current()
         return index
 
     @classmethod

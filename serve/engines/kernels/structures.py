@@ -1,7 +1,7 @@
 """The structures of decoder.h and decoder.c as ctypes sees them. Addresses are of tensors that outlive the call."""
 
 from collections.abc import Sequence
-from ctypes import Structure, c_double, c_int64
+from ctypes import Array, Structure, c_double, c_int64
 
 from torch import Tensor
 
@@ -62,5 +62,5 @@ def address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def ends(widths: Sequence[int]) -> "c_int64 * MOST_MODULES":  # type: ignore[valid-type]
+def ends(widths: Sequence[int]) -> "Array[c_int64]":
     return (c_int64 * MOST_MODULES)(*widths)
