@@ -11,13 +11,13 @@ from plait.retrieval.passage import Passage
 
 _TAG = re.compile(r"<(?=\s*/?\s*passage)", re.IGNORECASE)
 _ROLE = re.compile(
-    r"^([\s>*#_`-]*(?:question|answer|system|user|assistant|human|ai|tool|instructions?)[\s*_`]*):",
+    r"^(?:[^\w\n]|_)*(?:question|answer|system|user|assistant|human|ai|tool|instructions?)[\W_]*:",
     re.IGNORECASE | re.MULTILINE,
 )
 
 
 def quote(passage: Passage, number: int) -> str:
     """`<passage id="1" source="ray.md"> … </passage>`."""
-    text = _ROLE.sub(r"\1 -", _TAG.sub("< ", passage.text.strip()))
+    text = _ROLE.sub(lambda turn: turn[0].replace(":", " -"), _TAG.sub("< ", passage.text.strip()))
     source = " ".join(passage.source.split()).replace('"', "'").replace("<", "(").replace(">", ")")
     return f'<passage id="{number}" source="{source}">\n{text}\n</passage>'
