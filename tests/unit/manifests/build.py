@@ -1,5 +1,6 @@
 """The objects that an overlay stands for, as `kubectl apply -k` would send them."""
 
+import copy
 import functools
 import shutil
 import subprocess
@@ -37,14 +38,14 @@ def find_kubectl(folder: Path) -> Path | None:
 
 
 @functools.cache
-def _built(kubectl: Path, overlay: str) -> str:
+def _built(kubectl: Path, overlay: str) -> list[Object]:
     command = [str(kubectl), "kustomize", str(ROOT / "k8s/overlays" / overlay)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return _documents(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
 
 
 def build(kubectl: Path, overlay: str) -> list[Object]:
     """Objects of an overlay; changing them changes nobody else's."""
-    return _documents(_built(kubectl, overlay))
+    return copy.deepcopy(_built(kubectl, overlay))
 
 
 def whole(kubectl: Path, overlay: str) -> list[Object]:
@@ -53,6 +54,7 @@ def whole(kubectl: Path, overlay: str) -> list[Object]:
     return build(kubectl, overlay) + (build(kubectl, platform) if platform else [])
 
 
+@functools.cache
 def secrets(kubectl: Path) -> dict[str, set[str]]:
     """Keys of the Secrets that secrets.sh makes, by name."""
     path = f"{kubectl.parent}:/usr/bin:/bin"

@@ -14,7 +14,7 @@ from plait.recipes import IngestRecipe, TrainRecipe, load_recipe
 from plait.serve.ingress import build_api
 from plait.settings import Settings
 
-_URL = re.compile(r"(?:https?|postgresql)://(?:[^@/\s]+@)?(plait-[a-z-]+):(\d+)")
+_ADDRESS = re.compile(r"\b(plait-[a-z-]+):(\d+)")
 _PROBES = ("readinessProbe", "livenessProbe", "startupProbe")
 
 
@@ -24,7 +24,7 @@ def problems(objects: list[Object], secrets: dict[str, set[str]]) -> list[str]:
     found += _selector_problems(objects) + _queue_problems(objects)
     known = services(objects)
     for object_ in objects:
-        for host, port in _URL.findall(str(object_)):
+        for host, port in _ADDRESS.findall(str(object_)):
             if int(port) not in known.get(host, ()):
                 found.append(f"{named(object_)}: there is no Service {host} with port {port}")
         if object_["kind"] == "RoleBinding":

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from ray.serve.schema import ServeDeploySchema
+from ray.serve.schema import DeploymentSchema, ServeApplicationSchema, ServeDeploySchema
 
 from manifests import Object, named, of_kind
 from plait.errors import PlaitError
@@ -17,8 +17,10 @@ def problems(objects: list[Object]) -> list[str]:
 
 
 def _problems(spec: dict[str, Any]) -> Iterator[str]:
+    values = yaml.safe_load(spec["serveConfigV2"])
+    yield from _unknown_fields(values)
     try:
-        config = ServeDeploySchema.model_validate(yaml.safe_load(spec["serveConfigV2"]))
+        config = ServeDeploySchema.model_validate(values)
     except ValidationError as error:
         yield f"serveConfigV2: {error.errors()[0]['loc']} {error.errors()[0]['msg']}"
         return
@@ -44,6 +46,18 @@ def _problems(spec: dict[str, Any]) -> Iterator[str]:
             if override.name not in deployments:
                 yield f"the application has no deployment {override.name}"
         yield from _placement_problems(application, deployments, groups)
+
+
+def _unknown_fields(values: dict[str, Any]) -> Iterator[str]:
+    """Fields that Serve's schema does not name, and takes without a word."""
+    applications = values.get("applications", [])
+    for kind, parts in (
+        (ServeDeploySchema, [values]),
+        (ServeApplicationSchema, applications),
+        (DeploymentSchema, [d for a in applications for d in a.get("deployments", [])]),
+    ):
+        for name in sorted({name for part in parts for name in part} - set(kind.model_fields)):
+            yield f"Serve knows no {name} in {kind.__name__}"
 
 
 def _placement_problems(application: Any, deployments: dict[str, Any], groups: list[dict[str, Any]]) -> Iterator[str]:
