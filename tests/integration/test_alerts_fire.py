@@ -61,8 +61,14 @@ def server(ray_cluster: None, tiny_model: Path, tmp_path_factory: pytest.TempPat
         "llm.pinned=[unreadable]",
         "retrieval=null",
     ]
-    yield deploy(read_config("local", overrides), on_progress=print)
-    serve.shutdown()
+    os.environ["PLAIT_REPLICA_HOUR_PRICE"] = "7.2"
+    settings.cache_clear()
+    try:
+        yield deploy(read_config("local", overrides), on_progress=print)
+    finally:
+        del os.environ["PLAIT_REPLICA_HOUR_PRICE"]
+        settings.cache_clear()
+        serve.shutdown()
 
 
 def _register_without_weights(name: str, base: Path, folder: Path) -> None:
@@ -128,6 +134,13 @@ async def test_more_than_is_served_makes_the_queue_grow(prometheus: Prometheus, 
         await asyncio.gather(*(ask_again_and_again(client) for _ in range(CLIENTS)))
     await waited
     prometheus.wait_for(alert, lambda count: count == 0)  # it has been worked off
+
+
+def test_what_an_answer_costs_is_known(prometheus: Prometheus, server: str) -> None:
+    prometheus.wait_for("plait_llm_replicas", lambda count: count == 1)
+    prometheus.wait_for("plait_replica_hour_price", lambda price: price == 7.2)
+    assert httpx.post(f"{server}/v1/completions", json={"model": "base", "prompt": "x", "max_tokens": 2}).is_success
+    prometheus.wait_for("plait:cost_per_answer:1h", lambda cost: cost > 0)
 
 
 def test_an_index_is_stale_until_the_next_run(prometheus: Prometheus, recipe: IngestRecipe) -> None:
