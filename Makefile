@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test vllm-env test-vllm lint format bench constraints clean
+.PHONY: help setup demo test vllm-env test-vllm lint format monitoring bench constraints clean
 
 # The first Python of 3.11 or newer; `make PYTHON=…` chooses another.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,\
@@ -78,6 +78,9 @@ lint: setup ## Check style, format and types.
 format: setup ## Bring the code into the house format.
 	@$(BIN)/ruff check --fix $(wildcard $(CHECKED))
 	@$(BIN)/ruff format $(wildcard $(CHECKED))
+
+monitoring: setup ## Make the rules and dashboards of k8s/monitoring from the code.
+	@$(BIN)/plait metrics kubernetes k8s/monitoring
 
 bench: setup ## Run the benchmarks, side by side with peers.
 	@for file in benchmarks/*.py; do $(BIN)/python "$$file"; done

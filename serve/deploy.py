@@ -72,8 +72,10 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
     check(parse(application["args"]))
     environment = application.setdefault("runtime_env", {}).setdefault("env_vars", {})
     environment["PLAIT_HOME"] = str(settings().root)
+    # The cluster may have been joined before these were set.
+    environment.setdefault("PLAIT_REPLICA_HOUR_PRICE", str(settings().replica_hour_price))
     admin_key = settings().admin_key
-    if admin_key is not None:  # the cluster may have been joined before it was set
+    if admin_key is not None:
         environment["PLAIT_ADMIN_KEY"] = admin_key.get_secret_value()
     schema = ServeDeploySchema.model_validate(config)
     options = schema.http_options

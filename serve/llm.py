@@ -19,6 +19,7 @@ from plait.model_ids import BASE
 from plait.models.chat import ChatFormat, chat_format_for
 from plait.models.load import encode_prompt
 from plait.models.source import resolve_model
+from plait.observability import metrics
 from plait.retrieval.context import with_passages
 from plait.retrieval.passage import Passage
 from plait.serve.adapters.lifecycle import AdapterLifecycle
@@ -29,6 +30,7 @@ from plait.serve.engines.choose import make_engine
 from plait.serve.engines.engine import GenerationRequest
 from plait.serve.protocol import ModelCard
 from plait.serve.request_log import log_expected_errors_in_one_line, logged
+from plait.settings import settings
 
 _log = logging.getLogger("ray.serve")
 
@@ -46,6 +48,8 @@ class LLM:
         self._adapters = AdapterLifecycle(self._engine, arguments)
         self._registered: list[AdapterVersion] = []
         await self._adapters.start()
+        metrics.LLM_REPLICAS.set(1)
+        metrics.REPLICA_HOUR_PRICE.set(settings().replica_hour_price)
 
     async def generate(self, call: Call) -> AsyncIterator[Event]:
         """Answer a call; the stream of it is cancelled with the request.

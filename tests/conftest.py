@@ -5,6 +5,7 @@ Everything runs under a temporary PLAIT_HOME with ports of its own, so tests nei
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +55,26 @@ def milvus() -> str:
     from plait.local.milvus import milvus_uri
 
     return milvus_uri()
+
+
+@pytest.fixture(scope="session")
+def prometheus_binary(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The installed Prometheus, or Debian's package unpacked into a folder: nothing is installed, no service starts."""
+    installed = shutil.which("prometheus")
+    if installed:
+        return installed
+    folder = tmp_path_factory.mktemp("prometheus")
+    attempts = (["apt-get", "download", "prometheus"], ["apt-get", "update"], ["apt-get", "download", "prometheus"])
+    for command in attempts:
+        if shutil.which("apt-get") is None:
+            break
+        subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=240)
+        for package in folder.glob("prometheus_*.deb"):
+            subprocess.run(["dpkg", "-x", package.name, "."], cwd=folder, check=True)
+            return str(folder / "usr/bin/prometheus")
+    pytest.skip(
+        "NO PROMETHEUS: it is not installed, and Debian's package cannot be fetched here. Metrics are UNTESTED."
+    )
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         PlaitError: one of its kinds for everything that is wrong with recipe, sources, model, Milvus or cluster, and
             when more than `max_bad_share` of the documents cannot be read. What was written until then stays.
     """
-    started = time.monotonic()
+    started, looked_at = time.monotonic(), time.time()
     found = find_documents(recipe.sources, with_tables=recipe.table.text is not None)
     uri = milvus_uri()
     with _only_writer(recipe, uri):
@@ -97,6 +97,7 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
             rebuilding.finish(recipe, plan, uri, kept)
     unchanged = sum(document.source not in duplicates for document in plan.unchanged)
     duplicate_count = len(duplicates) + plan.repeated_rows
+    metrics.INGEST_IN_STEP.labels(collection=recipe.collection).set(looked_at)
     _count(recipe, unchanged=unchanged, removed=len(plan.gone), failed=len(plan.failed), duplicate=duplicate_count)
     return IngestReport(
         collection=recipe.collection,

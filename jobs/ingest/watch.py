@@ -9,6 +9,7 @@ from pathlib import Path
 
 from plait.errors import InvalidInput, PlaitError
 from plait.jobs.ingest.job import IngestReport, ingest
+from plait.observability import metrics
 from plait.recipes import IngestRecipe
 
 # An editor or a checkout changes many files in a moment: wait until it is quiet for as long, at most so long in all.
@@ -49,6 +50,8 @@ def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Ca
         ):
             is_first = tried_at is None
             is_time = tried_at is None or time.monotonic() - tried_at > _TRY_AGAIN_S
+            if not changed and not is_behind:
+                metrics.INGEST_IN_STEP.labels(collection=recipe.collection).set(time.time())
             if not changed and not (is_behind and is_time):
                 continue
             tried_at = time.monotonic()

@@ -112,6 +112,7 @@ class _Run:
 
     def go_on(self) -> None:
         """Train from the step where the run stands to the end."""
+        self._show_progress()
         self._measure_before()
         is_ended = self.state.step >= self.total_steps or self.state.is_stale(self.config.early_stopping_patience)
         while not is_ended:
@@ -209,3 +210,9 @@ class _Run:
         metrics.TRAIN_TOKENS_PER_SECOND.labels(adapter=name).set(record.tokens_per_second)
         metrics.TRAIN_TOKENS.labels(adapter=name).inc(record.tokens)
         metrics.TRAIN_STEPS.labels(adapter=name).inc()
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        """Tell the alert for stalled training that this run lives."""
+        if self.peers.rank == 0:
+            metrics.TRAIN_PROGRESS.labels(adapter=self.plan.recipe.name).set(time.time())

@@ -24,6 +24,10 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(None, description="Key of the admin routes; unset: they are off.")
     metrics_port: int = Field(9464, description="Port of this node's Prometheus exporter.")
 
+    replica_hour_price: float = Field(
+        0.0, ge=0, description="Price of one LLM replica for an hour, in any currency; 0: cost is counted in seconds."
+    )
+
     ray_address: str | None = Field(None, description="A Ray cluster to use; unset: a local head that Plait starts.")
     ray_metrics_port: int = Field(9465, description="Port of Ray's own metrics, on the local head.")
     ray_dashboard_port: int = Field(8265, description="Port of Ray's dashboard and Jobs API, on the local head.")

@@ -1,71 +1,20 @@
 """A real Prometheus, configured by what `plait metrics scrape-config` prints, sees what jobs and replicas did."""
 
-import json
 import os
-import shutil
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import psutil
 import pytest
 import ray
+from local_prometheus import PATIENCE_S, Prometheus, running
 from typer.testing import CliRunner
 
 from plait.cli import app
 from plait.jobs.ingest.job import ingest
 from plait.jobs.train.job import train
-from plait.local.process import free_port
 from plait.recipes import IngestRecipe, TrainRecipe, load_recipe
-
-PATIENCE_S = 60
-
-
-@pytest.fixture(scope="session")
-def prometheus_binary(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The installed Prometheus, or Debian's package unpacked into a folder: nothing is installed, no service starts."""
-    installed = shutil.which("prometheus")
-    if installed:
-        return installed
-    folder = tmp_path_factory.mktemp("prometheus")
-    attempts = (["apt-get", "download", "prometheus"], ["apt-get", "update"], ["apt-get", "download", "prometheus"])
-    for command in attempts:
-        if shutil.which("apt-get") is None:
-            break
-        subprocess.run(command, cwd=folder, capture_output=True, check=False, timeout=240)
-        for package in folder.glob("prometheus_*.deb"):
-            subprocess.run(["dpkg", "-x", package.name, "."], cwd=folder, check=True)
-            return str(folder / "usr/bin/prometheus")
-    pytest.skip(
-        "NO PROMETHEUS: it is not installed, and Debian's package cannot be fetched here. Metrics are UNTESTED."
-    )
-
-
-class Prometheus:
-    """A client of the running server."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def values(self, query: str) -> dict[str, float]:
-        """Value by label set of an instant query."""
-        answer: Any = httpx.get(f"{self.url}/api/v1/query", params={"query": query}, timeout=10).json()
-        return {json.dumps(r["metric"], sort_keys=True): float(r["value"][1]) for r in answer["data"]["result"]}
-
-    def wait_for(self, query: str, expected: Callable[[float], bool]) -> float:
-        """The single value of a query, as soon as it is as expected."""
-        deadline = time.monotonic() + PATIENCE_S
-        found: dict[str, float] = {}
-        while time.monotonic() < deadline:
-            found = self.values(query)
-            if len(found) == 1 and expected(next(iter(found.values()))):
-                return next(iter(found.values()))
-            time.sleep(0.5)
-        raise AssertionError(f"{query} gave {found} for {PATIENCE_S} s")
 
 
 @pytest.fixture(scope="module")
@@ -76,36 +25,8 @@ def prometheus(
     assert printed.exit_code == 0
     folder = tmp_path_factory.mktemp("tsdb")
     (folder / "prometheus.yml").write_text(printed.stdout)
-    address = f"127.0.0.1:{free_port()}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                prometheus_binary,
-                f"--config.file={folder / 'prometheus.yml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={address}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    server = Prometheus(f"http://{address}")
-    try:
-        _wait_until_ready(server.url, folder / "log")
+    with running(prometheus_binary, folder) as server:
         yield server
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _wait_until_ready(url: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/-/ready", timeout=2).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    raise AssertionError(f"Prometheus did not get ready: {log.read_text()[-2000:]}")
 
 
 @ray.remote(num_cpus=0.1)

@@ -16,7 +16,14 @@ COMMANDS = (
     *("ingest", "plan", "train", "serve", "ask", "evaluate", "status", "stop"),
     *("collections list", "collections show", "collections quarantine", "collections drop"),
     *("adapters list", "adapters show", "adapters alias"),
-    *("metrics scrape-config", "metrics show"),
+    *(
+        "metrics scrape-config",
+        "metrics show",
+        "metrics rules",
+        "metrics dashboards",
+        "metrics local",
+        "metrics kubernetes",
+    ),
 )
 
 

@@ -22,7 +22,7 @@ if values.ValueClass is values.MutexValue:
 
 # vLLM's buckets where the meaning is vLLM's, so that dashboards carry over.
 _INTER_TOKEN_BUCKETS_S = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80)
-_TTFT_BUCKETS_S = (
+TTFT_BUCKETS_S = (
     0.001,
     0.005,
     0.01,
@@ -60,7 +60,7 @@ TTFT = Histogram(
     "vllm:time_to_first_token_seconds",
     "From the arrival of a request to its first token.",
     ["model_name", "adapter"],
-    buckets=_TTFT_BUCKETS_S,
+    buckets=TTFT_BUCKETS_S,
 )
 INTER_TOKEN_SECONDS = Histogram(
     "vllm:inter_token_latency_seconds",
@@ -82,6 +82,14 @@ QUEUE_SECONDS = Histogram(
 )
 PROMPT_TOKENS = Counter("vllm:prompt_tokens", "Tokens of prompts.", ["model_name", "adapter"])
 GENERATED_TOKENS = Counter("vllm:generation_tokens", "Tokens generated.", ["model_name", "adapter"])
+LLM_REPLICAS = Gauge(
+    "plait_llm_replicas", "Replicas of the LLM that are up, and cost money.", multiprocess_mode="livesum"
+)
+REPLICA_HOUR_PRICE = Gauge(
+    "plait_replica_hour_price",
+    "What an hour of one replica of the LLM costs, as PLAIT_REPLICA_HOUR_PRICE says; 0 is unset.",
+    multiprocess_mode="livemax",
+)
 
 # The engine
 ENGINE_RUNNING = Gauge(
@@ -142,6 +150,12 @@ INGEST_FRESHNESS_SECONDS = Histogram(
     ["collection"],
     buckets=(0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 4 * 3600, 24 * 3600, 7 * 24 * 3600),
 )
+INGEST_IN_STEP = Gauge(
+    "plait_ingest_in_step_timestamp_seconds",
+    "When the index last held what its sources did: the start of the last whole run, or the last look of --watch.",
+    ["collection"],
+    multiprocess_mode="mostrecent",
+)
 
 # Training. The last values stay visible after the job's processes have ended.
 TRAIN_LOSS = Gauge(
@@ -152,3 +166,9 @@ TRAIN_TOKENS_PER_SECOND = Gauge(
 )
 TRAIN_TOKENS = Counter("plait_train_tokens", "Tokens trained on.", ["adapter"])
 TRAIN_STEPS = Counter("plait_train_steps", "Optimiser steps done.", ["adapter"])
+TRAIN_PROGRESS = Gauge(
+    "plait_train_progress_timestamp_seconds",
+    "When a run that is alive began or did its last step; gone with the process that trains.",
+    ["adapter"],
+    multiprocess_mode="livemostrecent",
+)

@@ -3,7 +3,7 @@
 In: where they listen, by job name. It does not look whether anybody is there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import yaml
 
@@ -17,11 +17,17 @@ def reachable(address: str) -> str:
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
-def scrape_config(targets: Mapping[str, str], interval_s: int = 15) -> str:
-    """YAML for `prometheus --config.file`; `targets` gives the address (host:port) of each job."""
+def scrape_config(targets: Mapping[str, str], interval_s: int = 15, rule_files: Sequence[str] = ()) -> str:
+    """YAML for `prometheus --config.file`.
+
+    Args:
+        targets: the address (host:port) of each job.
+        rule_files: alerts; paths, from the folder of this configuration.
+    """
     return yaml.safe_dump(
         {
             "global": {"scrape_interval": f"{interval_s}s"},
+            **({"rule_files": list(rule_files)} if rule_files else {}),
             "scrape_configs": [
                 {"job_name": job, "static_configs": [{"targets": [reachable(address)]}]}
                 for job, address in targets.items()

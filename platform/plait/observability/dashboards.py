@@ -1,0 +1,188 @@
+"""The dashboards: which question each answers, and the queries that answer it.
+
+Queries are made from the metric definitions. How Grafana wants it written is `grafana`'s business.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import Gauge, Histogram
+
+from plait.observability import metrics
+from plait.observability.alerts import failures
+from plait.observability.grafana import Dashboard, Panel, Query
+from plait.observability.promql import Metric, documentation, quantile, rate, series
+
+WINDOW = "$__rate_interval"
+_HERE = 'namespace=~"$namespace"'
+"""The namespaces chosen above the panels; on a laptop there is none, which the choice "All" takes too."""
+
+
+def dashboards() -> tuple[Dashboard, ...]:
+    """All of them."""
+    return (
+        Dashboard("plait-serving", "Plait: serving by adapter", tuple(_serving())),
+        Dashboard("plait-rag", "Plait: retrieval by stage", tuple(_retrieval())),
+        Dashboard("plait-training", "Plait: training", tuple(_training())),
+        Dashboard("plait-ingestion", "Plait: ingestion", tuple(_ingestion())),
+        Dashboard("plait-cost", "Plait: cost", tuple(_cost())),
+    )
+
+
+def _here(metric: Metric, matchers: str = "", part: str = "") -> str:
+    return series(metric, f"{_HERE}, {matchers}".removesuffix(", "), part)
+
+
+def _rate(metric: Metric, by: str, matchers: str = "", part: str = "") -> str:
+    return rate(_here(metric, matchers, part), WINDOW, by)
+
+
+def _by(title: str, metric: Metric, by: str, unit: str) -> Panel:
+    """A counter's rate, or a gauge's sum, by a label."""
+    expr = f"sum by ({by}) ({_here(metric)})" if isinstance(metric, Gauge) else _rate(metric, by)
+    return Panel(title, documentation(metric), unit, (Query(expr, f"{{{{{by}}}}}"),))
+
+
+def _times(title: str, metric: Histogram, by: str = "", unit: str = "s") -> Panel:
+    """A histogram's median and its slow end."""
+    queries = tuple(
+        Query(quantile(share, metric, WINDOW, by, _HERE), f"{{{{{by}}}}} {name}" if by else name)
+        for share, name in ((0.5, "p50"), (0.95, "p95"))
+    )
+    return Panel(title, documentation(metric), unit, queries)
+
+
+def _latest(title: str, metric: Gauge, by: str, unit: str) -> Panel:
+    return Panel(title, documentation(metric), unit, (Query(f"max by ({by}) ({_here(metric)})", f"{{{{{by}}}}}"),))
+
+
+def _since(title: str, metric: Gauge, by: str, description: str) -> Panel:
+    expr = f"time() - max by ({by}) ({_here(metric)})"
+    return Panel(title, description, "s", (Query(expr, f"{{{{{by}}}}}"),))
+
+
+def _ratio(title: str, description: str, above: str, below: str, legend: str) -> Panel:
+    return Panel(title, description, "percentunit", (Query(f"{above} / {below}", legend),))
+
+
+def _serving() -> Iterator[Panel]:
+    ours = f'outcome=~"{failures()}"'
+    yield _by("Requests", metrics.REQUESTS, "adapter", "reqps")
+    yield _ratio(
+        "Failed by our fault",
+        "Share of requests that fail by our fault: what the error objective is about.",
+        _rate(metrics.REQUESTS, "adapter", ours),
+        _rate(metrics.REQUESTS, "adapter", f'outcome=~"ok|{failures()}"'),
+        "{{adapter}}",
+    )
+    yield _by("Outcomes", metrics.REQUESTS, "outcome", "reqps")
+    yield _times("Time to first token", metrics.TTFT, "adapter")
+    yield _times("Time between tokens", metrics.INTER_TOKEN_SECONDS, "adapter")
+    yield _times("Whole answer", metrics.REQUEST_SECONDS, "adapter")
+    yield _times("Time in the queue", metrics.QUEUE_SECONDS, "adapter")
+    yield _by("Tokens generated", metrics.GENERATED_TOKENS, "adapter", "cps")
+    yield _by("Tokens of prompts", metrics.PROMPT_TOKENS, "adapter", "cps")
+    yield _by("Ends of answers", metrics.SUCCESSES, "finished_reason", "reqps")
+    yield _by("Requests that share steps", metrics.ENGINE_RUNNING, "namespace", "short")
+    yield _by("Requests that wait", metrics.ENGINE_WAITING, "namespace", "short")
+    yield _by("Requests under way", metrics.REQUESTS_UNDER_WAY, "namespace", "short")
+    yield _latest("KV cache in use", metrics.KV_CACHE_USE, "namespace", "percentunit")
+    yield _ratio(
+        "Prompts found in the cache",
+        "Share of the tokens of prompts that need not be computed again.",
+        _rate(metrics.PREFIX_HITS, "namespace"),
+        _rate(metrics.PREFIX_QUERIES, "namespace"),
+        "{{namespace}}",
+    )
+    yield _times("Requests in a step", metrics.BATCH_SIZE, unit="short")
+    yield _times("Adapters in a step", metrics.BATCH_ADAPTERS, unit="short")
+    yield Panel(
+        "Loads of adapters",
+        documentation(metrics.ADAPTER_LOADS),
+        "ops",
+        (Query(_rate(metrics.ADAPTER_LOADS, "adapter, outcome"), "{{adapter}} {{outcome}}"),),
+    )
+    yield _times("Time to load an adapter", metrics.ADAPTER_LOAD_SECONDS)
+    yield _by("Adapters by tier", metrics.ADAPTERS_RESIDENT, "tier", "short")
+    yield _by("Pinned adapters", metrics.ADAPTERS_PINNED, "namespace", "short")
+    yield _by("Evictions", metrics.ADAPTER_EVICTIONS, "adapter", "ops")
+
+
+def _retrieval() -> Iterator[Panel]:
+    yield _times("Time of each stage", metrics.RETRIEVAL_SECONDS, "stage")
+    yield Panel(
+        "Stages done",
+        "How often each stage ran.",
+        "ops",
+        (Query(_rate(metrics.RETRIEVAL_SECONDS, "stage", part="count"), "{{stage}}"),),
+    )
+    yield Panel(
+        "Share of the time",
+        "Where the time of answering goes, in seconds a second.",
+        "s",
+        (Query(_rate(metrics.RETRIEVAL_SECONDS, "stage", part="sum"), "{{stage}}"),),
+    )
+    yield _times("Passages found", metrics.PASSAGES, "collection", "short")
+    yield _by("Questions without a passage", metrics.NO_CONTEXT, "collection", "reqps")
+
+
+def _training() -> Iterator[Panel]:
+    yield _latest("Loss", metrics.TRAIN_LOSS, "adapter", "short")
+    yield _latest("Speed", metrics.TRAIN_TOKENS_PER_SECOND, "adapter", "cps")
+    yield _by("Steps", metrics.TRAIN_STEPS, "adapter", "ops")
+    yield _by("Tokens", metrics.TRAIN_TOKENS, "adapter", "cps")
+    yield _since(
+        "Since the last step",
+        metrics.TRAIN_PROGRESS,
+        "adapter",
+        "Of runs that are alive: how long ago the last step was.",
+    )
+
+
+def _ingestion() -> Iterator[Panel]:
+    yield _by("Documents by outcome", metrics.DOCUMENTS, "outcome", "ops")
+    yield _by("Documents by collection", metrics.DOCUMENTS, "collection", "ops")
+    yield _by("Chunks written", metrics.CHUNKS, "collection", "ops")
+    yield _times("Time to embed a batch", metrics.EMBED_SECONDS)
+    yield _times("From a change to its being found", metrics.INGEST_FRESHNESS_SECONDS, "collection")
+    yield _since(
+        "Age of the index", metrics.INGEST_IN_STEP, "collection", "How long ago the index held what its sources did."
+    )
+
+
+def _cost() -> Iterator[Panel]:
+    replicas = f"sum by (namespace) ({_here(metrics.LLM_REPLICAS)})"
+    price = f"max by (namespace) ({_here(metrics.REPLICA_HOUR_PRICE)} > 0)"
+    answers = "(" + _rate(metrics.REQUESTS, "namespace", 'outcome="ok"') + " > 0)"
+    tokens = "(" + _rate(metrics.GENERATED_TOKENS, "namespace") + " > 0)"
+    by_adapter = _rate(metrics.GENERATED_TOKENS, "namespace, adapter")
+    yield _by("Replicas", metrics.LLM_REPLICAS, "namespace", "short")
+    yield Panel(
+        "Replica time per answer",
+        "Seconds of a replica that an answer takes; idle time is paid for by the answers there are.",
+        "s",
+        (Query(f"{replicas} / {answers}", "{{namespace}}"),),
+    )
+    yield Panel(
+        "Replica time per 1,000 tokens",
+        "Seconds of a replica for 1,000 generated tokens.",
+        "s",
+        (Query(f"1000 * {replicas} / {tokens}", "{{namespace}}"),),
+    )
+    yield Panel(
+        "Cost per answer",
+        "In the currency of PLAIT_REPLICA_HOUR_PRICE; empty where that is not set.",
+        "short",
+        (Query(f"{replicas} * {price} / 3600 / {answers}", "{{namespace}}"),),
+    )
+    yield Panel(
+        "Cost per hour",
+        "In the currency of PLAIT_REPLICA_HOUR_PRICE; empty where that is not set.",
+        "short",
+        (Query(f"{replicas} * {price}", "{{namespace}}"),),
+    )
+    yield Panel(
+        "Share of generated tokens",
+        "Which adapters the cost is spent on.",
+        "percentunit",
+        (Query(f"{by_adapter} / on (namespace) group_left () {tokens}", "{{adapter}}"),),
+    )

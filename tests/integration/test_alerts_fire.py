@@ -1,0 +1,182 @@
+"""Alerts tried for real: Prometheus scrapes a local cluster with a fault in it, and the right alert fires.
+
+The rules are those of production with every time a hundredth of it: an hour is 36 seconds.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+from local_prometheus import Prometheus, running
+
+from plait.adapters.metadata import AdapterMetadata
+from plait.adapters.registry import Registry
+from plait.adapters.tracking import start_run, tracking_client
+from plait.jobs.ingest.job import ingest
+from plait.local.stack import metrics_addresses
+from plait.models.chat import FORMATS
+from plait.models.fingerprint import model_sha256
+from plait.models.load import load_causal_lm
+from plait.observability.alert_policy import AlertPolicy
+from plait.observability.monitoring_files import write_local
+from plait.recipes import IngestRecipe
+from plait.settings import settings
+
+POLICY = AlertPolicy(time_scale=0.01, min_requests=20, adapter_load_failures=1, index_max_age_s=800)
+CLIENTS = 24
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    ray_cluster: None, prometheus_binary: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    folder = tmp_path_factory.mktemp("alerts")
+    write_local(folder, POLICY, metrics_addresses())
+    config = folder / "prometheus.yml"
+    config.write_text(config.read_text().replace("scrape_interval: 15s", "scrape_interval: 500ms"))
+    with running(prometheus_binary, folder) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(ray_cluster: None, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One request at a time, and a pinned adapter whose weights are none."""
+    from ray import serve
+
+    from plait.serve.deploy import deploy, read_config
+
+    _register_without_weights("unreadable", tiny_model, tmp_path_factory.mktemp("unreadable"))
+    overrides = [
+        f"llm.model={tiny_model}",
+        "llm.dtype=float32",
+        "llm.max_batch_size=1",
+        f"llm.max_waiting={2 * CLIENTS}",
+        "llm.pinned=[unreadable]",
+        "retrieval=null",
+    ]
+    os.environ["PLAIT_REPLICA_HOUR_PRICE"] = "7.2"
+    settings.cache_clear()
+    try:
+        yield deploy(read_config("local", overrides), on_progress=print)
+    finally:
+        del os.environ["PLAIT_REPLICA_HOUR_PRICE"]
+        settings.cache_clear()
+        serve.shutdown()
+
+
+def _register_without_weights(name: str, base: Path, folder: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    get_peft_model(load_causal_lm(base, "float32"), LoraConfig(r=4, target_modules="all-linear")).save_pretrained(
+        folder
+    )
+    AdapterMetadata(
+        base_model=str(base),
+        base_sha256=model_sha256(base),
+        dataset_sha256="0",
+        method="lora",
+        recipe={},
+        chat_format=FORMATS["plain"],
+        run_id="r",
+        run_key="k",
+        plait_version="0",
+        created_at="2026-01-01T00:00:00+00:00",
+    ).write(folder)
+    version = Registry().register(name, folder, start_run(tracking_client(), name, {}))
+    (version.path / "adapter_model.safetensors").write_bytes(b"no weights")
+
+
+def firing(alert: str, **labels: str) -> str:
+    """How many of an alert fire; 0 where none does."""
+    chosen = ", ".join(f'{name}="{value}"' for name, value in {"alertname": alert, **labels}.items())
+    return f'count(ALERTS{{alertstate="firing", {chosen}}}) or vector(0)'
+
+
+def test_an_index_is_stale_until_the_next_run(prometheus: Prometheus, recipe: IngestRecipe) -> None:
+    alert = firing("PlaitIndexStale", collection=recipe.collection)
+    ingest(recipe)
+    assert prometheus.values(alert) == {"{}": 0}
+    prometheus.wait_for(alert, lambda count: count == 1)
+    ingest(recipe)
+    prometheus.wait_for(alert, lambda count: count == 0)
+
+
+def test_a_training_that_stands_still_is_told(prometheus: Prometheus, tiny_model: Path, tmp_path: Path) -> None:
+    data = tmp_path / "train.jsonl"
+    data.write_text('{"question": "a", "answer": "b"}\n' * 8)
+    overrides = ["name=stands", f"model.source={tiny_model}", "model.dtype=float32", f"data.train={data}"]
+    command = [str(Path(sys.executable).with_name("plait")), "train", "lora", *overrides, "train.epochs=100000"]
+    alert = firing("PlaitTrainingStalled", adapter="stands")
+    with (tmp_path / "log").open("wb") as log:
+        training = subprocess.Popen(command, stdout=log, stderr=log)
+    worker = None
+    try:
+        prometheus.wait_for('plait_train_steps_total{adapter="stands"}', lambda steps: steps > 2)
+        worker = _writer_of_progress()
+        assert prometheus.values(alert) == {"{}": 0}
+        os.kill(worker, signal.SIGSTOP)
+        prometheus.wait_for(alert, lambda count: count == 1)
+    finally:
+        training.kill()
+        training.wait(20)
+        if worker is not None:
+            os.kill(worker, signal.SIGKILL)
+    prometheus.wait_for(alert, lambda count: count == 0)  # what has ended does not stand
+
+
+def _writer_of_progress() -> int:
+    """The process that trains: the latest to write the gauge of live runs."""
+    files = settings().metrics_dir.glob("gauge_livemostrecent_*.db")
+    latest = max(files, key=lambda file: file.stat().st_mtime)
+    return int(latest.stem.rpartition("_")[2])
+
+
+def test_an_adapter_that_cannot_be_loaded_is_told_by_name(prometheus: Prometheus, server: str) -> None:
+    prometheus.wait_for(firing("PlaitAdapterLoadFailing", adapter="unreadable"), lambda count: count == 1)
+    assert httpx.post(f"{server}/v1/completions", json={"model": "base", "prompt": "x", "max_tokens": 2}).is_success
+
+
+async def test_requests_that_miss_their_deadline_burn_the_error_budget(prometheus: Prometheus, server: str) -> None:
+    page = firing("PlaitErrorBudgetBurn", severity="page")
+    prometheus.wait_for(page, lambda count: count == 0)
+    waited = asyncio.create_task(asyncio.to_thread(prometheus.wait_for, page, lambda count: count == 1))
+    url, hurry = f"{server}/v1/completions", {"X-Request-Timeout": "0.001"}
+    body = {"model": "base", "prompt": "x", "max_tokens": 4}
+    statuses: set[int] = set()
+    async with httpx.AsyncClient(timeout=60) as client:
+        while not waited.done():
+            late = await asyncio.gather(*(client.post(url, json=body, headers=hurry) for _ in range(CLIENTS)))
+            statuses |= {answer.status_code for answer in late}
+    await waited
+    assert 504 in statuses
+
+
+async def test_more_than_is_served_makes_the_queue_grow(prometheus: Prometheus, server: str) -> None:
+    alert = firing("PlaitQueueGrowing")
+    prometheus.wait_for(alert, lambda count: count == 0)
+    waited = asyncio.create_task(asyncio.to_thread(prometheus.wait_for, alert, lambda count: count == 1))
+    body = {"model": "base", "prompt": "x", "max_tokens": 200, "temperature": 0}
+
+    async def ask_again_and_again(client: httpx.AsyncClient) -> None:
+        while not waited.done():
+            await client.post(f"{server}/v1/completions", json=body)
+
+    async with httpx.AsyncClient(timeout=120) as client:
+        await asyncio.gather(*(ask_again_and_again(client) for _ in range(CLIENTS)))
+    await waited
+    prometheus.wait_for(alert, lambda count: count == 0)  # it has been worked off
+
+
+def test_what_an_answer_costs_is_known(prometheus: Prometheus, server: str) -> None:
+    prometheus.wait_for("plait_llm_replicas", lambda count: count == 1)
+    prometheus.wait_for("plait_replica_hour_price", lambda price: price == 7.2)
+    assert httpx.post(f"{server}/v1/completions", json={"model": "base", "prompt": "x", "max_tokens": 2}).is_success
+    prometheus.wait_for("plait:cost_per_answer:1h", lambda cost: cost > 0)
