@@ -1,6 +1,6 @@
 """Where workers meet: on the network through which Ray joins their nodes.
 
-Left to itself, gloo listens at whatever address a machine's own host name has: a loopback address as often as not, which
+Left to itself, gloo listens at the address that a machine finds for its own host name: often a loopback address, which
 no other machine reaches. It is told the interface of the node's address before the process group is made.
 """
 
@@ -23,7 +23,7 @@ class NodeTorchConfig(TorchConfig):  # type: ignore[misc]  # ray ships no types
     def backend_cls(self) -> type[Backend]:
         inherited: type[Backend] = super().backend_cls
 
-        class NodeBackend(inherited):  # type: ignore[misc, valid-type]
+        class NodeBackend(inherited):  # type: ignore[misc]
             def on_start(self, worker_group: object, backend_config: TorchConfig) -> None:
                 worker_group.execute(use_nodes_interface)  # type: ignore[attr-defined]
                 super().on_start(worker_group, backend_config)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +27,7 @@ from plait.settings import settings
 CPUS = 2
 HEAD, OTHER = "a", "b"
 _PATIENCE_S = 60.0
+_SPACES = ("unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _RAY = (sys.executable, "-m", "ray.scripts.scripts", "start")
 # A node whose end nobody says is dead after threshold x (period or timeout); what has lost the head ends itself sooner.
 FAST_CHECKS = {
@@ -33,12 +35,10 @@ FAST_CHECKS = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "5",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
+    "RAY_grpc_client_keepalive_time_ms": "2000",
+    "RAY_grpc_client_keepalive_timeout_ms": "3000",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "3",
 }
-
-
-class NoNamespaces(Exception):
-    """This machine, or this user, cannot make network namespaces."""
 
 
 class Hosts:
@@ -50,7 +50,7 @@ class Hosts:
     """
 
     def __init__(self, isolated: bool, checks: Mapping[str, str] = FAST_CHECKS) -> None:
-        self._isolated = isolated
+        self.isolated = isolated
         self._name = f"plait{secrets.token_hex(3)}"
         self._net = _free_network() if isolated else "127.0.0"
         self.addresses = {HEAD: f"{self._net}.1", OTHER: f"{self._net}.{2 if isolated else 1}"}
@@ -74,7 +74,7 @@ class Hosts:
 
     def __enter__(self) -> Self:
         try:
-            if self._isolated:
+            if self.isolated:
                 self._make_network()
             self._start_milvus()
             self._watch()
@@ -91,7 +91,7 @@ class Hosts:
         for process in (*self._others, *([self._milvus] if self._milvus else [])):
             process.kill()
             process.wait()
-        if self._isolated:
+        if self.isolated:
             for name in (HEAD, OTHER):
                 _ip("netns", "del", self._namespace(name), check=False)  # with its end of the link, and so the other
             _ip("link", "del", self._name, check=False)
@@ -144,6 +144,11 @@ class Hosts:
             except ProcessLookupError:
                 pass
         node.wait()
+
+    def restart(self, name: str) -> None:
+        """Start the Ray node of a host anew, once the cluster has given the old one up."""
+        self.kill(name)
+        self.start(name)
 
     def has_ended(self, name: str) -> bool:
         """Whether the Ray node of a host has ended by itself."""
@@ -203,7 +208,9 @@ while True:
 """
         with (self._folder / "watch.log").open("wb") as log:
             self._others.append(
-                subprocess.Popen([sys.executable, "-c", script], env=self.environment, stdout=log, stderr=log, text=True)
+                subprocess.Popen(
+                    [sys.executable, "-c", script], env=self.environment, stdout=log, stderr=log, text=True
+                )
             )
 
     def _start_milvus(self) -> None:
@@ -236,15 +243,14 @@ while True:
 
     def _entering(self, name: str) -> Sequence[str]:
         """What makes a command the first process of a host."""
-        if not self._isolated:
+        if not self.isolated:
             return ()
-        spaces = ("unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
         named = ("sh", "-c", 'hostname "$0"; "$@"; exit $?', self._namespace(name))
-        return ("ip", "netns", "exec", self._namespace(name), *spaces, *named)
+        return ("ip", "netns", "exec", self._namespace(name), *_SPACES, *named)
 
     def _inside(self, name: str) -> Sequence[str]:
         """What makes a command another process of a host."""
-        if not self._isolated:
+        if not self.isolated:
             return ()
         first = psutil.Process(self._nodes[name].pid).children()[0].pid
         return ("nsenter", "--target", str(first), "--net", "--uts", "--mount", "--pid")
@@ -259,25 +265,21 @@ def wait_until(is_so: Callable[[], bool], what: str, timeout_s: float = _PATIENC
     return time.monotonic() - started
 
 
-def check_namespaces() -> None:
-    """Make a namespace and remove it.
-
-    Raises:
-        NoNamespaces: with the reason.
-    """
+@cache
+def no_namespaces() -> str | None:
+    """Why this machine, or this user, cannot make hosts in namespaces; None: it can."""
     name = f"plait{secrets.token_hex(3)}"
     try:
         _ip("netns", "add", name)
         try:
             _ip("link", "add", name, "type", "bridge")
             _ip("link", "del", name)
-            spaces = ("unshare", "--uts", "--mount", "--pid", "--fork", "--mount-proc")
-            subprocess.run(["ip", "netns", "exec", name, *spaces, "hostname", name], check=True, capture_output=True)
+            subprocess.run(["ip", "netns", "exec", name, *_SPACES, "hostname", name], check=True, capture_output=True)
         finally:
             _ip("netns", "del", name)
     except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", b"") or str(error).encode()
-        raise NoNamespaces(said.decode().strip()) from error
+        return (getattr(error, "stderr", b"").decode() or str(error)).strip()
+    return None
 
 
 def _ip(*arguments: str, check: bool = True) -> None:
