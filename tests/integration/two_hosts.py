@@ -10,11 +10,13 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Self
@@ -29,16 +31,13 @@ HEAD, OTHER = "a", "b"
 _PATIENCE_S = 60.0
 _SPACES = ("unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _RAY = (sys.executable, "-m", "ray.scripts.scripts", "start")
-# A node whose end nobody says is dead after threshold x (period or timeout); what has lost the head ends itself sooner.
-FAST_CHECKS = {
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "2000",
-    "RAY_health_check_failure_threshold": "5",
-    "RAY_grpc_client_keepalive_time_ms": "2000",
-    "RAY_grpc_client_keepalive_timeout_ms": "3000",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "3",
-}
+_PAGE = Path(__file__).parents[2] / "docs/cluster.md"
+
+
+def recommended_checks() -> dict[str, str]:
+    """Ray's environment for the checks between nodes, as the documentation recommends it."""
+    exports = re.findall(r"\b(RAY_[a-z][a-z_]+)=(\d+)", _PAGE.read_text(encoding="utf-8"))
+    return dict(exports)
 
 
 class Hosts:
@@ -46,10 +45,10 @@ class Hosts:
 
     Args:
         isolated: in namespaces; else two Ray nodes on loopback, whose link cannot be cut.
-        checks: Ray's environment for the health checks between its nodes.
+        checks: Ray's environment for the checks between its nodes; None: the recommended one.
     """
 
-    def __init__(self, isolated: bool, checks: Mapping[str, str] = FAST_CHECKS) -> None:
+    def __init__(self, isolated: bool, checks: Mapping[str, str] | None = None) -> None:
         self.isolated = isolated
         self._name = f"plait{secrets.token_hex(3)}"
         self._net = _free_network() if isolated else "127.0.0"
@@ -62,7 +61,7 @@ class Hosts:
         self.milvus_uri = f"http://{self._net}.{254 if isolated else 1}:{self._milvus_port}"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-            **checks,
+            **(recommended_checks() if checks is None else checks),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "PLAIT_HOME": str(settings().root),
@@ -139,14 +138,12 @@ class Hosts:
         family = [node.pid, *(child.pid for child in _descendants(node.pid))]
         # In a process namespace the end of its first process is the end of all; what is not in one is ended by id.
         for pid in family:
-            try:
-                os.kill(pid, 9)
-            except ProcessLookupError:
-                pass
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         node.wait()
 
     def restart(self, name: str) -> None:
-        """Start the Ray node of a host anew, once the cluster has given the old one up."""
+        """End what is left of a host and start its Ray node anew."""
         self.kill(name)
         self.start(name)
 
@@ -154,13 +151,13 @@ class Hosts:
         """Whether the Ray node of a host has ended by itself."""
         return self._nodes[name].poll() is not None
 
-    def cut(self) -> None:
-        """Take the other host off the network: whatever is sent to it is lost without a word."""
-        _ip("link", "set", self._port(OTHER), "down")
+    def cut(self, name: str) -> None:
+        """Take a host off the network: whatever is sent to it is lost without a word."""
+        _ip("link", "set", self._port(name), "down")
 
-    def heal(self) -> None:
+    def heal(self, name: str) -> None:
         """Put it back."""
-        _ip("link", "set", self._port(OTHER), "up")
+        _ip("link", "set", self._port(name), "up")
 
     def alive(self) -> int:
         """Nodes that the head takes for alive; 0 while there is no head."""
@@ -305,3 +302,26 @@ def _command_line(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
+
+
+def _measure(checks: Mapping[str, str] | None) -> None:
+    """Print how long it takes until a lost host is taken for dead, and until one that was cut off ends its work."""
+    for lose in (Hosts.kill, Hosts.cut):
+        with Hosts(isolated=True, checks=checks) as hosts:
+            time.sleep(10)  # the first checks have been made
+            since = time.monotonic()
+            lose(hosts, OTHER)
+            dead_s = ended_s = None
+            while time.monotonic() - since < 180 and (dead_s is None or (lose == Hosts.cut and ended_s is None)):
+                if dead_s is None and hosts.alive() == 1:
+                    dead_s = time.monotonic() - since
+                if lose == Hosts.cut and ended_s is None and not hosts.workers(OTHER, "raylet/raylet"):
+                    ended_s = time.monotonic() - since
+                time.sleep(0.05)
+            print(f"{lose.__name__}: dead after {dead_s} s, what runs there has ended after {ended_s} s", flush=True)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["PLAIT_HOME"] = home
+        _measure({} if "--defaults" in sys.argv else None)
