@@ -29,6 +29,8 @@ from plait.settings import settings
 CPUS = 2
 HEAD, OTHER = "a", "b"
 _PATIENCE_S = 60.0
+# Should this process be killed, what it started ends too.
+_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 _SPACES = ("unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 _RAY = (sys.executable, "-m", "ray.scripts.scripts", "start")
 _PAGE = Path(__file__).parents[2] / "docs/cluster.md"
@@ -126,7 +128,8 @@ class Hosts:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self.environment,
+                # A node knows nothing of Plait: what its work needs comes with the work.
+                env={key: value for key, value in self.environment.items() if not key.startswith("PLAIT_")},
                 cwd=self._folder,
                 start_new_session=True,
             )
@@ -206,13 +209,13 @@ while True:
         with (self._folder / "watch.log").open("wb") as log:
             self._others.append(
                 subprocess.Popen(
-                    [sys.executable, "-c", script], env=self.environment, stdout=log, stderr=log, text=True
+                    [*_WITH_US, sys.executable, "-c", script], env=self.environment, stdout=log, stderr=log, text=True
                 )
             )
 
     def _start_milvus(self) -> None:
         host, _, port = self.milvus_uri.removeprefix("http://").partition(":")
-        server = [str(Path(sys.executable).parent / "milvus-lite"), "server", "--host", host, "--port", port]
+        server = [*_WITH_US, str(Path(sys.executable).parent / "milvus-lite"), "server", "--host", host, "--port", port]
         with (self._folder / "milvus.log").open("wb") as log:
             self._milvus = subprocess.Popen(
                 [*server, "--data-dir", str(self._folder / "milvus")], stdout=log, stderr=log, start_new_session=True
@@ -243,7 +246,7 @@ while True:
         if not self.isolated:
             return ()
         named = ("sh", "-c", 'hostname "$0"; "$@"; exit $?', self._namespace(name))
-        return ("ip", "netns", "exec", self._namespace(name), *_SPACES, *named)
+        return (*_WITH_US, "ip", "netns", "exec", self._namespace(name), *_SPACES, *named)
 
     def _inside(self, name: str) -> Sequence[str]:
         """What makes a command another process of a host."""
@@ -287,7 +290,8 @@ def _free_network() -> str:
     """The first three bytes of a network that this machine has no route to."""
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout
     taken = set(re.findall(r"\b10\.213\.(\d+)\.", routes))
-    return f"10.213.{next(n for n in range(256) if str(n) not in taken)}"
+    # Any of them: others on this machine may look for one at the same time.
+    return f"10.213.{secrets.choice([n for n in range(256) if str(n) not in taken])}"
 
 
 def _descendants(pid: int) -> list[psutil.Process]:
