@@ -102,7 +102,7 @@ class Hosts:
 
     def start(self, name: str) -> None:
         """Start the Ray node of a host; returns when the cluster has it."""
-        alive = self.alive() if name != HEAD else 0
+        before = self._nodes_alive()
         options = {
             "--node-ip-address": self.addresses[name],
             "--num-cpus": CPUS,
@@ -133,7 +133,8 @@ class Hosts:
                 cwd=self._folder,
                 start_new_session=True,
             )
-        wait_until(lambda: self.alive() > alive, f"the Ray node of host {name} did not come up")
+        # One that has just been killed may still be taken for alive.
+        wait_until(lambda: bool(self._nodes_alive() - before), f"the Ray node of host {name} did not come up")
 
     def kill(self, name: str) -> None:
         """End every process of a host at once."""
@@ -150,10 +151,6 @@ class Hosts:
         self.kill(name)
         self.start(name)
 
-    def has_ended(self, name: str) -> bool:
-        """Whether the Ray node of a host has ended by itself."""
-        return self._nodes[name].poll() is not None
-
     def cut(self, name: str) -> None:
         """Take a host off the network: whatever is sent to it is lost without a word."""
         _ip("link", "set", self._port(name), "down")
@@ -164,18 +161,18 @@ class Hosts:
 
     def alive(self) -> int:
         """Nodes that the head takes for alive; 0 while there is no head."""
-        return int(seen.read_text()) if (seen := self._folder / "alive").is_file() else 0
+        return len(self._nodes_alive())
 
     # ------------------------------------------------------------ what runs on a host
 
-    def run(self, name: str, *command: str, **environment: str) -> subprocess.Popen[str]:
+    def run(self, name: str, *command: str) -> subprocess.Popen[str]:
         """Start a command on a host; its output is piped."""
         process = subprocess.Popen(
             [*self._inside(name), *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=self.environment | environment,
+            env=self.environment,
         )
         self._others.append(process)
         return process
@@ -187,8 +184,12 @@ class Hosts:
 
     # ------------------------------------------------------------ how it is made
 
+    def _nodes_alive(self) -> set[str]:
+        """The ids that Ray gave them."""
+        return set(seen.read_text().split()) if (seen := self._folder / "alive").is_file() else set()
+
     def _watch(self) -> None:
-        """Keep the number of living nodes in a file; a process of its own, because a process has one Ray token."""
+        """Keep the living nodes' ids in a file; a process of its own, because a process has one Ray token."""
         script = f"""
 import time
 from pathlib import Path
@@ -199,8 +200,8 @@ while True:
     try:
         client = GcsClient(address={self.environment["PLAIT_RAY_ADDRESS"]!r})
         while True:
-            alive = sum(node.state == 0 for node in client.get_all_node_info(timeout=5).values())
-            seen.with_suffix(".new").write_text(str(alive))
+            nodes = client.get_all_node_info(timeout=5).values()
+            seen.with_suffix(".new").write_text(" ".join(node.node_id.hex() for node in nodes if node.state == 0))
             seen.with_suffix(".new").rename(seen)
             time.sleep(0.1)
     except Exception:
