@@ -16,6 +16,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from plait.errors import Conflict, PlaitError, RecipeError, Unavailable, did_you_mean
+from plait.local.machines import check_all_reach_milvus
 from plait.local.process import check_port_is_free
 from plait.recipes import apply_override
 from plait.serve.app import check, parse
@@ -69,7 +70,10 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
     if "PLAIT_DEBUG" not in os.environ:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
     (application,) = [a for a in config["applications"] if str(a["import_path"]).startswith("plait.serve")]
-    check(parse(application["args"]))
+    arguments = parse(application["args"])
+    if arguments.retrieval is not None and arguments.retrieval.milvus_uri is None:
+        check_all_reach_milvus()
+    check(arguments)
     environment = application.setdefault("runtime_env", {}).setdefault("env_vars", {})
     environment["PLAIT_HOME"] = str(settings().root)
     # The cluster may have been joined before these were set.

@@ -22,6 +22,7 @@ from plait.jobs.ingest.duplicates import Duplicates, Fingerprint
 from plait.jobs.ingest.fingerprints import load_fingerprints, save_fingerprints
 from plait.jobs.ingest.plan import Plan
 from plait.jobs.ingest.read import DocumentFile
+from plait.local.machines import beside_driver
 from plait.recipes import IngestRecipe
 
 
@@ -98,7 +99,8 @@ class Deduplication:
         import ray
 
         indexed = frozenset(document.source for document in self._plan.unchanged)
-        return ray.remote(Judge).options(num_cpus=0).remote(self._seen, indexed)
+        options = {"num_cpus": 0, "scheduling_strategy": beside_driver()}
+        return ray.remote(Judge).options(**options).remote(self._seen, indexed)
 
     def learn(self, candidates: Sequence[Candidate], admitted: set[str], failed: Iterable[str]) -> None:
         """Take in what was read, let through, and could not be read, and find the truth."""

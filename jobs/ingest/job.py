@@ -26,6 +26,7 @@ from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.progress import shown
 from plait.jobs.ingest.read import find_documents
 from plait.jobs.ingest.rebuild import Rebuild
+from plait.local.machines import check_all_reach_milvus
 from plait.local.milvus import milvus_uri
 from plait.models.source import resolve_model
 from plait.observability import metrics
@@ -163,6 +164,7 @@ def _write(
     from plait.local.ray_head import connect
 
     connect()  # before ray is imported: it sets how Ray authenticates
+    check_all_reach_milvus()
 
     import ray
 

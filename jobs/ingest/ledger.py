@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plait.index.quarantine import Failure
+from plait.local.machines import beside_driver
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Ledger:
 
 
 def start_ledger() -> Any:
-    """A `Ledger` in a Ray actor; it ends when the handle does."""
+    """A `Ledger` in a Ray actor beside this process; it ends when the handle does."""
     import ray
 
-    return ray.remote(Ledger).options(num_cpus=0).remote()
+    return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=beside_driver()).remote()

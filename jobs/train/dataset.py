@@ -26,6 +26,7 @@ from plait.jobs.train.rows import BadRow, parse_row
 from plait.jobs.train.shard_writer import PACKED_SCHEMA, ShardWriter
 from plait.jobs.train.shards import MANIFEST, SCHEMA, Manifest
 from plait.jobs.train.sources import DataFile, read_rows
+from plait.local.machines import check_all_reach_milvus
 from plait.local.milvus import milvus_uri
 from plait.models.chat import ChatFormat
 from plait.models.load import load_tokenizer
@@ -124,6 +125,7 @@ def _packed(files: Sequence[DataFile], encoding: Encoding) -> Generator[pa.Table
         listed = ray.data.from_arrow([uris.slice(i, 1) for i in range(len(uris))])
     rows = listed.map_batches(_read, batch_size=None, batch_format="pyarrow", num_cpus=_READ_CPUS)
     if encoding.data.context is not None:
+        check_all_reach_milvus()
         rows = rows.map_batches(
             AddContext,
             fn_constructor_args=(

@@ -129,6 +129,7 @@ def _fit(folder: Path, prepared: Prepared) -> Checkpoint:
     from ray.train.torch import TorchTrainer
 
     from plait.jobs.train.loop import WorkerPlan, train_worker
+    from plait.jobs.train.rendezvous import NodeTorchConfig
 
     # How often Ray Train looks after its workers; it notices their end, too, no sooner.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
@@ -143,6 +144,7 @@ def _fit(folder: Path, prepared: Prepared) -> Checkpoint:
     trainer = TorchTrainer(
         train_worker,
         train_loop_config=plan.model_dump(mode="json"),
+        torch_config=NodeTorchConfig(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=recipe.scale.workers,
             use_gpu=recipe.scale.gpus_per_worker > 0,

@@ -6,6 +6,7 @@ machine with nothing else installed. What a *run* does is a recipe's business, n
 
 from functools import cache
 from pathlib import Path
+from socket import gethostname
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -68,8 +69,11 @@ class Settings(BaseSettings):
 
     @property
     def metrics_dir(self) -> Path:
-        """Where every process of this node writes its metrics (prometheus_client's multiprocess mode)."""
-        return self.root / "metrics"
+        """Where every process of this node writes its metrics (prometheus_client's multiprocess mode).
+
+        Files are named by process id, so nodes that share the home must not share this folder.
+        """
+        return self.root / "metrics" / gethostname()
 
     @property
     def mlflow_uri(self) -> str:

@@ -14,6 +14,7 @@ from plait.local.process import free_port
 from plait.observability.exporter import NodeCollector, serve_metrics
 from plait.observability.metric_files import drop_files_of_ended_processes
 from plait.observability.scrape_config import reachable, scrape_config
+from plait.settings import Settings
 
 RECORD = """
 from plait.observability import metrics
@@ -34,9 +35,14 @@ def record(home: Path, loss: float, before: str = "") -> int:
     return process.pid
 
 
+def metrics_folder(home: Path) -> Path:
+    """Where processes of this machine write under a PLAIT_HOME."""
+    return Settings(home=home).metrics_dir
+
+
 def scrape(home: Path) -> dict[str, float]:
     registry = CollectorRegistry()
-    registry.register(NodeCollector(home / "metrics"))
+    registry.register(NodeCollector(metrics_folder(home)))
     lines = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
 
@@ -60,14 +66,14 @@ def test_metrics_reach_the_exporter_whoever_imported_prometheus_client_first(tmp
 
 def test_a_file_that_was_never_begun_does_not_break_the_others(tmp_path: Path) -> None:
     record(tmp_path, loss=1.0)
-    (tmp_path / "metrics" / "counter_999999.db").touch()  # its process was killed between making and filling it
-    (tmp_path / "metrics" / "other.db").write_bytes(b"what is this")
+    (metrics_folder(tmp_path) / "counter_999999.db").touch()  # its process was killed between making and filling it
+    (metrics_folder(tmp_path) / "other.db").write_bytes(b"what is this")
     assert scrape(tmp_path)['plait_requests_total{adapter="",model_name="base",outcome="ok"}'] == 2
 
 
 def test_a_live_gauge_of_an_id_that_somebody_else_has_now_is_dropped(tmp_path: Path) -> None:
     pid = record(tmp_path, loss=1.0)
-    folder = tmp_path / "metrics"
+    folder = metrics_folder(tmp_path)
     gauge = (folder / f"gauge_livesum_{pid}.db").rename(folder / f"gauge_livesum_{os.getpid()}.db")
     assert scrape(tmp_path)["plait_requests_running"] == 5  # as far as anybody can tell, this process wrote it
     hours_ago = time.time() - 10_000
@@ -78,7 +84,7 @@ def test_a_live_gauge_of_an_id_that_somebody_else_has_now_is_dropped(tmp_path: P
 
 def test_a_new_head_forgets_ended_processes_only(tmp_path: Path) -> None:
     pid = record(tmp_path, loss=1.0)
-    folder = tmp_path / "metrics"
+    folder = metrics_folder(tmp_path)
     mine = folder / f"counter_{os.getpid()}.db"
     mine.write_bytes((folder / f"counter_{pid}.db").read_bytes())
     foreign = folder / "notes.db"
@@ -105,7 +111,7 @@ def test_prometheus_is_given_an_address_that_it_can_call(listens: str, called: s
 def test_names_keep_their_colons_whatever_format_is_preferred(tmp_path: Path) -> None:
     record(tmp_path, loss=2.0)
     port = free_port()
-    serve_metrics(tmp_path / "metrics", "127.0.0.1", port)
+    serve_metrics(metrics_folder(tmp_path), "127.0.0.1", port)
     preferred = {"accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"}
     page = httpx.get(f"http://127.0.0.1:{port}/metrics", headers=preferred, timeout=10)
     assert page.headers["content-type"].startswith("text/plain")
