@@ -75,7 +75,7 @@ def test_no_secret_is_committed(kubectl: Path) -> None:
 def test_every_recipe_and_serve_config_is_handed_on(kubectl: Path) -> None:
     (recipes,) = of_kind(build(kubectl, "dev/jobs"), "ConfigMap")
     assert recipes["data"] == {f.name: f.read_text(encoding="utf-8") for f in (ROOT / "jobs/recipes").glob("*.yaml")}
-    for overlay, name in (("dev", "cluster"), ("gpu", "gpu"), ("production", "production")):
+    for overlay, name in (("dev", "cpu"), ("gpu", "gpu"), ("production", "production")):
         (service,) = of_kind(build(kubectl, overlay), "RayService")
         assert service["spec"]["serveConfigV2"] == (ROOT / f"serve/config/{name}.yaml").read_text(encoding="utf-8")
 
