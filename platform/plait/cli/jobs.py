@@ -82,7 +82,11 @@ def list_jobs(address: str = _ADDRESS) -> None:
 
     from plait.jobs.submission.cluster import Cluster
     from plait.jobs.submission.listing import listed
+    from plait.jobs.submission.queue import Queue
+    from plait.local.job_queue import ensure_job_queue
 
+    if Queue().waiting():
+        ensure_job_queue()  # it may have been ended, with the machine or by plait stop
     jobs = listed(Cluster.find(address))
     if not jobs:
         print("No jobs. Submit one: plait jobs submit train qlora name=my-adapter data.train=train.jsonl")
