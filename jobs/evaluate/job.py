@@ -82,6 +82,8 @@ async def _ask_all(
             is_correct=is_correct(answer.text, question.answer),
             latency_ms=answer.total_ms,
             cited=answer.citations[0].source if answer.citations else None,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
         )
 
     return list(await asyncio.gather(*map(judged, questions)))

@@ -1,7 +1,5 @@
 """What an evaluation found: every answer, and accuracy by model with its interval."""
 
-from collections.abc import Sequence
-
 from pydantic import BaseModel, ConfigDict
 
 from plait.evaluation.intervals import Proportion, mcnemar_exact, wilson
@@ -9,7 +7,12 @@ from plait.jobs.evaluate.questions import Question
 
 
 class Judged(BaseModel):
-    """One answer of one model, judged. `cited`: the source of the first citation."""
+    """One answer of one model, judged.
+
+    Attributes:
+        cited: the source of the first citation.
+        prompt_tokens, completion_tokens: read and written for it, passages included; None: the server does not say.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -17,6 +20,8 @@ class Judged(BaseModel):
     is_correct: bool
     latency_ms: float
     cited: str | None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 class EvaluationReport(BaseModel):
@@ -49,13 +54,14 @@ class EvaluationReport(BaseModel):
         """The model with the most right answers; the first of equals."""
         return max(self.models, key=lambda model: self.accuracy(model).successes)
 
+    def right(self, model: str) -> list[bool]:
+        """Whether each answer of a model is right."""
+        return [answer.is_correct for answer in self.answers[model]]
+
     def p_value(self, first: str, second: str) -> float:
         """Exact McNemar test that two models are equally good on these questions."""
-        return mcnemar_exact(self._right(first), self._right(second))
+        return mcnemar_exact(self.right(first), self.right(second))
 
     def median_latency_ms(self, model: str) -> float:
         ordered = sorted(answer.latency_ms for answer in self.answers[model])
         return ordered[len(ordered) // 2]
-
-    def _right(self, model: str) -> Sequence[bool]:
-        return [answer.is_correct for answer in self.answers[model]]

@@ -27,12 +27,14 @@ class CitedPassage:
 
 @dataclass(frozen=True)
 class ChatAnswer:
-    """An answer, the weights that gave it, and how long it took."""
+    """An answer, the weights that gave it, how long it took, and the tokens that were read and written for it."""
 
     text: str
     model: str
     citations: tuple[CitedPassage, ...]
     total_ms: float
+    prompt_tokens: int | None
+    completion_tokens: int | None
 
 
 def ask(
@@ -83,7 +85,7 @@ def _read(response: httpx.Response) -> ChatAnswer:
         kinds: dict[int, type[PlaitError]] = {400: InvalidInput, 404: ModelNotFound, 429: Overloaded, 503: Unavailable}
         message = body.get("error", {}).get("message", f"The server answered {response.status_code}.")
         raise kinds.get(response.status_code, PlaitError)(message)
-    message = body["choices"][0]["message"]
+    message, usage = body["choices"][0]["message"], body.get("usage") or {}
     return ChatAnswer(
         text=message["content"],
         model=body["plait"]["model"],
@@ -91,4 +93,6 @@ def _read(response: httpx.Response) -> ChatAnswer:
             CitedPassage(c["source"], c["title"], c["heading"], c["text"], c["score"]) for c in message["annotations"]
         ),
         total_ms=body["plait"]["timings_ms"]["total"],
+        prompt_tokens=usage.get("prompt_tokens"),
+        completion_tokens=usage.get("completion_tokens"),
     )

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     ray_dashboard_port: int = Field(8265, description="Port of Ray's dashboard and Jobs API, on the local head.")
     ray_cpus: int | None = Field(None, description="Logical CPUs of the local head; unset: the machine's.")
 
+    queue_limit: int = Field(100, ge=1, description="Most jobs that `plait jobs submit --queue` lets wait here.")
+
     milvus_uri: str | None = Field(
         None, description="A Milvus server (http://host:19530); unset: an embedded one that Plait starts."
     )

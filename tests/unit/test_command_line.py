@@ -13,7 +13,8 @@ from plait.cli import app, main
 from plait.settings import settings
 
 COMMANDS = (
-    *("ingest", "plan", "train", "serve", "ask", "evaluate", "status", "stop"),
+    *("ingest", "plan", "train", "serve", "ask", "evaluate", "compare", "status", "stop"),
+    *("jobs submit", "jobs list", "jobs status", "jobs logs", "jobs stop"),
     *("collections list", "collections show", "collections quarantine", "collections drop"),
     *("adapters list", "adapters show", "adapters alias"),
     *(

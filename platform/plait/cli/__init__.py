@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from plait.cli import adapters, ask, collections, evaluate, ingest, local, metrics, plan, serve, train
+from plait.cli import adapters, ask, collections, compare, evaluate, ingest, jobs, local, metrics, plan, serve, train
 
 app = typer.Typer(
     name="plait",
@@ -37,6 +37,8 @@ app.command("train")(train.train)
 app.command("serve")(serve.serve)
 app.command("ask")(ask.ask)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(collections.app, name="collections")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(metrics.app, name="metrics")

@@ -37,7 +37,7 @@ def ingest(
     """
     from plait.recipes import IngestRecipe, load_recipe
 
-    recipe, overrides = _understand(inputs)
+    recipe, overrides = understand(inputs)
     checked = load_recipe(IngestRecipe, recipe, overrides)
 
     if watch:
@@ -71,7 +71,7 @@ def _tell(report: "IngestReport") -> None:
     )
 
 
-def _understand(arguments: list[str]) -> tuple[str | None, list[str]]:
+def understand(arguments: list[str]) -> tuple[str | None, list[str]]:
     """Tell recipe, sources and overrides apart; returns the recipe and all overrides, the sources among them."""
     import yaml
 

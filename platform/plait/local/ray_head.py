@@ -37,7 +37,7 @@ def connect() -> None:
         Conflict: when a port of the local head is in use, or it runs with other settings or from another environment.
     """
     _quieten()
-    configured = settings().ray_address
+    configured = settings().ray_address or _cluster_of_this_job()
     if configured is None:
         from plait.local.exporter import ensure_exporter
 
@@ -64,6 +64,28 @@ def connect() -> None:
             f"The Ray cluster at {address} cannot be joined ({str(error).strip().splitlines()[0]}).",
             "Check PLAIT_RAY_ADDRESS and RAY_AUTH_TOKEN, or unset both to use a local one.",
         ) from error
+
+
+def ensure_head() -> str:
+    """Start the local head (and the exporter) unless it runs; returns the URL of its dashboard and Jobs API.
+
+    Raises:
+        Conflict: as `connect`.
+    """
+    from plait.local.exporter import ensure_exporter
+
+    head = _head().ensure()
+    ensure_exporter()
+    return f"http://127.0.0.1:{head.settings['ray_dashboard_port']}"
+
+
+def _cluster_of_this_job() -> str | None:
+    """The cluster whose Jobs API started this process: what it runs on, it joins."""
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+        return None
+    # The job's own runtime environment may set the same variables as we do; without this Ray refuses to merge them.
+    os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
+    return os.environ.get("RAY_ADDRESS")
 
 
 def token() -> str:
@@ -168,6 +190,8 @@ def _head() -> LocalProcess:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": token(),
             "PLAIT_HOME": str(current.root),
+            # So that `python` of a submitted job is the one that has Plait.
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
             # The only node is on the same machine: when that is too busy to answer for half a minute, it is not dead.
             "RAY_health_check_failure_threshold": "30",
         },

@@ -1,6 +1,7 @@
 """Recipes: typed descriptions of what a job does. A default is written here once, with its meaning; help, docs and the
 JSON schema come from it."""
 
+from plait.recipes.compare import CompareRecipe
 from plait.recipes.evaluate import EvaluateRecipe
 from plait.recipes.ingest import ChunkConfig, DedupConfig, EmbeddingConfig, IngestRecipe, TableConfig
 from plait.recipes.loading import apply_override, load_recipe, ready_recipes
@@ -31,6 +32,7 @@ __all__ = [
     "AdapterConfig",
     "BottleneckConfig",
     "ChunkConfig",
+    "CompareRecipe",
     "ContextConfig",
     "DataConfig",
     "DedupConfig",

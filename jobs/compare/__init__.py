@@ -1,0 +1,1 @@
+"""Fine-tune, retrieve, or both: what an evaluation of the four says."""

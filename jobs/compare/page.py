@@ -1,0 +1,38 @@
+"""A comparison as one HTML page that needs nothing else, and as JSON."""
+
+import json
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment
+
+from plait.jobs.compare.verdict import Verdict
+from plait.jobs.evaluate.report import EvaluationReport
+
+
+def write_pages(folder: Path, verdict: Verdict, report: EvaluationReport) -> Path:
+    """Write compare.json (verdict and every answer) and compare.html into a folder; returns the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    everything = {
+        "sentence": verdict.sentence,
+        "verdict": verdict.model_dump(mode="json"),
+        "evaluation": report.model_dump(mode="json"),
+    }
+    (folder / "compare.json").write_text(json.dumps(everything, indent=2, ensure_ascii=False), encoding="utf-8")
+    page = folder / "compare.html"
+    page.write_text(render(verdict, report), encoding="utf-8")
+    return page
+
+
+def render(verdict: Verdict, report: EvaluationReport) -> str:
+    """The page. Whatever documents and models say is shown as text, never as HTML."""
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((files("plait.jobs.compare") / "page.html").read_text(encoding="utf-8"))
+    rows = [
+        (question, [(model, report.answers[model][index]) for model in report.models])
+        for index, question in enumerate(report.questions)
+    ]
+    return template.render(
+        verdict=verdict, rows=rows, models=report.models, made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    )

@@ -1,0 +1,133 @@
+"""What an evaluation of several arms lets one say, and no more.
+
+In: an `EvaluationReport`. Out: a `Verdict`: accuracy, latency and tokens of every arm, every pair with the interval of
+its difference, and which arms may be best. Arms that the questions cannot tell apart are a tie, and of those the
+cheapest is recommended. It chooses; it routes nothing.
+"""
+
+from itertools import combinations
+from statistics import fmean
+
+from pydantic import BaseModel, ConfigDict
+
+from plait.evaluation.intervals import Difference, Proportion, holm, paired_difference
+from plait.jobs.evaluate.report import EvaluationReport
+
+
+class Arm(BaseModel):
+    """One way to answer. Tokens are means an answer, passages included; None: the server did not say."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    accuracy: Proportion
+    median_latency_ms: float
+    prompt_tokens: float | None
+    completion_tokens: float | None
+
+    @property
+    def tokens(self) -> float | None:
+        """Read and written for an answer."""
+        if self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return self.prompt_tokens + self.completion_tokens
+
+
+class Pair(BaseModel):
+    """Two arms on the same questions: how much better the first is, and the exact McNemar test, Holm-corrected."""
+
+    model_config = ConfigDict(frozen=True)
+
+    first: str
+    second: str
+    difference: Difference
+    p_value: float
+    differ: bool
+
+
+class Verdict(BaseModel):
+    """What was found.
+
+    Attributes:
+        best: the arms that may be best: the one with the most right answers, and all not surely worse than it.
+        recommended: of those the one that costs the fewest tokens, then the least time.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    questions: int
+    significance: float
+    arms: list[Arm]
+    pairs: list[Pair]
+    best: list[str]
+    recommended: str
+
+    def arm(self, model: str) -> Arm:
+        return next(arm for arm in self.arms if arm.model == model)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        recommended = self.arm(self.recommended)
+        if len(self.best) == 1:
+            return f"{self.recommended} is best: {recommended.accuracy.value:.0%} right, surely more than every other."
+        others = ", ".join(self.best)
+        by = "the fewest tokens" if recommended.tokens is not None else "the least time"
+        return (
+            f"A tie: {self.questions} questions cannot tell which of {others} is best. "
+            f"{self.recommended} is recommended, because of these it takes {by}."
+        )
+
+
+def judge(report: EvaluationReport, significance: float = 0.05) -> Verdict:
+    """Compare every pair of arms.
+
+    Args:
+        significance: chance of calling any two equal arms different, over all pairs.
+    """
+    arms = [_arm(report, model) for model in report.models]
+    names = list(combinations(report.models, 2))
+    corrected = holm([report.p_value(first, second) for first, second in names])
+    pairs = [
+        Pair(
+            first=first,
+            second=second,
+            difference=paired_difference(report.right(first), report.right(second)),
+            p_value=p_value,
+            differ=p_value < significance,
+        )
+        for (first, second), p_value in zip(names, corrected, strict=True)
+    ]
+    leader = report.best()
+    worse = {name for pair in pairs if pair.differ and leader in (pair.first, pair.second) for name in _both(pair)}
+    best = [arm for arm in arms if arm.model == leader or arm.model not in worse]
+    return Verdict(
+        questions=len(report.questions),
+        significance=significance,
+        arms=arms,
+        pairs=pairs,
+        best=[arm.model for arm in best],
+        recommended=min(best, key=_cost).model,
+    )
+
+
+def _both(pair: Pair) -> tuple[str, str]:
+    return pair.first, pair.second
+
+
+def _cost(arm: Arm) -> tuple[float, float]:
+    # Servers that count no tokens count none for any arm: then time decides.
+    return (arm.tokens or 0.0, arm.median_latency_ms)
+
+
+def _arm(report: EvaluationReport, model: str) -> Arm:
+    answers = report.answers[model]
+    prompts = [answer.prompt_tokens for answer in answers if answer.prompt_tokens is not None]
+    completions = [answer.completion_tokens for answer in answers if answer.completion_tokens is not None]
+    return Arm(
+        model=model,
+        accuracy=report.accuracy(model),
+        median_latency_ms=report.median_latency_ms(model),
+        prompt_tokens=fmean(prompts) if len(prompts) == len(answers) else None,
+        completion_tokens=fmean(completions) if len(completions) == len(answers) else None,
+    )

@@ -1,0 +1,40 @@
+"""The recipe of `plait compare`: fine-tune, retrieve, or both?"""
+
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from plait.recipes.ingest import IngestRecipe
+from plait.recipes.section import Section
+from plait.recipes.train import TrainRecipe
+
+
+class CompareRecipe(Section):
+    """Documents, examples and questions to a verdict: which of base, adapter, retrieval and both answers best."""
+
+    data: str = Field(description="The eval set: JSONL of {question, answer, kind?, source?} a line.")
+    ingest: IngestRecipe = Field(description="Documents to the index that is retrieved from.")
+    train: TrainRecipe = Field(description="Examples to the adapter; one that the same recipe made is used again.")
+    serve: dict[str, Any] = Field(
+        {}, description="Args of the served application, as in retrieval: {top_k: 2}; the index is set by itself."
+    )
+    max_tokens: int = Field(48, ge=1, description="Longest answer.")
+    concurrency: int = Field(8, ge=1, description="Questions under way at once.")
+    limit: int | None = Field(None, ge=1, description="Ask only the first so many questions.")
+    significance: float = Field(
+        0.05, gt=0, lt=1, description="Chance of calling any two equal arms different, over all pairs (Holm)."
+    )
+
+    @model_validator(mode="after")
+    def adapter_is_served(self) -> Self:
+        if self.train.adapter.method == "full":
+            raise ValueError(
+                "train.adapter.method=full makes a model, not an adapter beside the base: compare needs one"
+            )
+        return self
+
+    @property
+    def arms(self) -> list[str]:
+        """The model ids that are compared."""
+        name = self.train.name
+        return ["base", name, "rag/base", f"rag/{name}"]
