@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from plait.cli.ingest import _understand
+from plait.cli.ingest import understand
 from plait.errors import InvalidInput
 from plait.recipes import IngestRecipe, Section, load_recipe
 
@@ -19,7 +19,7 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def understood(*arguments: str) -> IngestRecipe:
-    recipe, overrides = _understand(list(arguments))
+    recipe, overrides = understand(list(arguments))
     return load_recipe(IngestRecipe, recipe, overrides)
 
 
