@@ -156,7 +156,7 @@ MUTATIONS = [
     at("RayJob/plait-train", "spec|entrypoint", ("lora.yaml", "laura.yaml"), "dev/jobs", says="laura"),
     at("RayJob/plait-train", "spec|entrypoint", ("data.train", "data.trian"), "dev/jobs", says="trian"),
     at("RayJob/plait-train", "spec|entrypoint", ("jobs.train", "jobs.tune"), "dev/jobs", says="jobs.tune"),
-    at("RayJob/plait-evaluate", "spec|entrypoint", ("svc:8000", "svc:80"), "dev/jobs", says="port 80"),
+    at("RayJob/plait-compare", "spec|entrypoint", ("svc:8000", "svc:80"), "dev/jobs", says="port 80"),
     at(
         "RayJob/plait-train", f"{JOB_WORKER}|volumes|1|persistentVolumeClaim|claimName", "jobs", "dev/jobs", says="jobs"
     ),

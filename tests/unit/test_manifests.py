@@ -63,7 +63,7 @@ def test_prometheus_finds_the_ports_of_every_ray_pod(overlay: str, kubectl: Path
     for pod in found:
         assert pod.ports().items() >= {"metrics": 8080, "plait-metrics": 9464}.items(), pod.owner
         assert pod.labels["app.kubernetes.io/name"] == "plait"
-        assert pod.labels["app.kubernetes.io/component"] in ("serve", "train", "ingest", "evaluate")
+        assert pod.labels["app.kubernetes.io/component"] in ("serve", "train", "ingest", "compare")
         # In namespaces of their own, the exporter would take every writer for dead and drop its gauges.
         assert pod.spec["shareProcessNamespace"]
 

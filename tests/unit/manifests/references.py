@@ -142,7 +142,7 @@ def _policy_problems(spec: dict[str, Any], all_pods: list[Pod], jobs_are_here: b
 
 
 def _is_about_jobs(selector: dict[str, Any]) -> bool:
-    return (selector.get("matchLabels") or {}).get("app.kubernetes.io/component") in ("train", "ingest", "evaluate")
+    return (selector.get("matchLabels") or {}).get("app.kubernetes.io/component") in ("train", "ingest", "compare")
 
 
 def _queue_problems(objects: list[Object]) -> list[str]:
