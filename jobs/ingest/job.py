@@ -47,6 +47,8 @@ class IngestReport:
     duplicates: int
     """Dropped because they repeat another document."""
     removed: int
+    withheld: int
+    """Kept though the sources do not have them: any of them may be a row of which no id can be read now."""
     failed: tuple[Failure, ...]
     skipped: dict[str, int]
     """Files of unknown formats, by suffix."""
@@ -78,7 +80,7 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         version = settings_hash(recipe.chunk, recipe.embedding.made_with)
         plan = make_plan(recipe, found, states, version, {} if retry_quarantined or rebuild else held)
         if rebuilding:
-            rebuilding.check_nothing_is_lost(recipe, plan)
+            rebuilding.check_nothing_is_lost(recipe, plan, plan.failed)
         dedup = Deduplication(recipe, plan)
         written, written_at, failed = _write(recipe, plan, dedup, uri, generation)
         if written:
@@ -95,7 +97,7 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         duplicates = dedup.duplicates
         kept = {source: count for source, count in written.items() if source not in duplicates}
         if rebuilding:
-            rebuilding.finish(recipe, plan, uri, kept)
+            rebuilding.finish(recipe, plan, uri, kept, failed)
     unchanged = sum(document.source not in duplicates for document in plan.unchanged)
     duplicate_count = len(duplicates) + plan.repeated_rows
     metrics.INGEST_IN_STEP.labels(collection=recipe.collection).set(looked_at)
@@ -107,6 +109,7 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         unchanged=unchanged,
         duplicates=duplicate_count,
         removed=len(plan.gone),
+        withheld=len(plan.withheld),
         failed=failed,
         skipped=found.skipped,
         chunks_written=sum(written.values()),

@@ -180,7 +180,7 @@ def _read_one(file: DocumentFile, rows: RowReader, settings_key: str) -> tuple[s
         return Failure(file.source, str(error))
     version = content_hash(file.etag.encode() or data, settings_key)
     try:
-        document = row or parse(data, file.source)
+        document = rows.parse(row, file) if row else parse(data, file.source)
         f"{document.title}{document.text}".encode()
     except Unreadable as error:
         return Failure(file.source, str(error), "parse", version)

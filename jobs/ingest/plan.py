@@ -15,7 +15,7 @@ from plait.index.quarantine import Failure
 from plait.index.schema import MAX_SOURCE_BYTES
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.read import DocumentFile, Found, content_hash
-from plait.jobs.ingest.rows import row_documents
+from plait.jobs.ingest.rows import UnnamedRow, row_documents
 from plait.jobs.ingest.stores import read_file
 from plait.recipes import IngestRecipe
 
@@ -30,6 +30,7 @@ class Plan:
         changed: documents to write; new ones too.
         unchanged: documents that the index holds whole and as they are.
         gone: names in the index that the sources no longer have.
+        withheld: names that would be gone, but any of them may be a row of which no id can be read now.
         failed: documents that cannot even be hashed, or failed as they are in an earlier run.
         versions: content hash by name, of changed and unchanged documents.
         repeated_rows: rows without an id whose content is that of another; they are the same document.
@@ -41,6 +42,7 @@ class Plan:
     failed: tuple[Failure, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
     repeated_rows: int = 0
+    withheld: tuple[str, ...] = ()
 
     @property
     def document_count(self) -> int:
@@ -70,6 +72,7 @@ def make_plan(
     failed: list[Failure] = []
     versions: dict[str, str] = {}
     repeated_rows = 0
+    is_a_row_unnamed = False
 
     def hash_of(document: DocumentFile) -> str | Failure:
         try:
@@ -98,6 +101,10 @@ def make_plan(
         for document, outcome in zip(found.documents, readers.map(hash_of, found.documents), strict=True):
             place(document, outcome)
     for row in row_documents(found.tables, recipe.table):
+        if isinstance(row, UnnamedRow):
+            failed.append(row.failure)
+            is_a_row_unnamed = True
+            continue
         if isinstance(row, Failure):
             failed.append(row)
         elif row.source not in names:
@@ -107,5 +114,15 @@ def make_plan(
         else:
             repeated_rows += 1
         names.add(row.source)
-    gone = states.keys() - names if recipe.sync else set()
-    return Plan(tuple(changed), tuple(unchanged), tuple(sorted(gone)), tuple(failed), versions, repeated_rows)
+    missing = tuple(sorted(states.keys() - names)) if recipe.sync else ()
+    # Without an id a row is named by its content, so a broken one is a new document anyhow, and the old one goes.
+    is_withheld = is_a_row_unnamed and recipe.table.id is not None
+    return Plan(
+        changed=tuple(changed),
+        unchanged=tuple(unchanged),
+        gone=() if is_withheld else missing,
+        withheld=missing if is_withheld else (),
+        failed=tuple(failed),
+        versions=versions,
+        repeated_rows=repeated_rows,
+    )

@@ -5,11 +5,12 @@ and the present one as it was. A rebuild that was killed or failed goes on where
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
 from plait.index.collection import Index
+from plait.index.quarantine import Failure
 from plait.index.search import Search
 from plait.jobs.ingest.embed import wished_vectors
 from plait.jobs.ingest.plan import Plan
@@ -47,7 +48,9 @@ class Rebuild:
             return None
         return index
 
-    def finish(self, recipe: IngestRecipe, plan: Plan, uri: str, written: Mapping[str, int]) -> None:
+    def finish(
+        self, recipe: IngestRecipe, plan: Plan, uri: str, written: Mapping[str, int], failed: Collection[Failure]
+    ) -> None:
         """Check the new generation, put it in the place of the present one, and drop that.
 
         Args:
@@ -55,9 +58,11 @@ class Rebuild:
             plan: what it had to do.
             uri: the Milvus server.
             written: documents that this run wrote and kept, with the count of their chunks.
+            failed: documents that it could not read.
 
         Raises:
             PlaitError: when the check fails; the new generation is dropped then.
+            Conflict: when documents would be lost; the new generation stays, to go on from.
         """
         new = self.opened(recipe, uri)
         if new is None:
@@ -67,12 +72,12 @@ class Rebuild:
         except PlaitError:
             new.drop_generation()
             raise
-        self.check_nothing_is_lost(recipe, plan)  # nothing came meanwhile
+        self.check_nothing_is_lost(recipe, plan, failed)  # nothing came meanwhile
         new.make_current()
         if self.current is not None:
             self.current.drop_generation()
 
-    def check_nothing_is_lost(self, recipe: IngestRecipe, plan: Plan) -> None:
+    def check_nothing_is_lost(self, recipe: IngestRecipe, plan: Plan, failed: Collection[Failure]) -> None:
         """Refuse to go on when the index holds documents that the rebuilt one would not have.
 
         Raises:
@@ -87,8 +92,16 @@ class Rebuild:
                 f"rebuild for '{recipe.tenant}' would lose.",
                 "Ingest without --rebuild, or keep tenants that are rebuilt in collections of their own.",
             )
+        held = self.current.document_states(recipe.tenant).keys()
+        unreadable = held & {failure.source for failure in failed}
+        if unreadable:
+            raise Conflict(
+                f"{len(unreadable)} documents that collection '{recipe.collection}' holds cannot be read now, as "
+                f"'{min(unreadable)}', and a rebuild would lose them.",
+                "Mend them, or take them out of the sources to let them go, and run again.",
+            )
         if not recipe.sync:
-            kept = self.current.document_states(recipe.tenant).keys() - plan.sources
+            kept = held - plan.sources
             if kept:
                 raise Conflict(
                     f"Collection '{recipe.collection}' holds {len(kept)} documents that are not in the sources, as "

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -27,8 +28,16 @@ from plait.recipes import TableConfig
 _SUFFIX_BY_FORMAT = {"text": ".txt", "markdown": ".md", "html": ".html"}
 
 
-def row_documents(tables: Iterable[StoredFile], config: TableConfig) -> Iterator[DocumentFile | Failure]:
-    """Every row, in order; a row that holds no document is a failure, named by its id or else its place.
+@dataclass(frozen=True)
+class UnnamedRow:
+    """A row so broken that nobody knows which document it is."""
+
+    failure: Failure
+    """Named by the row's place."""
+
+
+def row_documents(tables: Iterable[StoredFile], config: TableConfig) -> Iterator[DocumentFile | Failure | UnnamedRow]:
+    """Every row, in order; one that holds no document is a failure, and unnamed if it has no id that can be read.
 
     Raises:
         DataError: when a table cannot be read to its end, so that none of its rows passes for removed.
@@ -61,8 +70,8 @@ class RowReader:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def read(self, file: DocumentFile) -> Document:
-        """The document of a row.
+    def read(self, file: DocumentFile) -> Row:
+        """The row itself, whose document `parse` makes.
 
         Raises:
             Unreadable: with the reason, also when another row has taken its place since the plan was made.
@@ -78,7 +87,20 @@ class RowReader:
             raise Unreadable(f"it cannot be read ({reason_of(error)})") from error
         if row.error or _version(row, self._config) != file.etag:
             raise Unreadable("it changed while it was read; run again")
-        return _document(row, file, self._config)
+        return row
+
+    def parse(self, row: Row, file: DocumentFile) -> Document:
+        """The document of a row.
+
+        Raises:
+            Unreadable: when its text is not what the recipe's `table.format` says, or empty.
+        """
+        format = FORMATS[_SUFFIX_BY_FORMAT[self._config.format]]
+        title = str(row.values[self._config.title] or "") if self._config.title else ""
+        fallback = file.source if self._config.id else PurePosixPath(file.source.rpartition("#")[0]).stem
+        metadata: dict[str, Any] = {column: _plain(row.values[column]) for column in self._config.metadata}
+        text = format.to_text(str(row.values[str(self._config.text)]).encode())
+        return parse_text(text, format.syntax, title=title, name=fallback, metadata=metadata)
 
 
 def _columns(config: TableConfig) -> list[str]:
@@ -86,16 +108,16 @@ def _columns(config: TableConfig) -> list[str]:
     return list(dict.fromkeys(column for column in named if column))
 
 
-def _document_file(file: StoredFile, number: int, row: Row, config: TableConfig) -> DocumentFile | Failure:
+def _document_file(file: StoredFile, number: int, row: Row, config: TableConfig) -> DocumentFile | Failure | UnnamedRow:
     version = _version(row, config)
     name = f"{file.name}#{version[:16]}"
     place = f"{file.name}, row {number}"
     if row.error:
-        return Failure(place, row.error)
+        return UnnamedRow(Failure(place, row.error))
     if config.id:
         identity = row.values[config.id]
         if identity in (None, ""):
-            return Failure(place, f"its column '{config.id}' is empty")
+            return UnnamedRow(Failure(place, f"its column '{config.id}' is empty"))
         name = str(identity)
     text = row.values[str(config.text)]
     if not isinstance(text, str) or not text.strip():
@@ -108,15 +130,6 @@ def _version(row: Row, config: TableConfig) -> str:
     """Changes with any value that makes the document, and with what the recipe takes them for."""
     key = [config.model_dump(), row.values]
     return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _document(row: Row, file: DocumentFile, config: TableConfig) -> Document:
-    format = FORMATS[_SUFFIX_BY_FORMAT[config.format]]
-    title = str(row.values[config.title] or "") if config.title else ""
-    fallback = file.source if config.id else PurePosixPath(file.source.rpartition("#")[0]).stem
-    metadata: dict[str, Any] = {column: _plain(row.values[column]) for column in config.metadata}
-    text = format.to_text(str(row.values[str(config.text)]).encode())
-    return parse_text(text, format.syntax, title=title, name=fallback, metadata=metadata)
 
 
 def _plain(value: Any) -> Any:

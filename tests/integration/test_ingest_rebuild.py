@@ -125,6 +125,10 @@ def test_a_rebuild_that_would_lose_documents_is_refused(recipe: IngestRecipe, do
     (docs / "a.md").unlink()
     with pytest.raises(Conflict, match=r"1 documents that are not in the sources, as 'a\.md'"):
         ingest(changed(recipe, sync=False), rebuild=True)
+    (docs / "b.md").write_bytes(b"\0")
+    with pytest.raises(Conflict, match=r"1 documents that collection .* cannot be read now, as 'b\.md'"):
+        ingest(changed(recipe, max_bad_share=1.0), rebuild=True)
+    (docs / "b.md").write_text("# B\n\nreadable again", encoding="utf-8")
     ingest(changed(recipe, tenant="other"))
     with pytest.raises(Conflict, match="also holds documents of other"):
         ingest(recipe, rebuild=True)

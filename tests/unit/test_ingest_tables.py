@@ -14,7 +14,7 @@ from plait.index.quarantine import Failure
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.read import DocumentFile, content_hash, find_documents
-from plait.jobs.ingest.rows import RowReader, row_documents
+from plait.jobs.ingest.rows import RowReader, UnnamedRow, row_documents
 from plait.jobs.ingest.stores import list_files
 from plait.recipes import IngestRecipe, TableConfig
 
@@ -47,7 +47,8 @@ def config(**fields: Any) -> TableConfig:
 
 
 def documents(file: Path, config: TableConfig) -> list[DocumentFile | Failure]:
-    return list(row_documents(list_files(str(file)).files, config))
+    rows = row_documents(list_files(str(file)).files, config)
+    return [row.failure if isinstance(row, UnnamedRow) else row for row in rows]
 
 
 def plan(file: Path, held: Plan | None = None, **table: Any) -> Plan:
@@ -66,7 +67,7 @@ def test_each_row_is_a_document(tmp_path: Path, kind: str) -> None:
     found = documents(write(tmp_path / kind, ROWS), wanted)
     assert [row.source for row in found] == ["one", "two", "three"]
     with RowReader(wanted) as reader:
-        read = [reader.read(row) for row in reversed(found) if isinstance(row, DocumentFile)][::-1]
+        read = [reader.parse(reader.read(row), row) for row in reversed(found) if isinstance(row, DocumentFile)][::-1]
     assert [document.text for document in read] == [row["text"] for row in ROWS]
     assert [document.title for document in read] == ["First", "two", "Third"]
     assert [document.metadata for document in read] == [{"lang": row["lang"]} for row in ROWS]
@@ -104,7 +105,7 @@ def test_html_and_markdown_in_a_column_are_read_as_such(tmp_path: Path) -> None:
     row = documents(file, config(format="html"))[0]
     assert isinstance(row, DocumentFile)
     with RowReader(config(format="html")) as reader:
-        document = reader.read(row)
+        document = reader.parse(reader.read(row), row)
     assert (document.text, document.title, len(document.headings)) == ("# Title\n\nBody", "Title", 1)
 
 
@@ -135,6 +136,18 @@ def test_a_row_that_lost_its_text_keeps_its_older_version(tmp_path: Path) -> Non
     first = plan(write(tmp_path / "t.jsonl", ROWS), id="id")
     second = plan(write(tmp_path / "t.jsonl", [{**ROWS[0], "text": ""}, *ROWS[1:]]), first, id="id")
     assert (second.gone, [failure.source for failure in second.failed]) == ((), ["one"])
+
+
+def test_while_a_row_cannot_be_named_nothing_is_removed_since_it_may_be_that_row(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    first = plan(write(file, ROWS), id="id")
+    whole = file.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join(["{", *whole[1:]]), encoding="utf-8")
+    second = plan(file, first, id="id")
+    assert (second.gone, second.withheld) == ((), ("one",))
+    file.write_text("\n".join(whole[1:]), encoding="utf-8")
+    third = plan(file, first, id="id")
+    assert (third.gone, third.withheld) == (("one",), ())
 
 
 def test_a_second_row_of_an_id_is_a_failure_and_the_first_counts(tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ def _tell(report: "IngestReport") -> None:
     if report.skipped:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(report.skipped.items()))
         print(f"left out, of no known format: {kinds}")
+    if report.withheld:
+        print(f"not removed: {report.withheld} documents that the sources lack, for any may be a row without an id")
     print(
         f"{report.collection}: {report.written} documents written ({report.chunks_written} chunks), "
         f"{report.unchanged} unchanged, {report.duplicates} duplicates, {report.removed} removed, "
