@@ -73,7 +73,7 @@ def check_resources(
     Raises:
         InvalidInput: when it can never start.
     """
-    for kind, amount in demand.items():
+    for kind, amount in sorted(demand.items(), reverse=True):  # GPUs first: they are what is scarce
         has = sum(node.get(kind, 0) for node in nodes)
         could_have = max(has, (most or {}).get(kind, 0))
         if amount > could_have:

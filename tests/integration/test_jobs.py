@@ -18,6 +18,7 @@ import pytest
 
 from plait.adapters.registry import Registry
 from plait.cli import main
+from plait.jobs.train.progress import ProgressLog
 from plait.local.ray_head import token
 from plait.model_ids import AdapterRef
 from plait.settings import settings
@@ -93,39 +94,38 @@ def test_a_killed_driver_is_started_again_and_training_resumes(
     data.write_text("".join(f'{{"question": "{i}", "answer": "{i}"}}\n' for i in range(20)))
     fields = [
         *("name=submitted", f"data.train={data}", f"model.source={tiny_model}", "model.dtype=float32"),
-        *("data.max_tokens=64", "train.samples=0", "train.max_steps=150", "train.epochs=1000"),
-        *("train.batch_size=2", "train.checkpoint_every_steps=10", "scale.threads_per_worker=1"),
+        *("data.max_tokens=64", "train.samples=0", "train.max_steps=240", "train.epochs=1000"),
+        *("train.batch_size=2", "train.checkpoint_every_steps=20", "scale.threads_per_worker=1"),
     ]
     home = f"PLAIT_HOME={settings().root}"
     options = ["--address", address, "--retries", "1", "--env", home]
     code, said = plait(capsys, "jobs", "submit", "train", "lora", *fields, *options)
     assert code == 0, said
     job = submitted(said)
-    killed = _kill_once_a_checkpoint_is_there(job)
+    killed = _kill_the_driver_after_some_steps()
     code, said = plait(capsys, "jobs", "logs", job, "-f", "--address", address)
     assert killed
     assert code == 0, said
     assert "attempt 1 was killed by signal 9; retry 1 of 1 in 5 s" in said
     assert "going on with the interrupted run submitted-" in said
-    assert Registry().resolve(AdapterRef("submitted")).metadata.metrics["steps"] == 150
+    assert Registry().resolve(AdapterRef("submitted")).metadata.metrics["steps"] == 240
     _, said = plait(capsys, "jobs", "status", job, "--address", address)
     assert f"{job}: SUCCEEDED" in said
     assert re.search(r"^recipe_sha256: [0-9a-f]{64}$", said, re.MULTILINE)
     assert f"data: {data}, {tiny_model}" in said
 
 
-def _kill_once_a_checkpoint_is_there(job: str) -> bool:
+def _kill_the_driver_after_some_steps() -> bool:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
-        if list(settings().runs_dir.glob("submitted-*/progress.jsonl")) and any(
-            '"step": 2' in file.read_text() for file in settings().runs_dir.glob("submitted-*/progress.jsonl")
-        ):
+        logs = map(ProgressLog, settings().runs_dir.glob("submitted-*/progress.jsonl"))
+        if any(len(log.records()) >= 30 for log in logs):
             for process in psutil.process_iter(["cmdline"]):
-                # In this order, so that neither the shell nor the one that retries is meant.
-                if (process.info["cmdline"] or [])[1:4] == ["-m", "plait.jobs.train", "recipe.yaml"]:
+                # The whole command, so that neither the shell nor the process that retries is meant.
+                if (process.info["cmdline"] or [])[1:] == ["-m", "plait.jobs.train", "recipe.yaml"]:
                     process.send_signal(signal.SIGKILL)
                     return True
-        time.sleep(0.1)
+        time.sleep(0.02)
     return False
 
 
