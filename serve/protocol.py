@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from plait.index.search import Mode
 from plait.retrieval.passage import Passage
 from plait.retrieval.request import Rerank
+from plait.retrieval.verbatim import repeated
 
 
 class RequestBody(BaseModel):
@@ -38,8 +39,19 @@ class InputUsage(BaseModel):
     total_tokens: int
 
 
+class Quote(BaseModel):
+    """Words of the source that the answer repeats; `start` and `end`: where they are in its cleaned text."""
+
+    start: int
+    end: int
+    text: str
+
+
 class Citation(BaseModel):
-    """A passage that was in the prompt. `start` and `end`: characters in the cleaned text of `source`."""
+    """A passage that was in the prompt. `start` and `end`: characters in the cleaned text of `source`.
+
+    `quote`: the longest run of words that the answer has from it; null where it repeats none.
+    """
 
     type: Literal["plait_citation"] = "plait_citation"
     chunk_id: str
@@ -50,9 +62,11 @@ class Citation(BaseModel):
     end: int
     score: float
     text: str
+    quote: Quote | None = None
 
     @classmethod
-    def of(cls, passage: Passage) -> Self:
+    def of(cls, passage: Passage, answer: str) -> Self:
+        quote = repeated(answer, passage)
         return cls(
             type="plait_citation",
             chunk_id=passage.chunk_id,
@@ -63,6 +77,7 @@ class Citation(BaseModel):
             end=passage.end,
             score=round(passage.score, 4),
             text=passage.text,
+            quote=None if quote is None else Quote(start=quote.start, end=quote.end, text=quote.text),
         )
 
 

@@ -16,13 +16,17 @@ _TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class CitedPassage:
-    """What an answer was given from; `score` says how near it is to the question, higher is nearer."""
+    """What an answer was given from; `score` says how near it is to the question, higher is nearer.
+
+    `quote` is what the answer repeats of it word by word, empty where it repeats nothing.
+    """
 
     source: str
     title: str
     heading: str
     text: str
     score: float
+    quote: str
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,17 @@ def _request(model: str, question: str, max_tokens: int) -> dict[str, Any]:
     return {"model": model, "messages": messages, "max_tokens": max_tokens, "temperature": 0}
 
 
+def _cited(citation: dict[str, Any]) -> CitedPassage:
+    return CitedPassage(
+        source=citation["source"],
+        title=citation["title"],
+        heading=citation["heading"],
+        text=citation["text"],
+        score=citation["score"],
+        quote=(citation["quote"] or {}).get("text", ""),
+    )
+
+
 def _read(response: httpx.Response) -> ChatAnswer:
     try:
         body = response.json()
@@ -89,9 +104,7 @@ def _read(response: httpx.Response) -> ChatAnswer:
     return ChatAnswer(
         text=message["content"],
         model=body["plait"]["model"],
-        citations=tuple(
-            CitedPassage(c["source"], c["title"], c["heading"], c["text"], c["score"]) for c in message["annotations"]
-        ),
+        citations=tuple(_cited(citation) for citation in message["annotations"]),
         total_ms=body["plait"]["timings_ms"]["total"],
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=usage.get("completion_tokens"),

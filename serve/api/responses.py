@@ -232,4 +232,4 @@ def _text_finish(choice: Choice) -> Any:
 
 
 def _citations(choice: Choice) -> list[Citation]:
-    return [Citation.of(passage) for passage in (choice.first.passages if choice.first else ())]
+    return [Citation.of(passage, choice.text) for passage in (choice.first.passages if choice.first else ())]

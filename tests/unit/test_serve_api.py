@@ -186,7 +186,8 @@ def test_a_query_is_answered_with_the_passages_that_were_in_the_prompt(client: T
     )  # fmt: skip
     assert call.retrieval == Retrieval(top_k=2)
     assert (answer["answer"], answer["model"], answer["finish_reason"]) == ("hello", "rag/support", "stop")
-    assert [(c["source"], c["heading"]) for c in answer["citations"]] == [("ray.md", "Install")]
+    ((source, heading, quote),) = [(c["source"], c["heading"], c["quote"]) for c in answer["citations"]]
+    assert (source, heading, quote) == ("ray.md", "Install", None)  # the fake's answer repeats nothing
     assert answer["plait"]["timings_ms"].keys() == {"first_token", "total", "retrieval", "embed", "search", "generate"}
 
 

@@ -32,5 +32,6 @@ def ask(
     console.print(escape(answer.text) or "[dim](no answer)[/dim]")
     for number, citation in enumerate(answer.citations, start=1):
         place = " > ".join(part for part in (citation.source, citation.heading) if part)
-        console.print(f"[dim]\\[{number}] {escape(place)}  score {citation.score:.2f}[/dim]")
+        quote = f'  "{" ".join(citation.quote.split())}"' if citation.quote else ""
+        console.print(f"[dim]\\[{number}] {escape(place)}  score {citation.score:.2f}{escape(quote)}[/dim]")
     console.print(f"[dim]{answer.model}  {answer.total_ms:.0f} ms[/dim]")

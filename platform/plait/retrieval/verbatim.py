@@ -1,0 +1,42 @@
+"""What an answer repeats of a passage word by word, and where that stands in the source.
+
+In: an answer and a passage that was in its prompt. Out: the longest run of words that both hold. What is found stands
+in the source by construction; that the rest of the answer follows from it is not said.
+"""
+
+import re
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from plait.retrieval.passage import Passage
+
+_WORD = re.compile(r"\w+(?:[.\-']\w+)*")
+MIN_WORDS = 3
+"""Shorter runs, as "of the", stand in any text; a shorter answer counts if all of it is there."""
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Words of a passage: `text` is what stands at the characters `start` to `end` of the source's cleaned text."""
+
+    start: int
+    end: int
+    text: str
+
+
+def repeated(answer: str, passage: Passage) -> Verbatim | None:
+    """The longest run of words in the answer that the passage holds too, whatever their case and punctuation.
+
+    >>> text = "Ray was released. The installed version of ray is 2.60.0."
+    >>> repeated("It is 2.60.0: the installed version of Ray", Passage("1", "ray.md", "", "", text, 0, 57, 0.9)).text
+    'The installed version of ray'
+    """
+    said = [word.lower() for word in _WORD.findall(answer)]
+    words = list(_WORD.finditer(passage.text))
+    there = [word[0].lower() for word in words]
+    longest = SequenceMatcher(None, said, there, autojunk=False).find_longest_match()
+    if not said or longest.size < min(MIN_WORDS, len(said)):
+        return None
+    first, last = words[longest.b], words[longest.b + longest.size - 1]
+    text = passage.text[first.start() : last.end()]
+    return Verbatim(passage.start + first.start(), passage.start + last.end(), text)

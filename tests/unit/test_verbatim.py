@@ -1,0 +1,48 @@
+import doctest
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import plait.retrieval.verbatim
+from plait.retrieval.passage import Passage
+from plait.retrieval.verbatim import repeated
+
+SOURCE = "# Ray\n\nThe installed version of ray is 2.60.0.\nIts licence is Apache 2.0."
+
+
+def passage(start: int = 0, end: int | None = None) -> Passage:
+    text = SOURCE[start:end]
+    return Passage("1", "ray.md", "Ray", "", text, start, start + len(text), 0.9)
+
+
+def test_the_example_holds() -> None:
+    assert doctest.testmod(plait.retrieval.verbatim).failed == 0
+
+
+def test_the_span_is_that_of_the_source_also_for_a_passage_from_its_middle() -> None:
+    found = repeated("I think that its licence is APACHE 2.0, yes.", passage(start=20))
+    assert found is not None
+    assert found.text == SOURCE[found.start : found.end] == "Its licence is Apache 2.0"
+
+
+def test_a_short_answer_counts_when_all_of_it_is_there() -> None:
+    found = repeated("2.60.0", passage())
+    assert found is not None
+    assert SOURCE[found.start : found.end] == "2.60.0"
+    assert repeated("2.61.0", passage()) is None
+
+
+def test_words_that_any_text_has_are_no_quotation() -> None:
+    assert repeated("The weather of today is fine; version unknown", passage()) is None
+    assert repeated("", passage()) is None
+    assert repeated("…", passage()) is None
+
+
+@given(st.integers(0, len(SOURCE)), st.integers(0, len(SOURCE)), st.text("Ray. 20license\n", max_size=40))
+def test_whatever_is_found_stands_in_the_source_and_in_the_answer(start: int, length: int, said: str) -> None:
+    answer = f"{said} {SOURCE[start : start + length]}"
+    found = repeated(answer, passage(start=min(start, 10)))
+    if found is not None:
+        assert SOURCE[found.start : found.end] == found.text
+        first, *_ = found.text.split()
+        assert first.lower() in answer.lower()
