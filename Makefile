@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test vllm-env test-vllm lint format monitoring bench constraints clean
+.PHONY: help setup demo test test-long vllm-env test-vllm lint format monitoring bench constraints clean
 
 # The first Python of 3.11 or newer; `make PYTHON=…` chooses another.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,\
@@ -63,6 +63,10 @@ test: lint ## Lint, then run all tests and print their coverage; some of them: m
 	@$(BIN)/coverage run -m pytest $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(TESTS),,--fail-under=85)
+	@echo "Left out: tests marked long, on two hosts and of killed and stopped jobs. Run them with make test-long."
+
+test-long: setup ## Run the tests that make test leaves out: two hosts in networks of their own, killed and stopped jobs.
+	@$(BIN)/python -m pytest -m long
 
 vllm-env: setup ## Make an environment with vLLM (its CPU build where there is no GPU) and Plait in it.
 	@.ci/install-vllm $(BIN)/python $(VLLM) constraints.txt

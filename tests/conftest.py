@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ |= {f"PLAIT_{name}": str(free_port()) for name in ports}
     os.environ["PLAIT_HOME"] = str(home)
     os.environ["COLUMNS"] = "160"
+    os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here needs the hub, and waiting for one that is not there takes long
     settings.cache_clear()
     _MODEL_CACHE.mkdir(parents=True, exist_ok=True)
     (home / "models").symlink_to(_MODEL_CACHE)

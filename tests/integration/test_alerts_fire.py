@@ -109,6 +109,7 @@ def test_an_index_is_stale_until_the_next_run(prometheus: Prometheus, recipe: In
     prometheus.wait_for(alert, lambda count: count == 0)
 
 
+@pytest.mark.long
 def test_a_training_that_stands_still_is_told(prometheus: Prometheus, tiny_model: Path, tmp_path: Path) -> None:
     data = tmp_path / "train.jsonl"
     data.write_text('{"question": "a", "answer": "b"}\n' * 8)

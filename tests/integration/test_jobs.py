@@ -87,6 +87,7 @@ def submitted(said: str) -> str:
     return re.findall(r"^(\S+) (?:is submitted|waits)", said, re.MULTILINE)[0]
 
 
+@pytest.mark.long
 def test_a_killed_driver_is_started_again_and_training_resumes(
     address: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny_model: Path
 ) -> None:

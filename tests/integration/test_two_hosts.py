@@ -36,6 +36,8 @@ from plait.settings import settings
 
 STEPS = 160
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Hosts]:
