@@ -46,7 +46,7 @@ def install(app: FastAPI) -> None:
         HTTPException: _on_http_error,
         PlaitError: _on_error,
         RayServeException: _on_error,
-        Exception: _on_error,  # what lands here is raised once more after the answer, and so gets into the log
+        Exception: _on_bug,  # what lands here is raised once more after the answer, and so gets into the log
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
@@ -54,6 +54,12 @@ def install(app: FastAPI) -> None:
 
 async def _on_error(request: Request, error: Exception) -> JSONResponse:
     return error_response(as_plait_error(error))
+
+
+async def _on_bug(request: Request, error: Exception) -> JSONResponse:
+    response = error_response(as_plait_error(error))
+    response.headers.update(getattr(request.state, "said", {}))  # it does not pass the middleware that says them
+    return response
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> JSONResponse:
