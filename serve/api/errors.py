@@ -11,6 +11,8 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from starlette.exceptions import HTTPException
 
 from plait.errors import Overloaded, PlaitError, Unavailable, did_you_mean, find_plait_error
+from plait.observability import tracing
+from plait.observability.tracing import Step
 from plait.serve.protocol import ErrorBody, ErrorResponse
 
 _log = logging.getLogger("ray.serve")
@@ -53,7 +55,11 @@ def install(app: FastAPI) -> None:
 
 
 async def _on_error(request: Request, error: Exception) -> JSONResponse:
-    return error_response(as_plait_error(error))
+    known = as_plait_error(error)
+    step: Step | None = getattr(request.state, "step", None)
+    if step is not None:
+        tracing.fail(step.span, known.code)
+    return error_response(known)
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:

@@ -99,10 +99,9 @@ class RequestIds:
 
 
 def _describe(span: Span, scope: Scope) -> None:
-    """Say what HTTP knows about a request that has been answered."""
+    """Say what HTTP knows about a request that has ended; one that was left early has no status."""
     host, port = scope.get("server") or ("", None)
-    status = scope["state"].get("status", 0)
     span.set_attributes({"http.request.method": scope["method"], "plait.request_id": scope["state"]["id"]})
-    span.set_attributes({"server.address": host, "server.port": port or 0, "http.response.status_code": status})
-    if status >= 500:
-        tracing.fail(span, str(status))
+    span.set_attributes({"server.address": host, "server.port": port or 0})
+    if "status" in scope["state"]:
+        span.set_attribute("http.response.status_code", scope["state"]["status"])

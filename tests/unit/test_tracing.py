@@ -309,6 +309,14 @@ def test_an_error_is_named_in_every_span_that_it_passes(client: TestClient, llm:
     assert QUESTION not in str(spans)  # errors repeat what was sent
 
 
+def test_an_error_of_a_route_that_generates_nothing_is_named_too(client: TestClient, collector: Collector) -> None:
+    body = {"query": QUESTION, "rerank": "cross-encoder"}
+    assert client.post("/v1/retrieve", json=body).status_code == 400
+    spans = {span.name: attributes(span) for span in collector.spans()}
+    assert spans["POST /v1/retrieve"]["error.type"] == "invalid_input"
+    assert spans["POST /v1/retrieve"]["http.response.status_code"] == 400
+
+
 def test_the_answer_to_a_bug_says_its_ids(client: TestClient, llm: Talker, collector: Collector) -> None:
     llm.error = RuntimeError(QUESTION)
     response = client.post("/v1/chat/completions", json=CHAT | {"model": "base"})
@@ -363,6 +371,8 @@ def test_without_configuration_there_is_a_trace_id_and_no_span(
     assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
     assert new.headers["x-trace-id"] == new.json()["plait"]["trace_id"] == lines.requests()["llm"]["trace_id"]
     assert int(new.headers["x-trace-id"], 16)
+    zeros = client.post("/v1/chat/completions", json=CHAT, headers={"traceparent": f"00-{'0' * 32}-{'cd' * 8}-01"})
+    assert int(zeros.headers["x-trace-id"], 16)
     given = client.post("/v1/chat/completions", json=CHAT, headers={"traceparent": PARENT})
     assert given.headers["x-trace-id"] == lines.requests()["llm"]["trace_id"] == "ab" * 16
 
