@@ -66,7 +66,7 @@ def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, **options: Any
 
 def _environment() -> dict[str, str]:
     """What a replica's settings come from: Serve gives the application's environment only to what builds it, here."""
-    return {name: value for name, value in os.environ.items() if name.startswith("PLAIT_")} | _ENVIRONMENT
+    return {name: value for name, value in os.environ.items() if name.startswith(("PLAIT_", "OTEL_"))} | _ENVIRONMENT
 
 
 def _scale(size: LLMArguments) -> dict[str, Any]:

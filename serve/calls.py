@@ -16,7 +16,8 @@ class Call:
     """One question: a conversation, or a bare prompt when `messages` is None.
 
     `is_streamed`: pieces of the answer are wanted as they come, else only its first token and its end. `request_id` is
-    in every log line about it. After `deadline_s` seconds from when the call is sent its answer ends. `retrieval`: how
+    in every log line about it, `traceparent` (W3C) says which trace it belongs to, and `tenant` whose documents were
+    searched. After `deadline_s` seconds from when the call is sent its answer ends. `retrieval`: how
     to retrieve, where the server's way is not meant.
     """
 
@@ -29,6 +30,8 @@ class Call:
     retrieval: Retrieval | None = None
     is_streamed: bool = False
     request_id: str = ""
+    traceparent: str = ""
+    tenant: str | None = None
     deadline_s: float | None = None
 
 

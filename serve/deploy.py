@@ -78,6 +78,9 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
     environment["PLAIT_HOME"] = str(settings().root)
     # The cluster may have been joined before these were set.
     environment.setdefault("PLAIT_REPLICA_HOUR_PRICE", str(settings().replica_hour_price))
+    environment.setdefault("PLAIT_LOG_CONTENT", str(settings().log_content))
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        environment.setdefault(name, os.environ[name])
     admin_key = settings().admin_key
     if admin_key is not None:
         environment["PLAIT_ADMIN_KEY"] = admin_key.get_secret_value()

@@ -3,22 +3,26 @@
 In: HTTP. Out: HTTP. It knows no model: the LLM, the router, the embedder and the reranker answer.
 """
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from plait import __version__
+from plait.observability import tracing
 from plait.serve.api import adapters, embeddings, generation, rag, rerank, status, tokenization, vector_stores
 from plait.serve.api.errors import install
 from plait.serve.api.openapi import describe
-from plait.serve.api.request_context import RequestIds
+from plait.serve.api.request_context import RequestIds, name_span
 from plait.serve.api.services import Services
 from plait.serve.request_log import log_expected_errors_in_one_line
 
 
 def build_api() -> FastAPI:
     """The application with every route; what the routes ask is `services`."""
-    api = FastAPI(title="Plait", version=__version__)
+    # FastAPI's own spans would stand beside ours, one for every step of its own; its logs quote what was sent.
+    telemetry: TelemetryConfig = {"tracing": False, "logs": False}
+    api = FastAPI(title="Plait", version=__version__, dependencies=[Depends(name_span)], telemetry=telemetry)
     install(api)
     api.add_middleware(RequestIds)
     for noun in (status, generation, rag, vector_stores, embeddings, rerank, tokenization, adapters):
@@ -42,6 +46,7 @@ class Ingress:
         default_timeout_s: float | None,
     ) -> None:
         log_expected_errors_in_one_line()
+        tracing.configure("ingress")
         self.services = Services(llm, router, embedder, reranker, default_max_tokens, default_timeout_s)
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -19,7 +19,7 @@ from plait.model_ids import BASE
 from plait.models.chat import ChatFormat, chat_format_for
 from plait.models.load import encode_prompt
 from plait.models.source import resolve_model
-from plait.observability import metrics
+from plait.observability import metrics, tracing
 from plait.retrieval.context import with_passages
 from plait.retrieval.passage import Passage
 from plait.serve.adapters.lifecycle import AdapterLifecycle
@@ -41,6 +41,7 @@ class LLM:
     # Serve awaits it: a replica takes no request before its adapters are loaded.
     async def __init__(self, arguments: LLMArguments, context_budget_tokens: int) -> None:  # type: ignore[misc]
         log_expected_errors_in_one_line()
+        tracing.configure("llm")
         self._arguments = arguments
         self._budget = context_budget_tokens
         self._engine = make_engine(arguments, resolve_model(arguments.model))
@@ -59,9 +60,26 @@ class LLM:
             InvalidInput: for a prompt that is too long, or an adapter that does not fit this base model.
             Overloaded: when the engine's queue is full.
         """
-        async with aclosing(logged("llm", call, self._generate(call))) as events:
-            async for event in events:
-                yield event
+        adapter = call.model.adapter
+        asked = {"plait.request_id": call.request_id, "plait.adapter": adapter.name if adapter else ""}
+        with tracing.span(f"generate {call.model}", call.traceparent, asked) as step:
+            last: Event | None = None
+            async with aclosing(logged("llm", call, self._generate(call))) as events:
+                async for event in events:
+                    if last is None:
+                        step.span.add_event("first_token", {"plait.queue_s": event.queue_s})
+                    last = event
+                    yield event
+            if last is not None:
+                step.span.set_attributes(
+                    {
+                        "gen_ai.response.model": last.answered_by,
+                        "plait.queue_s": last.queue_s,
+                        "plait.prompt_tokens": last.prompt_tokens,
+                        "plait.cached_tokens": last.cached_tokens,
+                        "plait.generated_tokens": last.generated_tokens,
+                    }
+                )
 
     async def _generate(self, call: Call) -> AsyncGenerator[Event]:
         started = time.perf_counter()

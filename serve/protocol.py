@@ -106,6 +106,8 @@ class PlaitDetails(BaseModel):
     """`first_token`, `total`; with retrieval also `retrieval`, of it `embed`, `search`, `rerank`, `expand`, and
     `generate`, which is the rest."""
     tokens: Usage
+    trace_id: str
+    """The OpenTelemetry trace of the request, 32 hexadecimal digits."""
     stopped_by: Literal["deadline"] | None = None
     """`deadline`: the answer is cut because the request's time was over."""
 

@@ -1,6 +1,7 @@
 """What the log says about a request: one line of JSON when it has ended, and no traceback for what was to be expected.
 
-In: a call and its events. Out: the line, with the request's id, from the ingress and from the replica that generated.
+In: a call and its events. Out: the line, with the ids of the request and its trace, from the ingress and from the
+replica that generated. What was asked and answered is not in it unless PLAIT_LOG_CONTENT is set.
 """
 
 import json
@@ -10,6 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from plait.errors import find_plait_error
+from plait.observability.tracing import trace_id
 from plait.serve.calls import Call, Event
 
 _log = logging.getLogger("ray.serve")
@@ -26,13 +28,17 @@ class RequestLog:
     def first_token(self) -> None:
         self._ttft_s = time.perf_counter() - self._started
 
-    def end(self, outcome: str, events: list[Event]) -> None:
-        """Write the line; `events`: the last one of every choice."""
+    def end(
+        self, outcome: str, events: list[Event], tenant: str | None = None, content: dict[str, str] | None = None
+    ) -> None:
+        """Write the line; `events`: the last one of every choice. `content`: what was asked and answered, if wanted."""
         adapter = self._call.model.adapter
         line = {
             "event": "request",
             "at": self._where,
             "request_id": self._call.request_id,
+            "trace_id": trace_id(self._call.traceparent),
+            "tenant": tenant or self._call.tenant,
             "model": str(self._call.model),
             "adapter": adapter.name if adapter else None,
             "outcome": outcome,
@@ -42,7 +48,7 @@ class RequestLog:
             "ttft_ms": None if self._ttft_s is None else round(self._ttft_s * 1000, 1),
             "duration_ms": round((time.perf_counter() - self._started) * 1000, 1),
         }
-        _log.info(json.dumps(line))
+        _log.info(json.dumps(line | (content or {})))
 
 
 async def logged(where: str, call: Call, events: AsyncGenerator[Event]) -> AsyncGenerator[Event]:

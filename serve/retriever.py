@@ -19,13 +19,14 @@ from ray.serve.handle import DeploymentHandle
 from plait.errors import CollectionNotFound, Conflict, InvalidInput
 from plait.index.collection import Index
 from plait.index.search import Hit, Search
-from plait.observability import metrics
+from plait.observability import metrics, tracing
 from plait.retrieval.neighbours import expanded
 from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected, text_to_rank
 from plait.serve.arguments import RetrievalArguments
 from plait.serve.calls import Collection, Retrieved
 from plait.serve.request_log import log_expected_errors_in_one_line
+from plait.settings import settings
 
 _T = TypeVar("_T")
 
@@ -40,9 +41,10 @@ class _Found:
 
 @dataclass
 class _Stages:
-    """How long the stages of one retrieval took."""
+    """How long the stages of one retrieval took. `traceparent`: its span, of which they are children."""
 
     collection: str
+    traceparent: str
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -60,6 +62,7 @@ class Retriever:
         self, arguments: RetrievalArguments, embedder: DeploymentHandle, reranker: DeploymentHandle | None
     ) -> None:
         log_expected_errors_in_one_line()
+        tracing.configure("retriever")
         self._arguments, self._embedder, self._reranker = arguments, embedder, reranker
         self._index = self._open()
         self._opening = asyncio.Lock()
@@ -70,8 +73,10 @@ class Retriever:
                 "Leave embedding.model out: the collection's is served then.",
             )
 
-    async def retrieve(self, question: str, asked: Retrieval) -> Retrieved:
+    async def retrieve(self, question: str, asked: Retrieval, traceparent: str) -> Retrieved:
         """The passages for a question, best first; what `asked` does not set is the server's.
+
+        `traceparent`: the span that asks.
 
         Raises:
             InvalidInput: for a filter that is none, or a reranking that this application cannot do.
@@ -82,11 +87,25 @@ class Retriever:
             raise InvalidInput(
                 "This application has no cross-encoder.", "Use rerank: late-interaction or none, or set rerank.model."
             )
-        return await self._following(lambda: self._retrieve(question, how))
+        collection = self._arguments.collection
+        about: dict[str, str | int] = {
+            "gen_ai.operation.name": "retrieval",
+            "gen_ai.data_source.id": collection,
+            "plait.tenant": how.tenant,
+            "plait.retrieval.mode": how.mode,
+            "plait.retrieval.rerank": how.rerank,
+            "gen_ai.request.top_k": how.top_k,
+        }
+        if settings().log_content:
+            about["gen_ai.retrieval.query.text"] = question
+        with tracing.span(f"retrieval {collection}", traceparent, about) as step:
+            retrieved = await self._following(lambda: self._retrieve(question, how, step.traceparent))
+            step.span.set_attribute("plait.retrieval.passages", len(retrieved.passages))
+            return retrieved
 
-    async def _retrieve(self, question: str, how: Retrieval) -> Retrieved:
+    async def _retrieve(self, question: str, how: Retrieval, traceparent: str) -> Retrieved:
         started = time.perf_counter()
-        stages = _Stages(self._arguments.collection)
+        stages = _Stages(self._arguments.collection, traceparent)
         found = await self._find_together((question, how.search(question), stages))
         if isinstance(found, Exception):
             raise found
@@ -181,3 +200,4 @@ def _timed(stage: str, *retrievals: _Stages) -> Iterator[None]:
     for stages in retrievals:
         stages.timings_ms[stage] = took_s * 1000
         metrics.RETRIEVAL_SECONDS.labels(collection=stages.collection, stage=stage).observe(took_s)
+        tracing.add_finished(stage, stages.traceparent, took_s)

@@ -11,7 +11,7 @@ from typing import Literal
 from ray.serve.handle import DeploymentHandle
 
 from plait.errors import CollectionNotFound, InvalidInput, ModelNotFound, NotFound
-from plait.observability import metrics
+from plait.observability import metrics, tracing
 from plait.retrieval.request import Retrieval
 from plait.serve.arguments import RetrievalArguments
 from plait.serve.calls import Call, Collection, Retrieved, Tokens
@@ -26,6 +26,7 @@ class Router:
         self, llm: DeploymentHandle, retriever: DeploymentHandle | None, retrieval: RetrievalArguments | None
     ) -> None:
         log_expected_errors_in_one_line()
+        tracing.configure("router")
         self._llm, self._retriever, self._retrieval = llm, retriever, retrieval
         refuses = retrieval is not None and retrieval.no_context == "refuse"
         self._without_context: Literal["refused", "answered"] = "refused" if refuses else "answered"
@@ -37,6 +38,13 @@ class Router:
             ModelNotFound: for `auto`, and for `rag/…` when nothing is indexed here.
             InvalidInput: for retrieval without a question to retrieve for.
         """
+        asked = {"plait.request_id": call.request_id, "gen_ai.request.model": str(call.model)}
+        with tracing.span("route", call.traceparent, asked) as step:
+            call, retrieved = await self._prepare(call, step.traceparent)
+            step.span.set_attribute("plait.no_context", retrieved.no_context or "")
+            return call, retrieved
+
+    async def _prepare(self, call: Call, traceparent: str) -> tuple[Call, Retrieved]:
         if call.model.is_auto:
             raise ModelNotFound("'auto' has no routing policy yet.", "Ask for base, an adapter, or rag/ before either.")
         if self._retriever is None:
@@ -45,23 +53,23 @@ class Router:
         if not questions:
             raise InvalidInput(f"'{call.model}' needs a message of the user to retrieve for.")
         started = time.perf_counter()
-        retrieved = await self.retrieve(questions[-1], call.retrieval or Retrieval())
+        retrieved = await self.retrieve(questions[-1], call.retrieval or Retrieval(), traceparent)
         took_s = time.perf_counter() - started
         if not retrieved.passages:
             metrics.NO_CONTEXT.labels(collection=retrieved.collection, outcome=self._without_context).inc()
             retrieved = replace(retrieved, no_context=self._without_context)
         if call.deadline_s is not None:
             call = replace(call, deadline_s=max(0.0, call.deadline_s - took_s))
-        return replace(call, passages=retrieved.passages), retrieved
+        return replace(call, passages=retrieved.passages, tenant=retrieved.how.tenant), retrieved
 
-    async def retrieve(self, question: str, asked: Retrieval) -> Retrieved:
-        """The passages for a question.
+    async def retrieve(self, question: str, asked: Retrieval, traceparent: str) -> Retrieved:
+        """The passages for a question; `traceparent`: the span that asks.
 
         Raises:
             NotFound: when nothing is indexed here.
             InvalidInput: for a filter that is none, or a reranking that this application cannot do.
         """
-        retrieved: Retrieved = await self._there().retrieve.remote(question, asked)
+        retrieved: Retrieved = await self._there().retrieve.remote(question, asked, traceparent)
         return retrieved
 
     async def collection(self) -> Collection:

@@ -25,6 +25,8 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = Field(None, description="Key of the admin routes; unset: they are off.")
     metrics_port: int = Field(9464, description="Port of this node's Prometheus exporter.")
 
+    log_content: bool = Field(False, description="Prompts and answers in logs and traces too; they may be personal.")
+
     replica_hour_price: float = Field(
         0.0, ge=0, description="Price of one LLM replica for an hour, in any currency; 0: cost is counted in seconds."
     )

@@ -2,21 +2,20 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from opentelemetry import trace
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import INVALID_SPAN, Span
 
 from plait.errors import ModelNotFound
-from plait.observability import metrics
+from plait.observability import metrics, tracing
 from plait.observability.bounded_label import BoundedLabel
 from plait.serve.api.choices import Indexed
 from plait.serve.api.errors import as_plait_error
+from plait.serve.api.generation_span import Content, describe_answer, describe_request
 from plait.serve.calls import Call, Event
 from plait.serve.request_log import RequestLog
-
-_tracer = trace.get_tracer("plait.serve")  # does nothing unless the process has an OpenTelemetry SDK
+from plait.settings import settings
 
 # Adapters come and go without end; series must not. Each has a few model ids: versions, aliases, with retrieval.
 _adapter_label, _model_label = BoundedLabel(50), BoundedLabel(200)
@@ -42,19 +41,23 @@ class _Pace:
         self._at, self._tokens = now, event.generated_tokens
 
 
-async def recorded(call: Call, events: AsyncGenerator[Indexed]) -> AsyncGenerator[Indexed]:
+async def recorded(
+    calls: Sequence[Call], events: AsyncGenerator[Indexed], span: Span = INVALID_SPAN
+) -> AsyncGenerator[Indexed]:
     """Pass the events of a request's choices on; record time to first token, duration, tokens and outcome.
 
-    Outcomes: `ok`, `cancelled` (the client left), or an error's code.
+    Outcomes: `ok`, `cancelled` (the client left), or an error's code. `calls`: one a prompt, all of one model.
+    `span`: the request's, which is told the same in the words of OpenTelemetry's conventions for generative AI.
     """
+    call = calls[0]
     model, adapter = "unknown", ""  # until it answers: names that anybody may invent must not become series
     started = time.perf_counter()
-    outcome = "cancelled"
+    outcome, tenant = "cancelled", None
     last: dict[int, Event] = {}
     paces: dict[int, _Pace] = {}
     log = RequestLog("ingress", call)
-    asked = {"plait.request_id": call.request_id, "plait.model": str(call.model)}
-    span = _tracer.start_span("plait.request", attributes=asked)
+    content = Content(calls) if settings().log_content else None
+    describe_request(span, call)
     metrics.REQUESTS_UNDER_WAY.inc()
     try:
         async with aclosing(events):
@@ -62,12 +65,17 @@ async def recorded(call: Call, events: AsyncGenerator[Indexed]) -> AsyncGenerato
                 if not last:
                     model, adapter = _labels(call)
                     log.first_token()
-                    metrics.TTFT.labels(model, adapter).observe(time.perf_counter() - started)
+                    ttft_s = time.perf_counter() - started
+                    metrics.TTFT.labels(model, adapter).observe(ttft_s)
+                    span.set_attribute("gen_ai.response.time_to_first_chunk", ttft_s)
+                    tenant = event.retrieved.how.tenant if event.retrieved else None
                     metrics.QUEUE_SECONDS.labels(model, adapter).observe(event.queue_s)
                 if index not in paces:
                     paces[index] = _Pace(model, adapter)
                 paces[index].take(event)
                 last[index] = event
+                if content is not None:
+                    content.add(index, event)
                 yield index, event
         outcome = "ok"
     except asyncio.CancelledError:
@@ -89,8 +97,7 @@ async def recorded(call: Call, events: AsyncGenerator[Indexed]) -> AsyncGenerato
             metrics.GENERATED_TOKENS.labels(model, adapter).inc(generated)
         for reason in (event.finish_reason for event in ends if event.finish_reason):
             metrics.SUCCESSES.labels(model, adapter, reason).inc()
-        log.end(outcome, ends)
-        span.set_attributes({"plait.outcome": outcome, "plait.adapter": adapter, "plait.generated_tokens": generated})
+        log.end(outcome, ends, tenant, content.texts() if content else None)
+        describe_answer(span, ends, tenant, content)
         if outcome != "ok":
-            span.set_status(StatusCode.ERROR, outcome)
-        span.end()
+            tracing.fail(span, outcome)

@@ -11,6 +11,8 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from starlette.exceptions import HTTPException
 
 from plait.errors import Overloaded, PlaitError, Unavailable, did_you_mean, find_plait_error
+from plait.observability import tracing
+from plait.observability.tracing import Step
 from plait.serve.protocol import ErrorBody, ErrorResponse
 
 _log = logging.getLogger("ray.serve")
@@ -46,14 +48,24 @@ def install(app: FastAPI) -> None:
         HTTPException: _on_http_error,
         PlaitError: _on_error,
         RayServeException: _on_error,
-        Exception: _on_error,  # what lands here is raised once more after the answer, and so gets into the log
+        Exception: _on_bug,  # what lands here is raised once more after the answer, and so gets into the log
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
 
 
 async def _on_error(request: Request, error: Exception) -> JSONResponse:
-    return error_response(as_plait_error(error))
+    known = as_plait_error(error)
+    step: Step | None = getattr(request.state, "step", None)
+    if step is not None:
+        tracing.fail(step.span, known.code)
+    return error_response(known)
+
+
+async def _on_bug(request: Request, error: Exception) -> JSONResponse:
+    response = error_response(as_plait_error(error))
+    response.headers.update(getattr(request.state, "said", {}))  # it does not pass the middleware that says them
+    return response
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> JSONResponse:

@@ -39,7 +39,7 @@ async def chat_completions(
         readers = [
             ToolCallReader(names, body.must_call_a_tool, is_parallel=body.parallel_tool_calls) for _ in range(body.n)
         ]
-    return await _respond(body, calls, asked, Answer(calls, is_chat=True, n=body.n, readers=readers))
+    return await _respond(body, calls, asked, context, Answer(calls, is_chat=True, n=body.n, readers=readers))
 
 
 @routes.post(
@@ -54,13 +54,19 @@ async def completions(
 ) -> Response:
     """Continue a text, or each of several."""
     calls = _calls(body, asked, context)
-    return await _respond(body, calls, asked, Answer(calls, is_chat=False, n=body.n))
+    return await _respond(body, calls, asked, context, Answer(calls, is_chat=False, n=body.n))
 
 
 def _calls(body: ChatCompletionRequest | CompletionRequest, asked: Services, context: RequestContext) -> Sequence[Call]:
     deadline_s = context.timeout_s or asked.default_timeout_s
     return [
-        replace(call, is_streamed=body.stream, request_id=context.id, deadline_s=deadline_s)
+        replace(
+            call,
+            is_streamed=body.stream,
+            request_id=context.id,
+            traceparent=context.step.traceparent,
+            deadline_s=deadline_s,
+        )
         for call in body.calls(asked.default_max_tokens)
     ]
 
@@ -69,18 +75,22 @@ async def answered_whole(body: ChatCompletionRequest, asked: Services, context: 
     """The answer to a request that neither streams nor has tools, recorded as any other."""
     calls = _calls(body, asked, context)
     answer = Answer(calls, is_chat=True, n=body.n)
-    async for index, event in _events(body, calls, asked):
+    async for index, event in _events(body, calls, asked, context):
         answer.add(index, event)
     return cast("ChatCompletion", answer.whole())
 
 
-def _events(body: GenerationRequest, calls: Sequence[Call], asked: Services) -> AsyncGenerator[Indexed]:
+def _events(
+    body: GenerationRequest, calls: Sequence[Call], asked: Services, context: RequestContext
+) -> AsyncGenerator[Indexed]:
     choices = [asked.answer(_of_choice(call, i)) for call in calls for i in range(body.n)]
-    return recorded(calls[0], until_deadline(merged(choices), calls[0].deadline_s))
+    return recorded(calls, until_deadline(merged(choices), calls[0].deadline_s), context.step.span)
 
 
-async def _respond(body: GenerationRequest, calls: Sequence[Call], asked: Services, answer: Answer) -> Response:
-    events = _events(body, calls, asked)
+async def _respond(
+    body: GenerationRequest, calls: Sequence[Call], asked: Services, context: RequestContext, answer: Answer
+) -> Response:
+    events = _events(body, calls, asked, context)
     if not body.stream:
         async for index, event in events:
             answer.add(index, event)

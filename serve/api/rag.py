@@ -69,10 +69,14 @@ class RagAnswer(BaseModel):
 
 
 @routes.post("/v1/retrieve", responses=errors(404, 503))
-async def retrieve(body: RetrieveRequest, asked: Annotated[Services, Depends(services)]) -> RetrieveResponse:
+async def retrieve(
+    body: RetrieveRequest,
+    asked: Annotated[Services, Depends(services)],
+    context: Annotated[RequestContext, Depends(request_context)],
+) -> RetrieveResponse:
     """The passages for a question, best first."""
     how = Retrieval(**body.model_dump(include=body.model_fields_set - {"query"}))
-    retrieved = await asked.retrieve(body.query, how)
+    retrieved = await asked.retrieve(body.query, how, context.step.traceparent)
     return RetrieveResponse(
         data=[
             FoundPassage(

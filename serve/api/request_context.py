@@ -1,6 +1,7 @@
 """What a request says about itself in its headers: its id and how long its client waits.
 
-`X-Request-Id` is taken where it is sane, else made, and returned; `X-Request-Timeout` is in seconds.
+`X-Request-Id` is taken where it is sane, else made, and returned; `X-Request-Timeout` is in seconds. The trace of a W3C
+`traceparent` is continued, else one begun, and its id returned as `X-Trace-Id`.
 """
 
 import math
@@ -9,21 +10,26 @@ import uuid
 from dataclasses import dataclass
 
 from fastapi import Request
+from opentelemetry.trace import Span, SpanKind
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plait.errors import InvalidInput
+from plait.observability import tracing
+from plait.observability.tracing import Step
 
-ID_HEADER, TIMEOUT_HEADER = "X-Request-Id", "X-Request-Timeout"
+ID_HEADER, TIMEOUT_HEADER, TRACE_HEADER = "X-Request-Id", "X-Request-Timeout", "X-Trace-Id"
+_PROBES = ("/healthz", "/readyz")
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 @dataclass(frozen=True)
 class RequestContext:
-    """`timeout_s`: from the arrival of the request; None: the server's default."""
+    """`timeout_s`: from the arrival of the request; None: the server's default. `step`: the span of the request."""
 
     id: str
     timeout_s: float | None
+    step: Step
 
 
 def request_context(request: Request) -> RequestContext:
@@ -33,7 +39,15 @@ def request_context(request: Request) -> RequestContext:
         InvalidInput: for a timeout that is no number of seconds above 0.
     """
     timeout = request.headers.get(TIMEOUT_HEADER)
-    return RequestContext(request.state.id, None if timeout is None else _seconds(timeout))
+    return RequestContext(request.state.id, None if timeout is None else _seconds(timeout), request.state.step)
+
+
+async def name_span(request: Request) -> None:
+    """Name the span of a request after its route; a path that has none must not become a name."""
+    step, route = getattr(request.state, "step", None), request.scope["route"].path
+    if step is not None:
+        step.span.update_name(f"{request.method} {route}")
+        step.span.set_attribute("http.route", route)
 
 
 def _seconds(text: str) -> float:
@@ -47,7 +61,10 @@ def _seconds(text: str) -> float:
 
 
 class RequestIds:
-    """ASGI middleware: every request gets an id, and every response says it, errors too."""
+    """ASGI middleware: every request gets an id and a trace, and every response says both, errors too.
+
+    The span of a request lasts until its answer has been sent. Probes have none: they come every few seconds.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -60,11 +77,31 @@ class RequestIds:
         request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["id"] = request_id
         # Ray Serve's proxy makes an id where the client sent none, and returns what came to us: that is said already.
-        is_new = request_id != given
+        said = {ID_HEADER: request_id} if request_id != given else {}
+        scope["state"]["said"] = said
 
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start" and is_new:
-                MutableHeaders(scope=message)[ID_HEADER] = request_id
+        async def send_with_ids(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                scope["state"]["status"] = message["status"]
+                MutableHeaders(scope=message).update(said)
             await send(message)
 
-        await self._app(scope, receive, send_with_id)
+        if scope["path"] in _PROBES:
+            await self._app(scope, receive, send_with_ids)
+            return
+        with tracing.span(scope["method"], Headers(scope=scope).get("traceparent", ""), kind=SpanKind.SERVER) as step:
+            scope["state"]["step"] = step
+            said[TRACE_HEADER] = tracing.trace_id(step.traceparent)
+            try:
+                await self._app(scope, receive, send_with_ids)
+            finally:
+                _describe(step.span, scope)
+
+
+def _describe(span: Span, scope: Scope) -> None:
+    """Say what HTTP knows about a request that has ended; one that was left early has no status."""
+    host, port = scope.get("server") or ("", None)
+    span.set_attributes({"http.request.method": scope["method"], "plait.request_id": scope["state"]["id"]})
+    span.set_attributes({"server.address": host, "server.port": port or 0})
+    if "status" in scope["state"]:
+        span.set_attribute("http.response.status_code", scope["state"]["status"])

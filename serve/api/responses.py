@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from plait.observability.tracing import trace_id
 from plait.serve.api.choice import Choice
 from plait.serve.api.errors import as_plait_error, error_body
 from plait.serve.api.generation_answers import (
@@ -105,6 +106,7 @@ class Answer:
             retrieval=retrieval,
             timings_ms={name: round(value, 1) for name, value in timings.items()},
             tokens=self.usage(),
+            trace_id=trace_id(self.call.traceparent),
             stopped_by="deadline" if is_late else None,
         )
 

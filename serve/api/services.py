@@ -56,14 +56,14 @@ class Services:
             if not is_over:
                 response.cancel()
 
-    async def retrieve(self, question: str, asked: Retrieval) -> Retrieved:
-        """The passages for a question.
+    async def retrieve(self, question: str, asked: Retrieval, traceparent: str) -> Retrieved:
+        """The passages for a question; `traceparent`: the span that asks.
 
         Raises:
             NotFound: when nothing is indexed here.
             InvalidInput: for a filter that is none, or a reranking that this application cannot do.
         """
-        retrieved: Retrieved = await self._router.retrieve.remote(question, asked)
+        retrieved: Retrieved = await self._router.retrieve.remote(question, asked, traceparent)
         return retrieved
 
     async def collection(self) -> Collection:

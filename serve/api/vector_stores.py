@@ -14,6 +14,7 @@ from plait.index.filters import MAX_FILTER_CHARACTERS
 from plait.retrieval.request import MAX_PASSAGES, Retrieval
 from plait.serve.api.attribute_filters import AttributeFilter
 from plait.serve.api.openapi import errors
+from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.services import Services, services
 from plait.serve.protocol import RequestBody
 
@@ -125,13 +126,16 @@ async def get_store(store_id: str, asked: Annotated[Services, Depends(services)]
 
 @routes.post("/{store_id}/search", responses=errors(404, 503))
 async def search_store(
-    store_id: str, body: VectorStoreSearch, asked: Annotated[Services, Depends(services)]
+    store_id: str,
+    body: VectorStoreSearch,
+    asked: Annotated[Services, Depends(services)],
+    context: Annotated[RequestContext, Depends(request_context)],
 ) -> SearchResults:
     """Passages for a query, best first."""
     await asked.check_collection(store_id)
     queries = [body.query] if isinstance(body.query, str) else body.query
     how = body.retrieval()
-    found = await asyncio.gather(*(asked.retrieve(query, how) for query in queries))
+    found = await asyncio.gather(*(asked.retrieve(query, how, context.step.traceparent) for query in queries))
     passages = {passage.chunk_id: passage for retrieved in found for passage in retrieved.passages}
     data = [
         SearchResult(

@@ -171,13 +171,16 @@ def test_tools_in_words_make_the_prompt_longer_and_none_are_offered_when_none_ma
 def test_an_id_is_in_the_header_the_answer_and_both_log_lines(server: str, client: openai.OpenAI) -> None:
     request_id = "job-7.logged"
     body = {"model": "base", "messages": QUESTION, "max_tokens": 3}
-    response = httpx.post(f"{server}/v1/chat/completions", json=body, headers={"X-Request-Id": request_id})
+    headers = {"X-Request-Id": request_id, "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+    response = httpx.post(f"{server}/v1/chat/completions", json=body, headers=headers)
+    assert response.headers["x-trace-id"] == "ab" * 16
     assert response.headers.get_list("x-request-id", split_commas=True) == [request_id]
     assert response.json()["id"] == f"chatcmpl-{request_id}"
     lines = _until(lambda: _log_lines(request_id), count=2)
     assert {line["at"] for line in lines} == {"ingress", "llm"}
     for line in lines:
         assert line["outcome"] == "ok"
+        assert line["trace_id"] == response.headers["x-trace-id"]
         assert line["generated_tokens"] == response.json()["usage"]["completion_tokens"]
         assert 0 < line["ttft_ms"] <= line["duration_ms"]
     made = httpx.post(f"{server}/v1/chat/completions", json=body)

@@ -48,7 +48,7 @@ class Replica:
             yield 0, Event("b", prompt_tokens=7, generated_tokens=2, finish_reason="stop")
 
         call = Call(ModelId.parse(model), Sampling(max_tokens=8))
-        async for _ in recorded(call, events()):
+        async for _ in recorded([call], events()):
             pass
         return os.getpid()
 

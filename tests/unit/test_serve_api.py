@@ -76,7 +76,7 @@ class Fakes(Services):
                     "stop" if i == len(text) else None,
                     "base",
                     passages=(PASSAGE,) if rag else (),
-                    retrieved=await self.retrieve(text, call.retrieval or Retrieval()) if rag else None,
+                    retrieved=await self.retrieve(text, call.retrieval or Retrieval(), "") if rag else None,
                     cached_tokens=4,
                     logprobs=logprobs,
                 )
@@ -84,7 +84,7 @@ class Fakes(Services):
         finally:
             self.closed += 1
 
-    async def retrieve(self, question: str, asked: Retrieval) -> Retrieved:
+    async def retrieve(self, question: str, asked: Retrieval, traceparent: str) -> Retrieved:
         self.retrievals.append((question, asked))
         if self.error is not None:
             raise self.error

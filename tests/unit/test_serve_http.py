@@ -277,7 +277,7 @@ def counted(name: str, **labels: str) -> float:
 
 async def outcome_of(source: AsyncGenerator[tuple[int, Event]], model: str) -> None:
     try:
-        async for _ in recorded(call(model), source):
+        async for _ in recorded([call(model)], source):
             pass
     except PlaitError:
         pass
@@ -302,7 +302,7 @@ async def test_a_request_that_fails_is_counted_under_its_code() -> None:
 
 
 async def test_a_request_that_was_left_is_counted_as_cancelled_with_what_it_cost() -> None:
-    stream = recorded(call("left"), events(*EVENTS))
+    stream = recorded([call("left")], events(*EVENTS))
     await anext(stream)
     await stream.aclose()
     labels = {"model_name": "left", "adapter": "left"}
