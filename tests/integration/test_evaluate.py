@@ -39,6 +39,7 @@ class KnownAnswers(BaseHTTPRequestHandler):
             "end": 1,
             "score": 0.9,
             "text": "t",
+            "quote": None,
         }
         message = {
             "role": "assistant",

@@ -34,7 +34,7 @@ def test_serving_follows_rebuilds_without_a_restart(
     retriever: DeploymentHandle, recipe: IngestRecipe, tiny_embedder: Path, tmp_path: Path
 ) -> None:
     def ends(question: str) -> list[int]:
-        found = retriever.retrieve.remote(question, Retrieval(top_k=50)).result()
+        found = retriever.retrieve.remote(question, Retrieval(top_k=50), "").result()
         return sorted(passage.end - passage.start for passage in found.passages)
 
     question = "some words of a.md in part 2"

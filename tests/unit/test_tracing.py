@@ -206,11 +206,12 @@ class Lines(logging.Handler):
 @pytest.fixture
 def lines() -> Iterator[Lines]:
     handler, log = Lines(), logging.getLogger("ray.serve")
-    before, log.level = log.level, logging.INFO
+    before = log.level
+    log.setLevel(logging.INFO)
     log.addHandler(handler)
     yield handler
     log.removeHandler(handler)
-    log.level = before
+    log.setLevel(before)
 
 
 @pytest.fixture
