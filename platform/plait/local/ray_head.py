@@ -55,7 +55,7 @@ def connect() -> None:
     try:
         ray.init(
             address=address,
-            runtime_env={"env_vars": _worker_environment()},
+            runtime_env={"env_vars": _worker_environment(address)},
             log_to_driver="PLAIT_DEBUG" in os.environ,
             logging_level="INFO" if "PLAIT_DEBUG" in os.environ else "ERROR",
         )
@@ -143,13 +143,16 @@ def _authenticate() -> None:
     raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
-def _worker_environment() -> dict[str, str]:
+def _worker_environment(address: str) -> dict[str, str]:
     """What the settings of this process come from, so that workers have the same."""
     mine = {key: value for key, value in os.environ.items() if key.startswith("PLAIT_")}
     # Torch's threads would spin while they wait for each other, and starve whatever else runs on the same cores. A few
     # microseconds of it are left: without any, a training step takes a sixth longer.
     threads = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
-    return {**mine, **threads, "PLAIT_HOME": str(settings().root)}
+    # Ray Train asks Ray's state API whether its controller lives, and that would look for a cluster on this machine: it
+    # might find another one, or wait for one that is gone. (Through a Ray client, the workers' address is another.)
+    there = {} if address.startswith("ray://") else {"RAY_ADDRESS": address}
+    return {**mine, **threads, **there, "PLAIT_HOME": str(settings().root)}
 
 
 def _head() -> LocalProcess:
