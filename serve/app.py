@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
+from ray.serve.schema import EncodingType, LoggingConfig
 
 from plait.adapters.registry import Registry
 from plait.errors import RecipeError, did_you_mean
@@ -19,6 +20,7 @@ from plait.models.source import resolve_model
 from plait.serve.arguments import AppArguments, LLMArguments
 from plait.serve.embedder import Embedder
 from plait.serve.engines.choose import check_engine
+from plait.serve.indexer import Indexer
 from plait.serve.ingress import Ingress
 from plait.serve.llm import LLM
 from plait.serve.replica_affinity import AffinityRouter
@@ -49,9 +51,10 @@ def build(args: dict[str, Any]) -> Application:
     embedder = _deployment(Embedder, embedding.num_cpus).bind(embedding, retrieval) if embedding else None
     reranker = _deployment(Reranker, rerank.num_cpus).bind(rerank) if rerank else None
     retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval, embedder, reranker) if retrieval else None
+    indexer = _deployment(Indexer, _LIGHT_CPUS).bind(retrieval, embedder) if retrieval else None
     router = _deployment(Router, _LIGHT_CPUS).bind(llm, retriever, retrieval)
     return _deployment(Ingress, _LIGHT_CPUS).bind(
-        llm, router, embedder, reranker, arguments.default_max_tokens, arguments.default_timeout_s
+        llm, router, embedder, reranker, indexer, arguments.default_max_tokens, arguments.default_timeout_s
     )
 
 
@@ -59,6 +62,7 @@ def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, **options: Any
     return serve.deployment(
         kind,
         max_ongoing_requests=_MAX_ONGOING,
+        logging_config=LoggingConfig(encoding=EncodingType.JSON),
         **options,
         ray_actor_options={"num_cpus": num_cpus, "num_gpus": num_gpus, "runtime_env": {"env_vars": _environment()}},
     )

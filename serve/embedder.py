@@ -58,8 +58,8 @@ class Embedder:
         tokens = await asyncio.to_thread(self._count, texts)
         return Embedded(await self._embed_together((texts, input_type)), tokens)
 
-    async def embed_queries(self, queries: Sequence[str], kind: VectorKind) -> Vectors:
-        """Vectors of texts to search for, of the collection's kind; what is too long is cut.
+    async def embed_for(self, collection: VectorKind, texts: Sequence[str], input_type: InputType) -> Vectors:
+        """Vectors of the collection's kind, of texts to search it for or to put into it; what is too long is cut.
 
         When the collection was rebuilt with another model, that is loaded in the place of the present one.
 
@@ -67,9 +67,9 @@ class Embedder:
             Conflict: when the configuration says which model it is, and it is another.
         """
         async with self._changing:
-            if kind != self._model.kind:
-                await self._change_to(kind)
-        vectors: Vectors = await self._embed_together((queries, "query"))
+            if collection != self._model.kind:
+                await self._change_to(collection)
+        vectors: Vectors = await self._embed_together((texts, input_type))
         return vectors
 
     async def _change_to(self, kind: VectorKind) -> None:

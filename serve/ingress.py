@@ -10,7 +10,18 @@ from ray.serve.handle import DeploymentHandle
 
 from plait import __version__
 from plait.observability import tracing
-from plait.serve.api import adapters, embeddings, generation, rag, rerank, status, tokenization, vector_stores
+from plait.serve.api import (
+    adapters,
+    embeddings,
+    files,
+    generation,
+    rag,
+    rerank,
+    status,
+    tokenization,
+    vector_store_files,
+    vector_stores,
+)
 from plait.serve.api.errors import install
 from plait.serve.api.openapi import describe
 from plait.serve.api.request_context import RequestIds, name_span
@@ -25,7 +36,8 @@ def build_api() -> FastAPI:
     api = FastAPI(title="Plait", version=__version__, dependencies=[Depends(name_span)], telemetry=telemetry)
     install(api)
     api.add_middleware(RequestIds)
-    for noun in (status, generation, rag, vector_stores, embeddings, rerank, tokenization, adapters):
+    texts = (status, generation, rag, embeddings, rerank, tokenization)
+    for noun in (*texts, vector_stores, vector_store_files, files, adapters):
         api.include_router(noun.routes)
     describe(api)
     return api
@@ -42,12 +54,13 @@ class Ingress:
         router: DeploymentHandle,
         embedder: DeploymentHandle | None,
         reranker: DeploymentHandle | None,
+        indexer: DeploymentHandle | None,
         default_max_tokens: int,
         default_timeout_s: float | None,
     ) -> None:
         log_expected_errors_in_one_line()
         tracing.configure("ingress")
-        self.services = Services(llm, router, embedder, reranker, default_max_tokens, default_timeout_s)
+        self.services = Services(llm, router, embedder, reranker, indexer, default_max_tokens, default_timeout_s)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api()

@@ -25,7 +25,7 @@ from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected, text_to_rank
 from plait.serve.arguments import RetrievalArguments
 from plait.serve.calls import Collection, Retrieved
-from plait.serve.request_log import log_expected_errors_in_one_line
+from plait.serve.request_log import log_expected_errors_in_one_line, say
 from plait.settings import settings
 
 _T = TypeVar("_T")
@@ -101,7 +101,18 @@ class Retriever:
         with tracing.span(f"retrieval {collection}", traceparent, about) as step:
             retrieved = await self._following(lambda: self._retrieve(question, how, step.traceparent))
             step.span.set_attribute("plait.retrieval.passages", len(retrieved.passages))
-            return retrieved
+        say(
+            "retrieval",
+            at="retriever",
+            trace_id=tracing.trace_id(step.traceparent),
+            tenant=how.tenant,
+            collection=collection,
+            mode=how.mode,
+            rerank=how.rerank,
+            passages=len(retrieved.passages),
+            timings_ms={stage: round(value, 1) for stage, value in retrieved.timings_ms.items()},
+        )
+        return retrieved
 
     async def _retrieve(self, question: str, how: Retrieval, traceparent: str) -> Retrieved:
         started = time.perf_counter()
@@ -134,7 +145,7 @@ class Retriever:
         if to_embed:
             with _timed("embed", *(asked[i][2] for i in to_embed)):
                 questions = [asked[i][0] for i in to_embed]
-                embedded = await self._embedder.embed_queries.remote(questions, index.vectors)
+                embedded = await self._embedder.embed_for.remote(index.vectors, questions, "query")
             vectors = dict(zip(to_embed, embedded, strict=True))
         found: list[_Found | Exception] = [_Found(index, [])] * len(asked)
 

@@ -4,16 +4,12 @@ In: an `IngestRecipe`. Out: an `IngestReport`. Running it again does only what h
 completed by the next, and the index is then the same as if nothing had happened.
 """
 
-import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
+from plait.errors import CollectionNotFound, DataError, PlaitError
 from plait.index.collection import Index
 from plait.index.connection import Milvus
 from plait.index.freshness import Freshness
@@ -22,9 +18,10 @@ from plait.jobs.ingest.chunk import settings_hash
 from plait.jobs.ingest.dedup import Deduplication
 from plait.jobs.ingest.embed import prompts_of, wished_vectors
 from plait.jobs.ingest.ledger import Progress, start_ledger
+from plait.jobs.ingest.only_writer import only_writer
 from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.progress import shown
-from plait.jobs.ingest.read import find_documents
+from plait.jobs.ingest.read import find_documents, with_uploaded
 from plait.jobs.ingest.rebuild import Rebuild
 from plait.local.machines import check_all_reach_milvus
 from plait.local.milvus import milvus_uri
@@ -68,9 +65,10 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
             when more than `max_bad_share` of the documents cannot be read. What was written until then stays.
     """
     started, looked_at = time.monotonic(), time.time()
-    found = find_documents(recipe.sources, with_tables=recipe.table.text is not None)
+    in_sources = find_documents(recipe.sources, with_tables=recipe.table.text is not None)
+    found = with_uploaded(in_sources, recipe.collection, recipe.tenant)
     uri = milvus_uri()
-    with _only_writer(recipe, uri):
+    with only_writer(recipe.collection, recipe.tenant, uri):
         rebuilding = Rebuild.start(recipe, uri) if rebuild else None
         index = rebuilding.opened(recipe, uri) if rebuilding else _open_index(recipe, uri)
         generation = rebuilding.generation if rebuilding else None
@@ -115,27 +113,6 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         chunks_written=sum(written.values()),
         seconds=time.monotonic() - started,
     )
-
-
-@contextmanager
-def _only_writer(recipe: IngestRecipe, uri: str) -> Iterator[None]:
-    """Refuse a second run that would work against this one: remove what it writes, or be a second writer.
-
-    A Milvus server takes writers to other collections and tenants beside us, the embedded one takes none.
-    """
-    is_embedded = settings().milvus_uri is None
-    scope = uri if is_embedded else f"{uri} {recipe.collection} {recipe.tenant}"
-    settings().local_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(settings().local_dir / f"ingest-{hashlib.sha256(scope.encode()).hexdigest()[:16]}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        what = f"the Milvus at {uri}" if is_embedded else f"collection '{recipe.collection}'"
-        raise Conflict(f"Another ingestion is writing to {what}.", "Wait until it has ended.") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _open_index(recipe: IngestRecipe, uri: str) -> Index | None:

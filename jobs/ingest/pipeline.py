@@ -22,11 +22,10 @@ from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
 from plait.jobs.ingest.dedup import Candidate
 from plait.jobs.ingest.duplicates import fingerprint
 from plait.jobs.ingest.embed import Embed
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.parse import Document, parse
-from plait.jobs.ingest.read import DocumentFile, content_hash, file_table
+from plait.jobs.ingest.load import load
+from plait.jobs.ingest.parse import Document
+from plait.jobs.ingest.read import DocumentFile, file_table
 from plait.jobs.ingest.rows import RowReader
-from plait.jobs.ingest.stores import read_file, reason_of
 from plait.jobs.ingest.write import Write
 from plait.local.ray_data import set_up_ray_data
 from plait.models.endpoint import is_endpoint
@@ -162,33 +161,13 @@ def _read(files: pa.Table, recipe: IngestRecipe, settings_key: str, ledger: Any)
     documents = {}
     with RowReader(recipe.table) as rows:
         for file in (DocumentFile(**fields) for fields in files.to_pylist()):
-            outcome = _read_one(file, rows, settings_key)
+            outcome = load(file, recipe, settings_key, rows)
             if isinstance(outcome, Failure):
                 ray.get(ledger.record_failure.remote(outcome))
                 metrics.DOCUMENTS.labels(collection=recipe.collection, outcome="failed").inc()
             else:
                 documents[file.source] = outcome
     return documents
-
-
-def _read_one(file: DocumentFile, rows: RowReader, settings_key: str) -> tuple[str, Document] | Failure:
-    """A document with its content hash, or why there is none."""
-    try:
-        data = b"" if file.is_row else read_file(file.uri)
-        row = rows.read(file) if file.is_row else None
-    except Unreadable as error:
-        return Failure(file.source, str(error))
-    version = content_hash(file.etag.encode() or data, settings_key)
-    try:
-        document = rows.parse(row, file) if row else parse(data, file.source)
-        f"{document.title}{document.text}".encode()
-    except Unreadable as error:
-        return Failure(file.source, str(error), "parse", version)
-    except Exception as error:  # whatever a parser trips over concerns this document alone
-        return Failure(
-            file.source, f"it cannot be parsed ({type(error).__name__}: {reason_of(error)})", "parse", version
-        )
-    return version, document
 
 
 @cache

@@ -18,6 +18,7 @@ from plait.jobs.ingest.read import DocumentFile, Found, content_hash
 from plait.jobs.ingest.rows import UnnamedRow, row_documents
 from plait.jobs.ingest.stores import read_file
 from plait.recipes import IngestRecipe
+from plait.uploads import uploaded_as
 
 _READERS = 8  # reading waits for the disk, hashing releases the GIL
 
@@ -114,7 +115,8 @@ def make_plan(
         else:
             repeated_rows += 1
         names.add(row.source)
-    missing = tuple(sorted(states.keys() - names)) if recipe.sync else ()
+    # What was uploaded goes when it is deleted over the API, also where this machine does not see the file.
+    missing = tuple(sorted(n for n in states.keys() - names if not uploaded_as(n))) if recipe.sync else ()
     # Without an id a row is named by its content, so a broken one is a new document anyhow, and the old one goes.
     is_withheld = is_a_row_unnamed and recipe.table.id is not None
     return Plan(

@@ -7,11 +7,12 @@ does not know what the bytes mean.
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 
 import pyarrow as pa
 
+from plait import uploads
 from plait.errors import DataError, InvalidInput
 from plait.jobs.ingest.formats import FORMATS
 from plait.jobs.ingest.stores import StoredFile, list_files
@@ -108,6 +109,14 @@ def find_documents(sources: Sequence[str], with_tables: bool = False) -> Found:
         skipped=dict(skipped),
         tables=tuple(f for f in stored if _suffix(f) in TABLES),
     )
+
+
+def with_uploaded(found: Found, collection: str, tenant: str) -> Found:
+    """The documents found, and those that were put into the collection over the API: whoever ingests, it keeps them."""
+    attached = (a for a in uploads.attachments(collection, tenant) if a.status == "completed")
+    files = [uploads.file(a.file_id) for a in attached]
+    documents = tuple(DocumentFile(file.source, str(file.path)) for file in files)
+    return replace(found, documents=(*found.documents, *documents))
 
 
 def _remedy(suffix: str) -> str:

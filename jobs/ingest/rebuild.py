@@ -15,6 +15,7 @@ from plait.index.search import Search
 from plait.jobs.ingest.embed import wished_vectors
 from plait.jobs.ingest.plan import Plan
 from plait.recipes import IngestRecipe
+from plait.uploads import uploaded_as
 
 _SAMPLES = 50
 _MIN_FOUND_SHARE = 0.9  # HNSW is approximate; a wrong index finds nearly none
@@ -99,6 +100,13 @@ class Rebuild:
                 f"{len(unreadable)} documents that collection '{recipe.collection}' holds cannot be read now, as "
                 f"'{min(unreadable)}', and a rebuild would lose them.",
                 "Mend them, or take them out of the sources to let them go, and run again.",
+            )
+        unseen = {source for source in held - plan.sources if uploaded_as(source)}
+        if unseen:
+            raise Conflict(
+                f"Collection '{recipe.collection}' holds {len(unseen)} documents that came over the API and are not in "
+                f"this PLAIT_HOME, as '{min(unseen)}', and a rebuild would lose them.",
+                "Run it with the PLAIT_HOME of the server, or delete them from the vector store.",
             )
         if not recipe.sync:
             kept = held - plan.sources

@@ -4,36 +4,16 @@ In: a request with `Authorization: Bearer <PLAIT_ADMIN_KEY>`. Out: one sentence,
 and verifies; the others follow the served set.
 """
 
-import hmac
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from plait.errors import Forbidden, Unauthorized
 from plait.serve.adapters.report import AdapterList, merged
-from plait.settings import settings
+from plait.serve.api.admin_key import check_admin_key
 
 _LIST_TIMEOUT_S = 10.0
-
-
-def check_admin_key(authorization: Annotated[str, Header()] = "") -> None:
-    """Refuse who does not hold the admin key.
-
-    Raises:
-        Forbidden: when this server has no admin key.
-        Unauthorized: for a missing or wrong one.
-    """
-    key = settings().admin_key
-    if key is None:
-        raise Forbidden("The admin routes are off.", "Set PLAIT_ADMIN_KEY where the server starts.")
-    scheme, _, given = authorization.partition(" ")
-    is_right = hmac.compare_digest(given.strip().encode(), key.get_secret_value().encode())
-    if scheme.lower() != "bearer" or not is_right:
-        raise Unauthorized("The admin key is missing or wrong.", "Send the header Authorization: Bearer <key>.")
 
 
 class LoadAdapterRequest(BaseModel):

@@ -12,7 +12,10 @@ from plait.serve.protocol import ErrorResponse
 
 _MEANINGS = {
     400: "The request cannot be answered as it is; `param` names the field.",
-    404: "There is no such model; the message names the nearest.",
+    401: "The admin key is missing or wrong.",
+    403: "This server has no admin key, so nobody may do this.",
+    404: "There is no such model, file or collection; the message names the nearest.",
+    409: "Something else stands in the way; the message says what.",
     429: "Too many requests wait; `Retry-After` says when to come back.",
     503: "A model is not loaded yet, or a server behind this one does not answer.",
     504: "Nothing was generated within the request's time.",

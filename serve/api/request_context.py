@@ -6,6 +6,7 @@
 
 import math
 import re
+import time
 import uuid
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from plait.errors import InvalidInput
 from plait.observability import tracing
 from plait.observability.tracing import Step
+from plait.serve.request_log import milliseconds_since, say
 
 ID_HEADER, TIMEOUT_HEADER, TRACE_HEADER = "X-Request-Id", "X-Request-Timeout", "X-Trace-Id"
 _PROBES = ("/healthz", "/readyz")
@@ -63,7 +65,8 @@ def _seconds(text: str) -> float:
 class RequestIds:
     """ASGI middleware: every request gets an id and a trace, and every response says both, errors too.
 
-    The span of a request lasts until its answer has been sent. Probes have none: they come every few seconds.
+    The span of a request lasts until its answer has been sent; then its line is written to the log. Probes have
+    neither: they come every few seconds.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -89,6 +92,7 @@ class RequestIds:
         if scope["path"] in _PROBES:
             await self._app(scope, receive, send_with_ids)
             return
+        started = time.perf_counter()
         with tracing.span(scope["method"], Headers(scope=scope).get("traceparent", ""), kind=SpanKind.SERVER) as step:
             scope["state"]["step"] = step
             said[TRACE_HEADER] = tracing.trace_id(step.traceparent)
@@ -96,6 +100,16 @@ class RequestIds:
                 await self._app(scope, receive, send_with_ids)
             finally:
                 _describe(step.span, scope)
+                say(
+                    "request",
+                    at="ingress",
+                    request_id=request_id,
+                    trace_id=said[TRACE_HEADER],
+                    method=scope["method"],
+                    path=getattr(scope.get("route"), "path", None),
+                    status=scope["state"].get("status"),
+                    duration_ms=milliseconds_since(started),
+                )
 
 
 def _describe(span: Span, scope: Scope) -> None:

@@ -17,10 +17,11 @@ from plait.serve.api.grounding import answer_from
 from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.protocol import ModelCard
+from plait.uploads import Attachment
 
 
 class Services:
-    """Handles of the deployments; `embedder` and `reranker` are None where the application has none."""
+    """Handles of the deployments; `embedder`, `reranker` and `indexer` are None where the application has none."""
 
     def __init__(
         self,
@@ -28,10 +29,12 @@ class Services:
         router: DeploymentHandle,
         embedder: DeploymentHandle | None,
         reranker: DeploymentHandle | None,
+        indexer: DeploymentHandle | None,
         default_max_tokens: int,
         default_timeout_s: float | None,
     ) -> None:
         self._llm, self._router, self._embedder, self._reranker = llm, router, embedder, reranker
+        self._indexer = indexer
         self.default_max_tokens, self.default_timeout_s = default_max_tokens, default_timeout_s
 
     def answer(self, call: Call) -> AsyncGenerator[Event]:
@@ -94,7 +97,7 @@ class Services:
 
     async def is_ready(self) -> None:
         """Returns when everything behind the API answers."""
-        for handle in (self._router, self._embedder, self._reranker):
+        for handle in (self._router, self._embedder, self._reranker, self._indexer):
             if handle is not None:
                 await handle.is_ready.remote()
 
@@ -119,6 +122,47 @@ class Services:
         scores: list[float] = await ranker.rerank.remote(query, list(documents), model)
         return scores
 
+    async def attach(self, file_id: str, attributes: dict[str, str | float | bool]) -> Attachment:
+        """Put an uploaded file into the collection; it is searchable once its state is `completed`.
+
+        Raises:
+            NotFound: when there is no such file.
+            InvalidInput: for a file of an unknown format.
+        """
+        attachment: Attachment = await self._there_is_an_index().attach.remote(file_id, attributes)
+        return attachment
+
+    async def attachment(self, file_id: str) -> Attachment:
+        """How it stands with a file of the collection.
+
+        Raises:
+            NotFound: when it is not in it.
+        """
+        attachment: Attachment = await self._there_is_an_index().attachment.remote(file_id)
+        return attachment
+
+    async def attached(self) -> list[Attachment]:
+        """The uploaded files of the collection, newest first."""
+        attachments: list[Attachment] = await self._there_is_an_index().attached.remote()
+        return attachments
+
+    async def detach(self, file_id: str) -> None:
+        """Take an uploaded file out of the collection.
+
+        Raises:
+            NotFound: when it is not in it.
+        """
+        await self._there_is_an_index().detach.remote(file_id)
+
+    async def delete_file(self, file_id: str) -> None:
+        """Forget an uploaded file, and take it out of the collection.
+
+        Raises:
+            NotFound: when there is none.
+            Conflict: when another collection holds it.
+        """
+        await self._there_is_an_index().detach_and_delete.remote(file_id)
+
     async def tokenize(self, call: Call, add_special_tokens: bool) -> Tokens:
         """The tokens of a prompt or a conversation."""
         tokens: Tokens = await self._router.tokenize.remote(call, add_special_tokens)
@@ -128,6 +172,11 @@ class Services:
         """The text of tokens."""
         text: str = await self._router.detokenize.remote(list(tokens))
         return text
+
+    def _there_is_an_index(self) -> DeploymentHandle:
+        if self._indexer is None:
+            raise NotFound("This application has no collection.", "Serve one: set retrieval.collection.")
+        return self._indexer
 
     @staticmethod
     def _there(handle: DeploymentHandle | None, what: str) -> Any:

@@ -1,6 +1,6 @@
 """/v1/vector_stores in OpenAI's shape: the collection that this application answers from, to look at and to search.
 
-A store is a collection, a file a document: its id and name are its source. What writes into a collection is ingestion.
+A store is a collection, a file a document. What ingestion brought has its source for id and name.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from plait.serve.api.openapi import errors
 from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.services import Services, services
 from plait.serve.protocol import RequestBody
+from plait.uploads import uploaded_as
 
 routes = APIRouter(prefix="/v1/vector_stores", tags=["retrieval"])
 _MAX_QUERIES = 32
@@ -139,8 +140,8 @@ async def search_store(
     passages = {passage.chunk_id: passage for retrieved in found for passage in retrieved.passages}
     data = [
         SearchResult(
-            file_id=p.source,
-            filename=p.source,
+            file_id=(uploaded_as(p.source) or (p.source,))[0],
+            filename=(uploaded_as(p.source) or (p.source,))[-1],
             score=round(p.score, 4),
             attributes={key: value for key, value in p.metadata.items() if isinstance(value, str | float | int)},
             content=[TextContent(text=p.text)],

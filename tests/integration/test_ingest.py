@@ -17,7 +17,8 @@ from plait.index.chunk import text_to_embed
 from plait.index.collection import Index, list_collections
 from plait.index.quarantine import Failure
 from plait.jobs.ingest.duplicates import Duplicates, fingerprint
-from plait.jobs.ingest.job import IngestReport, _only_writer, ingest
+from plait.jobs.ingest.job import IngestReport, ingest
+from plait.jobs.ingest.only_writer import only_writer
 from plait.jobs.ingest.parse import parse
 from plait.jobs.ingest.pipeline import chunk_files
 from plait.jobs.ingest.read import file_table, find_documents
@@ -172,7 +173,10 @@ def test_prompts_and_dimensions_belong_to_the_collection(recipe: IngestRecipe) -
 
 
 def test_two_runs_at_once_are_refused(recipe: IngestRecipe) -> None:
-    with _only_writer(recipe, milvus_uri()), pytest.raises(Conflict, match="Another ingestion"):
+    with (
+        only_writer(recipe.collection, recipe.tenant, milvus_uri()),
+        pytest.raises(Conflict, match="Another ingestion"),
+    ):
         ingest(recipe)
 
 

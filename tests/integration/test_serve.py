@@ -1,6 +1,7 @@
 """The whole server over real HTTP with OpenAI's client: base, adapters, retrieval, streams, limits, a lost replica."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -21,13 +22,14 @@ from plait.adapters.tracking import start_run, tracking_client
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, ModelNotFound, Unavailable
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
+from plait.local.ray_head import temp_dir
 from plait.models.chat import FORMATS
 from plait.models.embedding import EmbeddingModel
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
 from plait.settings import settings
 
-COLLECTION = "serve_test"
+COLLECTION, ADMIN_KEY = "serve_test", "an-admin-key"
 MAX_WAITING = 8
 TEXTS = {
     "ray.md": "The installed version of ray is 2.60.0 and its licence is Apache.",
@@ -123,9 +125,15 @@ def server(ray_cluster: None, tiny_model: Path, adapters: dict[str, Path], colle
         "default_max_tokens=12",
     ]
     told: list[str] = []
-    yield deploy(read_config("local", overrides), on_progress=told.append)
-    assert any("LLM" in line for line in told)
-    serve.shutdown()
+    os.environ["PLAIT_ADMIN_KEY"] = ADMIN_KEY
+    settings.cache_clear()
+    try:
+        yield deploy(read_config("local", overrides), on_progress=told.append)
+        assert any("LLM" in line for line in told)
+        serve.shutdown()
+    finally:
+        del os.environ["PLAIT_ADMIN_KEY"]
+        settings.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -291,6 +299,43 @@ def test_openais_client_searches_the_collection_as_a_vector_store(client: openai
     assert [r.filename for r in found.data] == ["torch.md"]
     with pytest.raises(openai.NotFoundError, match=f"This application serves '{COLLECTION}'"):
         client.vector_stores.search("elsewhere", query="x")
+
+
+def test_openais_client_uploads_a_file_finds_it_and_takes_it_out_again(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.AuthenticationError, match="admin key"):
+        client.files.create(file=("heron.md", b"x"), purpose="assistants")
+    admin = client.with_options(api_key=ADMIN_KEY)
+    text = "# Heron\n\nThe heron of the north pier reads 4,711 lines a day."
+    attached = admin.vector_stores.files.upload_and_poll(
+        vector_store_id=COLLECTION, file=("heron.md", text.encode()), poll_interval_ms=200
+    )
+    assert (attached.status, attached.last_error, attached.usage_bytes) == ("completed", None, len(text))
+    assert admin.files.content(attached.id).text == text
+    kept = admin.files.retrieve(attached.id)
+    assert (kept.filename, kept.bytes) == ("heron.md", len(text))
+    found = client.vector_stores.search(COLLECTION, query="the heron of the north pier", max_num_results=1)
+    assert [(r.file_id, r.filename) for r in found.data] == [(attached.id, "heron.md")]
+    assert "4,711 lines" in found.data[0].content[0].text
+
+    broken = admin.files.create(file=("broken.pdf", b"no pdf"), purpose="assistants")
+    failed = admin.vector_stores.files.create_and_poll(
+        file_id=broken.id, vector_store_id=COLLECTION, attributes={"year": 2026}, poll_interval_ms=200
+    )
+    assert failed.status == "failed"
+    assert failed.last_error is not None
+    assert "'broken.pdf' cannot be indexed" in failed.last_error.message
+    assert {f.id for f in admin.vector_stores.files.list(COLLECTION)} == {attached.id, broken.id}
+    assert [f.id for f in admin.vector_stores.files.list(COLLECTION, filter="failed")] == [broken.id]
+    odd = admin.files.create(file=("odd.xyz", b"x"), purpose="assistants")
+    with pytest.raises(openai.BadRequestError, match="of no known format"):
+        admin.vector_stores.files.create(COLLECTION, file_id=odd.id)
+
+    admin.vector_stores.files.delete(attached.id, vector_store_id=COLLECTION)
+    found = client.vector_stores.search(COLLECTION, query="the heron of the north pier")
+    assert attached.id not in {r.file_id for r in found.data}
+    assert admin.files.delete(broken.id).deleted
+    with pytest.raises(openai.NotFoundError, match="There is no file"):
+        admin.vector_stores.files.retrieve(broken.id, vector_store_id=COLLECTION)
 
 
 def test_adapters_answer_by_name_version_and_alias(client: openai.OpenAI) -> None:
@@ -476,6 +521,27 @@ def test_requests_tokens_and_first_token_times_are_counted_by_model_and_adapter(
     first_token_s = metric("vllm:time_to_first_token_seconds_sum", **labels)
     assert 0 < first_token_s <= answer.plait["timings_ms"]["first_token"] / 1000 + 0.05
     assert metric("plait_retrieval_seconds_count", collection=COLLECTION, stage="search") >= 1
+
+
+def test_the_log_is_lines_of_json_tied_by_an_id_without_what_was_said(server: str) -> None:
+    words = "which heron reads lines?"
+    body = {"model": "rag/base", "messages": [{"role": "user", "content": words}], "max_tokens": 4}
+    answer = httpx.post(f"{server}/v1/chat/completions", json=body, headers={"X-Request-Id": "heron-7"})
+    body["model"] = "rag/nobody"
+    httpx.post(f"{server}/v1/chat/completions", json=body, headers={"X-Request-Id": "heron-8"})
+    logs = [file.read_text() for file in (temp_dir() / "r/session_latest/logs/serve").glob("replica_*.log")]
+    lines = [json.loads(line) for log in logs for line in log.splitlines()]  # every one of them
+    ours = [line for line in lines if line.get("trace_id") == answer.headers["x-trace-id"]]
+    assert {(line["event"], line["at"]) for line in ours} == {
+        ("request", "ingress"),
+        ("generation", "ingress"),
+        ("generation", "llm"),
+        ("retrieval", "retriever"),
+    }
+    assert {line["request_id"] for line in ours} == {"heron-7"}
+    refused = [line for line in lines if line.get("request_id") == "heron-8"]
+    assert any(line.get("outcome") == "model_not_found" for line in refused)
+    assert words not in "".join(logs)
 
 
 def test_a_killed_replica_comes_back_and_no_count_is_lost(server: str, client: openai.OpenAI) -> None:

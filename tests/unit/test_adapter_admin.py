@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from plait.serve.adapters.lifecycle import Residency
 from plait.serve.adapters.report import ReplicaAdapters, merged
-from plait.serve.api.adapters import routes
+from plait.serve.api import adapters, files, vector_store_files
 from plait.serve.api.errors import install
 from plait.settings import settings
 
@@ -18,6 +18,13 @@ ROUTES = [
     ("GET", "/v1/adapters"),
     ("POST", "/v1/adapters/support/pin"),
     ("POST", "/v1/adapters/support@champion/unpin"),
+    ("POST", "/v1/files"),
+    ("GET", "/v1/files"),
+    ("GET", "/v1/files/file-1/content"),
+    ("DELETE", "/v1/files/file-1"),
+    ("POST", "/v1/vector_stores/docs/files"),
+    ("GET", "/v1/vector_stores/docs/files"),
+    ("DELETE", "/v1/vector_stores/docs/files/file-1"),
 ]
 
 
@@ -25,7 +32,8 @@ ROUTES = [
 def client() -> TestClient:
     api = FastAPI()
     install(api)
-    api.include_router(routes)
+    for noun in (adapters, files, vector_store_files):
+        api.include_router(noun.routes)
     return TestClient(api)
 
 

@@ -19,6 +19,7 @@ from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.util._once import Once
+from ray._common.formatters import JSONFormatter
 
 from plait.errors import Overloaded
 from plait.index.search import Hit, Search
@@ -118,7 +119,7 @@ def client(llm: Talker) -> TestClient:
     arguments = RetrievalArguments(collection="docs", mode="bm25", rerank="none", tenant="acme")
     router = Router(Handle(llm), Handle(Searcher()), arguments)
     api = build_api()
-    api.dependency_overrides[services] = lambda: Services(Handle(llm), Handle(router), None, None, 16, 60.0)
+    api.dependency_overrides[services] = lambda: Services(Handle(llm), Handle(router), None, None, None, 16, 60.0)
     return TestClient(api, raise_server_exceptions=False)
 
 
@@ -193,14 +194,15 @@ class Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.all: list[str] = []
+        self.setFormatter(JSONFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.all.append(record.getMessage())
+        self.all.append(self.format(record))
 
-    def requests(self) -> dict[str, dict[str, Any]]:
-        """Those of requests, by who wrote them."""
-        lines = [json.loads(line) for line in self.all if line.startswith('{"event": "request"')]
-        return {line["at"]: line for line in lines}
+    def of(self, event: str) -> dict[str, dict[str, Any]]:
+        """Those of one kind of event, by who wrote them."""
+        lines = map(json.loads, self.all)
+        return {line["at"]: line for line in lines if line.get("event") == event}
 
 
 @pytest.fixture
@@ -273,9 +275,17 @@ def test_a_streamed_answer_from_documents_is_one_tree_whose_id_is_everywhere(
     assert [event.name for event in generation.events] == ["first_token"]
 
     for where in ("ingress", "llm"):
-        line = lines.requests()[where]
+        line = lines.of("generation")[where]
         assert (line["request_id"], line["tenant"], line["adapter"]) == ("job-7", "acme", None)
         assert line["trace_id"] == response.headers["x-trace-id"]
+    retrieval_line, request_line = lines.of("retrieval")["retriever"], lines.of("request")["ingress"]
+    assert (retrieval_line["tenant"], retrieval_line["passages"]) == ("acme", 1)
+    assert (request_line["path"], request_line["status"], request_line["request_id"]) == (
+        "/v1/chat/completions",
+        200,
+        "job-7",
+    )
+    assert retrieval_line["trace_id"] == request_line["trace_id"] == response.headers["x-trace-id"]
 
 
 def test_the_trace_of_the_caller_goes_on(client: TestClient, collector: Collector) -> None:
@@ -354,7 +364,7 @@ def test_what_was_said_is_there_when_it_is_wanted(
 ) -> None:
     client.post("/v1/chat/completions", json=CHAT | {"stream": True})
     spans = {span.name: attributes(span) for span in collector.spans()}
-    for record in (spans["chat rag/base"], lines.requests()["ingress"]):
+    for record in (spans["chat rag/base"], lines.of("generation")["ingress"]):
         (asked,), (answered,) = (json.loads(record[f"gen_ai.{way}.messages"]) for way in ("input", "output"))
         assert asked == {"role": "user", "parts": [{"type": "text", "content": QUESTION}]}
         assert answered == {"role": "assistant", "parts": [{"type": "text", "content": ANSWER}]}
@@ -370,12 +380,12 @@ def test_without_configuration_there_is_a_trace_id_and_no_span(
     tracing.configure("test")
     new = client.post("/v1/chat/completions", json=CHAT)
     assert isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-    assert new.headers["x-trace-id"] == new.json()["plait"]["trace_id"] == lines.requests()["llm"]["trace_id"]
+    assert new.headers["x-trace-id"] == new.json()["plait"]["trace_id"] == lines.of("generation")["llm"]["trace_id"]
     assert int(new.headers["x-trace-id"], 16)
     zeros = client.post("/v1/chat/completions", json=CHAT, headers={"traceparent": f"00-{'0' * 32}-{'cd' * 8}-01"})
     assert int(zeros.headers["x-trace-id"], 16)
     given = client.post("/v1/chat/completions", json=CHAT, headers={"traceparent": PARENT})
-    assert given.headers["x-trace-id"] == lines.requests()["llm"]["trace_id"] == "ab" * 16
+    assert given.headers["x-trace-id"] == lines.of("generation")["llm"]["trace_id"] == "ab" * 16
 
 
 def test_a_process_without_configuration_does_not_import_the_sdk() -> None:

@@ -1,0 +1,38 @@
+"""A document out of the file or the row that holds it, with the hash of its content; or why there is none."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from plait import uploads
+from plait.index.quarantine import Failure
+from plait.jobs.ingest.formats import Unreadable
+from plait.jobs.ingest.parse import Document, parse
+from plait.jobs.ingest.read import DocumentFile, content_hash
+from plait.jobs.ingest.rows import RowReader
+from plait.jobs.ingest.stores import read_file, reason_of
+from plait.recipes import IngestRecipe
+
+
+def load(
+    file: DocumentFile, recipe: IngestRecipe, settings_key: str, rows: RowReader
+) -> tuple[str, Document] | Failure:
+    """A document with its content hash, or why it cannot be read. An uploaded one has its attributes as metadata."""
+    try:
+        data = b"" if file.is_row else read_file(file.uri)
+        row = rows.read(file) if file.is_row else None
+    except Unreadable as error:
+        return Failure(file.source, str(error))
+    version = content_hash(file.etag.encode() or data, settings_key)
+    try:
+        document = rows.parse(row, file) if row else parse(data, file.source)
+        f"{document.title}{document.text}".encode()
+    except Unreadable as error:
+        return Failure(file.source, str(error), "parse", version)
+    except Exception as error:  # whatever a parser trips over concerns this document alone
+        return Failure(
+            file.source, f"it cannot be parsed ({type(error).__name__}: {reason_of(error)})", "parse", version
+        )
+    if uploads.uploaded_as(file.source):
+        attributes = uploads.attributes_of(Path(file.uri), recipe.collection, recipe.tenant)
+        document = replace(document, metadata=document.metadata | attributes)
+    return version, document

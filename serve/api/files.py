@@ -1,0 +1,105 @@
+"""/v1/files in OpenAI's shape: files to put into vector stores. For holders of the admin key.
+
+In: multipart forms. Out: files under ids. What is done with them is for /v1/vector_stores.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import FileResponse
+from pydantic import BaseModel
+from starlette.datastructures import UploadFile
+
+from plait import uploads
+from plait.errors import InvalidInput
+from plait.serve.api.admin_key import check_admin_key
+from plait.serve.api.openapi import errors
+from plait.serve.api.services import Services, services
+
+routes = APIRouter(prefix="/v1/files", tags=["files"], dependencies=[Depends(check_admin_key)])
+_MOST_OF_A_FORM = 64 * 1024  # beside the file
+_FORM = {
+    "required": ["file"],
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary"}, "purpose": {"type": "string"}},
+}
+
+
+class FileObject(BaseModel):
+    """`created_at`: seconds since 1970, UTC."""
+
+    id: str
+    object: Literal["file"] = "file"
+    bytes: int
+    created_at: int
+    filename: str
+    purpose: str
+    status: Literal["processed"] = "processed"
+
+
+class FileList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[FileObject]
+    first_id: str | None
+    last_id: str | None
+    has_more: Literal[False] = False
+
+
+class FileDeleted(BaseModel):
+    id: str
+    object: Literal["file"] = "file"
+    deleted: Literal[True] = True
+
+
+# The form is read in here: by then the key is checked.
+@routes.post(
+    "",
+    responses=errors(401, 403),
+    openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
+)
+async def upload(request: Request) -> FileObject:
+    """Keep a file, 100 MiB at most. `purpose` is kept as it is."""
+    if int(request.headers.get("content-length", 0)) > uploads.MAX_BYTES + _MOST_OF_A_FORM:
+        raise InvalidInput(
+            f"The file is larger than {uploads.MAX_BYTES >> 20} MiB.", "Bring it into the collection by plait ingest."
+        )
+    async with request.form(max_files=1, max_fields=8) as form:
+        sent = form.get("file")
+        if not isinstance(sent, UploadFile):
+            raise InvalidInput("The form has no file in the field 'file'.", "Send multipart/form-data with one.")
+        purpose = str(form.get("purpose", "assistants"))[:64]
+        kept = await asyncio.to_thread(uploads.save, sent.filename or "", purpose, sent.file)
+    return _described(kept)
+
+
+@routes.get("", responses=errors(401, 403))
+async def list_files() -> FileList:
+    """Every file, newest first."""
+    data = [_described(file) for file in await asyncio.to_thread(uploads.files)]
+    return FileList(data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None)
+
+
+@routes.get("/{file_id}", responses=errors(401, 403, 404))
+async def get_file(file_id: str) -> FileObject:
+    """One file."""
+    return _described(uploads.file(file_id))
+
+
+@routes.get("/{file_id}/content", responses=errors(401, 403, 404), response_class=FileResponse)
+async def get_content(file_id: str) -> Path:
+    """What was sent."""
+    return uploads.file(file_id).path
+
+
+@routes.delete("/{file_id}", responses=errors(401, 403, 404, 409))
+async def delete_file(file_id: str, asked: Annotated[Services, Depends(services)]) -> FileDeleted:
+    """Forget a file; the collection that is served forgets it too."""
+    await asked.delete_file(file_id)
+    return FileDeleted(id=file_id)
+
+
+def _described(file: uploads.UploadedFile) -> FileObject:
+    fields: dict[str, Any] = file.model_dump()
+    return FileObject(**fields)

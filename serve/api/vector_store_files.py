@@ -1,0 +1,114 @@
+"""/v1/vector_stores/…/files in OpenAI's shape: put uploaded files into the served collection, and take them out.
+
+For holders of the admin key. Only files that came over the API are listed; search finds the others, too.
+"""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field
+
+from plait.serve.api.admin_key import check_admin_key
+from plait.serve.api.openapi import errors
+from plait.serve.api.services import Services, services
+from plait.serve.protocol import RequestBody
+from plait.uploads import Attachment
+
+routes = APIRouter(prefix="/v1/vector_stores/{store_id}/files", tags=["files"], dependencies=[Depends(check_admin_key)])
+_MAX_ATTRIBUTES = 16
+_Key = Annotated[str, Field(min_length=1, max_length=64)]
+_Text = Annotated[str, Field(max_length=512)]
+
+
+class AutoChunking(RequestBody):
+    """The collection's way; the only one there is."""
+
+    type: Literal["auto"]
+
+
+class NewStoreFile(RequestBody):
+    file_id: str
+    attributes: dict[_Key, _Text | bool | float] | None = Field(None, max_length=_MAX_ATTRIBUTES)
+    chunking_strategy: AutoChunking | None = None
+
+
+class FileError(BaseModel):
+    code: Literal["server_error", "unsupported_file", "invalid_file"] = "invalid_file"
+    message: str
+
+
+class StoreFile(BaseModel):
+    """`usage_bytes`: of the file, once it is searchable."""
+
+    id: str
+    object: Literal["vector_store.file"] = "vector_store.file"
+    created_at: int
+    vector_store_id: str
+    status: Literal["in_progress", "completed", "failed"]
+    last_error: FileError | None
+    usage_bytes: int
+    attributes: dict[str, str | float | bool]
+    chunking_strategy: dict[str, Any] = {"type": "other"}
+
+
+class StoreFileList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[StoreFile]
+    first_id: str | None
+    last_id: str | None
+    has_more: Literal[False] = False
+
+
+class StoreFileDeleted(BaseModel):
+    id: str
+    object: Literal["vector_store.file.deleted"] = "vector_store.file.deleted"
+    deleted: Literal[True] = True
+
+
+_Asked = Annotated[Services, Depends(services)]
+
+
+@routes.post("", responses=errors(401, 403, 404))
+async def add_file(store_id: str, body: NewStoreFile, asked: _Asked) -> StoreFile:
+    """Put an uploaded file into the store; poll until its status is no longer `in_progress`."""
+    await asked.check_collection(store_id)
+    return _described(await asked.attach(body.file_id, body.attributes or {}))
+
+
+@routes.get("", responses=errors(401, 403, 404))
+async def list_files(
+    store_id: str,
+    asked: _Asked,
+    filter: Literal["in_progress", "completed", "failed", "cancelled"] | None = None,  # the client's name for it
+) -> StoreFileList:
+    """The uploaded files of a store, newest first."""
+    await asked.check_collection(store_id)
+    data = [_described(a) for a in await asked.attached() if filter in (None, a.status)]
+    return StoreFileList(data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None)
+
+
+@routes.get("/{file_id}", responses=errors(401, 403, 404))
+async def get_file(store_id: str, file_id: str, asked: _Asked) -> StoreFile:
+    """How it stands with a file of the store."""
+    await asked.check_collection(store_id)
+    return _described(await asked.attachment(file_id))
+
+
+@routes.delete("/{file_id}", responses=errors(401, 403, 404))
+async def remove_file(store_id: str, file_id: str, asked: _Asked) -> StoreFileDeleted:
+    """Take a file out of the store; the file itself stays."""
+    await asked.check_collection(store_id)
+    await asked.detach(file_id)
+    return StoreFileDeleted(id=file_id)
+
+
+def _described(attachment: Attachment) -> StoreFile:
+    return StoreFile(
+        id=attachment.file_id,
+        created_at=attachment.created_at,
+        vector_store_id=attachment.collection,
+        status=attachment.status,
+        last_error=FileError(message=attachment.error) if attachment.error else None,
+        usage_bytes=attachment.indexed_bytes,
+        attributes=attachment.attributes,
+    )

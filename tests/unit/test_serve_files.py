@@ -1,0 +1,157 @@
+"""The routes of files and of vector stores' files, over real files and without a cluster."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from described import strict, validator
+from fastapi.testclient import TestClient
+
+from plait import uploads
+from plait.errors import CollectionNotFound
+from plait.serve.api.services import services
+from plait.serve.indexer import Indexer
+from plait.serve.ingress import build_api
+from plait.settings import settings
+
+KEY = {"Authorization": "Bearer a-key"}
+FILES = "/v1/vector_stores/docs/files"
+
+
+class Idle(Indexer):
+    """Takes files in and never gets to them."""
+
+    def __init__(self) -> None:
+        self._collection, self._tenant = "docs", "default"
+        self._to_do: asyncio.Queue[str] = asyncio.Queue()
+        self._writing = asyncio.Lock()
+
+    def _delete(self, source: str) -> None:
+        pass
+
+
+class Fakes:
+    def __init__(self) -> None:
+        self._indexer = Idle()
+
+    async def check_collection(self, name: str) -> None:
+        if name != "docs":
+            raise CollectionNotFound(f"There is no collection '{name}' here.")
+
+    async def attach(self, file_id: str, attributes: dict[str, Any]) -> uploads.Attachment:
+        return self._indexer.attach(file_id, attributes)
+
+    async def attachment(self, file_id: str) -> uploads.Attachment:
+        return self._indexer.attachment(file_id)
+
+    async def attached(self) -> list[uploads.Attachment]:
+        return self._indexer.attached()
+
+    async def detach(self, file_id: str) -> None:
+        await self._indexer.detach(file_id)
+
+    async def delete_file(self, file_id: str) -> None:
+        await self._indexer.detach_and_delete(file_id)
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    monkeypatch.setenv("PLAIT_HOME", str(tmp_path))
+    monkeypatch.setenv("PLAIT_ADMIN_KEY", "a-key")
+    settings.cache_clear()
+    api, fakes = build_api(), Fakes()
+    api.dependency_overrides[services] = lambda: fakes
+    yield TestClient(api, headers=KEY, raise_server_exceptions=False)
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def sent(client: TestClient, name: str = "a.md", data: bytes = b"text") -> dict[str, Any]:
+    answer = client.post("/v1/files", files={"file": (name, data)}, data={"purpose": "assistants"})
+    assert answer.status_code == 200, answer.text
+    file: dict[str, Any] = answer.json()
+    return file
+
+
+def test_answers_follow_the_description(client: TestClient) -> None:
+    document = strict(client.get("/openapi.json").json())
+    file_id = sent(client)["id"]
+    new = {"file_id": file_id, "attributes": {"year": 2026.5, "is_old": True, "by": "us"}}
+    requests: list[tuple[str, str, dict[str, Any]]] = [
+        ("post", "/v1/files", {"files": {"file": ("b.md", b"b")}}),
+        ("get", "/v1/files", {}),
+        ("get", "/v1/files/{file_id}", {}),
+        ("post", "/v1/vector_stores/{store_id}/files", {"json": new}),
+        ("get", "/v1/vector_stores/{store_id}/files", {}),
+        ("get", "/v1/vector_stores/{store_id}/files/{file_id}", {}),
+        ("delete", "/v1/vector_stores/{store_id}/files/{file_id}", {}),
+        ("delete", "/v1/files/{file_id}", {}),
+    ]
+    for method, path, sending in requests:
+        answer = client.request(method, path.format(file_id=file_id, store_id="docs"), **sending)
+        assert answer.status_code == 200, (method, path, answer.text)
+        described = document["paths"][path][method]["responses"]
+        validator(document, described["200"]["content"]["application/json"]["schema"]).validate(answer.json())
+        refused = client.request(
+            method, path.format(file_id="file-0", store_id="no"), **sending, headers={"Authorization": ""}
+        )
+        assert refused.status_code == 401
+        validator(document, described["401"]["content"]["application/json"]["schema"]).validate(refused.json())
+
+
+def test_a_file_waits_in_the_store_until_it_is_indexed(client: TestClient) -> None:
+    file = sent(client)
+    waiting = client.post(FILES, json={"file_id": file["id"], "attributes": {"year": 2026}}).json()
+    assert (waiting["status"], waiting["attributes"], waiting["last_error"]) == ("in_progress", {"year": 2026}, None)
+    assert [f["id"] for f in client.get(FILES, params={"filter": "in_progress"}).json()["data"]] == [file["id"]]
+    assert client.get(FILES, params={"filter": "completed"}).json()["data"] == []
+    assert client.delete(f"/v1/files/{file['id']}").json()["deleted"]
+    assert client.get(FILES).json()["data"] == client.get("/v1/files").json()["data"] == []
+
+
+def test_a_file_in_another_collection_is_not_forgotten(client: TestClient) -> None:
+    file = sent(client)
+    uploads.write_attachment(
+        uploads.Attachment(file_id=file["id"], collection="other", tenant="default", created_at=1, attributes={})
+    )
+    refused = client.delete(f"/v1/files/{file['id']}")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
+    assert client.get(f"/v1/files/{file['id']}/content").content == b"text"
+
+
+@pytest.mark.parametrize(
+    ("sending", "message"),
+    [
+        ({"data": {"purpose": "x"}}, "no file in the field 'file'"),
+        ({"files": {"file": ("", b"x")}}, "no file in the field 'file'"),
+        ({"files": {"file": (".a.md", b"x")}}, "cannot be named"),
+        ({"files": {"file": ("a.md", b"")}}, "is empty"),
+        ({"files": [("file", ("a.md", b"x")), ("file", ("b.md", b"x"))]}, "Too many files"),
+        ({"json": {"file": "x"}}, "no file in the field 'file'"),
+        ({"content": b"--x", "headers": {"Content-Type": "multipart/form-data"}}, "boundary"),
+    ],
+)
+def test_what_is_no_upload_is_a_sentence(client: TestClient, sending: dict[str, Any], message: str) -> None:
+    answer = client.post("/v1/files", **sending)
+    assert answer.status_code == 400, answer.text
+    assert message in answer.json()["error"]["message"]
+    assert uploads.files() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "message"),
+    [
+        ({"file_id": "file-1"}, 404, "There is no file 'file-1'"),
+        ({"attributes": {"a": "x" * 513}}, 400, "attributes"),
+        ({"attributes": {str(n): n for n in range(17)}}, 400, "attributes"),
+        ({"chunking_strategy": {"type": "static", "static": {}}}, 400, "chunking_strategy"),
+        ({"topk": 1}, 400, "topk"),
+    ],
+)
+def test_what_cannot_be_put_into_a_store_is_a_sentence(
+    client: TestClient, change: dict[str, Any], status: int, message: str
+) -> None:
+    answer = client.post(FILES, json={"file_id": sent(client)["id"]} | change)
+    assert (answer.status_code, message in answer.json()["error"]["message"]) == (status, True), answer.text

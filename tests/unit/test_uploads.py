@@ -1,0 +1,116 @@
+"""Files that came over the API: kept, named, attached, forgotten; and what ingestion makes of them."""
+
+import io
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plait import uploads
+from plait.errors import InvalidInput, NotFound
+from plait.index.document_state import DocumentState, DocumentVersion
+from plait.jobs.ingest.load import load
+from plait.jobs.ingest.plan import make_plan
+from plait.jobs.ingest.read import DocumentFile, find_documents, with_uploaded
+from plait.jobs.ingest.rows import RowReader
+from plait.recipes import IngestRecipe
+from plait.settings import settings
+from plait.uploads import Attachment
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("PLAIT_HOME", str(tmp_path))
+    settings.cache_clear()
+    yield tmp_path
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def attached(file_id: str, **fields: object) -> Attachment:
+    one = Attachment(
+        file_id=file_id, collection="docs", tenant="acme", created_at=1, attributes={"year": 2026}, status="completed"
+    ).model_copy(update=fields)
+    uploads.write_attachment(one)
+    return one
+
+
+def test_a_file_is_kept_until_it_is_deleted() -> None:
+    first = uploads.save("a.md", "assistants", io.BytesIO(b"one"))
+    second = uploads.save("a.md", "user_data", io.BytesIO(b"two"))
+    assert {file.id for file in uploads.files()} == {first.id, second.id}
+    assert (second.path.read_bytes(), uploads.file(second.id)) == (b"two", second)
+    assert uploads.uploaded_as(second.source) == (second.id, "a.md")
+    uploads.delete(first.id)
+    assert uploads.files() == [second]
+    with pytest.raises(NotFound, match="no file"):
+        uploads.delete(first.id)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".file.json", "x\ny.md", "x" * 250, "/", "a/.b"])
+def test_a_name_that_is_none_is_refused_and_leaves_nothing(name: str, home: Path) -> None:
+    with pytest.raises(InvalidInput, match="cannot be named"):
+        uploads.save(name, "assistants", io.BytesIO(b"x"))
+    assert not any((home / "uploads").iterdir()) if (home / "uploads").exists() else True
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd.md", "C:\\docs\\passwd.md", "/etc/passwd.md"])
+def test_of_a_path_only_the_name_is_kept(name: str) -> None:
+    file = uploads.save(name, "assistants", io.BytesIO(b"x"))
+    assert (file.filename, file.path.parent.name) == ("passwd.md", file.id)
+
+
+def test_what_is_too_large_or_empty_is_refused_and_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_BYTES", 4)
+    for data, message in ((b"12345", "larger than"), (b"", "is empty")):
+        with pytest.raises(InvalidInput, match=message):
+            uploads.save("a.md", "assistants", io.BytesIO(data))
+    assert list((home / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize("file_id", ["", "file-1", "../x", "file-" + "g" * 32, "file-" + "0" * 32])
+def test_an_id_that_is_none_finds_nothing(file_id: str) -> None:
+    with pytest.raises(NotFound):
+        uploads.file(file_id)
+    with pytest.raises(NotFound):
+        uploads.attachment(file_id, "docs", "acme")
+
+
+def test_an_attachment_is_of_one_collection_and_tenant() -> None:
+    file = uploads.save("a.md", "assistants", io.BytesIO(b"x"))
+    one = attached(file.id)
+    assert uploads.attachments("docs", "acme") == [one]
+    assert uploads.attachments("docs", "other") == uploads.attachments("other", "acme") == []
+    assert uploads.is_attached(file.id)
+    uploads.drop_attachment(one)
+    assert not uploads.is_attached(file.id)
+
+
+def test_ingestion_keeps_what_was_uploaded_with_its_attributes(home: Path) -> None:
+    docs = home / "docs"
+    docs.mkdir()
+    (docs / "b.md").write_text("of the folder")
+    done, waiting = (uploads.save("a.md", "assistants", io.BytesIO(b"# Of the API")) for _ in range(2))
+    attached(done.id)
+    attached(waiting.id, status="in_progress")
+    recipe = IngestRecipe(collection="docs", tenant="acme", sources=[str(docs)])
+    found = with_uploaded(find_documents(recipe.sources), "docs", "acme")
+    assert [document.source for document in found.documents] == ["b.md", done.source]
+    with RowReader(recipe.table) as rows:
+        loaded = load(DocumentFile(done.source, str(done.path)), recipe, "s", rows)
+    assert isinstance(loaded, tuple)
+    assert (loaded[1].title, loaded[1].metadata) == ("Of the API", {"year": 2026})
+
+
+def test_what_was_uploaded_is_not_gone_where_its_file_is_not_seen(home: Path) -> None:
+    docs = home / "docs"
+    docs.mkdir()
+    (docs / "b.md").write_text("of the folder")
+    file = uploads.save("a.md", "assistants", io.BytesIO(b"x"))
+    attached(file.id)
+    shutil.rmtree(home / "uploads")
+    recipe = IngestRecipe(collection="docs", tenant="acme", sources=[str(docs)])
+    states = {name: DocumentState({DocumentVersion("h", 1): 1}) for name in (file.source, "old.md")}
+    plan = make_plan(recipe, with_uploaded(find_documents(recipe.sources), "docs", "acme"), states, "s")
+    assert plan.gone == ("old.md",)
