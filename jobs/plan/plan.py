@@ -3,8 +3,7 @@
 In: a train recipe. Out: a `Plan`. Nothing is downloaded, loaded or started; the model is only built on the meta device.
 """
 
-import os
-
+from joblib import cpu_count
 from pydantic import BaseModel, ConfigDict
 
 from plait.errors import InvalidInput
@@ -88,8 +87,8 @@ def _cpu_speed(recipe: TrainRecipe, data: DataTokens | None) -> Speed:
 
     from plait.jobs.train.throughput import measured_peak_flops
 
-    threads = recipe.scale.threads_per_worker or max(1, (os.cpu_count() or 1) // recipe.scale.workers)
-    torch.set_num_threads(min(os.cpu_count() or 1, threads * recipe.scale.workers))
+    threads = recipe.scale.threads_per_worker or max(1, cpu_count() // recipe.scale.workers)
+    torch.set_num_threads(min(cpu_count(), threads * recipe.scale.workers))
     peak = measured_peak_flops(torch.device("cpu"), getattr(torch, recipe.model.dtype))
     shape = architecture_of(recipe.model.source)
     return speed_of(recipe, shape, "this CPU", peak, overheads.FLOPS_SHARE_CPU, data)

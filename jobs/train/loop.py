@@ -6,7 +6,6 @@ after a failure, it goes on from the last checkpoint. It knows nothing of regist
 
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import ray.train
 import torch
+from joblib import cpu_count
 from pydantic import BaseModel
 
 from plait.errors import PlaitError
@@ -79,7 +79,7 @@ def train_worker(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     # Ray sets one OpenMP thread a worker unless told otherwise; torch can still be given the node's cores.
-    torch.set_num_threads(plan.recipe.scale.threads_per_worker or max(1, (os.cpu_count() or 1) // world_size))
+    torch.set_num_threads(plan.recipe.scale.threads_per_worker or max(1, cpu_count() // world_size))
     torch.manual_seed(plan.recipe.train.seed)
     _kept = join_workers(plan.recipe)
     checkpoint = Checkpoints(plan.checkpoints).latest()

@@ -3,9 +3,10 @@
 Engines are imported only when they are asked for: each brings libraries along that the other does not need.
 """
 
-import os
 from importlib.util import find_spec
 from pathlib import Path
+
+from joblib import cpu_count
 
 from plait.errors import InvalidInput
 from plait.serve.arguments import LLMArguments
@@ -62,5 +63,5 @@ def make_engine(arguments: LLMArguments, base: Path) -> Engine:
         max_step_tokens=arguments.max_step_tokens,
         kv_cache_tokens=arguments.kv_cache_tokens,
         # Ray gives a worker one OpenMP thread unless it reserves more CPUs; the engine may use them all.
-        threads=None if arguments.num_gpus else os.cpu_count(),
+        threads=None if arguments.num_gpus else cpu_count(),
     )

@@ -166,12 +166,14 @@ def _head() -> LocalProcess:
         return f"127.0.0.1:{free_port()}"
 
     def command(address: str) -> list[str]:
+        from joblib import cpu_count
+
         options = {
             "--port": address.rpartition(":")[2],
             "--dashboard-host": "127.0.0.1",
             "--dashboard-port": current.ray_dashboard_port,
             "--metrics-export-port": current.ray_metrics_port,
-            "--num-cpus": current.ray_cpus or os.cpu_count() or 1,
+            "--num-cpus": current.ray_cpus or cpu_count(),
             "--temp-dir": _make_temp_dir(),
             # Ray would take fixed ports for these, and two heads could not live on one machine.
             "--ray-client-server-port": free_port(),

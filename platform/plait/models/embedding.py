@@ -5,13 +5,13 @@ before passages: they are applied here, so both sides always match. This module 
 """
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from joblib import cpu_count
 
 from plait.errors import InvalidInput, ModelNotFound
 from plait.models.source import resolve_model
@@ -47,7 +47,7 @@ class EmbeddingModel:
         self.name = source
         if not torch.cuda.is_available():
             # Ray sets OMP_NUM_THREADS to the CPUs that a worker reserved, which is less than one for us.
-            torch.set_num_threads(os.cpu_count() or 1)
+            torch.set_num_threads(cpu_count())
         chosen = _fastest_dtype() if dtype == "auto" else dtype
         folder = resolve_model(source)
         self.prompts = Prompts.of_model(folder) if prompts is None else prompts
