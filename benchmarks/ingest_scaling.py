@@ -1,0 +1,182 @@
+"""How ingestion scales: one core against two, a pipeline against one process, memory from 1x to 20x the documents.
+
+HTML pages of the Python documentation (Debian's python3.11-doc), as often as needed, each copy with a line of its own;
+everything, Milvus and Ray included, on the cores of a run.
+"""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+from harness.homes import own_home, stop
+from harness.results import options, publish, spread
+
+from plait.jobs.ingest.embed import Embed, prompts_of
+from plait.jobs.ingest.job import ingest
+from plait.jobs.ingest.ledger import start_ledger
+from plait.jobs.ingest.pipeline import chunk_files
+from plait.jobs.ingest.read import file_table, find_documents
+from plait.jobs.ingest.write import Write
+from plait.local.milvus import milvus_uri
+from plait.local.ray_head import connect
+from plait.models.source import resolve_model
+from plait.recipes import IngestRecipe, load_recipe
+
+PAGES = Path("/usr/share/doc/python3.11-doc/html")
+FOLDERS = ("tutorial", "faq", "howto")
+MANY = 20
+_FILES_AT_A_TIME = 16
+
+
+@dataclass
+class Runs:
+    """Chunks a second beyond the start; peak memory in MiB by how often the documents came."""
+
+    one_core: list[float] = field(default_factory=list)
+    two_cores: list[float] = field(default_factory=list)
+    in_one_process: list[float] = field(default_factory=list)
+    memory: dict[int, list[float]] = field(default_factory=dict)
+    chunks: dict[int, int] = field(default_factory=dict)
+
+
+def main() -> None:
+    given = options(__doc__ or "", runs=3)
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2 or not PAGES.is_dir():
+        raise SystemExit("This needs two cores and the Python documentation: apt-get install python3.11-doc")
+    runs, many = Runs(), 4 if given.quick else MANY
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        own_home(Path(folder))
+        corpora = {times: _copies(Path(folder), times) for times in (1, 2, many)}
+        for number in range(given.runs):
+            with _on(cores[:1]):
+                runs.in_one_process.append(_beyond_start(number, corpora, "loop", _loop))
+                runs.one_core.append(_beyond_start(number, corpora, "one", _pipeline))
+            with _on(cores):
+                runs.two_cores.append(_beyond_start(number, corpora, "two", _pipeline))
+            said = f"{runs.one_core[-1]:.0f} chunks a second on one core, {runs.two_cores[-1]:.0f} on two"
+            print(f"{said}, {runs.in_one_process[-1]:.0f} in one process on one", flush=True)
+        with _on(cores):
+            for times in (1, many):
+                with _peak_memory() as peak:
+                    runs.chunks[times], _ = _pipeline(_recipe(f"memory_{times}", corpora[times]))
+                runs.memory[times] = peak
+    ratios = {
+        "two_cores": round(median(runs.two_cores) / median(runs.one_core), 2),
+        "against_one_process": round(median(runs.one_core) / median(runs.in_one_process), 2),
+        "memory": round(max(runs.memory[many]) / max(runs.memory[1]), 2),
+    }
+    publish("ingest_scaling", "How ingestion scales", _body(runs, many), ratios, given)
+
+
+def _copies(folder: Path, times: int) -> Path:
+    """The pages, so many times, no two the same."""
+    pages = folder / f"pages-{times}"
+    for copy in range(times):
+        for page in sorted(page for name in FOLDERS for page in (PAGES / name).rglob("*.html")):
+            to = pages / str(copy) / page.relative_to(PAGES)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            text = page.read_text(encoding="utf-8")
+            to.write_text(text.replace("<h1>", f"<h1>{copy} ", 1), encoding="utf-8")
+    return pages
+
+
+def _recipe(collection: str, pages: Path) -> IngestRecipe:
+    overrides = [f"collection={collection}", f"sources=[{pages}]", "chunk.max_tokens=200", "dedup.drop=none"]
+    return load_recipe(IngestRecipe, "ingest", overrides)
+
+
+@contextmanager
+def _on(cores: list[int]) -> Iterator[None]:
+    """Everything that starts in here, on these cores only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        stop()
+        os.sched_setaffinity(0, before)
+
+
+def _beyond_start(number: int, corpora: dict[int, Path], name: str, run: Any) -> float:
+    """Chunks a second of the second half: what twice the documents cost more than once."""
+    run(_recipe(f"{name}_{number}_warm", corpora[1]))
+    once, twice = (run(_recipe(f"{name}_{number}_{times}", corpora[times])) for times in (1, 2))
+    return float((twice[0] - once[0]) / (twice[1] - once[1]))
+
+
+def _pipeline(recipe: IngestRecipe) -> tuple[int, float]:
+    report = ingest(recipe)
+    return report.chunks_written, report.seconds
+
+
+def _loop(recipe: IngestRecipe) -> tuple[int, float]:
+    """The same stages one after the other, in this process."""
+    prompts = prompts_of(recipe.embedding)
+    embed = Embed(recipe, prompts)
+    connect()
+    ledger = start_ledger()
+    write = Write(recipe, prompts, milvus_uri(), "", None, ledger)
+    documents = find_documents(recipe.sources).documents
+    tokenizer = resolve_model(recipe.embedding.tokenizer_source)
+    started = time.perf_counter()
+    chunks = 0
+    for start in range(0, len(documents), _FILES_AT_A_TIME):
+        table = chunk_files(file_table(documents[start : start + _FILES_AT_A_TIME]), recipe, tokenizer, ledger)
+        write(embed(table))
+        chunks += table.num_rows
+    return chunks, time.perf_counter() - started
+
+
+@contextmanager
+def _peak_memory() -> Iterator[list[float]]:
+    """The list gets the most MiB that this process and what it started held of their own, looked at once a second."""
+    peak, is_over = [0.0], threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(1.0):
+            held = 0.0
+            for process in psutil.process_iter(["environ"]):
+                try:
+                    if (process.info["environ"] or {}).get("PLAIT_HOME") == os.environ["PLAIT_HOME"]:
+                        held += process.memory_full_info().pss / 2**20
+                except psutil.Error:
+                    pass  # it has just ended
+            peak[0] = max(peak[0], held)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield peak
+    finally:
+        is_over.set()
+        looking.join()
+
+
+def _body(runs: Runs, many: int) -> str:
+    few, more = (max(runs.memory[times]) for times in (1, many))
+    rate = "{:.0f}".format
+    lines = [
+        "| | chunks a second |",
+        "|---|---|",
+        f"| the stages one after the other in one process, one core | {spread(runs.in_one_process, rate)} |",
+        f"| `plait ingest`, one core | {spread(runs.one_core, rate)} |",
+        f"| `plait ingest`, two cores | {spread(runs.two_cores, rate)} |",
+        "",
+        "Rates are beyond the start: what twice the documents took more than once. Milvus, Ray's own processes and all",
+        f"workers share the cores. Memory at its peak, all processes: {few:,.0f} MiB for",
+        f"{runs.chunks[1]:,} chunks, {more:,.0f} MiB for {runs.chunks[many]:,}; it holds Milvus's index, which grows.",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
