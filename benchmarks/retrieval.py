@@ -1,12 +1,15 @@
 """Which way of searching finds the right place, and what does it cost?
 
-Sets of questions, each with one right place: the questions of Python's FAQ (right: the section that is headed by the
-question), names from Python's own inventory (right: the page that defines them) written out (optparse.OptionParser),
-bare (add_option) and in a question (what does add_option do?), and the questions about installed packages of
-examples/environment (right: the package's document). All but the last are asked of Python's documentation (Debian's
-python3.11-doc): FAQ, tutorial and 60 pages of the library.
+Sets of questions, each with a right place. The questions of Python's FAQ (right: the section that is headed by the
+question), and once more without the FAQ's own pages (right: a page that its answer links to). Names from Python's own
+inventory (right: the page that defines them) written out (optparse.OptionParser), bare (add_option) and in a question
+(what does add_option do?). The questions about installed packages of examples/environment (right: the package's
+document). All but the last are asked of Python's documentation (Debian's python3.11-doc): FAQ, tutorial, 60 pages of
+the library, and what the FAQ links to where it is left out. Peers search the same chunks: bm25s, and
+sentence-transformers with exact cosines.
 """
 
+import json
 import math
 import random
 import re
@@ -21,14 +24,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from urllib.parse import urljoin
 
+from bs4 import BeautifulSoup
 from harness.homes import own_home, stop
-from harness.results import ROOT, options, publish
+from harness.results import ROOT, last_json, options, peer_python, publish
 
 from plait.evaluation.intervals import wilson
+from plait.index.chunk import Chunk
 from plait.index.collection import Index
 from plait.jobs.ingest.job import ingest
+from plait.jobs.ingest.pipeline import chunk_files
+from plait.jobs.ingest.read import file_table, find_documents
 from plait.models.endpoint import embedding_of
+from plait.models.source import resolve_model
 from plait.recipes import IngestRecipe, load_recipe
 from plait.retrieval.names import is_name
 from plait.retrieval.passage import Passage
@@ -40,6 +49,7 @@ _PARTS = ("faq", "tutorial")
 _LIBRARY_PAGES = 60
 _QUESTIONS = 150
 _DEPTH = 10
+_PEER = ["bm25s", "sentence-transformers", "transformers"]
 _WAYS = {
     "BM25": Retrieval(top_k=_DEPTH, mode="bm25"),
     "dense": Retrieval(top_k=_DEPTH, mode="dense"),
@@ -58,6 +68,15 @@ class Question:
 
     text: str
     is_right: Callable[[Passage], bool]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A collection: how it is searched, and its chunks, which peers search too."""
+
+    retriever: Retriever
+    chunks: list[Chunk]
+    model_folder: Path
 
 
 @dataclass(frozen=True)
@@ -97,10 +116,13 @@ def main() -> None:
         sets = {"packages": _packages(Path(folder))}
         if not given.quick:
             sets |= _python_docs(Path(folder))
-        for name, (retriever, questions) in sets.items():
-            found[name] = {way: _ask(retriever, questions, how) for way, how in _WAYS.items()}
-            lines += [f"| {name}, {len(questions)} | {way} | {quality.row()} |" for way, quality in found[name].items()]
-            print("\n".join(lines[-len(_WAYS) :]), flush=True)
+        python = peer_python("search", _PEER)
+        for name, (searched, questions) in sets.items():
+            found[name] = {way: _ask(searched.retriever, questions, how) for way, how in _WAYS.items()}
+            found[name] |= _ask_peers(python, Path(folder), searched, questions)
+            rows = [f"| {name}, {len(questions)} | {way} | {quality.row()} |" for way, quality in found[name].items()]
+            print("\n".join(rows), flush=True)
+            lines += rows
         stop()
     ratios = {
         f"{name}: {way}": round(quality.mrr / ways["dense"].mrr, 3)
@@ -122,54 +144,100 @@ def _ask(retriever: Retriever, questions: Sequence[Question], how: Retrieval) ->
     return Quality(ranks, times_ms)
 
 
-def _retriever(collection: str, sources: Path) -> Retriever:
-    report = ingest(load_recipe(IngestRecipe, "ingest", [f"collection={collection}", f"sources=[{sources}]"]))
+def _ask_peers(python: Path, folder: Path, searched: Searched, questions: Sequence[Question]) -> dict[str, Quality]:
+    """What the peers find in the same chunks, with title and headings as they have them in the index."""
+    about = {
+        "model": str(searched.model_folder),
+        "texts": [chunk.text_to_embed for chunk in searched.chunks],
+        "questions": [question.text for question in questions],
+    }
+    file = folder / "about.json"
+    file.write_text(json.dumps(about), encoding="utf-8")
+    program = ROOT / "benchmarks" / "peers" / "plain_search.py"
+    done = subprocess.run([python, program, file], check=True, capture_output=True, text=True)
+    passages = [Passage(c.chunk_id, c.source, c.title, c.heading, c.text, c.start, c.end, 0.0) for c in searched.chunks]
+    qualities = {}
+    for way, answers in last_json(done.stdout).items():
+        ranks = []
+        for question, answer in zip(questions, answers, strict=True):
+            right = [r for r, n in enumerate(answer["best"], start=1) if question.is_right(passages[n])]
+            ranks.append(right[0] if right else 0)
+        qualities[f"{way} (peer)"] = Quality(ranks, [answer["ms"] for answer in answers])
+    return qualities
+
+
+def _searched(collection: str, sources: Path) -> Searched:
+    recipe = load_recipe(IngestRecipe, "ingest", [f"collection={collection}", f"sources=[{sources}]"])
+    report = ingest(recipe)
     print(f"{collection}: {report.chunks_written} chunks in {report.seconds:.0f} s", flush=True)
     index = Index.open(collection)
     index.flush()
-    return Retriever(index, embedding_of(index.vectors))
+    held = index.document_states(recipe.tenant)
+    documents = [document for document in find_documents(recipe.sources).documents if document.source in held]
+    folder = resolve_model(recipe.embedding.tokenizer_source)
+    rows = chunk_files(file_table(documents), recipe, folder, ledger=None).to_pylist()
+    chunks = [Chunk(**row | {"metadata": json.loads(row["metadata"])}) for row in rows]
+    return Searched(Retriever(index, embedding_of(index.vectors)), chunks, folder)
 
 
-def _packages(folder: Path) -> tuple[Retriever, list[Question]]:
-    import json
-
+def _packages(folder: Path) -> tuple[Searched, list[Question]]:
     out = folder / "packages"
     subprocess.run([sys.executable, str(ROOT / "examples/environment/build.py"), str(out)], check=True)
     rows = [json.loads(line) for line in (out / "eval.jsonl").read_text(encoding="utf-8").splitlines()]
     questions = [Question(row["question"], lambda p, source=row["source"]: p.source == source) for row in rows]
-    return _retriever("packages", out / "docs"), questions
+    return _searched("packages", out / "docs"), questions
 
 
-def _python_docs(folder: Path) -> dict[str, tuple[Retriever, list[Question]]]:
-    pages = folder / "python"
-    for part in _PARTS:
-        shutil.copytree(_PYTHON_DOCS / part, pages / part)
+def _python_docs(folder: Path) -> dict[str, tuple[Searched, list[Question]]]:
     library = random.Random(0).sample(sorted((_PYTHON_DOCS / "library").glob("*.html")), _LIBRARY_PAGES)
-    (pages / "library").mkdir()
-    for page in library:
-        shutil.copy(page, pages / "library")
-    retriever = _retriever("python", pages)
-    sets = {"FAQ": _faq()} | _names({f"library/{page.name}" for page in library})
-    return {name: (retriever, questions) for name, questions in sets.items()}
+    pages = {page.relative_to(_PYTHON_DOCS).as_posix() for page in library}
+    pages |= {page.relative_to(_PYTHON_DOCS).as_posix() for page in (_PYTHON_DOCS / "tutorial").glob("*.html")}
+    asked = _faq()
+    faq = {source for source, _, _ in asked}
+    with_faq = _searched("python", _copied(pages | faq, folder / "python"))
+    headed = [
+        Question(
+            text,
+            lambda p, source=source, words=_words(text): (
+                p.source == source and words in (_words(p.heading), _words(p.heading.split(" > ")[-1]))
+            ),
+        )
+        for source, text, _ in asked
+    ]
+    sets = {"FAQ": headed} | _names({page for page in pages if page.startswith("library/")})
+    linked = [Question(text, lambda p, links=links: p.source in links) for _, text, links in asked if links]
+    all_linked = {page for _, _, links in asked for page in links}
+    without_faq = _searched("python_without_faq", _copied(pages | all_linked, folder / "python-without-faq"))
+    return {name: (with_faq, questions) for name, questions in sets.items()} | {"FAQ left out": (without_faq, linked)}
 
 
-def _faq() -> list[Question]:
-    """Headings that end with a question mark."""
+def _copied(pages: set[str], folder: Path) -> Path:
+    for page in pages:
+        (folder / page).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(_PYTHON_DOCS / page, folder / page)
+    return folder
+
+
+def _faq() -> list[tuple[str, str, frozenset[str]]]:
+    """Page and heading of each question, and the pages outside the FAQ that its answer links to."""
     questions = []
     for page in sorted((_PYTHON_DOCS / "faq").glob("*.html")):
-        for heading in re.findall(r"<h3>(.*?)<a class=\"headerlink\"", page.read_text(encoding="utf-8"), re.DOTALL):
-            text = " ".join(re.sub(r"<[^>]+>|&\w+;|&#\d+;", " ", heading).split())
+        soup = BeautifulSoup(page.read_bytes(), "lxml")
+        for heading in soup.find_all("h3"):
+            for mark in heading.find_all("a", class_="headerlink"):
+                mark.decompose()
+            text = " ".join(heading.get_text(" ").split())
             if text.endswith("?"):
-                words = _words(text)
-                questions.append(
-                    Question(
-                        text,
-                        lambda p, source=f"faq/{page.name}", words=words: (
-                            p.source == source and words in (_words(p.heading), _words(p.heading.split(" > ")[-1]))
-                        ),
-                    )
-                )
+                found = [urljoin(f"faq/{page.name}", a["href"]) for a in heading.parent.find_all("a", href=True)]
+                names = {link.partition("#")[0] for link in found if "://" not in link}
+                links = frozenset(name for name in names if _is_page(name))
+                questions.append((f"faq/{page.name}", text, links))
     return random.Random(0).sample(questions, min(_QUESTIONS, len(questions)))
+
+
+def _is_page(name: str) -> bool:
+    is_content = name.startswith(("library/", "tutorial/", "howto/", "reference/", "using/", "extending/", "c-api/"))
+    return is_content and (_PYTHON_DOCS / name).is_file()
 
 
 def _names(pages: set[str]) -> dict[str, list[Question]]:
