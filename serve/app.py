@@ -120,8 +120,9 @@ def check(arguments: AppArguments) -> None:
     if arguments.rerank is not None:
         resolve_model(arguments.rerank.model)
     if arguments.retrieval is not None:
-        index = Index.open(arguments.retrieval.collection, uri=arguments.retrieval.milvus_uri)
-        index.check_mode(arguments.retrieval.mode)
+        for collection in arguments.retrieval.collections:
+            index = Index.open(collection, uri=arguments.retrieval.milvus_uri)
+            index.check_mode(arguments.retrieval.mode)
     Registry()
 
 

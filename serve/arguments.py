@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from plait.errors import InvalidInput
+from plait.errors import CollectionNotFound, InvalidInput
 from plait.model_ids import AdapterRef
 from plait.recipes import DEFAULT_MODEL, Section
 from plait.retrieval.request import Retrieval
@@ -83,15 +83,31 @@ class LLMArguments(Section):
 
 
 class RetrievalArguments(Retrieval):
-    """The index that `rag/…` answers from, and how it is searched unless a request says otherwise."""
+    """The indexes that `rag/…` answers from, and how they are searched unless a request says otherwise."""
 
-    collection: str = Field("default", description="Milvus collection.")
+    collection: str = Field("default", description="Milvus collection, where a request names none.")
+    more_collections: list[str] = Field([], description="Others that requests may name, of the same embedding model.")
     milvus_uri: str | None = Field(None, description="Unset: PLAIT_MILVUS_URI, or the embedded server.")
     budget_tokens: int = Field(400, ge=16, description="Tokens that the passages of a prompt may take.")
     no_context: Literal["refuse", "answer"] = Field(
         "refuse", description="When nothing is found: say only that, or let the model answer after a notice."
     )
     num_cpus: float = Field(0.1, ge=0)
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """All of them, the first one first."""
+        return tuple(dict.fromkeys((self.collection, *self.more_collections)))
+
+    def check_collection(self, name: str) -> None:
+        """Whether a collection is served.
+
+        Raises:
+            CollectionNotFound: when it is not.
+        """
+        if name not in self.collections:
+            served = " and ".join(repr(name) for name in self.collections)
+            raise CollectionNotFound(f"There is no collection '{name}' here.", f"This application serves {served}.")
 
 
 class EmbeddingArguments(Section):

@@ -49,7 +49,7 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class Collection:
-    """The collection that is served; documents are those of the server's tenant."""
+    """A collection that is served; documents are those of the server's tenant."""
 
     name: str
     embedding_model: str

@@ -1,4 +1,4 @@
-"""The indexer deployment: files that came over the API, into the collection that is served and out of it again.
+"""The indexer deployment: files that came over the API, into the collections that are served and out of them again.
 
 One file at a time is parsed and chunked as ingestion does it, embedded by the application's embedder, and written while
 no other writer is there. What is to be done is on the disk: a replica that was killed goes on with it.
@@ -38,35 +38,35 @@ _WAIT_FOR_WRITERS_S = 3600.0
 
 
 class Indexer:
-    """What is written to the collection from within the application; one replica of it."""
+    """What is written to collections from within the application; one replica of it."""
 
     # Serve awaits it, and so it has the loop that its task runs in.
     async def __init__(self, arguments: RetrievalArguments, embedder: DeploymentHandle) -> None:  # type: ignore[misc]
         log_expected_errors_in_one_line()
         tracing.configure("indexer")
-        self._collection, self._tenant = arguments.collection, arguments.tenant
+        self._collections, self._tenant = arguments.collections, arguments.tenant
         self._milvus_uri, self._embedder = arguments.milvus_uri or milvus_uri(), embedder
-        self._to_do: asyncio.Queue[str] = asyncio.Queue()
+        self._to_do: asyncio.Queue[Attachment] = asyncio.Queue()
         self._writing = asyncio.Lock()
-        for unfinished in reversed(self.attached()):
+        for unfinished in (a for name in self._collections for a in reversed(self.attached(name))):
             if unfinished.status == "in_progress":
-                self._to_do.put_nowait(unfinished.file_id)
+                self._to_do.put_nowait(unfinished)
         self._worker = asyncio.create_task(self._work())
 
-    def attached(self) -> list[Attachment]:
-        """The files of the collection, newest first."""
-        return uploads.attachments(self._collection, self._tenant)
+    def attached(self, collection: str) -> list[Attachment]:
+        """The files of a collection, newest first."""
+        return uploads.attachments(collection, self._tenant)
 
-    def attachment(self, file_id: str) -> Attachment:
+    def attachment(self, collection: str, file_id: str) -> Attachment:
         """How it stands with a file.
 
         Raises:
             NotFound: when it is not in the collection.
         """
-        return uploads.attachment(file_id, self._collection, self._tenant)
+        return uploads.attachment(file_id, collection, self._tenant)
 
-    def attach(self, file_id: str, attributes: dict[str, str | float | bool]) -> Attachment:
-        """Put a file into the collection; it is searchable when its state is `completed`.
+    def attach(self, collection: str, file_id: str, attributes: dict[str, str | float | bool]) -> Attachment:
+        """Put a file into a collection; it is searchable when its state is `completed`.
 
         Raises:
             NotFound: when there is no such file.
@@ -77,36 +77,37 @@ class Indexer:
             raise InvalidInput(f"'{file.filename}' is of no known format.", f"Known: {', '.join(sorted(FORMATS))}.")
         new = Attachment(
             file_id=file_id,
-            collection=self._collection,
+            collection=collection,
             tenant=self._tenant,
             created_at=int(time.time()),
             attributes=attributes,
         )
         uploads.write_attachment(new)
-        self._to_do.put_nowait(file_id)
+        self._to_do.put_nowait(new)
         return new
 
-    async def detach(self, file_id: str) -> None:
-        """Take a file out of the collection; the file itself stays.
+    async def detach(self, collection: str, file_id: str) -> None:
+        """Take a file out of a collection; the file itself stays.
 
         Raises:
             NotFound: when it is not in the collection.
         """
-        attachment, source = self.attachment(file_id), uploads.file(file_id).source
+        attachment, source = self.attachment(collection, file_id), uploads.file(file_id).source
         async with self._writing:
-            await asyncio.to_thread(self._delete, source)
+            await asyncio.to_thread(self._delete, collection, source)
             uploads.drop_attachment(attachment)
 
     async def detach_and_delete(self, file_id: str) -> None:
-        """Take a file out of the collection, if it is in it, and forget it.
+        """Take a file out of the collections that are served, and forget it.
 
         Raises:
             NotFound: when there is no such file.
-            Conflict: when another collection holds it.
+            Conflict: when yet another collection holds it.
         """
         uploads.file(file_id)
-        if any(attachment.file_id == file_id for attachment in self.attached()):
-            await self.detach(file_id)
+        for collection in self._collections:
+            if any(attachment.file_id == file_id for attachment in self.attached(collection)):
+                await self.detach(collection, file_id)
         if uploads.is_attached(file_id):
             raise Conflict(f"File '{file_id}' is in another collection.", "Delete it there first.")
         uploads.delete(file_id)
@@ -115,38 +116,38 @@ class Indexer:
 
     async def _work(self) -> None:
         while True:
-            file_id = await self._to_do.get()
+            to_do = await self._to_do.get()
             async with self._writing:
                 try:
-                    await self._index(file_id)
+                    await self._index(to_do.collection, to_do.file_id)
                 except Exception as error:
                     _log.error("a file could not be indexed", exc_info=error)
 
-    async def _index(self, file_id: str) -> None:
-        """Bring one file into the collection, and note how it ended."""
-        attached = next((a for a in self.attached() if a.file_id == file_id), None)
+    async def _index(self, collection: str, file_id: str) -> None:
+        """Bring one file into a collection, and note how it ended."""
+        attached = next((a for a in self.attached(collection) if a.file_id == file_id), None)
         if attached is None:  # taken out again before its turn
             return
         file = uploads.file(file_id)
         try:
-            chunk_count = await self._bring(file)
+            chunk_count = await self._bring(file, collection)
         except Exception as error:
             reason = str(find_plait_error(error) or "Something went wrong inside the server. Its log says what.")
             uploads.write_attachment(attached.model_copy(update={"status": "failed", "error": reason}))
-            metrics.DOCUMENTS.labels(collection=self._collection, outcome="failed").inc()
+            metrics.DOCUMENTS.labels(collection=collection, outcome="failed").inc()
             raise
         done = {"status": "completed", "chunks": chunk_count, "indexed_bytes": file.bytes}
         uploads.write_attachment(attached.model_copy(update=done))
-        metrics.DOCUMENTS.labels(collection=self._collection, outcome="written").inc()
-        metrics.CHUNKS.labels(collection=self._collection).inc(chunk_count)
+        metrics.DOCUMENTS.labels(collection=collection, outcome="written").inc()
+        metrics.CHUNKS.labels(collection=collection).inc(chunk_count)
 
-    async def _bring(self, file: UploadedFile) -> int:
+    async def _bring(self, file: UploadedFile, collection: str) -> int:
         """Chunk, embed and write one file; anew when a rebuild with another model came in between."""
         while True:
-            index = await asyncio.to_thread(Index.open, self._collection, self._milvus_uri)
+            index = await asyncio.to_thread(Index.open, collection, self._milvus_uri)
             chunks = await asyncio.to_thread(self._chunks, file, index)
             table = await self._with_vectors(chunks, index)
-            if await asyncio.to_thread(self._write, table, index.vectors):
+            if await asyncio.to_thread(self._write, collection, table, index.vectors):
                 return len(chunks)
 
     def _chunks(self, file: UploadedFile, index: Index) -> list[Chunk]:
@@ -167,7 +168,7 @@ class Indexer:
             embedding["tokenizer"] = DEFAULT_EMBEDDING
         return IngestRecipe.model_validate(
             {
-                "collection": self._collection,
+                "collection": index.name,
                 "tenant": self._tenant,
                 "sources": [str(file.path)],
                 "embedding": embedding,
@@ -183,18 +184,18 @@ class Indexer:
             vectors += list(await self._embedder.embed_for.remote(index.vectors, texts, "passage"))
         return chunk_table(chunks).append_column("dense", pa.array(vectors, pa.list_(pa.float32(), index.dimension)))
 
-    def _write(self, chunks: pa.Table, vectors: VectorKind) -> bool:
+    def _write(self, collection: str, chunks: pa.Table, vectors: VectorKind) -> bool:
         """Write what was embedded for an index of this kind; False when it is of another now."""
-        with only_writer(self._collection, self._tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
-            index = Index.open(self._collection, self._milvus_uri)
+        with only_writer(collection, self._tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
+            index = Index.open(collection, self._milvus_uri)
             if index.vectors == vectors:
                 index.upsert(chunks)
                 index.flush()
             return index.vectors == vectors
 
-    def _delete(self, source: str) -> None:
-        with only_writer(self._collection, self._tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
-            index = Index.open(self._collection, self._milvus_uri)
+    def _delete(self, collection: str, source: str) -> None:
+        with only_writer(collection, self._tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
+            index = Index.open(collection, self._milvus_uri)
             index.delete_documents(self._tenant, [source])
             index.flush()
 

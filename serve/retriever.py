@@ -18,7 +18,8 @@ from ray.serve.handle import DeploymentHandle
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput
 from plait.index.collection import Index
-from plait.index.search import Hit, Search
+from plait.index.search import Hit, Search, Vectors
+from plait.models.vectors import VectorKind
 from plait.observability import metrics, tracing
 from plait.retrieval.neighbours import expanded
 from plait.retrieval.request import Retrieval
@@ -49,9 +50,9 @@ class _Stages:
 
 
 class Retriever:
-    """Retrieval from one collection, with the embedding model that made it.
+    """Retrieval from the collections of an application, with the embedding model that made them.
 
-    It follows a rebuild of the collection, also one with another model, if the embedder may change its own.
+    It follows a rebuild of a collection, also one with another model, if the embedder may change its own.
 
     Raises:
         Conflict: when the embedder has another model.
@@ -64,14 +65,15 @@ class Retriever:
         log_expected_errors_in_one_line()
         tracing.configure("retriever")
         self._arguments, self._embedder, self._reranker = arguments, embedder, reranker
-        self._index = self._open()
+        self._indexes = {name: self._open(name) for name in arguments.collections}
         self._opening = asyncio.Lock()
         source = await embedder.model_source.remote()
-        if source != self._index.embedding_model:
-            raise Conflict(
-                f"Collection '{self._index.name}' was made with '{self._index.embedding_model}', not with '{source}'.",
-                "Leave embedding.model out: the collection's is served then.",
-            )
+        for index in self._indexes.values():
+            if source != index.embedding_model:
+                raise Conflict(
+                    f"Collection '{index.name}' was made with '{index.embedding_model}', not with '{source}'.",
+                    "Leave embedding.model out: the first collection's is served then, and all must be of it.",
+                )
 
     async def retrieve(self, question: str, asked: Retrieval, traceparent: str) -> Retrieved:
         """The passages for a question, best first; what `asked` does not set is the server's.
@@ -79,15 +81,17 @@ class Retriever:
         `traceparent`: the span that asks.
 
         Raises:
+            CollectionNotFound: for a collection that is not served.
             InvalidInput: for a filter that is none, or a reranking that this application cannot do.
             Unavailable: when Milvus does not answer.
         """
         how = asked.over(self._arguments)
+        collection = how.collection or self._arguments.collection
+        self._arguments.check_collection(collection)
         if how.rerank == "cross-encoder" and self._reranker is None:
             raise InvalidInput(
                 "This application has no cross-encoder.", "Use rerank: late-interaction or none, or set rerank.model."
             )
-        collection = self._arguments.collection
         about: dict[str, str | int] = {
             "gen_ai.operation.name": "retrieval",
             "gen_ai.data_source.id": collection,
@@ -99,7 +103,9 @@ class Retriever:
         if settings().log_content:
             about["gen_ai.retrieval.query.text"] = question
         with tracing.span(f"retrieval {collection}", traceparent, about) as step:
-            retrieved = await self._following(lambda: self._retrieve(question, how, step.traceparent))
+            retrieved = await self._following(
+                collection, lambda: self._retrieve(question, how, _Stages(collection, step.traceparent))
+            )
             step.span.set_attribute("plait.retrieval.passages", len(retrieved.passages))
         say(
             "retrieval",
@@ -114,9 +120,8 @@ class Retriever:
         )
         return retrieved
 
-    async def _retrieve(self, question: str, how: Retrieval, traceparent: str) -> Retrieved:
+    async def _retrieve(self, question: str, how: Retrieval, stages: _Stages) -> Retrieved:
         started = time.perf_counter()
-        stages = _Stages(self._arguments.collection, traceparent)
         found = await self._find_together((question, how.search(question), stages))
         if isinstance(found, Exception):
             raise found
@@ -136,20 +141,22 @@ class Retriever:
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.005)  # type: ignore[untyped-decorator]  # ray ships no types
     async def _find_together(self, asked: list[tuple[str, Search, _Stages]]) -> list[_Found | Exception]:
         """Hits for each question, or why there are none: the filter of one must not spoil the others' search."""
-        index = self._index
-        alike: dict[Search, list[int]] = defaultdict(list)
-        for i, (_, search, _) in enumerate(asked):
-            alike[search].append(i)
-        to_embed = [i for search, numbers in alike.items() if search.mode != "bm25" for i in numbers]
-        vectors = {}
-        if to_embed:
-            with _timed("embed", *(asked[i][2] for i in to_embed)):
-                questions = [asked[i][0] for i in to_embed]
-                embedded = await self._embedder.embed_for.remote(index.vectors, questions, "query")
-            vectors = dict(zip(to_embed, embedded, strict=True))
-        found: list[_Found | Exception] = [_Found(index, [])] * len(asked)
+        indexes = [self._indexes[stages.collection] for _, _, stages in asked]
+        alike: dict[tuple[Index, Search], list[int]] = defaultdict(list)
+        to_embed: dict[VectorKind, list[int]] = defaultdict(list)
+        for i, (index, (_, search, _)) in enumerate(zip(indexes, asked, strict=True)):
+            alike[index, search].append(i)
+            if search.mode != "bm25":
+                to_embed[index.vectors].append(i)
+        vectors: dict[int, Vectors] = {}
+        for kind, numbers in to_embed.items():  # of one kind, unless a collection was rebuilt with another model
+            with _timed("embed", *(asked[i][2] for i in numbers)):
+                questions = [asked[i][0] for i in numbers]
+                embedded = await self._embedder.embed_for.remote(kind, questions, "query")
+            vectors |= zip(numbers, embedded, strict=True)
+        found: list[_Found | Exception] = [_Found(index, []) for index in indexes]
 
-        async def find(search: Search, numbers: Sequence[int]) -> None:
+        async def find(index: Index, search: Search, numbers: Sequence[int]) -> None:
             of_questions = np.stack([vectors[i] for i in numbers]) if search.mode != "bm25" else None
             texts = [asked[i][0] for i in numbers]
             try:
@@ -162,21 +169,21 @@ class Retriever:
                 for i, of_question in zip(numbers, hits, strict=True):
                     found[i] = _Found(index, of_question)
 
-        await asyncio.gather(*(find(search, numbers) for search, numbers in alike.items()))
+        await asyncio.gather(*(find(*together, numbers) for together, numbers in alike.items()))
         return found
 
-    def _open(self) -> Index:
-        return Index.open(self._arguments.collection, uri=self._arguments.milvus_uri)
+    def _open(self, collection: str) -> Index:
+        return Index.open(collection, uri=self._arguments.milvus_uri)
 
-    async def _following(self, ask: Callable[[], Awaitable[_T]]) -> _T:
-        """An answer from the index, asked for again when a rebuild has put another in its place."""
-        index = self._index
+    async def _following(self, collection: str, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """An answer from an index, asked for again when a rebuild has put another in its place."""
+        index = self._indexes[collection]
         try:
             return await ask()
         except CollectionNotFound:
             async with self._opening:
-                if self._index is index:  # else another question came here before
-                    self._index = await asyncio.to_thread(self._open)
+                if self._indexes[collection] is index:  # else another question came here before
+                    self._indexes[collection] = await asyncio.to_thread(self._open, collection)
             return await ask()
 
     async def _scores(self, how: Retrieval, question: str, hits: Sequence[Hit]) -> list[float]:
@@ -187,18 +194,23 @@ class Retriever:
             scores = await self._embedder.late_interaction.remote(question, texts)
         return scores
 
-    async def collection(self) -> Collection:
-        """What is searched. Reads the names of the tenant's documents."""
+    async def collection(self, name: str) -> Collection:
+        """What is searched under a name. Reads the names of the tenant's documents.
+
+        Raises:
+            CollectionNotFound: for a collection that is not served.
+        """
+        self._arguments.check_collection(name)
 
         async def describe() -> Collection:
-            index = self._index
+            index = self._indexes[name]
             documents = await asyncio.to_thread(index.document_states, self._arguments.tenant)
             return Collection(index.name, index.embedding_model, index.dimension, len(documents))
 
-        return await self._following(describe)
+        return await self._following(name, describe)
 
     async def is_ready(self) -> bool:
-        """Answers when the collection is open."""
+        """Answers when the collections are open."""
         return True
 
 

@@ -4,13 +4,14 @@ For now the client decides by the model id: `rag/…` retrieves, everything else
 made from measurements, is refused with a sentence.
 """
 
+import asyncio
 import time
 from dataclasses import replace
 from typing import Literal
 
 from ray.serve.handle import DeploymentHandle
 
-from plait.errors import CollectionNotFound, InvalidInput, ModelNotFound, NotFound
+from plait.errors import InvalidInput, ModelNotFound, NotFound
 from plait.observability import metrics, tracing
 from plait.retrieval.request import Retrieval
 from plait.serve.arguments import RetrievalArguments
@@ -72,26 +73,34 @@ class Router:
         retrieved: Retrieved = await self._there().retrieve.remote(question, asked, traceparent)
         return retrieved
 
-    async def collection(self) -> Collection:
-        """The collection that is served.
+    async def collections(self) -> list[Collection]:
+        """The collections that are served, the first one first.
 
         Raises:
             NotFound: when nothing is indexed here.
         """
-        collection: Collection = await self._there().collection.remote()
+        there = self._there()
+        names = self._retrieval.collections if self._retrieval else ()
+        return list(await asyncio.gather(*(there.collection.remote(name) for name in names)))
+
+    async def collection(self, name: str) -> Collection:
+        """One of the collections that are served.
+
+        Raises:
+            NotFound: when it is not, or nothing is indexed here.
+        """
+        collection: Collection = await self._there().collection.remote(name)
         return collection
 
     async def check_collection(self, name: str) -> None:
-        """Whether this is the collection that is served.
+        """Whether a collection is served.
 
         Raises:
-            CollectionNotFound: when it is not.
+            NotFound: when it is not, or nothing is indexed here.
         """
         self._there()
-        if self._retrieval is not None and name != self._retrieval.collection:
-            raise CollectionNotFound(
-                f"There is no collection '{name}' here.", f"This application serves '{self._retrieval.collection}'."
-            )
+        if self._retrieval is not None:
+            self._retrieval.check_collection(name)
 
     def _there(self) -> DeploymentHandle:
         if self._retriever is None:

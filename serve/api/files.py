@@ -95,7 +95,7 @@ async def get_content(file_id: str) -> Path:
 
 @routes.delete("/{file_id}", responses=errors(401, 403, 404, 409))
 async def delete_file(file_id: str, asked: Annotated[Services, Depends(services)]) -> FileDeleted:
-    """Forget a file; the collection that is served forgets it too."""
+    """Forget a file; the collections that are served forget it too."""
     await asked.delete_file(file_id)
     return FileDeleted(id=file_id)
 

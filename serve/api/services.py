@@ -69,17 +69,26 @@ class Services:
         retrieved: Retrieved = await self._router.retrieve.remote(question, asked, traceparent)
         return retrieved
 
-    async def collection(self) -> Collection:
-        """The collection that is served.
+    async def collections(self) -> list[Collection]:
+        """The collections that are served.
 
         Raises:
             NotFound: when nothing is indexed here.
         """
-        collection: Collection = await self._router.collection.remote()
+        collections: list[Collection] = await self._router.collections.remote()
+        return collections
+
+    async def collection(self, name: str) -> Collection:
+        """One of the collections that are served.
+
+        Raises:
+            NotFound: when it is not, or nothing is indexed here.
+        """
+        collection: Collection = await self._router.collection.remote(name)
         return collection
 
     async def check_collection(self, name: str) -> None:
-        """Whether this is the collection that is served.
+        """Whether a collection is served.
 
         Raises:
             NotFound: when it is not, or nothing is indexed here.
@@ -122,44 +131,44 @@ class Services:
         scores: list[float] = await ranker.rerank.remote(query, list(documents), model)
         return scores
 
-    async def attach(self, file_id: str, attributes: dict[str, str | float | bool]) -> Attachment:
-        """Put an uploaded file into the collection; it is searchable once its state is `completed`.
+    async def attach(self, collection: str, file_id: str, attributes: dict[str, str | float | bool]) -> Attachment:
+        """Put an uploaded file into a collection; it is searchable once its state is `completed`.
 
         Raises:
             NotFound: when there is no such file.
             InvalidInput: for a file of an unknown format.
         """
-        attachment: Attachment = await self._there_is_an_index().attach.remote(file_id, attributes)
+        attachment: Attachment = await self._there_is_an_index().attach.remote(collection, file_id, attributes)
         return attachment
 
-    async def attachment(self, file_id: str) -> Attachment:
-        """How it stands with a file of the collection.
+    async def attachment(self, collection: str, file_id: str) -> Attachment:
+        """How it stands with a file of a collection.
 
         Raises:
             NotFound: when it is not in it.
         """
-        attachment: Attachment = await self._there_is_an_index().attachment.remote(file_id)
+        attachment: Attachment = await self._there_is_an_index().attachment.remote(collection, file_id)
         return attachment
 
-    async def attached(self) -> list[Attachment]:
-        """The uploaded files of the collection, newest first."""
-        attachments: list[Attachment] = await self._there_is_an_index().attached.remote()
+    async def attached(self, collection: str) -> list[Attachment]:
+        """The uploaded files of a collection, newest first."""
+        attachments: list[Attachment] = await self._there_is_an_index().attached.remote(collection)
         return attachments
 
-    async def detach(self, file_id: str) -> None:
-        """Take an uploaded file out of the collection.
+    async def detach(self, collection: str, file_id: str) -> None:
+        """Take an uploaded file out of a collection.
 
         Raises:
             NotFound: when it is not in it.
         """
-        await self._there_is_an_index().detach.remote(file_id)
+        await self._there_is_an_index().detach.remote(collection, file_id)
 
     async def delete_file(self, file_id: str) -> None:
-        """Forget an uploaded file, and take it out of the collection.
+        """Forget an uploaded file, and take it out of the collections that are served.
 
         Raises:
             NotFound: when there is none.
-            Conflict: when another collection holds it.
+            Conflict: when yet another collection holds it.
         """
         await self._there_is_an_index().detach_and_delete.remote(file_id)
 

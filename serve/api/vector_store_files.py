@@ -1,4 +1,4 @@
-"""/v1/vector_stores/…/files in OpenAI's shape: put uploaded files into the served collection, and take them out.
+"""/v1/vector_stores/…/files in OpenAI's shape: put uploaded files into collections that are served, and take them out.
 
 For holders of the admin key. Only files that came over the API are listed; search finds the others, too.
 """
@@ -72,7 +72,7 @@ _Asked = Annotated[Services, Depends(services)]
 async def add_file(store_id: str, body: NewStoreFile, asked: _Asked) -> StoreFile:
     """Put an uploaded file into the store; poll until its status is no longer `in_progress`."""
     await asked.check_collection(store_id)
-    return _described(await asked.attach(body.file_id, body.attributes or {}))
+    return _described(await asked.attach(store_id, body.file_id, body.attributes or {}))
 
 
 @routes.get("", responses=errors(401, 403, 404))
@@ -83,7 +83,7 @@ async def list_files(
 ) -> StoreFileList:
     """The uploaded files of a store, newest first."""
     await asked.check_collection(store_id)
-    data = [_described(a) for a in await asked.attached() if filter in (None, a.status)]
+    data = [_described(a) for a in await asked.attached(store_id) if filter in (None, a.status)]
     return StoreFileList(data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None)
 
 
@@ -91,14 +91,14 @@ async def list_files(
 async def get_file(store_id: str, file_id: str, asked: _Asked) -> StoreFile:
     """How it stands with a file of the store."""
     await asked.check_collection(store_id)
-    return _described(await asked.attachment(file_id))
+    return _described(await asked.attachment(store_id, file_id))
 
 
 @routes.delete("/{file_id}", responses=errors(401, 403, 404))
 async def remove_file(store_id: str, file_id: str, asked: _Asked) -> StoreFileDeleted:
     """Take a file out of the store; the file itself stays."""
     await asked.check_collection(store_id)
-    await asked.detach(file_id)
+    await asked.detach(store_id, file_id)
     return StoreFileDeleted(id=file_id)
 
 

@@ -1,4 +1,4 @@
-"""/v1/vector_stores in OpenAI's shape: the collection that this application answers from, to look at and to search.
+"""/v1/vector_stores in OpenAI's shape: the collections of this application, to look at and to search.
 
 A store is a collection, a file a document. What ingestion brought has its source for id and name.
 """
@@ -16,6 +16,7 @@ from plait.serve.api.attribute_filters import AttributeFilter
 from plait.serve.api.openapi import errors
 from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.services import Services, services
+from plait.serve.calls import Collection
 from plait.serve.protocol import RequestBody
 from plait.uploads import uploaded_as
 
@@ -72,9 +73,9 @@ class VectorStoreSearch(RequestBody):
             raise ValueError(f"1 to {_MAX_QUERIES} queries")
         return query
 
-    def retrieval(self) -> Retrieval:
+    def retrieval(self, collection: str) -> Retrieval:
         """What is set here; the rest is the server's."""
-        fields: dict[str, Any] = {"top_k": self.max_num_results}
+        fields: dict[str, Any] = {"collection": collection, "top_k": self.max_num_results}
         if self.filters is not None:
             fields["filter"] = self.filters.condition()
             if len(fields["filter"]) > MAX_FILTER_CHARACTERS:
@@ -113,16 +114,15 @@ class SearchResults(BaseModel):
 
 @routes.get("", responses=errors(404, 503))
 async def list_stores(asked: Annotated[Services, Depends(services)]) -> VectorStoreList:
-    """The collection that is served."""
-    store = await _store(asked)
-    return VectorStoreList(data=[store], first_id=store.id, last_id=store.id)
+    """The collections that are served."""
+    stores = [_store(held) for held in await asked.collections()]
+    return VectorStoreList(data=stores, first_id=stores[0].id, last_id=stores[-1].id)
 
 
 @routes.get("/{store_id}", responses=errors(404, 503))
 async def get_store(store_id: str, asked: Annotated[Services, Depends(services)]) -> VectorStore:
     """What a collection holds for the server's tenant."""
-    await asked.check_collection(store_id)
-    return await _store(asked)
+    return _store(await asked.collection(store_id))
 
 
 @routes.post("/{store_id}/search", responses=errors(404, 503))
@@ -135,7 +135,7 @@ async def search_store(
     """Passages for a query, best first."""
     await asked.check_collection(store_id)
     queries = [body.query] if isinstance(body.query, str) else body.query
-    how = body.retrieval()
+    how = body.retrieval(store_id)
     found = await asyncio.gather(*(asked.retrieve(query, how, context.step.traceparent) for query in queries))
     passages = {passage.chunk_id: passage for retrieved in found for passage in retrieved.passages}
     data = [
@@ -151,8 +151,7 @@ async def search_store(
     return SearchResults(search_query=queries, data=data)
 
 
-async def _store(asked: Services) -> VectorStore:
-    held = await asked.collection()
+def _store(held: Collection) -> VectorStore:
     about = {"embedding_model": held.embedding_model, "dimension": str(held.dimension)}
     counts = FileCounts(completed=held.document_count, total=held.document_count)
     return VectorStore(id=held.name, name=held.name, file_counts=counts, metadata=about)

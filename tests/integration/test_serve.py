@@ -7,10 +7,12 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import openai
 import psutil
 import pytest
@@ -25,11 +27,12 @@ from plait.index.collection import Index
 from plait.local.ray_head import temp_dir
 from plait.models.chat import FORMATS
 from plait.models.embedding import EmbeddingModel
+from plait.models.endpoint import EmbeddingEndpoint
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
 from plait.settings import settings
 
-COLLECTION, ADMIN_KEY = "serve_test", "an-admin-key"
+COLLECTION, OTHER, ADMIN_KEY = "serve_test", "serve_test_other", "an-admin-key"
 MAX_WAITING = 8
 TEXTS = {
     "ray.md": "The installed version of ray is 2.60.0 and its licence is Apache.",
@@ -81,8 +84,18 @@ def _save_adapter(base: Path, folder: Path, seed: int, base_sha256: str) -> None
 
 @pytest.fixture(scope="module")
 def collection(milvus: str, tiny_embedder: Path) -> Iterator[str]:
+    indexes = [
+        _filled(milvus, tiny_embedder, COLLECTION, TEXTS),
+        _filled(milvus, tiny_embedder, OTHER, {"herons.md": "Herons stand in the water and wait."}),
+    ]
+    yield COLLECTION
+    for index in indexes:
+        index.drop()
+
+
+def _filled(milvus: str, tiny_embedder: Path, name: str, texts: dict[str, str]) -> Index:
     model = EmbeddingModel(str(tiny_embedder))
-    index = Index.open_or_create(COLLECTION, embedding_model=model.name, dimension=model.dimension, uri=milvus)
+    index = Index.open_or_create(name, embedding_model=model.name, dimension=model.dimension, uri=milvus)
     chunks = [
         Chunk(
             chunk_id=source,
@@ -97,7 +110,7 @@ def collection(milvus: str, tiny_embedder: Path) -> Iterator[str]:
             content_hash="0",
             updated_at=0,
         )
-        for source, text in TEXTS.items()
+        for source, text in texts.items()
     ]
     import pyarrow as pa
 
@@ -105,8 +118,7 @@ def collection(milvus: str, tiny_embedder: Path) -> Iterator[str]:
         pa.array(model.encode_passages([chunk.text_to_embed for chunk in chunks]).reshape(-1)), model.dimension
     )
     index.upsert(chunk_table(chunks).append_column("dense", vectors))
-    yield COLLECTION
-    index.drop()
+    return index
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +134,7 @@ def server(ray_cluster: None, tiny_model: Path, adapters: dict[str, Path], colle
         "llm.max_batch_size=4",
         f"llm.max_waiting={MAX_WAITING}",
         f"retrieval.collection={collection}",
+        f"retrieval.more_collections=[{OTHER}]",
         "default_max_tokens=12",
     ]
     told: list[str] = []
@@ -289,16 +302,41 @@ def test_a_query_is_answered_with_citations(server: str) -> None:
 
 
 def test_openais_client_searches_the_collection_as_a_vector_store(client: openai.OpenAI) -> None:
-    (store,) = client.vector_stores.list().data
-    assert (store.id, store.file_counts.completed) == (COLLECTION, len(TEXTS))
+    stores = client.vector_stores.list().data
+    assert [(s.id, s.file_counts.completed) for s in stores] == [(COLLECTION, len(TEXTS)), (OTHER, 1)]
     assert client.vector_stores.retrieve(COLLECTION).name == COLLECTION
     found = client.vector_stores.search(COLLECTION, query=TEXTS["cats.md"], max_num_results=1)
     assert [(r.filename, r.content[0].text) for r in found.data] == [("cats.md", TEXTS["cats.md"])]
     other: Any = {"type": "nin", "key": "filename", "value": ["cats.md", "ray.md"]}
     found = client.vector_stores.search(COLLECTION, query=TEXTS["cats.md"], filters=other)
     assert [r.filename for r in found.data] == ["torch.md"]
-    with pytest.raises(openai.NotFoundError, match=f"This application serves '{COLLECTION}'"):
+    found = client.vector_stores.search(OTHER, query=TEXTS["cats.md"])
+    assert [r.filename for r in found.data] == ["herons.md"]
+    with pytest.raises(openai.NotFoundError, match=f"This application serves '{COLLECTION}' and '{OTHER}'"):
         client.vector_stores.search("elsewhere", query="x")
+
+
+def test_a_request_names_the_collection_that_answers(client: openai.OpenAI, server: str) -> None:
+    answer = ask(client, "rag/base", extra_body={"retrieval": {"collection": OTHER}})
+    assert [citation["source"] for citation in answer.choices[0].message.annotations] == ["herons.md"]
+    with pytest.raises(openai.NotFoundError, match="There is no collection 'elsewhere' here"):
+        ask(client, "rag/base", extra_body={"retrieval": {"collection": "elsewhere"}})
+
+    def found(collection: str) -> set[str]:
+        body = {"query": "which cats wait?", "collection": collection, "top_k": 5}
+        answer = httpx.post(f"{server}/v1/retrieve", json=body, timeout=60).json()
+        return {answer["collection"], *(passage["source"] for passage in answer["data"])}
+
+    with ThreadPoolExecutor(8) as threads:  # together, so that they share a batch
+        together = list(threads.map(found, [COLLECTION, OTHER] * 8))
+    assert together == [{COLLECTION, *TEXTS}, {OTHER, "herons.md"}] * 8
+
+
+def test_an_index_can_be_made_through_our_own_embeddings(server: str, tiny_embedder: Path) -> None:
+    endpoint = EmbeddingEndpoint("openai:embedding", url=f"{server}/v1", api_key="none")
+    texts = list(TEXTS.values())
+    by_ourselves = EmbeddingModel(str(tiny_embedder)).encode_passages(texts)
+    assert np.allclose(endpoint.encode_passages(texts), by_ourselves, atol=1e-3)
 
 
 def test_openais_client_uploads_a_file_finds_it_and_takes_it_out_again(client: openai.OpenAI) -> None:

@@ -91,7 +91,11 @@ class Fakes(Services):
             raise self.error
         return Retrieved((PASSAGE,), "docs", asked, {"embed": 1.24, "search": 2.0, "total": 3.5})
 
-    async def collection(self) -> Collection:
+    async def collections(self) -> list[Collection]:
+        return [await self.collection("docs")]
+
+    async def collection(self, name: str) -> Collection:
+        await self.check_collection(name)
         return Collection("docs", "package:embedder", 384, 12)
 
     async def check_collection(self, name: str) -> None:
@@ -240,7 +244,9 @@ def test_a_vector_store_is_searched_with_openais_filters(client: TestClient, fak
         '(metadata["year"] >= 2024) and (((metadata["lang"] == "en" or metadata["lang"] == "d\\"e"))) and '
         '(source != "old.md") and (metadata["is_draft"] == false)'
     )
-    assert fakes.retrievals[0][1] == Retrieval(top_k=4, filter=condition, rerank="none", min_score=0.2)
+    assert fakes.retrievals[0][1] == Retrieval(
+        collection="docs", top_k=4, filter=condition, rerank="none", min_score=0.2
+    )
     (result,) = found["data"]
     assert (result["file_id"], result["score"], result["attributes"]) == ("ray.md", 0.8765, {"lang": "en"})
     assert result["content"] == [{"type": "text", "text": "ray 2.60.0"}]

@@ -24,11 +24,11 @@ class Idle(Indexer):
     """Takes files in and never gets to them."""
 
     def __init__(self) -> None:
-        self._collection, self._tenant = "docs", "default"
-        self._to_do: asyncio.Queue[str] = asyncio.Queue()
+        self._collections, self._tenant = ("docs",), "default"
+        self._to_do: asyncio.Queue[uploads.Attachment] = asyncio.Queue()
         self._writing = asyncio.Lock()
 
-    def _delete(self, source: str) -> None:
+    def _delete(self, collection: str, source: str) -> None:
         pass
 
 
@@ -40,17 +40,17 @@ class Fakes:
         if name != "docs":
             raise CollectionNotFound(f"There is no collection '{name}' here.")
 
-    async def attach(self, file_id: str, attributes: dict[str, Any]) -> uploads.Attachment:
-        return self._indexer.attach(file_id, attributes)
+    async def attach(self, collection: str, file_id: str, attributes: dict[str, Any]) -> uploads.Attachment:
+        return self._indexer.attach(collection, file_id, attributes)
 
-    async def attachment(self, file_id: str) -> uploads.Attachment:
-        return self._indexer.attachment(file_id)
+    async def attachment(self, collection: str, file_id: str) -> uploads.Attachment:
+        return self._indexer.attachment(collection, file_id)
 
-    async def attached(self) -> list[uploads.Attachment]:
-        return self._indexer.attached()
+    async def attached(self, collection: str) -> list[uploads.Attachment]:
+        return self._indexer.attached(collection)
 
-    async def detach(self, file_id: str) -> None:
-        await self._indexer.detach(file_id)
+    async def detach(self, collection: str, file_id: str) -> None:
+        await self._indexer.detach(collection, file_id)
 
     async def delete_file(self, file_id: str) -> None:
         await self._indexer.detach_and_delete(file_id)

@@ -101,7 +101,7 @@ class Searcher(Retriever):
 
     def __init__(self) -> None:
         self._arguments = RetrievalArguments(collection="docs", mode="bm25", rerank="none", tenant="acme")
-        self._index: Any = OneDocument()
+        self._indexes: Any = {"docs": OneDocument()}
         self._reranker = None
 
     async def _find_together(self, asked: Any) -> Any:  # batches are made in replicas only

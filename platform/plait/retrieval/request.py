@@ -20,6 +20,7 @@ _MIN_CANDIDATES = 20  # to rerank or to choose from: 20 passages of 200 tokens r
 class Retrieval(Section):
     """How to retrieve; in a request, fields that are not set are the server's."""
 
+    collection: str | None = Field(None, description="Where to search; null: the server's first collection.")
     top_k: int = Field(3, ge=1, le=MAX_PASSAGES, description="Passages a question.")
     mode: Mode = Field("hybrid", description="dense: by meaning; bm25: by words; hybrid: both.")
     filter: str = Field(
