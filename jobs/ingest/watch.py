@@ -3,9 +3,13 @@
 In: a recipe. Out: a report of every run that did something, until Ctrl-C. A run that fails is told and tried again.
 """
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from plait.errors import InvalidInput, PlaitError
 from plait.jobs.ingest.job import IngestReport, ingest
@@ -36,9 +40,9 @@ def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Ca
             raise InvalidInput(f"'{source}' cannot be watched.", "Watch files and folders of this machine.")
     from watchfiles import watch as changes
 
-    try:
-        tried_at: float | None = None
-        is_behind = True
+    tried_at: float | None = None
+    is_behind = True
+    with _stopped_by_ctrl_c() as is_over:
         # The first look comes before the first run, so that what changes during it is seen.
         for changed in changes(
             *(_watched(Path(source).expanduser()) for source in recipe.sources),
@@ -47,6 +51,7 @@ def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Ca
             debounce=_AT_MOST_MS,
             rust_timeout=_LOOK_EVERY_MS,
             yield_on_timeout=True,
+            stop_event=is_over,
         ):
             is_first = tried_at is None
             is_time = tried_at is None or time.monotonic() - tried_at > _TRY_AGAIN_S
@@ -66,8 +71,24 @@ def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Ca
             is_behind = False
             if is_first or report.written or report.removed or report.failed:
                 told(report)
+
+
+@contextmanager
+def _stopped_by_ctrl_c() -> Iterator[threading.Event]:
+    """Leave the block at Ctrl-C. The event is for when a library that is at work has swallowed the exception."""
+    is_over = threading.Event()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        is_over.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield is_over
     except KeyboardInterrupt:
         return
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _watched(source: Path) -> Path:
