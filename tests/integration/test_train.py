@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from plait.adapters.metadata import check_adapter_folder
-from plait.adapters.registry import Registry
+from plait.adapters.registry import AdapterVersion, Registry
 from plait.adapters.tracking import tracking_client
 from plait.errors import Conflict, InvalidInput, ModelNotFound, PlaitError
 from plait.jobs.train.job import train
@@ -30,8 +30,25 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def recipe(tiny_model: Path, dataset: Path, request: pytest.FixtureRequest) -> TrainRecipe:
+    return recipe_of(request.node.name.replace("_", "-")[:60], tiny_model, dataset)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tiny_model: Path, dataset: Path) -> TrainRecipe:
+    """The recipe of `trained`."""
+    recipe = recipe_of("trained-once", tiny_model, dataset)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"eval": str(dataset)})})
+
+
+@pytest.fixture(scope="module")
+def trained(evaluated: TrainRecipe) -> AdapterVersion:
+    """What several tests look at: the first version of an adapter."""
+    return train(evaluated)
+
+
+def recipe_of(name: str, tiny_model: Path, dataset: Path) -> TrainRecipe:
     overrides = [
-        f"name={request.node.name.replace('_', '-')[:60]}",
+        f"name={name}",
         f"model.source={tiny_model}",
         "model.dtype=float32",
         f"data.train={dataset}",
@@ -48,14 +65,11 @@ def with_overrides(recipe: TrainRecipe, **train: object) -> TrainRecipe:
     return recipe.model_copy(update={"train": recipe.train.model_copy(update=train)})
 
 
-def test_a_run_ends_as_a_registered_adapter_with_its_lineage(recipe: TrainRecipe, dataset: Path) -> None:
-    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"eval": str(dataset)})})
-    version = train(recipe)
-
-    assert (version.name, version.version) == (recipe.name, 1)
-    metadata = check_adapter_folder(version.path)
-    assert metadata.recipe == recipe.model_dump(mode="json")
-    assert metadata.base_model == recipe.model.source
+def test_a_run_ends_as_a_registered_adapter_with_its_lineage(evaluated: TrainRecipe, trained: AdapterVersion) -> None:
+    assert (trained.name, trained.version) == (evaluated.name, 1)
+    metadata = check_adapter_folder(trained.path)
+    assert metadata.recipe == evaluated.model_dump(mode="json")
+    assert metadata.base_model == evaluated.model.source
     assert metadata.metrics["steps"] == 6
     run = tracking_client().get_run(metadata.run_id)
     assert run.info.status == "FINISHED"
@@ -69,18 +83,30 @@ def test_a_run_ends_as_a_registered_adapter_with_its_lineage(recipe: TrainRecipe
     assert {"loss.png", "samples.md"} <= artifacts
 
 
-def test_the_same_run_is_reused_and_a_changed_one_makes_a_new_version(recipe: TrainRecipe) -> None:
-    recipe = with_overrides(recipe, max_steps=1)
-    first = train(recipe)
-    assert train(recipe, reuse=True).key == first.key
-    assert train(with_overrides(recipe, max_steps=2), reuse=True).version == 2
+def test_the_same_run_is_reused_a_changed_one_makes_a_new_version_and_the_registry_names_both(
+    evaluated: TrainRecipe, trained: AdapterVersion
+) -> None:
+    assert train(evaluated, reuse=True).key == trained.key
+    registry = Registry()
+    assert registry.set_alias(AdapterRef(trained.name), "champion").aliases == ("champion",)
+    assert registry.resolve(AdapterRef(trained.name, alias="champion")).key == trained.key
+    changed = train(with_overrides(evaluated, max_steps=2), reuse=True)
+    assert changed.version == 2
+    with pytest.raises(ModelNotFound, match=f"Did you mean '{trained.name}'"):
+        registry.resolve(AdapterRef(trained.name + "x"))
+    with pytest.raises(ModelNotFound, match=r"has no version 9\. It has: 1, 2"):
+        registry.resolve(AdapterRef(trained.name, 9))
+    with pytest.raises(ModelNotFound, match=r"no alias 'champio'\. Did you mean 'champion'"):
+        registry.resolve(AdapterRef(trained.name, alias="champio"))
+    # One whose folder is broken does not hide the others.
+    (changed.path / "plait.json").write_text("{}")
+    assert trained.key in [version.key for version in registry.list()]
 
 
-def test_two_workers_learn_what_one_learns(recipe: TrainRecipe) -> None:
-    alone = train(recipe)
+def test_two_workers_learn_what_one_learns(recipe: TrainRecipe, trained: AdapterVersion) -> None:
     scale = recipe.scale.model_copy(update={"workers": 2, "cpus_per_worker": 0.5})
-    together = train(recipe.model_copy(update={"name": f"{recipe.name}-2", "scale": scale}))
-    assert together.metadata.metrics["loss"] == pytest.approx(alone.metadata.metrics["loss"], rel=1e-4)
+    together = train(recipe.model_copy(update={"scale": scale}))
+    assert together.metadata.metrics["loss"] == pytest.approx(trained.metadata.metrics["loss"], rel=1e-4)
 
 
 def test_a_batch_in_parts_teaches_what_the_whole_batch_teaches(recipe: TrainRecipe) -> None:
@@ -115,24 +141,21 @@ def test_rows_longer_than_the_models_context_are_refused_before_anything_is_read
         train(recipe.model_copy(update={"data": data}))
 
 
-def test_an_adapter_is_trained_on_and_knows_its_parent(recipe: TrainRecipe, dataset: Path) -> None:
-    with_eval = recipe.model_copy(update={"data": recipe.data.model_copy(update={"eval": str(dataset)})})
-    parent = train(with_eval)
-    child = train(with_eval.model_copy(update={"continue_from": parent.name}))
-    assert child.metadata.parent == parent.key
-    assert child.metadata.metrics["eval_loss"] < parent.metadata.metrics["eval_loss"]
+def test_an_adapter_is_trained_on_and_knows_its_parent(evaluated: TrainRecipe, trained: AdapterVersion) -> None:
+    child = train(evaluated.model_copy(update={"name": "child", "continue_from": trained.key}))
+    assert child.metadata.parent == trained.key
+    assert child.metadata.metrics["eval_loss"] < trained.metadata.metrics["eval_loss"]
 
 
 def test_an_adapter_is_not_trained_on_over_another_base_model_or_method(
-    recipe: TrainRecipe, tiny_model: Path, tmp_path: Path
+    recipe: TrainRecipe, trained: AdapterVersion, tiny_model: Path, tmp_path: Path
 ) -> None:
-    parent = train(with_overrides(recipe, max_steps=1))
-    onward = recipe.model_copy(update={"continue_from": parent.key})
+    onward = recipe.model_copy(update={"continue_from": trained.key})
     other = tmp_path / "other"
     shutil.copytree(tiny_model, other)
     weights = load_file(other / "model.safetensors")
     save_file({name: value + 1 for name, value in weights.items()}, other / "model.safetensors", {"format": "pt"})
-    with pytest.raises(InvalidInput, match=f"'{parent.key}' was made on another base model .*Set model.source="):
+    with pytest.raises(InvalidInput, match=f"'{trained.key}' was made on another base model .*Set model.source="):
         train(onward.model_copy(update={"model": recipe.model.model_copy(update={"source": str(other)})}))
     with pytest.raises(InvalidInput, match=r"is of method lora, the recipe of ia3.*Set adapter\.method=lora"):
         train(load_recipe(TrainRecipe, None, [*_fields(onward), "adapter.method=ia3"]))
@@ -178,19 +201,3 @@ def test_the_same_run_twice_at_once_is_refused(recipe: TrainRecipe) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"), pytest.raises(Conflict, match="already training"):
         train(recipe)
-
-
-def test_the_registry_names_what_exists(recipe: TrainRecipe) -> None:
-    registry = Registry()
-    version = train(with_overrides(recipe, max_steps=1))
-    assert registry.set_alias(AdapterRef(version.name), "champion").aliases == ("champion",)
-    assert registry.resolve(AdapterRef(version.name, alias="champion")).key == version.key
-    assert version.key in [v.key for v in registry.list()]
-    (train(with_overrides(recipe, max_steps=2)).path / "plait.json").write_text("{}")
-    assert version.key in [v.key for v in registry.list()]
-    with pytest.raises(ModelNotFound, match=f"Did you mean '{version.name}'"):
-        registry.resolve(AdapterRef(version.name + "x"))
-    with pytest.raises(ModelNotFound, match=r"has no version 9\. It has: 1, 2"):
-        registry.resolve(AdapterRef(version.name, 9))
-    with pytest.raises(ModelNotFound, match=r"no alias 'champio'\. Did you mean 'champion'"):
-        registry.resolve(AdapterRef(version.name, alias="champio"))

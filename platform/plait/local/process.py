@@ -7,6 +7,7 @@ In: a `LocalProcess` that says what to run. The state lies in `PLAIT_HOME/local/
 import errno
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from filelock import FileLock
 from plait.errors import Conflict, InvalidInput, Unavailable
 from plait.local.running import Running
 from plait.settings import settings
+
+_PORTS = range(20_000, 32_768)
 
 
 @dataclass(frozen=True)
@@ -151,10 +154,15 @@ def stop(running: Running) -> None:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback interface that nothing listens on, and that no connection gets by chance.
+
+    Connections get theirs from 32768 on (Linux) or higher, Ray's workers from 10002 to 19999: one from there could be in
+    use again before the process that it is for listens on it.
+    """
+    port = secrets.choice(_PORTS)
+    while _bind_error(port, "127.0.0.1"):
+        port = secrets.choice(_PORTS)
+    return port
 
 
 def check_port_is_free(port: int, bind: str, setting: str) -> None:
