@@ -14,6 +14,7 @@ import pytest
 from plait.local.process import free_port
 
 pytestmark = pytest.mark.long
+PLAIT = str(Path(sys.executable).parent / "plait")
 _PATIENCE_S = 300
 
 
@@ -37,14 +38,14 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     )
     address, token = started.stdout.splitlines()[-1].split()
     yield Cluster(address, token, at_home)
-    subprocess.run([sys.executable, "-m", "plait", "stop"], env=at_home, check=True, timeout=120)
+    subprocess.run([PLAIT, "stop"], env=at_home, check=True, timeout=120)
 
 
 def plait(*arguments: str, token: str | None, at: dict[str, str] | None = None) -> tuple[int, str]:
     """Exit code and all output of a command, by default of somebody who is at home in the session's cluster."""
     environment = (at or os.environ) | ({"RAY_AUTH_TOKEN": token} if token else {})
     done = subprocess.run(
-        [sys.executable, "-m", "plait", *arguments],
+        [PLAIT, *arguments],
         env=environment,
         capture_output=True,
         text=True,

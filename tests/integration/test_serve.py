@@ -318,7 +318,7 @@ def test_openais_client_searches_the_collection_as_a_vector_store(client: openai
 
 def test_a_request_names_the_collection_that_answers(client: openai.OpenAI, server: str) -> None:
     answer = ask(client, "rag/base", extra_body={"retrieval": {"collection": OTHER}})
-    assert [citation["source"] for citation in answer.choices[0].message.annotations] == ["herons.md"]
+    assert [citation.model_dump()["source"] for citation in answer.choices[0].message.annotations] == ["herons.md"]
     with pytest.raises(openai.NotFoundError, match="There is no collection 'elsewhere' here"):
         ask(client, "rag/base", extra_body={"retrieval": {"collection": "elsewhere"}})
 
@@ -570,7 +570,7 @@ def test_the_log_is_lines_of_json_tied_by_an_id_without_what_was_said(server: st
     logs = [file.read_text() for file in (temp_dir() / "r/session_latest/logs/serve").glob("replica_*.log")]
     lines = [json.loads(line) for log in logs for line in log.splitlines()]  # every one of them
     ours = [line for line in lines if line.get("trace_id") == answer.headers["x-trace-id"]]
-    assert {(line["event"], line["at"]) for line in ours} == {
+    assert {(line["event"], line["at"]) for line in ours if "event" in line} == {
         ("request", "ingress"),
         ("generation", "ingress"),
         ("generation", "llm"),

@@ -4,8 +4,9 @@ In: a URI, or nothing for the Milvus of this installation. Out: a pymilvus clien
 Milvus refuses or does not answer becomes a PlaitError that names the server. It knows no collection.
 """
 
-import logging
+import logging.config
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,12 +35,10 @@ class Milvus:
             InvalidInput: when the URI is none.
             Unavailable: when no Milvus answers there.
         """
+        _import_pymilvus()
         from pymilvus import MilvusClient
         from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
-        # pymilvus logs a traceback for every call that fails, also for those whose failure we expect and explain; it
-        # sets its own level when it is imported.
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         if uri is None:
             from plait.local.milvus import milvus_uri
 
@@ -134,3 +133,22 @@ def _unavailable(uri: str, detail: str) -> Unavailable:
         f"No Milvus answers at {uri} ({first_line}).",
         "Start it, set PLAIT_MILVUS_URI to one that runs, or unset it to use the embedded one.",
     )
+
+
+_importing = threading.Lock()
+
+
+def _import_pymilvus() -> None:
+    """Import it without the set-up of logging that comes with it.
+
+    That closes the handlers of everybody's logs: a replica of Serve would log nothing any more. Nor is its own log of
+    use here: it has a traceback for every call that fails, also for those whose failure we expect and explain.
+    """
+    with _importing:
+        set_up = logging.config.dictConfig
+        logging.config.dictConfig = lambda config: None
+        try:
+            import pymilvus  # noqa: F401
+        finally:
+            logging.config.dictConfig = set_up
+    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)

@@ -156,8 +156,8 @@ def stop(running: Running) -> None:
 def free_port() -> int:
     """A port of the loopback interface that nothing listens on, and that no connection gets by chance.
 
-    Connections get theirs from 32768 on (Linux) or higher, Ray's workers from 10002 to 19999: one from there could be in
-    use again before the process that it is for listens on it.
+    Connections get theirs from 32768 on (Linux) or higher, Ray's workers from 10002 to 19999: one from there could be
+    in use again before the process that it is for listens on it.
     """
     port = secrets.choice(_PORTS)
     while _bind_error(port, "127.0.0.1"):
