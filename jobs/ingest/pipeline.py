@@ -33,9 +33,12 @@ from plait.models.vectors import Prompts
 from plait.observability import metrics
 from plait.recipes import ChunkConfig, IngestRecipe
 
-_FILES_A_BLOCK = 16
+_FILES_A_BLOCK = 8
 _ROWS_A_BLOCK = 256
 _EMBED_BATCHES_A_BLOCK = 4  # more chunks to sort by length give less padding, fewer show progress sooner
+# A stage passes on what it has when it is so much: about 100 chunks with their vectors, which are searchable a few
+# seconds after they are embedded, while the rest of their documents still is. Ray's own 128 MiB hold them back.
+_MOST_BYTES_A_BLOCK = 256 * 1024
 
 # Logical CPUs, small enough that a run fits beside a serving application on two: 0.25 + 0.5 + 0.25.
 _CHUNK_CPUS = 0.25
@@ -64,41 +67,44 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
         PlaitError: when a stage fails; documents that cannot be read are told to the ledger instead.
     """
     set_up_ray_data()
+    context = ray.data.DataContext.get_current().copy()  # other pipelines of this process keep theirs
+    context.target_max_block_size = _MOST_BYTES_A_BLOCK
     remote = is_endpoint(recipe.embedding.model)  # one worker then: it keeps many requests under way, and their pace
     gpus = 0 if remote else int(ray.cluster_resources().get("GPU", 0))
     machines = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
     embedders = 1 if remote else max(1, gpus or machines)
-    chunks = _files(documents).map_batches(
-        chunk_files,
-        fn_args=(recipe, workplace.tokenizer_folder, workplace.ledger, workplace.judge),
-        batch_size=None,
-        batch_format="pyarrow",
-        num_cpus=_CHUNK_CPUS,
-    )
-    vectors = chunks.map_batches(
-        Embed,
-        fn_constructor_args=(recipe, workplace.prompts),
-        batch_size=_EMBED_BATCHES_A_BLOCK * recipe.embedding.batch_size,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=embedders),
-        num_cpus=_EMBED_CPUS,
-        num_gpus=1 if gpus else 0,
-    )
-    written = vectors.map_batches(
-        Write,
-        fn_constructor_args=(
-            recipe,
-            workplace.prompts,
-            workplace.milvus_uri,
-            workplace.milvus_token,
-            workplace.generation,
-            workplace.ledger,
-        ),
-        batch_size=None,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=1),
-        num_cpus=_WRITE_CPUS,
-    )
+    with ray.data.DataContext.current(context):
+        chunks = _files(documents).map_batches(
+            chunk_files,
+            fn_args=(recipe, workplace.tokenizer_folder, workplace.ledger, workplace.judge),
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=_CHUNK_CPUS,
+        )
+        vectors = chunks.map_batches(
+            Embed,
+            fn_constructor_args=(recipe, workplace.prompts),
+            batch_size=_EMBED_BATCHES_A_BLOCK * recipe.embedding.batch_size,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=embedders),
+            num_cpus=_EMBED_CPUS,
+            num_gpus=1 if gpus else 0,
+        )
+        written = vectors.map_batches(
+            Write,
+            fn_constructor_args=(
+                recipe,
+                workplace.prompts,
+                workplace.milvus_uri,
+                workplace.milvus_token,
+                workplace.generation,
+                workplace.ledger,
+            ),
+            batch_size=None,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=1),
+            num_cpus=_WRITE_CPUS,
+        )
     try:
         for _ in written.iter_batches(batch_size=None, batch_format="pyarrow"):
             pass  # the stages do the work and tell the ledger
