@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from plait.index.quarantine import Failure
 from plait.jobs.ingest.formats import Unreadable
+from plait.jobs.ingest.load import load
 from plait.jobs.ingest.parse import parse, shorten
-from plait.jobs.ingest.pipeline import _read_one
 from plait.jobs.ingest.read import DocumentFile
 from plait.jobs.ingest.rows import RowReader
-from plait.recipes.ingest import TableConfig
+from plait.recipes import IngestRecipe
 
 
 def test_markdown_stays_as_it_was_written() -> None:
@@ -87,8 +87,9 @@ def test_headings_start_at_line_starts_in_order(text: str) -> None:
 )
 def test_whatever_a_parser_trips_over_fails_its_document_alone(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "a.md").write_text(text, encoding="utf-8")
-    with RowReader(TableConfig()) as rows:
-        outcome = _read_one(DocumentFile("a.md", str(tmp_path / "a.md")), rows, "settings")
+    recipe = IngestRecipe(sources=[str(tmp_path)])
+    with RowReader(recipe.table) as rows:
+        outcome = load(DocumentFile("a.md", str(tmp_path / "a.md")), recipe, "settings", rows)
     assert isinstance(outcome, Failure)
     assert reason in outcome.reason
     assert outcome.step == "parse"
