@@ -49,7 +49,7 @@ def test_a_watched_folder_and_its_index_stay_in_step_until_ctrl_c(
         run.send_signal(signal.SIGINT)
         said, _ = run.communicate(timeout=60)
     assert run.returncode == 0
-    assert said.splitlines()[-1] == "no longer watching"
+    assert "no longer watching" in said.splitlines()  # the raylet may have the last word
     assert "Traceback" not in said
     freshness = Index.open(recipe.collection, milvus).stats().freshness
     assert freshness is not None
