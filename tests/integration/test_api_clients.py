@@ -228,12 +228,9 @@ def _logs() -> list[str]:
 
 
 def _log_lines(request_id: str) -> list[dict[str, Any]]:
-    found = []
-    for text in _logs():
-        for line in text.splitlines():
-            if request_id in line and '"event": "request"' in line:
-                found.append(json.loads(line[line.index('{"event"') : line.rindex("}") + 1]))
-    return found
+    """What the log says about the generation for a request."""
+    lines = [json.loads(line) for text in _logs() for line in text.splitlines() if line.startswith("{")]
+    return [line for line in lines if line.get("event") == "generation" and line["request_id"] == request_id]
 
 
 def _until(find: Any, count: int, timeout_s: float = 20) -> list[Any]:
