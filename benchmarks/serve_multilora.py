@@ -8,7 +8,6 @@ import asyncio
 import multiprocessing
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from typing import Any
 import psutil
 from harness.adapters import make_adapters, register, register_many
 from harness.homes import own_home, stop
-from harness.load import Completion, HttpClient, Load, Timing, prompts, run
+from harness.load import Completion, EngineClient, HttpClient, Load, prompts, run
 from harness.results import Options, options, publish, spread
 from peers.vllm_serve import vllm_serve
 
@@ -174,18 +173,7 @@ def _load_adapters(adapters: dict[str, Path]) -> None:
 
 
 def _complete_all(wanted: Sequence[Completion], concurrent: int) -> Load:
-    from plait.serve.engines.engine import GenerationRequest, Sampling
-
-    async def complete(completion: Completion) -> Timing:
-        sent, first, tokens = time.perf_counter(), 0.0, 0
-        sampling = Sampling(max_tokens=completion.tokens, ignore_eos=True)
-        adapter = None if completion.model == "base" else completion.model
-        async for delta in _started["engine"].generate(GenerationRequest(completion.prompt, sampling, adapter)):
-            first = first or time.perf_counter() - sent
-            tokens = delta.generated_tokens
-        return Timing(tokens, first)
-
-    return asyncio.run(run(complete, wanted, concurrent))
+    return asyncio.run(run(EngineClient(_started["engine"]).complete, wanted, concurrent))
 
 
 def _plait(bench: Bench, system: str) -> None:

@@ -64,7 +64,7 @@ def test_the_fused_loss_is_that_of_the_cpu() -> None:
     labels[::3] = IGNORED
     found = {}
     for device in ("cpu", "cuda"):
-        on_device = hidden.to(device).requires_grad_()
+        on_device = hidden.to(device, copy=True).requires_grad_()
         loss = linear_cross_entropy(on_device, weight.to(device), labels.to(device))
         loss.backward()
         assert on_device.grad is not None
