@@ -1,8 +1,8 @@
 """What does the torch engine make of a GPU, and what does mixing adapters cost there?
 
 Random weights in the shapes of real models: speed does not depend on what they say. Prompts of 128 tokens, no two
-alike, 128 out, greedy; adapters are LoRA of all linear layers. The peer is a plain loop: transformers' generate, a batch
-at a time, on the same GPU.
+alike, 128 out, greedy; adapters are LoRA of all linear layers. The peer is a plain loop: transformers' generate, on
+full batches, on the same GPU.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -88,8 +87,8 @@ def main() -> None:
     publish("engine_on_gpu", title, _INTRODUCTION + "\n".join(lines), ratios, given)
 
 
-_INTRODUCTION = f"""Random weights in bfloat16, {PROMPT_TOKENS} tokens in, {ANSWER_TOKENS} out, greedy; adapters on all linear
-layers. The engine is called directly. The plain loop is transformers' `generate` on full batches.
+_INTRODUCTION = f"""Random weights in bfloat16, {PROMPT_TOKENS} tokens in, {ANSWER_TOKENS} out, greedy; adapters on all
+linear layers. The engine is called directly. The plain loop is transformers' `generate` on full batches.
 
 """
 
@@ -103,9 +102,16 @@ def _measure(name: str, folder: Path, given: Options) -> tuple[list[str], dict[s
     speed = {case: median(load.tokens_per_second for load in loads) for case, loads in rounds.items()}
     base = {case.concurrent: tokens for case, tokens in speed.items() if not case.adapters}
     short = name.split()[0].lower()
-    ratios = {f"{short}_{c.adapters}x{c.rank}_at_{c.concurrent}_of_base": speed[c] / base[c.concurrent] for c in CASES if c.adapters}
+    ratios = {
+        f"{short}_{c.adapters}x{c.rank}_at_{c.concurrent}_of_base": speed[c] / base[c.concurrent]
+        for c in CASES
+        if c.adapters
+    }
     ratios |= {f"{short}_at_{n}_of_plain_loop": base[n] / median(loop) for n, loop in loops.items()}
-    lines = ["| | tokens/s | time to first token, ms | of the base model's | plain loop, tokens/s |", "|---|---|---|---|---|"]
+    lines = [
+        "| | tokens/s | time to first token, ms | of the base model's | plain loop, tokens/s |",
+        "|---|---|---|---|---|",
+    ]
     for case, loads in rounds.items():
         ttft = spread([1000 * load.ttft_p50_s for load in loads])
         share = f"{speed[case] / base[case.concurrent]:.2f}" if case.adapters else ""
@@ -124,11 +130,17 @@ async def _rounds(engine: TorchEngine, config: Any, folder: Path, given: Options
         count = (2 if case.concurrent > 1 else 1) * case.concurrent
         loads = found[case] = []
         for number in range(given.runs + 1):
-            wanted = [Completion((names or ["base"])[i % max(len(names), 1)], _prompt(chance), ANSWER_TOKENS) for i in range(count)]
+            wanted = [
+                Completion((names or ["base"])[i % max(len(names), 1)], _prompt(chance), ANSWER_TOKENS)
+                for i in range(count)
+            ]
             load = await run(client.complete, wanted, case.concurrent)
             if number:
                 loads.append(load)
-        print(f"{case.words}: {loads[-1].tokens_per_second:.0f} tokens/s, {1000 * loads[-1].ttft_p50_s:.0f} ms", flush=True)
+        print(
+            f"{case.words}: {loads[-1].tokens_per_second:.0f} tokens/s, {1000 * loads[-1].ttft_p50_s:.0f} ms",
+            flush=True,
+        )
         for name in names:
             await engine.unload_adapter(name)
     return found
@@ -145,7 +157,9 @@ def _plain_loop(base: Path, batch: int) -> float:
     ids = torch.randint(3, 200, (batch, PROMPT_TOKENS), device="cuda")
 
     def generate(tokens: int) -> None:
-        model.generate(ids, attention_mask=torch.ones_like(ids), min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False)
+        model.generate(
+            ids, attention_mask=torch.ones_like(ids), min_new_tokens=tokens, max_new_tokens=tokens, do_sample=False
+        )
         torch.cuda.synchronize()
 
     generate(4)
@@ -163,7 +177,9 @@ def _make_model(name: str, folder: Path) -> None:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator([], trainers.BpeTrainer(special_tokens=["<pad>", "<eos>", "<bos>"], initial_alphabet=alphabet))
+    bpe.train_from_iterator(
+        [], trainers.BpeTrainer(special_tokens=["<pad>", "<eos>", "<bos>"], initial_alphabet=alphabet)
+    )
     bpe.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
     PreTrainedTokenizerFast(
         tokenizer_object=bpe, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>"
@@ -176,7 +192,12 @@ def _adapter(config: Any, rank: int, folder: Path) -> Path:
     if made.is_dir():
         return made
     made.mkdir()
-    heads, keys, width, inner = config.num_attention_heads, config.num_key_value_heads, config.hidden_size, config.intermediate_size
+    heads, keys, width, inner = (
+        config.num_attention_heads,
+        config.num_key_value_heads,
+        config.hidden_size,
+        config.intermediate_size,
+    )
     dim = config.head_dim
     sizes = {
         "self_attn.q_proj": (width, heads * dim),

@@ -1,7 +1,7 @@
 """Many adapters in one batch: each token gets its own adapter's products, without a loop over adapters.
 
-Low-rank products are gathered by a kernel where there is one (CPU, bfloat16), else they stand in slots with everything
-else that an adapter does. A prefix is no part of this: its keys and values are in the cache.
+Low-rank products are gathered by a kernel where there is one (on GPUs, and on CPUs in bfloat16), else they stand in
+slots with everything else that an adapter does. A prefix is no part of this: its keys and values are in the cache.
 """
 
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from plait.serve.engines.adapter_weights import AdapterWeights
 from plait.serve.engines.decoder import Decoder
-from plait.serve.engines.gathered_low_rank import GatheredLowRank
+from plait.serve.engines.gathered_low_rank import CpuLowRank, GatheredLowRank
 from plait.serve.engines.projection import Adaptation, GatheredRows, Site
 from plait.serve.engines.slot_tables import SlotAdaptation, SlotTables
 
@@ -27,7 +27,7 @@ class AdapterBank:
     def __init__(self, decoder: Decoder) -> None:
         self._decoder = decoder
         self._loaded: dict[str, AdapterWeights] = {}
-        self._gathered = GatheredLowRank(decoder, decoder.kernels) if decoder.kernels else None
+        self._gathered = _low_rank_kernel(decoder)
         self._slots: OrderedDict[str, int] = OrderedDict()  # least recently used first
         self._tables = SlotTables(decoder, slots=0, rank=0)
         self._in_batch: frozenset[str] = frozenset()
@@ -74,7 +74,7 @@ class AdapterBank:
         gathered = self._gathered.gather([(self._loaded[key] if key else None, n) for key, n in rows])
         if gathered is None and slots is None:  # prefixes alone: they are in the cache
             return None
-        return _Gathered(self._gathered, gathered, slots)
+        return GatheredAdaptation(self._gathered, gathered, slots)
 
     def _adapt_by_slots(self, rows: Sequence[tuple[str | None, int]]) -> SlotAdaptation | None:
         needed = {key for key in self._in_batch if self._gathered is None or self._loaded[key].has_tables}
@@ -105,7 +105,15 @@ class AdapterBank:
             self._slots.move_to_end(key)
 
 
-class _Gathered:
+def _low_rank_kernel(decoder: Decoder) -> GatheredLowRank | None:
+    if decoder.device.type == "cuda":
+        from plait.serve.engines.cuda_low_rank import CudaLowRank  # Triton comes with torch for CUDA alone
+
+        return CudaLowRank(decoder)
+    return CpuLowRank(decoder, decoder.kernels) if decoder.kernels else None
+
+
+class GatheredAdaptation:
     """An `Adaptation` of one step: low-rank products gathered, the rest by slots if any row needs it."""
 
     def __init__(self, products: GatheredLowRank, rows: GatheredRows | None, slots: SlotAdaptation | None) -> None:
@@ -114,6 +122,10 @@ class _Gathered:
     @property
     def gathered_only(self) -> GatheredRows | None:
         return self._rows if self._slots is None else None
+
+    def with_rows(self, rows: GatheredRows) -> "GatheredAdaptation":
+        """The same, of other rows alone."""
+        return GatheredAdaptation(self._products, rows, None)
 
     def before(self, site: Site, hidden: Tensor) -> Tensor:
         return hidden if self._slots is None else self._slots.before(site, hidden)

@@ -32,7 +32,7 @@ class LowRank:
     Attributes:
         down: [modules, r, in]; zeros for a module that has no product, and beyond a module's own rank.
         up: [r, out], where a module's columns are those of its outputs.
-        rank: r. Both have the kernels' layout instead once `GatheredLowRank` has taken them over.
+        rank: r. Both have a kernel's layout instead once a `GatheredLowRank` has taken them over.
     """
 
     down: Tensor

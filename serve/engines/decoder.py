@@ -96,6 +96,11 @@ class Decoder:
         return len(self._layers)
 
     @property
+    def windows(self) -> set[int | None]:
+        """Positions that a token reads, its own among them, in some of the layers; None: all."""
+        return {layer.window for layer in self._layers}
+
+    @property
     def kv_heads(self) -> int:
         return self._layers[0].heads.keys
 

@@ -20,17 +20,19 @@ from plait.model_ids import BASE
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm, load_tokenizer
 from plait.observability import metrics
-from plait.serve.engines.adapter_bank import AdapterBank
+from plait.serve.engines.adapter_bank import AdapterBank, GatheredAdaptation
 from plait.serve.engines.adapter_weights import AdapterWeights, read_adapter
 from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
+from plait.serve.engines.decode_graphs import DecodeGraphs
 from plait.serve.engines.decoder import Decoder
 from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
 from plait.serve.engines.json_grammar import JsonGrammar, JsonGrammars
 from plait.serve.engines.kv_cache import BlockPool
+from plait.serve.engines.projection import Adaptation
 from plait.serve.engines.row import Row
 from plait.serve.engines.sampling import next_tokens
 from plait.serve.engines.scheduler import Scheduler, TokenSequence
-from plait.serve.engines.step import pack
+from plait.serve.engines.step import Span, pack
 
 _BLOCK_SIZE = 16
 """Tokens of a cache block: prompts share what they have in common in such units."""
@@ -78,7 +80,9 @@ class TorchEngine:
         self._decoder = Decoder(model, self.max_context_tokens, "int8" if quantization == "int8" else "own")
         blocks = -(-(kv_cache_tokens or max_batch_size * self.max_context_tokens) // _BLOCK_SIZE)
         self._cache_tokens = blocks * _BLOCK_SIZE
-        self._cache = self._decoder.key_values(blocks, _BLOCK_SIZE)
+        has_graphs = self._decoder.device.type == "cuda"
+        self._cache = self._decoder.key_values(blocks + has_graphs, _BLOCK_SIZE)
+        self._graphs = DecodeGraphs(self._decoder, self._cache) if has_graphs else None
         self._adapters = AdapterBank(self._decoder)
         self._pool = BlockPool(blocks)
         self._scheduler = Scheduler(self._pool, _BLOCK_SIZE, max_batch_size, max_step_tokens, self._fill)
@@ -230,17 +234,25 @@ class TorchEngine:
             row.start()
         metrics.BATCH_SIZE.observe(len(rows))
         metrics.BATCH_ADAPTERS.observe(len({row.request.adapter for row in rows} - {None}))
-        step = pack(spans, _BLOCK_SIZE, self._decoder.dtype, self._decoder.device)
         adaptation = self._adapters.adaptation(
             [(row.request.adapter, len(span.tokens)) for row, span in zip(rows, spans, strict=True)]
         )
-        hidden = self._decoder.forward(step, self._cache, adaptation)
+        hidden = self._forward(spans, adaptation)
         for sequence, span in plan:
             self._scheduler.complete(sequence, span)
         asked = [row for row, span in zip(rows, spans, strict=True) if span.is_wanted]
         for row, token in zip(asked, self._next_tokens(hidden, asked), strict=True):
             if not row.push(token):
                 self._end(row)
+
+    def _forward(self, spans: Sequence[Span], adaptation: Adaptation | None) -> Tensor:
+        """Hidden states [r, d] of the wanted tokens."""
+        is_decoding = all(len(span.tokens) == 1 for span in spans)
+        gathered = adaptation if isinstance(adaptation, GatheredAdaptation) and adaptation.gathered_only else None
+        if self._graphs and is_decoding and adaptation is gathered:
+            return self._graphs.forward(spans, gathered)
+        step = pack(spans, _BLOCK_SIZE, self._decoder.dtype, self._decoder.device)
+        return self._decoder.forward(step, self._cache, adaptation)
 
     def _next_tokens(self, hidden: Tensor, rows: Sequence[Row]) -> list[int]:
         """The next token of each row; all logits only for rows that need them."""

@@ -44,7 +44,7 @@ def reference(tiny_llama: Path, loras: dict[str, Path]) -> Callable[..., str]:
             from peft import PeftModel
 
             models[adapter] = PeftModel.from_pretrained(load_causal_lm(tiny_llama, "float32"), loras[str(adapter)])
-        ids = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
+        ids = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False).to(models[adapter].device)
         with torch.no_grad():
             out = models[adapter].generate(**ids, max_new_tokens=steps, do_sample=False)
         made = str(tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
@@ -115,7 +115,7 @@ async def test_logprobs_are_those_of_the_model(engine: Engine, tiny_llama: Path)
     assert len(told) == 4
     tokenizer, model = load_tokenizer(tiny_llama), load_causal_lm(tiny_llama, "float32")
     with torch.no_grad():
-        logits = model(tokenizer("short", return_tensors="pt")["input_ids"]).logits[0, -1]
+        logits = model(tokenizer("short", return_tensors="pt")["input_ids"].to(model.device)).logits[0, -1]
     best = torch.log_softmax(logits, dim=-1).topk(2)
     assert told[0].logprob == pytest.approx(float(best.values[0]), abs=1e-3)
     assert [top.logprob for top in told[0].top] == pytest.approx(best.values.tolist(), abs=1e-3)
