@@ -1,12 +1,12 @@
 """Which way of searching finds the right place, and what does it cost?
 
-Sets of questions, each with a right place. The questions of Python's FAQ (right: the section that is headed by the
-question), and once more without the FAQ's own pages (right: a page that its answer links to). Names from Python's own
-inventory (right: the page that defines them) written out (optparse.OptionParser), bare (add_option) and in a question
-(what does add_option do?). The questions about installed packages of examples/environment (right: the package's
-document). All but the last are asked of Python's documentation (Debian's python3.11-doc): FAQ, tutorial, 60 pages of
-the library, and what the FAQ links to where it is left out. Peers search the same chunks: bm25s, and
-sentence-transformers with exact cosines.
+Sets of questions, each with a right place. The questions of Python's FAQ (right: a passage of the section that is
+headed by the question), and once more without the FAQ's own pages (right: a page that its answer links to). Names from
+Python's own inventory (right: the page that defines them) written out (optparse.OptionParser), bare (add_option) and in
+a question (what does add_option do?). The questions about installed packages of examples/environment (right: the
+package's document). All but the last are asked of Python's documentation (Debian's python3.11-doc): FAQ, tutorial, 60
+pages of the library, and what the FAQ links to where it is left out. Peers search the same chunks: bm25s, and sentence-
+transformers with exact cosines.
 """
 
 import json
@@ -199,7 +199,7 @@ def _python_docs(folder: Path) -> dict[str, tuple[Searched, list[Question]]]:
         Question(
             text,
             lambda p, source=source, words=_words(text): (
-                p.source == source and words in (_words(p.heading), _words(p.heading.split(" > ")[-1]))
+                p.source == source and any(_words(heading) == words for heading in _headings(p))
             ),
         )
         for source, text, _ in asked
@@ -263,6 +263,12 @@ def _names(pages: set[str]) -> dict[str, list[Question]]:
 def _some(asked: list[tuple[str, str]]) -> list[Question]:
     chosen = random.Random(0).sample(sorted(asked), min(_QUESTIONS, len(asked)))
     return [Question(text, lambda p, page=page: p.source == page) for text, page in chosen]
+
+
+def _headings(passage: Passage) -> list[str]:
+    """Where a passage begins, and where in it another section begins: short ones share a chunk."""
+    inside = [line for line in passage.text.splitlines() if line.startswith("#")]
+    return [passage.heading, passage.heading.split(" > ")[-1], *inside]
 
 
 def _words(text: str) -> tuple[str, ...]:
