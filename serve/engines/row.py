@@ -15,11 +15,37 @@ from plait.serve.engines.scheduler import TokenSequence
 from plait.serve.engines.text_stream import TextStream
 
 
+class Outbox:
+    """What a step has to say, handed to each event loop in one go: waking a loop for every row costs more than a step
+    of a small model on a GPU."""
+
+    def __init__(self) -> None:
+        self._held: dict[asyncio.AbstractEventLoop, list[tuple[Row, GenerationDelta | BaseException]]] = {}
+
+    def put(self, row: "Row", said: GenerationDelta | BaseException) -> None:
+        self._held.setdefault(row.loop, []).append((row, said))
+
+    def flush(self) -> None:
+        held, self._held = self._held, {}
+        for loop, all_said in held.items():
+            try:
+                loop.call_soon_threadsafe(_deliver, all_said)
+            except RuntimeError:  # the clients' event loop is closed: nobody is there any more
+                for row, _ in all_said:
+                    row.is_cancelled = True
+
+
+def _deliver(all_said: "list[tuple[Row, GenerationDelta | BaseException]]") -> None:
+    for row, said in all_said:
+        row.deltas.put_nowait(said)
+
+
 class Row:
     """One request and its answer so far.
 
     Args:
         request: what was asked.
+        outbox: of the engine, for what the row says.
         tokenizer: the base model's.
         end_ids: tokens that end an answer.
         namespace: of the adapter's computed blocks; see `TokenSequence`.
@@ -33,13 +59,14 @@ class Row:
     def __init__(
         self,
         request: GenerationRequest,
+        outbox: Outbox,
         tokenizer: Any,
         end_ids: frozenset[int],
         namespace: str = "",
         given: int = 0,
         grammar: JsonGrammar | None = None,
     ) -> None:
-        self.request = request
+        self.request, self._outbox = request, outbox
         prompt = encode_prompt(tokenizer, request.prompt)
         self.prompt_tokens = len(prompt)
         # What an adapter gives stands at the first positions; which tokens stand for it does not matter.
@@ -47,7 +74,7 @@ class Row:
         self.sampler = Sampler(request.sampling, prompt, tokenizer, grammar)
         self.is_cancelled = False
         self.deltas: asyncio.Queue[GenerationDelta | BaseException] = asyncio.Queue()
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._text = TextStream(tokenizer, request.sampling.stop)
         self._end_ids = frozenset() if request.sampling.ignore_eos else end_ids
         self._generated = self._sent = 0
@@ -96,15 +123,15 @@ class Row:
                 finish = "length"
         self._unsent += text
         if finish or self._generated == 1 or self._generated - self._sent >= self.request.stream_interval:
-            self._send(self._delta(finish))
+            self._outbox.put(self, self._delta(finish))
         return finish is None
 
     def expire(self) -> None:
         """End the answer with what there is."""
-        self._send(self._delta("deadline"))
+        self._outbox.put(self, self._delta("deadline"))
 
     def fail(self, error: BaseException) -> None:
-        self._send(error)
+        self._outbox.put(self, error)
 
     def _delta(self, finish: FinishReason | None) -> GenerationDelta:
         text, self._unsent, self._sent = self._unsent, "", self._generated
@@ -122,9 +149,3 @@ class Row:
             queue_s=(self._started or time.monotonic()) - self._arrived,
             logprobs=logprobs,
         )
-
-    def _send(self, delta: GenerationDelta | BaseException) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self.deltas.put_nowait, delta)
-        except RuntimeError:  # the client's event loop is closed: nobody is there any more
-            self.is_cancelled = True

@@ -29,7 +29,7 @@ from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRe
 from plait.serve.engines.json_grammar import JsonGrammar, JsonGrammars
 from plait.serve.engines.kv_cache import BlockPool
 from plait.serve.engines.projection import Adaptation
-from plait.serve.engines.row import Row
+from plait.serve.engines.row import Outbox, Row
 from plait.serve.engines.sampling import next_tokens
 from plait.serve.engines.scheduler import Scheduler, TokenSequence
 from plait.serve.engines.step import Span, pack
@@ -88,6 +88,7 @@ class TorchEngine:
         self._scheduler = Scheduler(self._pool, _BLOCK_SIZE, max_batch_size, max_step_tokens, self._fill)
         self._rows: dict[TokenSequence, Row] = {}
         self._arrived: list[Row] = []
+        self._outbox = Outbox()
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._retiring: dict[str, Future[None]] = {}  # adapters to forget once no request uses them
         self._wake = threading.Condition()
@@ -125,11 +126,13 @@ class TorchEngine:
 
     def _row(self, request: GenerationRequest, grammar: JsonGrammar | None) -> Row:
         if request.adapter is None:
-            return Row(request, self.tokenizer, self._end_ids, grammar=grammar)
+            return Row(request, self._outbox, self.tokenizer, self._end_ids, grammar=grammar)
         adapter = self._adapters.get(request.adapter)
         if adapter is None:
             raise not_loaded(request.adapter)
-        return Row(request, self.tokenizer, self._end_ids, adapter.namespace, adapter.virtual_tokens, grammar)
+        return Row(
+            request, self._outbox, self.tokenizer, self._end_ids, adapter.namespace, adapter.virtual_tokens, grammar
+        )
 
     async def load_adapter(self, key: str, folder: Path) -> None:
         check_adapter(key, folder, self._base_sha256)
@@ -208,6 +211,7 @@ class TorchEngine:
                 for row in list(self._rows.values()):
                     row.fail(error)
                     self._end(row)
+            self._outbox.flush()
 
     def _measure(self) -> None:
         load = self.load()
