@@ -80,7 +80,8 @@ class TorchEngine:
         self._decoder = Decoder(model, self.max_context_tokens, "int8" if quantization == "int8" else "own")
         blocks = -(-(kv_cache_tokens or max_batch_size * self.max_context_tokens) // _BLOCK_SIZE)
         self._cache_tokens = blocks * _BLOCK_SIZE
-        has_graphs = self._decoder.device.type == "cuda"
+        # 4-bit layers have not been tried in graphs.
+        has_graphs = self._decoder.device.type == "cuda" and quantization == "none"
         self._cache = self._decoder.key_values(blocks + has_graphs, _BLOCK_SIZE)
         self._graphs = DecodeGraphs(self._decoder, self._cache) if has_graphs else None
         self._adapters = AdapterBank(self._decoder)
