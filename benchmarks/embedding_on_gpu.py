@@ -49,7 +49,7 @@ def main() -> None:
                 ratio = ratios[f"{name.split()[0]}_{size}"] = round(median(rates) / median(theirs), 3)
                 lines.append(f"| {name} | {size} | {spread(rates)} | **{ratio:.2f}** ({spread(theirs)}) |")
                 print(lines[-1], flush=True)
-    body = "Random weights, 4,096 chunks of 150 to 200 tokens, one process.\n\n" + "\n".join(lines)
+    body = f"Random weights, {len(texts):,} chunks of 150 to 200 tokens, one process.\n\n" + "\n".join(lines)
     publish("embedding_on_gpu", f"Embedding on a GPU ({torch.cuda.get_device_name()})", body, ratios, given)
 
 

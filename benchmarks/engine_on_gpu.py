@@ -16,7 +16,8 @@ from statistics import median
 from typing import Any
 
 import torch
-from harness.load import Completion, EngineClient, Load, run
+from harness.engine import EngineClient
+from harness.load import Completion, Load, run
 from harness.results import Options, options, publish, spread
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -25,7 +26,7 @@ from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, Pr
 from plait.models.load import load_causal_lm
 from plait.serve.engines.torch_engine import TorchEngine
 
-PROMPT_TOKENS, ANSWER_TOKENS, _LOOP_TOKENS = 128, 128, 48
+PROMPT_TOKENS, ANSWER_TOKENS = 128, 128
 SHAPES: dict[str, Any] = {
     "Gemma 3 270M": Gemma3TextConfig(
         vocab_size=262_144,
@@ -95,7 +96,7 @@ linear layers. The engine is called directly. The plain loop is transformers' `g
 
 def _measure(name: str, folder: Path, given: Options) -> tuple[list[str], dict[str, float]]:
     _make_model(name, folder / "base")
-    loops = {n: [_plain_loop(folder / "base", n) for _ in range(given.runs)] for n in (1, 16, 64)}
+    loops = {n: [_plain_loop(folder / "base", n) for _ in range(given.runs + 1)][1:] for n in (1, 16, 64)}
     torch.cuda.empty_cache()
     engine = TorchEngine(folder / "base", max_batch_size=64, max_context_tokens=1024, max_step_tokens=2048)
     rounds = asyncio.run(_rounds(engine, SHAPES[name], folder, given))
@@ -164,8 +165,8 @@ def _plain_loop(base: Path, batch: int) -> float:
 
     generate(4)
     started = time.perf_counter()
-    generate(_LOOP_TOKENS)
-    return batch * _LOOP_TOKENS / (time.perf_counter() - started)
+    generate(ANSWER_TOKENS)
+    return batch * ANSWER_TOKENS / (time.perf_counter() - started)
 
 
 def _make_model(name: str, folder: Path) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 from harness.adapters import make_adapters, register, register_many
 from harness.homes import own_home, stop
-from harness.load import Completion, EngineClient, HttpClient, Load, prompts, run
+from harness.load import Completion, HttpClient, Load, prompts, run
 from harness.results import Options, options, publish, spread
 from peers.vllm_serve import vllm_serve
 
@@ -173,6 +173,8 @@ def _load_adapters(adapters: dict[str, Path]) -> None:
 
 
 def _complete_all(wanted: Sequence[Completion], concurrent: int) -> Load:
+    from harness.engine import EngineClient
+
     return asyncio.run(run(EngineClient(_started["engine"]).complete, wanted, concurrent))
 
 

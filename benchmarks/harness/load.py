@@ -1,6 +1,6 @@
 """One client for every system: so many completions at a time, streamed, and how fast they came.
 
-In: what makes one completion: an engine, or a server's address. Out: tokens a second and times to first token. It
+In: what makes one completion, or a server's address that makes them. Out: tokens a second and times to first token. It
 knows no system.
 """
 
@@ -14,8 +14,6 @@ from statistics import median
 from typing import Any
 
 import httpx
-
-from plait.serve.engines.engine import Engine, GenerationRequest, Sampling
 
 
 @dataclass(frozen=True)
@@ -80,22 +78,6 @@ async def run(complete: Complete, wanted: Sequence[Completion], concurrent: int)
     if short:
         raise SystemExit(f"{len(short)} completions had another number of tokens than asked for ({short[0].tokens}).")
     return Load(sum(t.tokens for t in timings) / seconds, median(t.first_token_s for t in timings))
-
-
-class EngineClient:
-    """Completions of an `Engine` in this process; the model `base` is the one without an adapter."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    async def complete(self, completion: Completion) -> Timing:
-        sent, first, tokens = time.perf_counter(), 0.0, 0
-        sampling = Sampling(max_tokens=completion.tokens, ignore_eos=True)
-        adapter = None if completion.model == "base" else completion.model
-        async for delta in self._engine.generate(GenerationRequest(completion.prompt, sampling, adapter)):
-            first = first or time.perf_counter() - sent
-            tokens = delta.generated_tokens
-        return Timing(tokens, first)
 
 
 class HttpClient:

@@ -124,7 +124,7 @@ class GatheredAdaptation:
         return self._rows if self._slots is None else None
 
     def with_rows(self, rows: GatheredRows) -> "GatheredAdaptation":
-        """The same, of other rows alone."""
+        """See `Adaptation`."""
         return GatheredAdaptation(self._products, rows, None)
 
     def before(self, site: Site, hidden: Tensor) -> Tensor:

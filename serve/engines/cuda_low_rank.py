@@ -49,9 +49,6 @@ class CudaLowRank(GatheredLowRank):
     def _laid_out(self, low_rank: LowRank) -> LowRank:
         return LowRank(low_rank.down.contiguous(), low_rank.up.contiguous(), low_rank.rank)
 
-    def _padded(self, rank: int) -> int:
-        return rank
-
     def _width(self, rank: int) -> int:
         # Few different ones: what is captured as a graph has a width.
         return self._most_modules * max(_RANKS, 1 << (rank - 1).bit_length())

@@ -4,6 +4,7 @@ A graph has fixed shapes and addresses, so a step is padded to the next larger n
 where its graph reads. Rows that pad write to a block of the cache that belongs to nobody.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,13 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.serve.engines.adapter_bank import GatheredAdaptation
 from plait.serve.engines.decoder import Decoder
 from plait.serve.engines.kv_cache import KeyValues
-from plait.serve.engines.projection import GatheredRows
+from plait.serve.engines.projection import Adaptation, GatheredRows
 from plait.serve.engines.step import Reach, Span, StepInput
 
+SPARE_BLOCKS = 1
+"""Blocks that a cache must have beyond those that sequences use: the last one is for rows that pad."""
 _FEWEST_BLOCKS = 8
+_MOST_BLOCKS = 4096
+"""Of all rows together: beyond, launching is a small part of a step, and padding would be a large one."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,33 +40,54 @@ class DecodeGraphs:
 
     Args:
         decoder: on a GPU.
-        cache: what it reads and writes; the last block is for rows that pad.
+        cache: what it reads and writes, with `SPARE_BLOCKS` at its end.
     """
 
     def __init__(self, decoder: Decoder, cache: KeyValues) -> None:
         self._decoder, self._cache = decoder, cache
         self._graphs: dict[_Shape, _Graph] = {}
         self._memory = torch.cuda.graph_pool_handle()  # shared: one graph runs at a time
+        self._can_capture = True
 
-    def forward(self, spans: Sequence[Span], adaptation: GatheredAdaptation | None) -> Tensor:
-        """Hidden states [r, d] of the wanted tokens of spans of one token, valid until the next call.
-
-        `adaptation`: gathered only.
-        """
+    def forward(self, spans: Sequence[Span], adaptation: Adaptation | None) -> Tensor | None:
+        """Hidden states [r, d] of the wanted tokens, valid until the next call; None where a step is for no graph."""
         gathered = adaptation.gathered_only if adaptation else None
+        if any(len(span.tokens) > 1 for span in spans) or (adaptation and gathered is None):
+            return None
         longest = max(span.end for span in spans)
         shape = _Shape(
-            rows=_power_of_two(len(spans)),
+            rows=-(-len(spans) // 8) * 8 if len(spans) > 8 else _power_of_two(len(spans)),
             blocks=max(_FEWEST_BLOCKS, _power_of_two(-(-longest // self._cache.block_size))),
             width=gathered.width if gathered else 0,
         )
+        if shape.rows * shape.blocks > _MOST_BLOCKS:
+            return None
         graph = self._graphs.get(shape)
+        if graph is not None:
+            graph.fill(spans, gathered)
+        elif self._can_capture:
+            graph = self._captured(shape, spans, adaptation)
         if graph is None:
-            graph = self._graphs[shape] = _Graph(self._decoder, self._cache, shape)
-        graph.fill(spans, gathered)
-        graph.replay(adaptation, self._memory)
+            return None
+        graph.replay()
         wanted = [index for index, span in enumerate(spans) if span.is_wanted]
         return graph.hidden[: len(spans)] if len(wanted) == len(spans) else graph.hidden[wanted]
+
+    def _captured(self, shape: _Shape, spans: Sequence[Span], adaptation: Adaptation | None) -> "_Graph | None":
+        """A new graph, filled; None, and a line in the log, when there is no memory for it."""
+        stream = torch.cuda.current_stream()
+        try:
+            graph = _Graph(self._decoder, self._cache, shape)
+            graph.fill(spans, adaptation.gathered_only if adaptation else None)
+            graph.capture(adaptation, self._memory)
+        except RuntimeError as error:
+            # What a failed capture leaves of the shared memory is not known: those that are there are the last.
+            torch.cuda.set_stream(stream)
+            self._can_capture = False
+            _log.warning("No more CUDA graphs (%s): steps of other shapes are slower.", str(error).splitlines()[0])
+            return None
+        self._graphs[shape] = graph
+        return graph
 
 
 class _Graph:
@@ -80,7 +106,7 @@ class _Graph:
         self._nobody = len(cache.keys[0]) - 1
         self._gathered: GatheredRows | None = None
         self._last_gathered: GatheredRows | None = None
-        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graph: torch.cuda.CUDAGraph
         self.hidden: Tensor
 
     def _views(self, flat: Tensor) -> dict[object, Tensor]:
@@ -132,24 +158,22 @@ class _Graph:
         self._gathered.adapters[:, : gathered.adapters.shape[1]] = gathered.adapters
         self._last_gathered = gathered
 
-    def replay(self, adaptation: GatheredAdaptation | None, memory: Any) -> None:
-        """Compute the step; the first time, capture it."""
-        if self._graph is None:
-            self._graph = self._capture(adaptation, memory)
+    def replay(self) -> None:
+        """Compute the step."""
         self._graph.replay()
 
-    def _capture(self, adaptation: GatheredAdaptation | None, memory: Any) -> torch.cuda.CUDAGraph:
+    def capture(self, adaptation: Adaptation | None, memory: Any) -> None:
+        """Make the graph. What `_step` computes meanwhile is the step that was filled in."""
         own = adaptation.with_rows(self._gathered) if adaptation and self._gathered else None
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):  # libraries set themselves up, which no graph may do
             self._decoder.forward(self._step(), self._cache, own)
         torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
+        self._graph = torch.cuda.CUDAGraph()
         # Other threads may load adapters meanwhile.
-        with torch.cuda.graph(graph, pool=memory, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self._graph, pool=memory, capture_error_mode="thread_local"):
             self.hidden = self._decoder.forward(self._step(), self._cache, own)
-        return graph
 
     def _step(self) -> StepInput:
         """The graph's memory as a step of rows that read as far as it is made for."""
@@ -171,8 +195,14 @@ class _Graph:
         return StepInput(
             spans=[longest] * rows, tokens=views["tokens"], positions=views["positions"], slots=views["slots"],
             singles=rows, chunks=(), wanted=torch.arange(rows, device=self._inputs.device), block_size=size,
-            dtype=dtype, _reaches=reaches,
+            dtype=dtype, reaches=reaches,
         )  # fmt: skip
+
+
+def can_capture(decoder: Decoder) -> bool:
+    """Whether a decoder's steps can be graphs: on a GPU; 4-bit layers have not been tried."""
+    is_4_bit = any(decoder.projection(site).is_4_bit for site in decoder.sites)
+    return decoder.device.type == "cuda" and not is_4_bit
 
 
 def _power_of_two(count: int) -> int:

@@ -83,9 +83,9 @@ class GatheredLowRank(ABC):
     def _laid_out(self, low_rank: LowRank) -> LowRank:
         """An adapter's product at a site as the kernel reads it."""
 
-    @abstractmethod
     def _padded(self, rank: int) -> int:
-        """The rank that the kernel sees, raised by zeros."""
+        """The rank that the kernel sees, perhaps raised by zeros."""
+        return rank
 
     @abstractmethod
     def _width(self, rank: int) -> int:

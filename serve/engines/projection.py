@@ -26,7 +26,7 @@ class GatheredRows:
     """The low-rank products of a step, as the kernels read them.
 
     Attributes:
-        rows: [n, 8] number of the adapter, count and packed tokens of up to six rows.
+        rows: [n, 2 + together] number of the adapter, count and packed tokens of the rows computed together.
         adapters: [sites, adapters, 3] rank and addresses of down and up.
         width: of the working memory of a row.
     """
@@ -42,6 +42,10 @@ class Adaptation(Protocol):
     @property
     def gathered_only(self) -> GatheredRows | None:
         """The low-rank products, when they are all that adapters do in the step and a kernel computes them."""
+        ...
+
+    def with_rows(self, rows: GatheredRows) -> "Adaptation":
+        """The low-rank products of other rows, which must be all that adapters do."""
         ...
 
     def before(self, site: Site, hidden: Tensor) -> Tensor:
@@ -123,6 +127,10 @@ class Projection:
     def kernel_linear(self) -> KernelLinear | None:
         """What computes it, if that is a kernel."""
         return self._linear if isinstance(self._linear, KernelLinear) else None
+
+    @property
+    def is_4_bit(self) -> bool:
+        return isinstance(self._linear, _Side)
 
     @property
     def is_int8(self) -> bool:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from plait.serve.engines.adapter_weights import AdapterWeights, BottleneckWeights, SiteWeights
 from plait.serve.engines.decoder import Decoder
-from plait.serve.engines.projection import Site
+from plait.serve.engines.projection import Adaptation, GatheredRows, Site
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "gelu": F.gelu, "silu": F.silu}
 
@@ -146,6 +146,9 @@ class SlotAdaptation:
         self._own = own.to(tables._decoder.dtype)  # [t, slots]
 
     gathered_only = None
+
+    def with_rows(self, rows: GatheredRows) -> Adaptation:
+        raise AssertionError("slots do more than low-rank products")
 
     def before(self, site: Site, hidden: Tensor) -> Tensor:
         scale = self._tables._sites[site].input_scale

@@ -79,7 +79,7 @@ class StepInput:
     wanted: Tensor
     block_size: int
     dtype: torch.dtype
-    _reaches: dict[tuple[int, int | None], Reach] = field(default_factory=dict)
+    reaches: dict[tuple[int, int | None], Reach] = field(default_factory=dict)
 
     def single_reach(self, window: int | None) -> Reach:
         """What the rows of one token read; there must be some."""
@@ -92,9 +92,9 @@ class StepInput:
     def _reach(self, first: int, spans: Sequence[Span], window: int | None) -> Reach:
         if window is not None and window >= max(span.end for span in spans):
             window = None  # it hides nothing
-        if (first, window) not in self._reaches:
-            self._reaches[first, window] = _reach(spans, window, self.block_size, self.dtype, self.tokens.device)
-        return self._reaches[first, window]
+        if (first, window) not in self.reaches:
+            self.reaches[first, window] = _reach(spans, window, self.block_size, self.dtype, self.tokens.device)
+        return self.reaches[first, window]
 
     @cached_property
     def span_table(self) -> Tensor:

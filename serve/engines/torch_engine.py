@@ -20,10 +20,10 @@ from plait.model_ids import BASE
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm, load_tokenizer
 from plait.observability import metrics
-from plait.serve.engines.adapter_bank import AdapterBank, GatheredAdaptation
+from plait.serve.engines.adapter_bank import AdapterBank
 from plait.serve.engines.adapter_weights import AdapterWeights, read_adapter
 from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
-from plait.serve.engines.decode_graphs import DecodeGraphs
+from plait.serve.engines.decode_graphs import SPARE_BLOCKS, DecodeGraphs, can_capture
 from plait.serve.engines.decoder import Decoder
 from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
 from plait.serve.engines.json_grammar import JsonGrammar, JsonGrammars
@@ -80,10 +80,8 @@ class TorchEngine:
         self._decoder = Decoder(model, self.max_context_tokens, "int8" if quantization == "int8" else "own")
         blocks = -(-(kv_cache_tokens or max_batch_size * self.max_context_tokens) // _BLOCK_SIZE)
         self._cache_tokens = blocks * _BLOCK_SIZE
-        # 4-bit layers have not been tried in graphs.
-        has_graphs = self._decoder.device.type == "cuda" and quantization == "none"
-        self._cache = self._decoder.key_values(blocks + has_graphs, _BLOCK_SIZE)
-        self._graphs = DecodeGraphs(self._decoder, self._cache) if has_graphs else None
+        self._cache = self._decoder.key_values(blocks + SPARE_BLOCKS, _BLOCK_SIZE)
+        self._graphs = DecodeGraphs(self._decoder, self._cache) if can_capture(self._decoder) else None
         self._adapters = AdapterBank(self._decoder)
         self._pool = BlockPool(blocks)
         self._scheduler = Scheduler(self._pool, _BLOCK_SIZE, max_batch_size, max_step_tokens, self._fill)
@@ -204,6 +202,7 @@ class TorchEngine:
                 self._calls.get()()
             try:
                 self._end_those_that_left()
+                self._outbox.flush()
                 self._forget_retired()
                 self._step()
                 self._measure()
@@ -252,10 +251,9 @@ class TorchEngine:
 
     def _forward(self, spans: Sequence[Span], adaptation: Adaptation | None) -> Tensor:
         """Hidden states [r, d] of the wanted tokens."""
-        is_decoding = all(len(span.tokens) == 1 for span in spans)
-        gathered = adaptation if isinstance(adaptation, GatheredAdaptation) and adaptation.gathered_only else None
-        if self._graphs and is_decoding and adaptation is gathered:
-            return self._graphs.forward(spans, gathered)
+        hidden = self._graphs.forward(spans, adaptation) if self._graphs else None
+        if hidden is not None:
+            return hidden
         step = pack(spans, _BLOCK_SIZE, self._decoder.dtype, self._decoder.device)
         return self._decoder.forward(step, self._cache, adaptation)
 
