@@ -39,7 +39,6 @@ from plait.jobs.ingest.read import file_table, find_documents
 from plait.models.endpoint import embedding_of
 from plait.models.source import resolve_model
 from plait.recipes import IngestRecipe, load_recipe
-from plait.retrieval.names import is_name
 from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.retrieval.retriever import Retriever
@@ -252,7 +251,7 @@ def _names(pages: set[str]) -> dict[str, list[Question]]:
             defining[name.rpartition(".")[2]].add(page)
         if kind in ("py:function", "py:method", "py:class") and "." in name and page in pages:
             defined[name] = page
-    bare = {name: next(iter(of)) for name, of in defining.items() if len(of) == 1 and of <= pages and is_name(name)}
+    bare = {name: next(iter(of)) for name, of in defining.items() if len(of) == 1 and of <= pages and _is_name(name)}
     return {
         "names": _some(list(defined.items())),
         "bare names": _some(list(bare.items())),
@@ -269,6 +268,15 @@ def _headings(passage: Passage) -> list[str]:
     """Where a passage begins, and where in it another section begins: short ones share a chunk."""
     inside = [line for line in passage.text.splitlines() if line.startswith("#")]
     return [passage.heading, passage.heading.split(" > ")[-1], *inside]
+
+
+_NAME = re.compile(r"\S*[A-Za-z]\S*")
+_MARK = re.compile(r"[._/\\:=@#$-]|\d|\w\(|[a-z][A-Z]|^[A-Z]{2,}$|^[A-Z][a-z]+Error$")
+
+
+def _is_name(word: str) -> bool:
+    """A word that is none of a language: add_option, --no-cache, ENOENT."""
+    return _NAME.fullmatch(word) is not None and _MARK.search(word) is not None
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -122,7 +122,7 @@ class Retriever:
 
     async def _retrieve(self, question: str, how: Retrieval, stages: _Stages) -> Retrieved:
         started = time.perf_counter()
-        found = await self._find_together((question, how.search(question), stages))
+        found = await self._find_together((question, how.search(), stages))
         if isinstance(found, Exception):
             raise found
         hits = found.hits

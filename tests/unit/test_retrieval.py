@@ -5,7 +5,6 @@ import pytest
 from pydantic import ValidationError
 
 from plait.index.search import Hit
-from plait.retrieval.names import is_name
 from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected
@@ -37,33 +36,19 @@ def test_a_wrong_field_is_refused(field: dict[str, object]) -> None:
 
 
 def test_more_is_searched_for_than_is_given_where_there_is_a_choice_to_make() -> None:
-    assert Retrieval(top_k=3).search("so?").top_k == 6
-    assert Retrieval(top_k=3, rerank="late-interaction").search("so?").top_k == 20
-    assert Retrieval(top_k=10, max_per_source=1).search("so?").top_k == 40
-    assert Retrieval(mmr=0.5).search("so?").with_vectors
+    assert Retrieval(top_k=3).search().top_k == 6
+    assert Retrieval(top_k=3, rerank="late-interaction").search().top_k == 20
+    assert Retrieval(top_k=10, max_per_source=1).search().top_k == 40
+    assert Retrieval(mmr=0.5).search().with_vectors
     # Requests that search alike must be alike, to share a search.
-    assert Retrieval(top_k=3, min_score=0.1).search("so?") == Retrieval(top_k=3).search("why?")
+    assert Retrieval(top_k=3, min_score=0.1).search() == Retrieval(top_k=3).search()
 
 
-def test_a_name_is_searched_for_by_its_letters_unless_a_weight_is_given() -> None:
-    assert Retrieval().search("how are options added?").dense_weight == 0.3
-    assert Retrieval().search("add_option").dense_weight == 0
-    assert Retrieval(dense_weight=0.6).search("add_option").dense_weight == 0.6
-    assert Retrieval(fusion="ranks").search("add_option").dense_weight is None
-    assert Retrieval(mode="dense", dense_weight=0.6).search("so?") == Retrieval(mode="dense").search("so?")
-
-
-@pytest.mark.parametrize(
-    "query",
-    ["add_option", "shutil.copytree", "--no-cache", "ENOENT", "E501", "TypeError", "parseInt", "C:\\x", "open()?"],
-)
-def test_what_is_spelled_and_not_said_is_a_name(query: str) -> None:
-    assert is_name(query)
-
-
-@pytest.mark.parametrize("query", ["", "3.11", "inheritance", "Python", "What?", "what is add_option?", "a b", "中文"])
-def test_what_is_said_is_no_name(query: str) -> None:
-    assert not is_name(query)
+def test_scores_are_weighed_where_there_are_two() -> None:
+    assert Retrieval().search().dense_weight == 0.5
+    assert Retrieval(dense_weight=0.6).search().dense_weight == 0.6
+    assert Retrieval(fusion="ranks").search().dense_weight is None
+    assert Retrieval(mode="dense", dense_weight=0.6).search() == Retrieval(mode="dense").search()
 
 
 def test_passages_are_selected_by_score_source_and_number() -> None:

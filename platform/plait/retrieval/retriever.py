@@ -4,13 +4,12 @@ In: questions as text, and how to retrieve. Out: for each its passages, best fir
 asks.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from plait.errors import InvalidInput
 from plait.index.collection import Index
-from plait.index.search import Hit, Search, Vectors
+from plait.index.search import Hit
 from plait.models.embedding import EmbeddingModel
 from plait.models.endpoint import EmbeddingEndpoint
 from plait.models.late_interaction import late_interaction_scores
@@ -53,7 +52,7 @@ class Retriever:
             with self._timed("embed"):
                 vectors = self._embedding.encode_queries(queries)
         with self._timed("search"):
-            found = self._find(queries, how, vectors)
+            found = self._index.search(how.search(), queries, vectors)
         if how.rerank == "late-interaction":
             with self._timed("rerank"):
                 found = [self._reranked(query, hits) for query, hits in zip(queries, found, strict=True)]
@@ -64,19 +63,6 @@ class Retriever:
         for of_query in passages:
             metrics.PASSAGES.labels(collection=self._index.name).observe(len(of_query))
         return passages
-
-    def _find(self, queries: Sequence[str], how: Retrieval, vectors: Vectors | None) -> list[list[Hit]]:
-        alike: dict[Search, list[int]] = defaultdict(list)
-        for i, query in enumerate(queries):
-            alike[how.search(query)].append(i)
-        found: list[list[Hit]] = [[] for _ in queries]
-        for search, numbers in alike.items():
-            of_these = None if vectors is None else vectors[numbers]
-            for i, hits in zip(
-                numbers, self._index.search(search, [queries[i] for i in numbers], of_these), strict=True
-            ):
-                found[i] = hits
-        return found
 
     def _reranked(self, query: str, hits: list[Hit]) -> list[Hit]:
         return reranked(hits, late_interaction_scores(self._embedding, query, [text_to_rank(hit) for hit in hits]))
