@@ -87,7 +87,8 @@ monitoring: setup ## Make the rules and dashboards of k8s/monitoring from the co
 	@$(BIN)/plait metrics kubernetes k8s/monitoring
 
 bench: setup ## Run the benchmarks, side by side with peers.
-	@for file in benchmarks/*.py; do $(BIN)/python "$$file"; done
+	@for file in $(filter-out %_on_gpu.py,$(wildcard benchmarks/*.py)); do $(BIN)/python "$$file"; done
+	@echo "Left out: $(wildcard benchmarks/*_on_gpu.py), which need a GPU."
 
 clean: ## Remove .venv and everything built; what is under PLAIT_HOME stays.
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* demo-data

@@ -74,7 +74,7 @@ class AdapterBank:
         gathered = self._gathered.gather([(self._loaded[key] if key else None, n) for key, n in rows])
         if gathered is None and slots is None:  # prefixes alone: they are in the cache
             return None
-        return GatheredAdaptation(self._gathered, gathered, slots)
+        return _Gathered(self._gathered, gathered, slots)
 
     def _adapt_by_slots(self, rows: Sequence[tuple[str | None, int]]) -> SlotAdaptation | None:
         needed = {key for key in self._in_batch if self._gathered is None or self._loaded[key].has_tables}
@@ -113,7 +113,7 @@ def _low_rank_kernel(decoder: Decoder) -> GatheredLowRank | None:
     return CpuLowRank(decoder, decoder.kernels) if decoder.kernels else None
 
 
-class GatheredAdaptation:
+class _Gathered:
     """An `Adaptation` of one step: low-rank products gathered, the rest by slots if any row needs it."""
 
     def __init__(self, products: GatheredLowRank, rows: GatheredRows | None, slots: SlotAdaptation | None) -> None:
@@ -123,9 +123,9 @@ class GatheredAdaptation:
     def gathered_only(self) -> GatheredRows | None:
         return self._rows if self._slots is None else None
 
-    def with_rows(self, rows: GatheredRows) -> "GatheredAdaptation":
+    def with_rows(self, rows: GatheredRows) -> "_Gathered":
         """See `Adaptation`."""
-        return GatheredAdaptation(self._products, rows, None)
+        return _Gathered(self._products, rows, None)
 
     def before(self, site: Site, hidden: Tensor) -> Tensor:
         return hidden if self._slots is None else self._slots.before(site, hidden)

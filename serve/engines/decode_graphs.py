@@ -22,7 +22,7 @@ SPARE_BLOCKS = 1
 """Blocks that a cache must have beyond those that sequences use: the last one is for rows that pad."""
 _FEWEST_BLOCKS = 8
 _MOST_BLOCKS = 4096
-"""Of all rows together: beyond, launching is a small part of a step, and padding would be a large one."""
+"""Of all rows together: bounds the memory of graphs, and what padding copies. Not tuned."""
 _log = logging.getLogger(__name__)
 
 

@@ -68,6 +68,7 @@ class StepInput:
         singles: rows of one token, at the front.
         chunks: (first, end) of each chunk among the tokens.
         wanted: [r] tokens whose logits are asked for.
+        reaches: what rows read, by the first of them and the window; made when first asked for.
     """
 
     spans: Sequence[Span]
