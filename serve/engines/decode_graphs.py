@@ -84,7 +84,7 @@ class DecodeGraphs:
             # What a failed capture leaves of the shared memory is not known: those that are there are the last.
             torch.cuda.set_stream(stream)
             self._can_capture = False
-            _log.warning("No more CUDA graphs (%s): steps of other shapes are slower.", str(error).splitlines()[0])
+            _log.warning("No more CUDA graphs (%s): steps of other shapes are slower.", str(error).partition("\n")[0])
             return None
         self._graphs[shape] = graph
         return graph
