@@ -7,14 +7,16 @@ before passages: they are applied here, so both sides always match. This module 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from joblib import cpu_count
 
-from plait.errors import InvalidInput, ModelNotFound
+from plait.errors import InvalidInput
+from plait.models.openvino_encoder import OpenVinoEncoder, convert
 from plait.models.source import resolve_model
+from plait.models.torch_encoder import TorchEncoder, load_model
 from plait.models.vectors import Prompts, VectorKind
 
 # Imported on the way by peft; warns about kernels for 4-bit layers, which no embedding model here has.
@@ -42,19 +44,11 @@ class EmbeddingModel:
     def __init__(
         self, source: str, dtype: Dtype = "auto", prompts: Prompts | None = None, dimensions: int | None = None
     ) -> None:
-        import torch
-
         self.name = source
-        if not torch.cuda.is_available():
-            # Ray sets OMP_NUM_THREADS to the CPUs that a worker reserved, which is less than one for us.
-            torch.set_num_threads(cpu_count())
-        chosen = _fastest_dtype() if dtype == "auto" else dtype
         folder = resolve_model(source)
         self.prompts = Prompts.of_model(folder) if prompts is None else prompts
-        self._model = _load(source, folder, getattr(torch, chosen))
-        dimension = self._model.get_embedding_dimension()
-        if dimension is None:
-            raise ModelNotFound(f"The model '{source}' makes no vectors of a fixed size.", "Choose an embedding model.")
+        self._encoder = _encoder(source, folder, _fastest_dtype() if dtype == "auto" else dtype)
+        dimension = self._encoder.dimension
         if dimensions is not None and dimensions > dimension:
             raise InvalidInput(
                 f"'{source}' makes vectors of {dimension} dimensions, not of {dimensions}.",
@@ -73,69 +67,56 @@ class EmbeddingModel:
         return VectorKind(self.name, self.dimension, self.prompts)
 
     @property
-    def tokenizer(self) -> Any:
-        """The model's transformers tokenizer."""
-        return self._model.tokenizer
-
-    @property
     def max_tokens(self) -> int:
         """Longest input in tokens, special tokens included; what is longer is cut."""
-        limit = self._model.max_seq_length or self.tokenizer.model_max_length
-        return int(limit)
+        return self._encoder.max_tokens
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included, also of one that is longer than the model reads."""
-        # The tokenizer's own limit is off: a text that is cut silently would have another text's vector.
-        return [len(ids) for ids in self.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
+        return self._encoder.count_tokens(texts)
 
     def encode_passages(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
         """Vectors of texts to be found: float32 [n, dimension], unit length. Batches are formed by length."""
-        return self._unit(self._model.encode_document, texts, self.prompts.passage, batch_size)
+        return self._unit(texts, self.prompts.passage, batch_size, is_query=False)
 
     def encode_queries(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
         """Vectors of texts to search for: float32 [n, dimension], unit length."""
-        return self._unit(self._model.encode_query, texts, self.prompts.query, batch_size)
+        return self._unit(texts, self.prompts.query, batch_size, is_query=True)
 
-    def encode_passage_tokens(self, texts: Sequence[str], batch_size: int = 32) -> list[Any]:
-        """Vectors of the tokens of texts to be found: a float32 tensor [tokens, dimension] each, unit length."""
-        return self._tokens(self._model.encode_document, texts, self.prompts.passage, batch_size)
+    def encode_passage_tokens(self, texts: Sequence[str], batch_size: int = 32) -> list[Vectors]:
+        """Vectors of the tokens of texts to be found: float32 [tokens, width] each, unit length."""
+        tokens = self._encoder.encode_tokens(texts, self.prompts.passage, batch_size, is_query=False)
+        return [_normalised(of_text) for of_text in tokens]
 
-    def encode_query_tokens(self, texts: Sequence[str], batch_size: int = 32) -> list[Any]:
-        """Vectors of the tokens of texts to search for: a float32 tensor [tokens, dimension] each, unit length."""
-        return self._tokens(self._model.encode_query, texts, self.prompts.query, batch_size)
+    def encode_query_tokens(self, texts: Sequence[str], batch_size: int = 32) -> list[Vectors]:
+        """Vectors of the tokens of texts to search for: float32 [tokens, width] each, unit length."""
+        tokens = self._encoder.encode_tokens(texts, self.prompts.query, batch_size, is_query=True)
+        return [_normalised(of_text) for of_text in tokens]
 
-    def _tokens(self, encode: Any, texts: Sequence[str], prompt: str, batch_size: int) -> list[Any]:
-        found = encode(
-            list(texts),
-            prompt=prompt,
-            batch_size=batch_size,
-            output_value="token_embeddings",
-            convert_to_numpy=False,
-            show_progress_bar=False,
-        )
-        return [(v / v.norm(dim=1, keepdim=True).clamp_min(1e-12)).cpu() for v in (one.float() for one in found)]
-
-    def _unit(self, encode: Any, texts: Sequence[str], prompt: str, batch_size: int) -> Vectors:
+    def _unit(self, texts: Sequence[str], prompt: str, batch_size: int, is_query: bool) -> Vectors:
         if not texts:
             return np.empty((0, self.dimension), np.float32)
-        # A tensor, because numpy has no bfloat16; normalised in float32, so that lengths are 1 to seven digits.
-        options = {"batch_size": batch_size, "convert_to_tensor": True, "show_progress_bar": False}
-        vectors = encode(list(texts), prompt=prompt, **options)[:, : self.dimension].float()
-        unit: Vectors = (vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)).cpu().numpy()
-        return unit
+        # Normalised in float32, so that lengths are 1 to seven digits.
+        return _normalised(self._encoder.encode(texts, prompt, batch_size, is_query)[:, : self.dimension])
 
 
-def _load(source: str, folder: Path, torch_dtype: Any) -> Any:
-    from safetensors import SafetensorError
-    from sentence_transformers import SentenceTransformer
+def _normalised(vectors: Vectors) -> Vectors:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Vectors = vectors / np.maximum(lengths, 1e-12)
+    return unit
 
-    try:
-        return SentenceTransformer(
-            str(folder), model_kwargs={"dtype": torch_dtype, "use_safetensors": True}, local_files_only=True
-        )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelNotFound(f"'{source}' holds no embedding model ({reason}).") from error
+
+def _encoder(source: str, folder: Path, dtype: str) -> TorchEncoder | OpenVinoEncoder:
+    """What computes the vectors: OpenVINO on a CPU where it can, else torch."""
+    import torch
+
+    if not torch.cuda.is_available():
+        # Ray sets OMP_NUM_THREADS to the CPUs that a worker reserved, which is less than one for us.
+        torch.set_num_threads(cpu_count())
+        converted = convert(folder, lambda: load_model(source, folder, "float32"))
+        if converted is not None:
+            return OpenVinoEncoder(converted, folder, dtype, cpu_count())
+    return TorchEncoder(load_model(source, folder, dtype), source)
 
 
 def _fastest_dtype() -> Literal["float32", "bfloat16"]:

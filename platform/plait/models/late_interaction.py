@@ -25,4 +25,4 @@ def late_interaction_scores(model: EmbeddingModel | EmbeddingEndpoint, query: st
     if not texts:
         return []
     (of_query,) = model.encode_query_tokens([query])
-    return [float((of_query @ of_text.T).max(dim=1).values.mean()) for of_text in model.encode_passage_tokens(texts)]
+    return [float((of_query @ of_text.T).max(axis=1).mean()) for of_text in model.encode_passage_tokens(texts)]

@@ -1,0 +1,76 @@
+"""An embedding model in torch, by sentence-transformers: on GPUs, and on CPUs what OpenVINO cannot do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from plait.errors import ModelNotFound
+
+Vectors = npt.NDArray[np.float32]
+
+
+class TorchEncoder:
+    """A loaded sentence-transformers model. `source` is what its user calls it."""
+
+    def __init__(self, model: Any, source: str) -> None:
+        self._model = model
+        dimension = model.get_embedding_dimension()
+        if dimension is None:
+            raise ModelNotFound(f"The model '{source}' makes no vectors of a fixed size.", "Choose an embedding model.")
+        self.dimension: int = dimension
+        self.max_tokens = int(model.max_seq_length or model.tokenizer.model_max_length)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special ones included."""
+        # The tokenizer's own limit is off: a text that is cut silently would have another text's vector.
+        return [len(ids) for ids in self._model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
+
+    def encode(self, texts: Sequence[str], prompt: str, batch_size: int, is_query: bool) -> Vectors:
+        """Vectors of texts, float32 [n, dimension]."""
+        # A tensor, because numpy has no bfloat16.
+        vectors: Vectors = self._call(is_query)(
+            list(texts), prompt=prompt, batch_size=batch_size, convert_to_tensor=True, show_progress_bar=False
+        )
+        return _numpy(vectors)
+
+    def encode_tokens(self, texts: Sequence[str], prompt: str, batch_size: int, is_query: bool) -> list[Vectors]:
+        """Vectors of the tokens of each text, float32 [tokens, width]."""
+        found = self._call(is_query)(
+            list(texts),
+            prompt=prompt,
+            batch_size=batch_size,
+            output_value="token_embeddings",
+            convert_to_numpy=False,
+            show_progress_bar=False,
+        )
+        return [_numpy(one) for one in found]
+
+    def _call(self, is_query: bool) -> Any:
+        return self._model.encode_query if is_query else self._model.encode_document
+
+
+def load_model(source: str, folder: Path, dtype: str) -> Any:
+    """The sentence-transformers model in a folder.
+
+    Raises:
+        ModelNotFound: when it holds none.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceTransformer(
+            str(folder), model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True}, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelNotFound(f"'{source}' holds no embedding model ({reason}).") from error
+
+
+def _numpy(tensor: Any) -> Vectors:
+    array: Vectors = tensor.float().cpu().numpy()
+    return array

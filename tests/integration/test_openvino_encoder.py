@@ -1,0 +1,76 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+from plait.models import openvino_encoder
+from plait.models.embedding import EmbeddingModel
+from plait.models.openvino_encoder import OpenVinoEncoder, convert
+from plait.models.torch_encoder import TorchEncoder, load_model
+from plait.settings import settings
+
+TEXTS = ["Ray keeps its actors warm", "x", "Words of several lengths, " * 40, "Straße", "a" * 2000]
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAIT_HOME", str(tmp_path / "home"))
+    settings.cache_clear()
+
+
+def load(folder: Path) -> Any:
+    return load_model("it", folder, "float32")
+
+
+@pytest.fixture
+def both(tiny_embedder: Path) -> tuple[TorchEncoder, OpenVinoEncoder]:
+    converted = convert(tiny_embedder, lambda: load(tiny_embedder))
+    assert converted is not None
+    return TorchEncoder(load(tiny_embedder), "it"), OpenVinoEncoder(converted, tiny_embedder, "float32", threads=1)
+
+
+def test_it_makes_the_vectors_of_the_original(both: tuple[TorchEncoder, OpenVinoEncoder]) -> None:
+    original, converted = (encoder.encode(TEXTS, "query: ", 2, True) for encoder in both)
+    np.testing.assert_allclose(converted, original, atol=1e-4)
+
+
+def test_its_vectors_of_tokens_are_those_of_the_original_without_padding(
+    both: tuple[TorchEncoder, OpenVinoEncoder],
+) -> None:
+    original, converted = (encoder.encode_tokens(TEXTS, "", 3, False) for encoder in both)
+    for expected, tokens in zip(original, converted, strict=True):
+        np.testing.assert_allclose(tokens, expected, atol=1e-4)
+
+
+def test_it_counts_the_tokens_of_texts_that_are_too_long(both: tuple[TorchEncoder, OpenVinoEncoder]) -> None:
+    original, converted = both
+    assert converted.count_tokens(TEXTS) == original.count_tokens(TEXTS)
+    assert max(converted.count_tokens(TEXTS)) > converted.max_tokens == original.max_tokens
+    assert converted.dimension == original.dimension
+
+
+def test_a_model_is_converted_once(tiny_embedder: Path, both: tuple[TorchEncoder, OpenVinoEncoder]) -> None:
+    assert convert(tiny_embedder, lambda: pytest.fail("loaded again")) is not None
+
+
+def test_an_embedding_model_on_a_cpu_is_a_converted_one(tiny_embedder: Path) -> None:
+    model = EmbeddingModel(str(tiny_embedder))
+    assert isinstance(model._encoder, OpenVinoEncoder)
+    assert model.encode_passages(TEXTS).shape == (len(TEXTS), 32)
+
+
+def test_a_graph_with_other_vectors_is_not_used(tiny_embedder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_encoder, "_LEAST_COSINE", 1.1)
+    assert convert(tiny_embedder, lambda: load(tiny_embedder)) is None
+    assert convert(tiny_embedder, lambda: pytest.fail("tried again")) is None
+    assert isinstance(EmbeddingModel(str(tiny_embedder))._encoder, TorchEncoder)
+
+
+def test_a_model_that_leaves_prompts_out_of_its_vectors_stays_in_torch(tiny_embedder: Path, tmp_path: Path) -> None:
+    body = Transformer(str(tiny_embedder))
+    model = SentenceTransformer(modules=[body, Pooling(32, include_prompt=False)], device="cpu")
+    model.save(str(tmp_path / "without-prompts"))
+    assert convert(tmp_path / "without-prompts", lambda: load(tmp_path / "without-prompts")) is None
