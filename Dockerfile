@@ -18,7 +18,7 @@ COPY LICENSE README.md ./
 COPY platform platform
 COPY jobs jobs
 COPY serve serve
-RUN pip install --constraint constraints.txt "setuptools>=80" ".[demo,s3]" \
+RUN pip install --constraint constraints.txt "setuptools>=80" ".[demo,openvino,s3]" \
     && find /opt/plait -name __pycache__ -prune -exec rm -rf {} +
 
 FROM build AS build-cuda

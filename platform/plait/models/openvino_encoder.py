@@ -150,9 +150,8 @@ def _write(model: Any, original: Path, folder: Path) -> None:
     example = model.tokenizer(list(_PROBES), padding=True, truncation=True, return_tensors="pt")
     # Its converter sends usage statistics, unless it runs in CI.
     with patch.dict(os.environ, CI="true"), torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the tracer warns of what depends on shapes; the check below says whether they matter
+        # The tracer warns of branches that depend on shapes; the check below says whether they matter.
+        warnings.simplefilter("ignore")
         try:
             graph = openvino.convert_model(
                 Pipeline().eval(), example_input=(example["input_ids"], example["attention_mask"])
