@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from transformers import BertConfig, BertModel
 
 from plait.models import openvino_encoder
 from plait.models.embedding import EmbeddingModel
@@ -74,3 +75,26 @@ def test_a_model_that_leaves_prompts_out_of_its_vectors_stays_in_torch(tiny_embe
     model = SentenceTransformer(modules=[body, Pooling(32, include_prompt=False)], device="cpu")
     model.save(str(tmp_path / "without-prompts"))
     assert convert(tmp_path / "without-prompts", lambda: load(tmp_path / "without-prompts")) is None
+
+
+def test_a_model_that_reads_an_odd_number_of_tokens_is_not_padded_beyond_it(
+    tiny_embedder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "odd"
+    config = BertConfig(
+        vocab_size=400, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+    )
+    config.max_position_embeddings = 50
+    body = Transformer(str(tiny_embedder), max_seq_length=50)
+    body.auto_model = BertModel(config).eval()
+    SentenceTransformer(modules=[body, Pooling(32)], device="cpu").save(str(folder))
+    converted = convert(folder, lambda: load(folder))
+    assert converted is not None
+    ours = OpenVinoEncoder(converted, folder, "float32", threads=1).encode(TEXTS, "", 8, False)
+    np.testing.assert_allclose(ours, TorchEncoder(load(folder), "it").encode(TEXTS, "", 8, False), atol=1e-4)
+
+
+def test_a_model_whose_tokenizer_does_not_pad_stays_in_torch(tiny_embedder: Path) -> None:
+    model = load(tiny_embedder)
+    model.tokenizer.pad_token = None
+    assert convert(tiny_embedder, lambda: model) is None

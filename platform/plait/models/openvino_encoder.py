@@ -47,9 +47,9 @@ class OpenVinoEncoder:
         self._counter.no_padding()
         self._tokenizer = Tokenizer.from_file(str(original / "tokenizer.json"))
         self._tokenizer.enable_truncation(self.max_tokens)
-        self._tokenizer.enable_padding(
-            pad_id=facts["pad_id"], pad_token=facts["pad_token"], pad_to_multiple_of=_LENGTH_STEP
-        )
+        # Not beyond what the model reads: it may have no positions there.
+        step = _LENGTH_STEP if self.max_tokens % _LENGTH_STEP == 0 else None
+        self._tokenizer.enable_padding(pad_id=facts["pad_id"], pad_token=facts["pad_token"], pad_to_multiple_of=step)
         hints = {
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[dtype],
             "INFERENCE_NUM_THREADS": threads,
@@ -136,6 +136,8 @@ def _write(model: Any, original: Path, folder: Path) -> None:
 
     # One graph for queries and passages, that does not know where a prompt ends, is not all that these need.
     if any(isinstance(module, Router) or not getattr(module, "include_prompt", True) for module in model):
+        return
+    if model.tokenizer.pad_token_id is None:
         return
 
     class Pipeline(torch.nn.Module):
