@@ -137,7 +137,7 @@ def _write(model: Any, original: Path, folder: Path) -> None:
     # One graph for queries and passages, that does not know where a prompt ends, is not all that these need.
     if any(isinstance(module, Router) or not getattr(module, "include_prompt", True) for module in model):
         return
-    if model.tokenizer.pad_token_id is None:
+    if getattr(model.tokenizer, "pad_token_id", None) is None or model.get_embedding_dimension() is None:
         return
 
     class Pipeline(torch.nn.Module):
