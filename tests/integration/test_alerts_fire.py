@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
+from changed_settings import changed_settings
 from local_prometheus import Prometheus, running
 
 from plait.adapters.metadata import AdapterMetadata
@@ -61,13 +62,10 @@ def server(ray_cluster: None, tiny_model: Path, tmp_path_factory: pytest.TempPat
         "llm.pinned=[unreadable]",
         "retrieval=null",
     ]
-    os.environ["PLAIT_REPLICA_HOUR_PRICE"] = "7.2"
-    settings.cache_clear()
     try:
-        yield deploy(read_config("local", overrides), on_progress=print)
+        with changed_settings(replica_hour_price="7.2"):
+            yield deploy(read_config("local", overrides), on_progress=print)
     finally:
-        del os.environ["PLAIT_REPLICA_HOUR_PRICE"]
-        settings.cache_clear()
         serve.shutdown()
 
 

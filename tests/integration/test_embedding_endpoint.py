@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
+from changed_settings import changed_settings
 
 from plait.errors import InvalidInput, ModelNotFound, Unavailable
 from plait.jobs.ingest.embed import Embed, prompts_of
 from plait.models.endpoint import EmbeddingEndpoint
 from plait.models.vectors import Prompts, VectorKind
 from plait.recipes import IngestRecipe
-from plait.settings import settings
 
 DIMENSION = 6
 
@@ -140,19 +140,12 @@ def test_dimensions_are_asked_for_and_checked(endpoint: Endpoint, monkeypatch: p
         model(endpoint, dimensions=3)
 
 
-def test_ingestion_embeds_with_the_endpoint_of_the_settings(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PLAIT_EMBEDDING_URL", endpoint.url)
-    settings.cache_clear()
-    try:
+def test_ingestion_embeds_with_the_endpoint_of_the_settings(endpoint: Endpoint) -> None:
+    with changed_settings(embedding_url=endpoint.url):
         embedding = {"model": "openai:letters", "tokenizer": "unused", "passage_prompt": "p: "}
         recipe = IngestRecipe.model_validate({"sources": ["docs"], "embedding": embedding})
         chunks = pa.table({"title": ["Title"], "heading": [""], "text": ["a text"]})
         dense = Embed(recipe, prompts_of(recipe.embedding))(chunks)["dense"].to_pylist()
-    finally:
-        monkeypatch.undo()
-        settings.cache_clear()
     np.testing.assert_allclose(dense, [unit("p: Title\na text")], atol=1e-6)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
+from changed_settings import changed_settings
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, Unavailable
 from plait.index.chunk import Chunk, chunk_table, make_chunk_id
@@ -17,7 +18,6 @@ from plait.models.embedding import EmbeddingModel
 from plait.models.vectors import Prompts, VectorKind
 from plait.retrieval.request import Retrieval
 from plait.retrieval.retriever import Retriever
-from plait.settings import settings
 
 DIMENSION = 8
 
@@ -227,18 +227,13 @@ def test_a_server_that_dies_is_an_outage_and_not_a_traceback(tmp_path: Path, mon
     finally:
         server.kill()
         server.wait()
-    monkeypatch.setenv("PLAIT_MILVUS_TIMEOUT_S", "1")
-    settings.cache_clear()
-    try:
+    with changed_settings(milvus_timeout_s=1):
         with pytest.raises(Unavailable, match=f"No Milvus answers at http://127.0.0.1:{port}"):
             index.search(Search(1), vectors=np.stack([unit(0)]))
         with pytest.raises(Unavailable):
             index.upsert(document("a.md"))
         with pytest.raises(Unavailable):
             index.document_states("default")
-    finally:
-        monkeypatch.undo()
-        settings.cache_clear()
 
 
 def test_a_retriever_finds_the_passage_that_says_the_same(name: str, milvus: str, tiny_embedder: Path) -> None:

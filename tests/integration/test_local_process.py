@@ -4,7 +4,6 @@ import multiprocessing
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from changed_settings import changed_settings
 
 from plait.errors import Conflict, InvalidInput, Unavailable
 from plait.local import stack
@@ -47,19 +47,6 @@ def listener(
         settings=settings or {},
         timeout_s=timeout_s,
     )
-
-
-@pytest.fixture
-def with_setting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
-    """Set a PLAIT_ variable for one test."""
-
-    def set_variable(name: str, value: str) -> None:
-        monkeypatch.setenv(name, value)
-        settings.cache_clear()
-
-    yield set_variable
-    monkeypatch.undo()
-    settings.cache_clear()
 
 
 # A fork of a process in which Ray's and Milvus' threads run could leave either of the two without them.
@@ -184,14 +171,14 @@ def test_another_ones_listener_is_not_taken_for_ours() -> None:
             listener("usurped", port=port).ensure()
 
 
-def test_other_settings_than_it_runs_with_are_a_conflict(with_setting: Callable[[str, str], None]) -> None:
+def test_other_settings_than_it_runs_with_are_a_conflict() -> None:
     running = listener("set", settings={"http_port": 8000, "ray_cpus": 2}).ensure()
-    with_setting("PLAIT_HTTP_PORT", "8001")
     try:
-        with pytest.raises(Conflict, match="runs with PLAIT_HTTP_PORT=8000, not 8001"):
-            listener("set", settings={"http_port": 8001}).ensure()
-        # Nobody set this one, so what runs will do.
-        assert listener("set", settings={"ray_cpus": 4}).ensure() == running
+        with changed_settings(http_port=8001):
+            with pytest.raises(Conflict, match="runs with PLAIT_HTTP_PORT=8000, not 8001"):
+                listener("set", settings={"http_port": 8001}).ensure()
+            # Nobody set this one, so what runs will do.
+            assert listener("set", settings={"ray_cpus": 4}).ensure() == running
     finally:
         stop(running)
 
@@ -239,41 +226,42 @@ def test_an_address_that_this_machine_does_not_have_is_named() -> None:
         check_port_is_free(free_port(), "192.0.2.77", "PLAIT_X")
 
 
-def test_a_milvus_that_does_not_answer_is_named_within_seconds(with_setting: Callable[[str, str], None]) -> None:
+def test_a_milvus_that_does_not_answer_is_named_within_seconds() -> None:
     uri = f"http://127.0.0.1:{free_port()}"
-    with_setting("PLAIT_MILVUS_URI", uri)
     started = time.monotonic()
-    with pytest.raises(Unavailable, match=f"Milvus at {uri} does not answer.*PLAIT_MILVUS_URI"):
+    refusal = f"Milvus at {uri} does not answer.*PLAIT_MILVUS_URI"
+    with changed_settings(milvus_uri=uri), pytest.raises(Unavailable, match=refusal):
         milvus_uri()
     assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("uri", ["./milvus.db", "http://host:port", "http://host:99999", "localhost"])
-def test_a_milvus_address_that_is_none_is_named(with_setting: Callable[[str, str], None], uri: str) -> None:
-    with_setting("PLAIT_MILVUS_URI", uri)
-    with pytest.raises(InvalidInput, match=r"is no address of a Milvus server.*http://host:19530"):
+def test_a_milvus_address_that_is_none_is_named(uri: str) -> None:
+    with (
+        changed_settings(milvus_uri=uri),
+        pytest.raises(InvalidInput, match=r"is no address of a Milvus server.*http://host:19530"),
+    ):
         milvus_uri()
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_a_ray_cluster_that_does_not_answer_is_named_within_seconds(
-    with_setting: Callable[[str, str], None], scheme: str
-) -> None:
+def test_a_ray_cluster_that_does_not_answer_is_named_within_seconds(scheme: str) -> None:
     address = f"{scheme}127.0.0.1:{free_port()}"
-    with_setting("PLAIT_RAY_ADDRESS", address)
     started = time.monotonic()
-    with pytest.raises(Unavailable, match=f"The Ray cluster at {address} does not answer"):
+    refusal = f"The Ray cluster at {address} does not answer"
+    with changed_settings(ray_address=address), pytest.raises(Unavailable, match=refusal):
         connect()
     assert time.monotonic() - started < 5
 
 
-def test_commands_at_once_make_one_token(with_setting: Callable[[str, str], None], tmp_path: Path) -> None:
-    with_setting("PLAIT_HOME", str(tmp_path))
-    with ThreadPoolExecutor(8) as threads:
-        tokens = {future.result() for future in [threads.submit(token) for _ in range(8)]}
+def test_commands_at_once_make_one_token(tmp_path: Path) -> None:
+    with changed_settings(home=tmp_path):
+        with ThreadPoolExecutor(8) as threads:
+            tokens = {future.result() for future in [threads.submit(token) for _ in range(8)]}
+        made = [file.name for file in settings().local_dir.iterdir()]
     assert len(tokens) == 1
     assert len(tokens.pop()) == 64
-    assert [file.name for file in settings().local_dir.iterdir()] == ["ray-token"]
+    assert made == ["ray-token"]
 
 
 def test_rays_folder_is_closed_to_others(ray_cluster: None) -> None:

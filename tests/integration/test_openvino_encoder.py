@@ -1,8 +1,10 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from changed_settings import changed_settings
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import BertConfig, BertModel
@@ -11,15 +13,14 @@ from plait.models import openvino_encoder
 from plait.models.embedding import EmbeddingModel
 from plait.models.openvino_encoder import OpenVinoEncoder, convert
 from plait.models.torch_encoder import TorchEncoder, load_model
-from plait.settings import settings
 
 TEXTS = ["Ray keeps its actors warm", "x", "Words of several lengths, " * 40, "Straße", "a" * 2000]
 
 
 @pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PLAIT_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
+def own_home(tmp_path: Path) -> Iterator[None]:
+    with changed_settings(home=tmp_path / "home"):
+        yield
 
 
 def load(folder: Path) -> Any:

@@ -17,6 +17,7 @@ import openai
 import psutil
 import pytest
 import torch
+from changed_settings import changed_settings
 
 from plait.adapters.metadata import AdapterMetadata
 from plait.adapters.registry import Registry
@@ -138,15 +139,10 @@ def server(ray_cluster: None, tiny_model: Path, adapters: dict[str, Path], colle
         "default_max_tokens=12",
     ]
     told: list[str] = []
-    os.environ["PLAIT_ADMIN_KEY"] = ADMIN_KEY
-    settings.cache_clear()
-    try:
+    with changed_settings(admin_key=ADMIN_KEY):
         yield deploy(read_config("local", overrides), on_progress=told.append)
         assert any("LLM" in line for line in told)
         serve.shutdown()
-    finally:
-        del os.environ["PLAIT_ADMIN_KEY"]
-        settings.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from changed_settings import changed_settings
 
 from plait.adapters.metadata import AdapterMetadata
 from plait.adapters.registry import Registry
@@ -20,7 +20,6 @@ from plait.model_ids import AdapterRef
 from plait.models.chat import FORMATS
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
-from plait.settings import settings
 
 KEY = {"Authorization": "Bearer an-admin-key"}
 MAX_LOADED = 4
@@ -92,13 +91,10 @@ def server(ray_cluster: None, tiny_model: Path, store: Path, registry: Registry)
         "retrieval=null",
         "default_max_tokens=12",
     ]
-    os.environ["PLAIT_ADMIN_KEY"] = "an-admin-key"
-    settings.cache_clear()
     try:
-        yield deploy(read_config("local", overrides), on_progress=print)
+        with changed_settings(admin_key="an-admin-key"):
+            yield deploy(read_config("local", overrides), on_progress=print)
     finally:
-        del os.environ["PLAIT_ADMIN_KEY"]
-        settings.cache_clear()
         serve.shutdown()
 
 

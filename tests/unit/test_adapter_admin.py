@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from changed_settings import changed_settings
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -38,12 +39,9 @@ def client() -> TestClient:
 
 
 @pytest.fixture
-def admin_key(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setenv("PLAIT_ADMIN_KEY", "secret-key")
-    settings.cache_clear()
-    yield "secret-key"
-    monkeypatch.delenv("PLAIT_ADMIN_KEY")
-    settings.cache_clear()
+def admin_key() -> Iterator[str]:
+    with changed_settings(admin_key="secret-key"):
+        yield "secret-key"
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from changed_settings import changed_settings
 
 from plait.errors import InvalidInput, ModelNotFound
 from plait.model_ids import AdapterRef
@@ -14,7 +15,6 @@ from plait.models.load import load_causal_lm
 from plait.serve.adapters.lifecycle import AdapterLifecycle
 from plait.serve.arguments import LLMArguments
 from plait.serve.engines.torch_engine import TorchEngine
-from plait.settings import settings
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +35,9 @@ def plain(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("PLAIT_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
-    yield tmp_path / "home"
-    monkeypatch.undo()
-    settings.cache_clear()
+def home(tmp_path: Path) -> Iterator[Path]:
+    with changed_settings(home=tmp_path / "home"):
+        yield tmp_path / "home"
 
 
 def lifecycle(engine: TorchEngine, model: Path, store: Path, **arguments: Any) -> AdapterLifecycle:

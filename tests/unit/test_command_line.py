@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import typer
+from changed_settings import changed_settings
 from typer.testing import CliRunner
 
 from plait.cli import app, main
-from plait.settings import settings
 
 COMMANDS = (
     *("ingest", "plan", "train", "serve", "ask", "evaluate", "compare", "status", "stop"),
@@ -136,15 +136,8 @@ def test_an_error_of_ours_is_called_a_bug(capsys: pytest.CaptureFixture[str], mo
     assert "This is a bug in Plait; run again with --debug" in error
 
 
-def test_a_setting_that_makes_no_sense_is_named(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PLAIT_METRICS_PORT", "abc")
-    settings.cache_clear()
-    try:
+def test_a_setting_that_makes_no_sense_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with changed_settings(metrics_port="abc"):
         code, error = run(capsys, "status")
-    finally:
-        monkeypatch.undo()
-        settings.cache_clear()
     assert code == 2
     assert "PLAIT_METRICS_PORT is 'abc'" in error

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from changed_settings import changed_settings
 from described import strict, validator
 from fastapi.testclient import TestClient
 
@@ -14,7 +15,6 @@ from plait.errors import CollectionNotFound
 from plait.serve.api.services import services
 from plait.serve.indexer import Indexer
 from plait.serve.ingress import build_api
-from plait.settings import settings
 
 KEY = {"Authorization": "Bearer a-key"}
 FILES = "/v1/vector_stores/docs/files"
@@ -57,15 +57,11 @@ class Fakes:
 
 
 @pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    monkeypatch.setenv("PLAIT_HOME", str(tmp_path))
-    monkeypatch.setenv("PLAIT_ADMIN_KEY", "a-key")
-    settings.cache_clear()
-    api, fakes = build_api(), Fakes()
-    api.dependency_overrides[services] = lambda: fakes
-    yield TestClient(api, headers=KEY, raise_server_exceptions=False)
-    monkeypatch.undo()
-    settings.cache_clear()
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    with changed_settings(home=tmp_path, admin_key="a-key"):
+        api, fakes = build_api(), Fakes()
+        api.dependency_overrides[services] = lambda: fakes
+        yield TestClient(api, headers=KEY, raise_server_exceptions=False)
 
 
 def sent(client: TestClient, name: str = "a.md", data: bytes = b"text") -> dict[str, Any]:

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from changed_settings import changed_settings
 from fastapi.testclient import TestClient
 from opentelemetry import trace
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -34,7 +35,6 @@ from plait.serve.ingress import build_api
 from plait.serve.llm import LLM
 from plait.serve.retriever import Retriever
 from plait.serve.router import Router
-from plait.settings import settings
 
 QUESTION, PASSAGE, ANSWER = "who keeps the secret?", "the passage tells it", "the answer tells it"
 CHAT: dict[str, Any] = {"model": "rag/base", "messages": [{"role": "user", "content": QUESTION}]}
@@ -217,12 +217,9 @@ def lines() -> Iterator[Lines]:
 
 
 @pytest.fixture
-def with_content(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("PLAIT_LOG_CONTENT", "true")
-    settings.cache_clear()
-    yield
-    monkeypatch.undo()
-    settings.cache_clear()
+def with_content() -> Iterator[None]:
+    with changed_settings(log_content=True):
+        yield
 
 
 def attributes(span: Span) -> dict[str, Any]:

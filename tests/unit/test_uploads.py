@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from changed_settings import changed_settings
 
 from plait import uploads
 from plait.errors import InvalidInput, NotFound
@@ -15,17 +16,13 @@ from plait.jobs.ingest.plan import make_plan
 from plait.jobs.ingest.read import DocumentFile, find_documents, with_uploaded
 from plait.jobs.ingest.rows import RowReader
 from plait.recipes import IngestRecipe
-from plait.settings import settings
 from plait.uploads import Attachment
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("PLAIT_HOME", str(tmp_path))
-    settings.cache_clear()
-    yield tmp_path
-    monkeypatch.undo()
-    settings.cache_clear()
+def home(tmp_path: Path) -> Iterator[Path]:
+    with changed_settings(home=tmp_path):
+        yield tmp_path
 
 
 def attached(file_id: str, **fields: object) -> Attachment:
