@@ -49,7 +49,7 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection that is served; documents are those of the server's tenant."""
+    """A collection that is served; documents are those of one tenant."""
 
     name: str
     embedding_model: str

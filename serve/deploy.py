@@ -76,6 +76,7 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
     check(arguments)
     environment = application.setdefault("runtime_env", {}).setdefault("env_vars", {})
     environment["PLAIT_HOME"] = str(settings().root)
+    environment["PLAIT_KEYS_FILE"] = str(settings().keys_path)
     # The cluster may have been joined before these were set.
     environment.setdefault("PLAIT_REPLICA_HOUR_PRICE", str(settings().replica_hour_price))
     environment.setdefault("PLAIT_LOG_CONTENT", str(settings().log_content))

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ray.serve.handle import DeploymentHandle
 
 from plait import uploads
-from plait.errors import Conflict, InvalidInput, find_plait_error
+from plait.errors import Conflict, InvalidInput, NotFound, find_plait_error
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.quarantine import Failure
@@ -48,37 +48,39 @@ class Indexer:
         self._milvus_uri, self._embedder = arguments.milvus_uri or milvus_uri(), embedder
         self._to_do: asyncio.Queue[Attachment] = asyncio.Queue()
         self._writing = asyncio.Lock()
-        for unfinished in (a for name in self._collections for a in reversed(self.attached(name))):
+        for unfinished in (a for name in self._collections for a in reversed(uploads.attachments(name))):
             if unfinished.status == "in_progress":
                 self._to_do.put_nowait(unfinished)
         self._worker = asyncio.create_task(self._work())
 
-    def attached(self, collection: str) -> list[Attachment]:
+    def attached(self, collection: str, tenant: str | None) -> list[Attachment]:
         """The files of a collection, newest first."""
-        return uploads.attachments(collection, self._tenant)
+        return uploads.attachments(collection, tenant or self._tenant)
 
-    def attachment(self, collection: str, file_id: str) -> Attachment:
+    def attachment(self, collection: str, file_id: str, tenant: str | None) -> Attachment:
         """How it stands with a file.
 
         Raises:
             NotFound: when it is not in the collection.
         """
-        return uploads.attachment(file_id, collection, self._tenant)
+        return uploads.attachment(file_id, collection, tenant or self._tenant)
 
-    def attach(self, collection: str, file_id: str, attributes: dict[str, str | float | bool]) -> Attachment:
+    def attach(
+        self, collection: str, file_id: str, attributes: dict[str, str | float | bool], tenant: str | None
+    ) -> Attachment:
         """Put a file into a collection; it is searchable when its state is `completed`.
 
         Raises:
             NotFound: when there is no such file.
             InvalidInput: for a file of an unknown format.
         """
-        file = uploads.file(file_id)
+        file = uploads.file(file_id, tenant)
         if file.path.suffix.lower() not in FORMATS:
             raise InvalidInput(f"'{file.filename}' is of no known format.", f"Known: {', '.join(sorted(FORMATS))}.")
         new = Attachment(
             file_id=file_id,
             collection=collection,
-            tenant=self._tenant,
+            tenant=tenant or self._tenant,
             created_at=int(time.time()),
             attributes=attributes,
         )
@@ -86,29 +88,31 @@ class Indexer:
         self._to_do.put_nowait(new)
         return new
 
-    async def detach(self, collection: str, file_id: str) -> None:
+    async def detach(self, collection: str, file_id: str, tenant: str | None) -> None:
         """Take a file out of a collection; the file itself stays.
 
         Raises:
             NotFound: when it is not in the collection.
         """
-        attachment, source = self.attachment(collection, file_id), uploads.file(file_id).source
+        await self._detach(self.attachment(collection, file_id, tenant))
+
+    async def _detach(self, attachment: Attachment) -> None:
         async with self._writing:
-            await asyncio.to_thread(self._delete, collection, source)
+            await asyncio.to_thread(self._delete, attachment, uploads.file(attachment.file_id).source)
             uploads.drop_attachment(attachment)
 
-    async def detach_and_delete(self, file_id: str) -> None:
-        """Take a file out of the collections that are served, and forget it.
+    async def detach_and_delete(self, file_id: str, tenant: str | None) -> None:
+        """Take a file out of the collections that are served, whosever, and forget it.
 
         Raises:
             NotFound: when there is no such file.
             Conflict: when yet another collection holds it.
         """
-        uploads.file(file_id)
-        for collection in self._collections:
-            if any(attachment.file_id == file_id for attachment in self.attached(collection)):
-                await self.detach(collection, file_id)
-        if uploads.is_attached(file_id):
+        uploads.file(file_id, tenant)
+        for attachment in uploads.attachments_of(file_id):
+            if attachment.collection in self._collections:
+                await self._detach(attachment)
+        if uploads.attachments_of(file_id):
             raise Conflict(f"File '{file_id}' is in another collection.", "Delete it there first.")
         uploads.delete(file_id)
 
@@ -119,18 +123,20 @@ class Indexer:
             to_do = await self._to_do.get()
             async with self._writing:
                 try:
-                    await self._index(to_do.collection, to_do.file_id)
+                    await self._index(to_do)
                 except Exception as error:
                     _log.error("a file could not be indexed", exc_info=error)
 
-    async def _index(self, collection: str, file_id: str) -> None:
+    async def _index(self, to_do: Attachment) -> None:
         """Bring one file into a collection, and note how it ended."""
-        attached = next((a for a in self.attached(collection) if a.file_id == file_id), None)
-        if attached is None:  # taken out again before its turn
-            return
-        file = uploads.file(file_id)
+        collection = to_do.collection
         try:
-            chunk_count = await self._bring(file, collection)
+            attached = uploads.attachment(to_do.file_id, collection, to_do.tenant)
+        except NotFound:  # taken out again before its turn
+            return
+        file = uploads.file(to_do.file_id)
+        try:
+            chunk_count = await self._bring(file, collection, to_do.tenant)
         except Exception as error:
             reason = str(find_plait_error(error) or "Something went wrong inside the server. Its log says what.")
             uploads.write_attachment(attached.model_copy(update={"status": "failed", "error": reason}))
@@ -141,17 +147,17 @@ class Indexer:
         metrics.DOCUMENTS.labels(collection=collection, outcome="written").inc()
         metrics.CHUNKS.labels(collection=collection).inc(chunk_count)
 
-    async def _bring(self, file: UploadedFile, collection: str) -> int:
+    async def _bring(self, file: UploadedFile, collection: str, tenant: str) -> int:
         """Chunk, embed and write one file; anew when a rebuild with another model came in between."""
         while True:
             index = await asyncio.to_thread(Index.open, collection, self._milvus_uri)
-            chunks = await asyncio.to_thread(self._chunks, file, index)
+            chunks = await asyncio.to_thread(self._chunks, file, index, tenant)
             table = await self._with_vectors(chunks, index)
-            if await asyncio.to_thread(self._write, collection, table, index.vectors):
+            if await asyncio.to_thread(self._write, collection, tenant, table, index.vectors):
                 return len(chunks)
 
-    def _chunks(self, file: UploadedFile, index: Index) -> list[Chunk]:
-        recipe = self._recipe(file, index)
+    def _chunks(self, file: UploadedFile, index: Index, tenant: str) -> list[Chunk]:
+        recipe = self._recipe(file, index, tenant)
         settings_key = settings_hash(recipe.chunk, recipe.embedding.made_with)
         with RowReader(recipe.table) as rows:
             loaded = load(DocumentFile(file.source, str(file.path)), recipe, settings_key, rows)
@@ -159,9 +165,9 @@ class Indexer:
             raise InvalidInput(f"'{file.filename}' cannot be indexed: {loaded.reason}.", "Mend it and send it again.")
         version, document = loaded
         chunker = Chunker(resolve_model(recipe.embedding.tokenizer_source), recipe.chunk, settings_key)
-        return chunker.chunk(document, Origin(self._tenant, file.source, version, int(time.time() * 1000)))
+        return chunker.chunk(document, Origin(tenant, file.source, version, int(time.time() * 1000)))
 
-    def _recipe(self, file: UploadedFile, index: Index) -> IngestRecipe:
+    def _recipe(self, file: UploadedFile, index: Index, tenant: str) -> IngestRecipe:
         """Whatever ingests the collection later makes the chunks anew if its recipe has other settings."""
         embedding = {"model": index.embedding_model}
         if index.embedding_model.startswith("openai:"):
@@ -169,7 +175,7 @@ class Indexer:
         return IngestRecipe.model_validate(
             {
                 "collection": index.name,
-                "tenant": self._tenant,
+                "tenant": tenant,
                 "sources": [str(file.path)],
                 "embedding": embedding,
                 "sync": False,
@@ -184,19 +190,19 @@ class Indexer:
             vectors += list(await self._embedder.embed_for.remote(index.vectors, texts, "passage"))
         return chunk_table(chunks).append_column("dense", pa.array(vectors, pa.list_(pa.float32(), index.dimension)))
 
-    def _write(self, collection: str, chunks: pa.Table, vectors: VectorKind) -> bool:
+    def _write(self, collection: str, tenant: str, chunks: pa.Table, vectors: VectorKind) -> bool:
         """Write what was embedded for an index of this kind; False when it is of another now."""
-        with only_writer(collection, self._tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
+        with only_writer(collection, tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
             index = Index.open(collection, self._milvus_uri)
             if index.vectors == vectors:
                 index.upsert(chunks)
                 index.flush()
             return index.vectors == vectors
 
-    def _delete(self, collection: str, source: str) -> None:
-        with only_writer(collection, self._tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
-            index = Index.open(collection, self._milvus_uri)
-            index.delete_documents(self._tenant, [source])
+    def _delete(self, attachment: Attachment, source: str) -> None:
+        with only_writer(attachment.collection, attachment.tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
+            index = Index.open(attachment.collection, self._milvus_uri)
+            index.delete_documents(attachment.tenant, [source])
             index.flush()
 
     async def is_ready(self) -> bool:

@@ -3,30 +3,41 @@
 In: HTTP. Out: HTTP. It knows no model: the LLM, the router, the embedder and the reranker answer.
 """
 
+from types import ModuleType
+
 from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from plait import __version__
+from plait.api_keys import Scope
 from plait.observability import tracing
 from plait.serve.api import (
     adapters,
     embeddings,
     files,
     generation,
+    models,
+    probes,
     rag,
     rerank,
-    status,
     tokenization,
     vector_store_files,
     vector_stores,
 )
+from plait.serve.api.caller import requires
 from plait.serve.api.errors import install
-from plait.serve.api.openapi import describe
+from plait.serve.api.openapi import describe, errors
 from plait.serve.api.request_context import RequestIds, name_span
-from plait.serve.api.services import Services
+from plait.serve.api.services import Deployments
 from plait.serve.request_log import log_expected_errors_in_one_line
+
+_ROUTES: dict[Scope, tuple[ModuleType, ...]] = {
+    Scope.INFER: (models, generation, rag, embeddings, rerank, tokenization, vector_stores),
+    Scope.DOCUMENTS: (files, vector_store_files),
+    Scope.ADMIN: (adapters,),
+}
 
 
 def build_api() -> FastAPI:
@@ -36,9 +47,10 @@ def build_api() -> FastAPI:
     api = FastAPI(title="Plait", version=__version__, dependencies=[Depends(name_span)], telemetry=telemetry)
     install(api)
     api.add_middleware(RequestIds)
-    texts = (status, generation, rag, embeddings, rerank, tokenization)
-    for noun in (*texts, vector_stores, vector_store_files, files, adapters):
-        api.include_router(noun.routes)
+    api.include_router(probes.routes)
+    for scope, nouns in _ROUTES.items():
+        for noun in nouns:
+            api.include_router(noun.routes, dependencies=[Depends(requires(scope))], responses=errors(401, 403))
     describe(api)
     return api
 
@@ -60,7 +72,7 @@ class Ingress:
     ) -> None:
         log_expected_errors_in_one_line()
         tracing.configure("ingress")
-        self.services = Services(llm, router, embedder, reranker, indexer, default_max_tokens, default_timeout_s)
+        self.deployments = Deployments(llm, router, embedder, reranker, indexer, default_max_tokens, default_timeout_s)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api()

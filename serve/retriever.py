@@ -194,8 +194,8 @@ class Retriever:
             scores = await self._embedder.late_interaction.remote(question, texts)
         return scores
 
-    async def collection(self, name: str) -> Collection:
-        """What is searched under a name. Reads the names of the tenant's documents.
+    async def collection(self, name: str, tenant: str | None) -> Collection:
+        """What is searched under a name for a tenant (None: the server's). Reads the names of its documents.
 
         Raises:
             CollectionNotFound: for a collection that is not served.
@@ -204,7 +204,7 @@ class Retriever:
 
         async def describe() -> Collection:
             index = self._indexes[name]
-            documents = await asyncio.to_thread(index.document_states, self._arguments.tenant)
+            documents = await asyncio.to_thread(index.document_states, tenant or self._arguments.tenant)
             return Collection(index.name, index.embedding_model, index.dimension, len(documents))
 
         return await self._following(name, describe)

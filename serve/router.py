@@ -73,23 +73,23 @@ class Router:
         retrieved: Retrieved = await self._there().retrieve.remote(question, asked, traceparent)
         return retrieved
 
-    async def collections(self) -> list[Collection]:
-        """The collections that are served, the first one first.
+    async def collections(self, tenant: str | None) -> list[Collection]:
+        """The collections that are served, the first one first, with what they hold for a tenant (None: the server's).
 
         Raises:
             NotFound: when nothing is indexed here.
         """
         there = self._there()
         names = self._retrieval.collections if self._retrieval else ()
-        return list(await asyncio.gather(*(there.collection.remote(name) for name in names)))
+        return list(await asyncio.gather(*(there.collection.remote(name, tenant) for name in names)))
 
-    async def collection(self, name: str) -> Collection:
+    async def collection(self, name: str, tenant: str | None) -> Collection:
         """One of the collections that are served.
 
         Raises:
             NotFound: when it is not, or nothing is indexed here.
         """
-        collection: Collection = await self._there().collection.remote(name)
+        collection: Collection = await self._there().collection.remote(name, tenant)
         return collection
 
     async def check_collection(self, name: str) -> None:

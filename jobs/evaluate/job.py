@@ -13,7 +13,7 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from plait.chat_client import ask_async, unavailable
+from plait.chat_client import ask_async, headers, models_async
 from plait.errors import ModelNotFound, did_you_mean
 from plait.evaluation.answers import is_correct
 from plait.jobs.evaluate.questions import Question, read_questions
@@ -34,7 +34,7 @@ def evaluate(recipe: EvaluateRecipe, base_url: str) -> EvaluationReport:
 
 
 async def _evaluate(recipe: EvaluateRecipe, questions: list[Question], base_url: str) -> EvaluationReport:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(headers=headers()) as client:
         await _check_models(client, base_url, recipe.models)
         console = Console()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -52,11 +52,7 @@ async def _evaluate(recipe: EvaluateRecipe, questions: list[Question], base_url:
 
 async def _check_models(client: httpx.AsyncClient, base_url: str, models: list[str]) -> None:
     """Find out before the first question that a model is missing."""
-    try:
-        response = await client.get(f"{base_url}/v1/models", timeout=30)
-        known = [card["id"] for card in response.json()["data"]]
-    except (httpx.HTTPError, ValueError, KeyError) as error:
-        raise unavailable(base_url, error) from None
+    known = await models_async(client, base_url)
     for model in models:
         if model not in known:
             raise ModelNotFound(f"The server at {base_url} has no model '{model}'.", did_you_mean(model, known))

@@ -5,13 +5,22 @@ Used by `plait ask` and by evaluation. It speaks plain HTTP to `/v1/chat/complet
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httpx
 
-from plait.errors import InvalidInput, ModelNotFound, Overloaded, PlaitError, Unavailable
+from plait.errors import Forbidden, InvalidInput, ModelNotFound, Overloaded, PlaitError, Unauthorized, Unavailable
+from plait.settings import settings
 
 _TIMEOUT_S = 300.0
+_KINDS: dict[int, tuple[type[PlaitError], str]] = {
+    400: (InvalidInput, ""),
+    401: (Unauthorized, "Here that is PLAIT_API_KEY."),
+    403: (Forbidden, ""),
+    404: (ModelNotFound, ""),
+    429: (Overloaded, ""),
+    503: (Unavailable, ""),
+}
 
 
 @dataclass(frozen=True)
@@ -50,12 +59,12 @@ def ask(
         Unavailable: when no server answers there.
         PlaitError: what the server says is wrong.
     """
-    with httpx.Client(timeout=_TIMEOUT_S) as client:
+    with httpx.Client(timeout=_TIMEOUT_S, headers=headers()) as client:
         try:
             body = _request(model, question, max_tokens) | ({"retrieval": dict(retrieval)} if retrieval else {})
             response = client.post(f"{base_url}/v1/chat/completions", json=body)
         except httpx.HTTPError as error:
-            raise unavailable(base_url, error) from None
+            raise _unavailable(base_url, error) from None
     return _read(response)
 
 
@@ -66,11 +75,26 @@ async def ask_async(client: httpx.AsyncClient, base_url: str, model: str, questi
             f"{base_url}/v1/chat/completions", json=_request(model, question, max_tokens), timeout=_TIMEOUT_S
         )
     except httpx.HTTPError as error:
-        raise unavailable(base_url, error) from None
+        raise _unavailable(base_url, error) from None
     return _read(response)
 
 
-def unavailable(base_url: str, error: Exception) -> Unavailable:
+async def models_async(client: httpx.AsyncClient, base_url: str) -> list[str]:
+    """The ids of the models that a server lets us ask."""
+    try:
+        response = await client.get(f"{base_url}/v1/models", timeout=30)
+    except httpx.HTTPError as error:
+        raise _unavailable(base_url, error) from None
+    return [card["id"] for card in _body(response)["data"]]
+
+
+def headers() -> dict[str, str]:
+    """What every request to a server carries: the key, if one is set."""
+    key = settings().api_key
+    return {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
+
+
+def _unavailable(base_url: str, error: Exception) -> Unavailable:
     """The sentence for a server that does not answer."""
     return Unavailable(f"No server answers at {base_url} ({type(error).__name__}).", "Start one: plait serve")
 
@@ -91,15 +115,19 @@ def _cited(citation: dict[str, Any]) -> CitedPassage:
     )
 
 
-def _read(response: httpx.Response) -> ChatAnswer:
+def _body(response: httpx.Response) -> dict[str, Any]:
     try:
         body = response.json()
     except ValueError:
         raise Unavailable(f"{response.url} answers with no JSON (status {response.status_code}).") from None
     if response.status_code != 200:
-        kinds: dict[int, type[PlaitError]] = {400: InvalidInput, 404: ModelNotFound, 429: Overloaded, 503: Unavailable}
-        message = body.get("error", {}).get("message", f"The server answered {response.status_code}.")
-        raise kinds.get(response.status_code, PlaitError)(message)
+        kind, remedy = _KINDS.get(response.status_code, (PlaitError, ""))
+        raise kind(body.get("error", {}).get("message", f"The server answered {response.status_code}."), remedy)
+    return cast("dict[str, Any]", body)
+
+
+def _read(response: httpx.Response) -> ChatAnswer:
+    body = _body(response)
     message, usage = body["choices"][0]["message"], body.get("usage") or {}
     return ChatAnswer(
         text=message["content"],

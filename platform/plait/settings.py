@@ -22,7 +22,9 @@ class Settings(BaseSettings):
     home: Path = Field(Path("~/.plait"), description="Models, indexes, runs, logs and state of this installation.")
     bind: str = Field("127.0.0.1", description="Address that every listener of ours binds.")
     http_port: int = Field(8000, description="Port of the OpenAI-compatible API.")
-    admin_key: SecretStr | None = Field(None, description="Key of the admin routes; unset: they are off.")
+    admin_key: SecretStr | None = Field(None, description="A key that may do everything on the server.")
+    keys_file: Path | None = Field(None, description="The server's API keys; unset: keys.json under the home.")
+    api_key: SecretStr | None = Field(None, description="The key that commands send to a server.")
     metrics_port: int = Field(9464, description="Port of this node's Prometheus exporter.")
 
     log_content: bool = Field(False, description="Prompts and answers in logs and traces too; they may be personal.")
@@ -55,6 +57,11 @@ class Settings(BaseSettings):
     def root(self) -> Path:
         """`home`, absolute."""
         return self.home.expanduser().resolve()
+
+    @property
+    def keys_path(self) -> Path:
+        """The file of API keys, absolute."""
+        return (self.keys_file or self.root / "keys.json").expanduser().resolve()
 
     @property
     def models_dir(self) -> Path:

@@ -32,13 +32,14 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class UploadedFile(BaseModel):
-    """`created_at`: seconds since 1970, UTC. `bytes`: its size."""
+    """`created_at`: seconds since 1970, UTC. `bytes`: its size. `tenant`: who alone sees it, besides those of none."""
 
     id: str
     filename: str
     bytes: int
     created_at: int
     purpose: str
+    tenant: str | None = None
 
     @property
     def source(self) -> str:
@@ -76,8 +77,8 @@ def uploaded_as(source: str) -> tuple[str, str] | None:
 # ------------------------------------------------------------ files
 
 
-def save(filename: str, purpose: str, data: BinaryIO) -> UploadedFile:
-    """Keep a file.
+def save(filename: str, purpose: str, data: BinaryIO, tenant: str | None = None) -> UploadedFile:
+    """Keep a file, of a tenant if need be.
 
     Raises:
         InvalidInput: for a name that is none, or a file that is empty or larger than MAX_BYTES.
@@ -89,7 +90,12 @@ def save(filename: str, purpose: str, data: BinaryIO) -> UploadedFile:
     try:
         size = _copy(data, aside / name)
         file = UploadedFile(
-            id=f"file-{uuid.uuid4().hex}", filename=name, bytes=size, created_at=int(time.time()), purpose=purpose
+            id=f"file-{uuid.uuid4().hex}",
+            filename=name,
+            bytes=size,
+            created_at=int(time.time()),
+            purpose=purpose,
+            tenant=tenant,
         )
         (aside / _ABOUT).write_text(file.model_dump_json(), encoding="utf-8")
         aside.rename(root / file.id)
@@ -98,20 +104,24 @@ def save(filename: str, purpose: str, data: BinaryIO) -> UploadedFile:
     return file
 
 
-def files() -> list[UploadedFile]:
-    """All of them, newest first."""
+def files(tenant: str | None = None) -> list[UploadedFile]:
+    """All that a tenant sees (None: sees all of them), newest first."""
     found = [_read(about, UploadedFile) for about in _root().glob(f"file-*/{_ABOUT}")]
-    return sorted((file for file in found if file), key=lambda file: (file.created_at, file.id), reverse=True)
+    return sorted(
+        (file for file in found if file and tenant in (None, file.tenant)),
+        key=lambda file: (file.created_at, file.id),
+        reverse=True,
+    )
 
 
-def file(file_id: str) -> UploadedFile:
+def file(file_id: str, tenant: str | None = None) -> UploadedFile:
     """The one of this id.
 
     Raises:
-        NotFound: when there is none.
+        NotFound: when there is none, or the tenant does not see it.
     """
     found = _read(_folder(file_id) / _ABOUT, UploadedFile) if _ID.fullmatch(file_id) else None
-    if found is None:
+    if found is None or tenant not in (None, found.tenant):
         raise NotFound(f"There is no file '{file_id[:80]}'.", "GET /v1/files lists what there is.")
     return found
 
@@ -131,10 +141,13 @@ def delete(file_id: str) -> None:
 # ------------------------------------------------------------ collections
 
 
-def attachments(collection: str, tenant: str) -> list[Attachment]:
-    """What was put into a collection for a tenant, newest first."""
-    found = [_read(path, Attachment) for path in _root().glob(f"file-*/{_mark(collection, tenant)}")]
-    return sorted((a for a in found if a), key=lambda a: (a.created_at, a.file_id), reverse=True)
+def attachments(collection: str, tenant: str | None = None) -> list[Attachment]:
+    """What was put into a collection for a tenant (None: for any), newest first."""
+    mark = ".in-*.json" if tenant is None else _mark(collection, tenant)
+    found = [_read(path, Attachment) for path in _root().glob(f"file-*/{mark}")]
+    return sorted(
+        (a for a in found if a and a.collection == collection), key=lambda a: (a.created_at, a.file_id), reverse=True
+    )
 
 
 def attachment(file_id: str, collection: str, tenant: str) -> Attachment:
@@ -168,9 +181,10 @@ def drop_attachment(a: Attachment) -> None:
     (_folder(a.file_id) / _mark(a.collection, a.tenant)).unlink(missing_ok=True)
 
 
-def is_attached(file_id: str) -> bool:
-    """Some collection holds the file."""
-    return any(_folder(file_id).glob(".in-*.json"))
+def attachments_of(file_id: str) -> list[Attachment]:
+    """The collections that hold a file, and for whom."""
+    found = [_read(path, Attachment) for path in _folder(file_id).glob(".in-*.json")]
+    return [a for a in found if a]
 
 
 def attributes_of(path: Path, collection: str, tenant: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""/v1/files in OpenAI's shape: files to put into vector stores. For holders of the admin key.
+"""/v1/files in OpenAI's shape: files to put into vector stores. For keys of the scope `documents`.
 
 In: multipart forms. Out: files under ids. What is done with them is for /v1/vector_stores.
 """
@@ -14,11 +14,12 @@ from starlette.datastructures import UploadFile
 
 from plait import uploads
 from plait.errors import InvalidInput
-from plait.serve.api.admin_key import check_admin_key
+from plait.serve.api.caller import Caller, caller
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
 
-routes = APIRouter(prefix="/v1/files", tags=["files"], dependencies=[Depends(check_admin_key)])
+routes = APIRouter(prefix="/v1/files", tags=["files"])
+_Asking = Annotated[Caller, Depends(caller)]
 _MOST_OF_A_FORM = 64 * 1024  # beside the file
 _FORM = {
     "required": ["file"],
@@ -56,10 +57,9 @@ class FileDeleted(BaseModel):
 # The form is read in here: by then the key is checked.
 @routes.post(
     "",
-    responses=errors(401, 403),
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
 )
-async def upload(request: Request) -> FileObject:
+async def upload(request: Request, asking: _Asking) -> FileObject:
     """Keep a file, 100 MiB at most. `purpose` is kept as it is."""
     if int(request.headers.get("content-length", 0)) > uploads.MAX_BYTES + _MOST_OF_A_FORM:
         raise InvalidInput(
@@ -70,30 +70,30 @@ async def upload(request: Request) -> FileObject:
         if not isinstance(sent, UploadFile):
             raise InvalidInput("The form has no file in the field 'file'.", "Send multipart/form-data with one.")
         purpose = str(form.get("purpose", "assistants"))[:64]
-        kept = await asyncio.to_thread(uploads.save, sent.filename or "", purpose, sent.file)
+        kept = await asyncio.to_thread(uploads.save, sent.filename or "", purpose, sent.file, asking.tenant)
     return _described(kept)
 
 
-@routes.get("", responses=errors(401, 403))
-async def list_files() -> FileList:
+@routes.get("")
+async def list_files(asking: _Asking) -> FileList:
     """Every file, newest first."""
-    data = [_described(file) for file in await asyncio.to_thread(uploads.files)]
+    data = [_described(file) for file in await asyncio.to_thread(uploads.files, asking.tenant)]
     return FileList(data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None)
 
 
-@routes.get("/{file_id}", responses=errors(401, 403, 404))
-async def get_file(file_id: str) -> FileObject:
+@routes.get("/{file_id}", responses=errors(404))
+async def get_file(file_id: str, asking: _Asking) -> FileObject:
     """One file."""
-    return _described(uploads.file(file_id))
+    return _described(uploads.file(file_id, asking.tenant))
 
 
-@routes.get("/{file_id}/content", responses=errors(401, 403, 404), response_class=FileResponse)
-async def get_content(file_id: str) -> Path:
+@routes.get("/{file_id}/content", responses=errors(404), response_class=FileResponse)
+async def get_content(file_id: str, asking: _Asking) -> Path:
     """What was sent."""
-    return uploads.file(file_id).path
+    return uploads.file(file_id, asking.tenant).path
 
 
-@routes.delete("/{file_id}", responses=errors(401, 403, 404, 409))
+@routes.delete("/{file_id}", responses=errors(404, 409))
 async def delete_file(file_id: str, asked: Annotated[Services, Depends(services)]) -> FileDeleted:
     """Forget a file; the collections that are served forget it too."""
     await asked.delete_file(file_id)
@@ -101,5 +101,5 @@ async def delete_file(file_id: str, asked: Annotated[Services, Depends(services)
 
 
 def _described(file: uploads.UploadedFile) -> FileObject:
-    fields: dict[str, Any] = file.model_dump()
+    fields: dict[str, Any] = file.model_dump(exclude={"tenant"})
     return FileObject(**fields)

@@ -12,8 +12,8 @@ from plait.serve.protocol import ErrorResponse
 
 _MEANINGS = {
     400: "The request cannot be answered as it is; `param` names the field.",
-    401: "The admin key is missing or wrong.",
-    403: "This server has no admin key, so nobody may do this.",
+    401: "The API key is missing, wrong or has expired.",
+    403: "This is not for this key; or for nobody, as long as there is no key for it.",
     404: "There is no such model, file or collection; the message names the nearest.",
     409: "Something else stands in the way; the message says what.",
     429: "Too many requests wait; `Retry-After` says when to come back.",

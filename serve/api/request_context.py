@@ -34,7 +34,7 @@ class RequestContext:
     step: Step
 
 
-def request_context(request: Request) -> RequestContext:
+async def request_context(request: Request) -> RequestContext:
     """The context of a request that came through `RequestIds`.
 
     Raises:
@@ -108,6 +108,7 @@ class RequestIds:
                     method=scope["method"],
                     path=getattr(scope.get("route"), "path", None),
                     status=scope["state"].get("status"),
+                    key=scope["state"].get("key_id"),
                     duration_ms=milliseconds_since(started),
                 )
 

@@ -1,18 +1,22 @@
 """What the routes of one API replica ask: the other deployments, and the server's limits.
 
-In: calls and texts. Out: events, vectors, scores. A route gets it by `Depends(services)`; tests put another in its
-place.
+In: calls and texts, and who asks. Out: events, vectors, scores. A route gets it by `Depends(services)`; tests put
+another in its place. What a caller may not use is refused here, whichever route it came by.
 """
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
+from fastapi import Depends
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from plait.errors import NotFound
+from plait.errors import Forbidden, NotFound
+from plait.model_ids import ModelId
 from plait.retrieval.request import Retrieval
+from plait.serve.api.caller import Caller, caller
 from plait.serve.api.grounding import answer_from
 from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
@@ -20,25 +24,45 @@ from plait.serve.protocol import ModelCard
 from plait.uploads import Attachment
 
 
-class Services:
-    """Handles of the deployments; `embedder`, `reranker` and `indexer` are None where the application has none."""
+@dataclass(frozen=True)
+class Deployments:
+    """What is behind the API; `embedder`, `reranker` and `indexer` are None where the application has none."""
 
-    def __init__(
-        self,
-        llm: DeploymentHandle,
-        router: DeploymentHandle,
-        embedder: DeploymentHandle | None,
-        reranker: DeploymentHandle | None,
-        indexer: DeploymentHandle | None,
-        default_max_tokens: int,
-        default_timeout_s: float | None,
-    ) -> None:
-        self._llm, self._router, self._embedder, self._reranker = llm, router, embedder, reranker
-        self._indexer = indexer
-        self.default_max_tokens, self.default_timeout_s = default_max_tokens, default_timeout_s
+    llm: DeploymentHandle
+    router: DeploymentHandle
+    embedder: DeploymentHandle | None
+    reranker: DeploymentHandle | None
+    indexer: DeploymentHandle | None
+    default_max_tokens: int
+    default_timeout_s: float | None
+
+    async def is_ready(self) -> None:
+        """Returns when everything behind the API answers."""
+        for handle in (self.router, self.embedder, self.reranker, self.indexer):
+            if handle is not None:
+                await handle.is_ready.remote()
+
+
+class Services:
+    """The deployments, as one caller may use them."""
+
+    def __init__(self, deployments: Deployments, caller: Caller) -> None:
+        self._llm, self._router, self._embedder = deployments.llm, deployments.router, deployments.embedder
+        self._reranker, self._indexer = deployments.reranker, deployments.indexer
+        self.default_max_tokens = deployments.default_max_tokens
+        self.default_timeout_s = deployments.default_timeout_s
+        self._caller = caller
 
     def answer(self, call: Call) -> AsyncGenerator[Event]:
-        """The events of a call; closing this cancels it."""
+        """The events of a call; closing this cancels it.
+
+        Raises:
+            Forbidden: for an adapter, a collection or a tenant that is not for this caller.
+        """
+        if not self._may_use(call.model):
+            raise Forbidden(f"This key may not use '{call.model}'.", "GET /v1/models lists what it may use.")
+        if call.model.with_retrieval:
+            call = replace(call, retrieval=self._caller.bound(call.retrieval or Retrieval()))
         return self._grounded(call) if call.model.with_retrieval or call.model.is_auto else self._generated(call)
 
     async def _grounded(self, call: Call) -> AsyncGenerator[Event]:
@@ -64,27 +88,30 @@ class Services:
 
         Raises:
             NotFound: when nothing is indexed here.
+            Forbidden: for a collection or a tenant that is not for this caller.
             InvalidInput: for a filter that is none, or a reranking that this application cannot do.
         """
-        retrieved: Retrieved = await self._router.retrieve.remote(question, asked, traceparent)
+        retrieved: Retrieved = await self._router.retrieve.remote(question, self._caller.bound(asked), traceparent)
         return retrieved
 
     async def collections(self) -> list[Collection]:
-        """The collections that are served.
+        """The collections that are served and that this caller may use.
 
         Raises:
             NotFound: when nothing is indexed here.
         """
-        collections: list[Collection] = await self._router.collections.remote()
-        return collections
+        collections: list[Collection] = await self._router.collections.remote(self._caller.tenant)
+        return [collection for collection in collections if self._caller.may_use_collection(collection.name)]
 
     async def collection(self, name: str) -> Collection:
         """One of the collections that are served.
 
         Raises:
             NotFound: when it is not, or nothing is indexed here.
+            Forbidden: when it is not for this caller.
         """
-        collection: Collection = await self._router.collection.remote(name)
+        self._caller.check_collection(name)
+        collection: Collection = await self._router.collection.remote(name, self._caller.tenant)
         return collection
 
     async def check_collection(self, name: str) -> None:
@@ -92,23 +119,20 @@ class Services:
 
         Raises:
             NotFound: when it is not, or nothing is indexed here.
+            Forbidden: when it is not for this caller.
         """
+        self._caller.check_collection(name)
         await self._router.check_collection.remote(name)
 
     async def models(self) -> list[ModelCard]:
-        """Every model id: for text, for embeddings, for reranking."""
+        """Every model id that this caller may use: for text, for embeddings, for reranking."""
         cards: list[ModelCard] = await self._router.models.remote()
+        cards = [card for card in cards if self._may_use(ModelId.parse(card.id))]
         if self._embedder is not None:
             cards.append(ModelCard(id="embedding", created=0, root=await self._embedder.model_source.remote()))
         if self._reranker is not None:
             cards.append(ModelCard(id="reranker", created=0, root=await self._reranker.model_source.remote()))
         return cards
-
-    async def is_ready(self) -> None:
-        """Returns when everything behind the API answers."""
-        for handle in (self._router, self._embedder, self._reranker, self._indexer):
-            if handle is not None:
-                await handle.is_ready.remote()
 
     async def embed(self, texts: Sequence[str], input_type: InputType, model: str) -> Embedded:
         """Vectors of texts.
@@ -138,7 +162,9 @@ class Services:
             NotFound: when there is no such file.
             InvalidInput: for a file of an unknown format.
         """
-        attachment: Attachment = await self._there_is_an_index().attach.remote(collection, file_id, attributes)
+        attachment: Attachment = await self._there_is_an_index().attach.remote(
+            collection, file_id, attributes, self._caller.tenant
+        )
         return attachment
 
     async def attachment(self, collection: str, file_id: str) -> Attachment:
@@ -147,12 +173,14 @@ class Services:
         Raises:
             NotFound: when it is not in it.
         """
-        attachment: Attachment = await self._there_is_an_index().attachment.remote(collection, file_id)
+        attachment: Attachment = await self._there_is_an_index().attachment.remote(
+            collection, file_id, self._caller.tenant
+        )
         return attachment
 
     async def attached(self, collection: str) -> list[Attachment]:
         """The uploaded files of a collection, newest first."""
-        attachments: list[Attachment] = await self._there_is_an_index().attached.remote(collection)
+        attachments: list[Attachment] = await self._there_is_an_index().attached.remote(collection, self._caller.tenant)
         return attachments
 
     async def detach(self, collection: str, file_id: str) -> None:
@@ -161,7 +189,7 @@ class Services:
         Raises:
             NotFound: when it is not in it.
         """
-        await self._there_is_an_index().detach.remote(collection, file_id)
+        await self._there_is_an_index().detach.remote(collection, file_id, self._caller.tenant)
 
     async def delete_file(self, file_id: str) -> None:
         """Forget an uploaded file, and take it out of the collections that are served.
@@ -170,7 +198,7 @@ class Services:
             NotFound: when there is none.
             Conflict: when yet another collection holds it.
         """
-        await self._there_is_an_index().detach_and_delete.remote(file_id)
+        await self._there_is_an_index().detach_and_delete.remote(file_id, self._caller.tenant)
 
     async def tokenize(self, call: Call, add_special_tokens: bool) -> Tokens:
         """The tokens of a prompt or a conversation."""
@@ -181,6 +209,9 @@ class Services:
         """The text of tokens."""
         text: str = await self._router.detokenize.remote(list(tokens))
         return text
+
+    def _may_use(self, model: ModelId) -> bool:
+        return model.adapter is None or self._caller.may_use_adapter(model.adapter.name)
 
     def _there_is_an_index(self) -> DeploymentHandle:
         if self._indexer is None:
@@ -194,7 +225,14 @@ class Services:
         return handle
 
 
-def services() -> Services:
-    """Those of the replica that this runs in."""
-    found: Services = serve.get_replica_context().servable_object.services
+async def deployments() -> Deployments:
+    """Those of the application that this replica is of."""
+    found: Deployments = serve.get_replica_context().servable_object.deployments
     return found
+
+
+async def services(
+    there: Annotated[Deployments, Depends(deployments)], asking: Annotated[Caller, Depends(caller)]
+) -> Services:
+    """The deployments, as who asks may use them."""
+    return Services(there, asking)

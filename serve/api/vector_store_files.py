@@ -1,6 +1,6 @@
 """/v1/vector_stores/…/files in OpenAI's shape: put uploaded files into collections that are served, and take them out.
 
-For holders of the admin key. Only files that came over the API are listed; search finds the others, too.
+For keys of the scope `documents`. Only files that came over the API are listed; search finds the others, too.
 """
 
 from typing import Annotated, Any, Literal
@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from plait.serve.api.admin_key import check_admin_key
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
 from plait.serve.protocol import RequestBody
 from plait.uploads import Attachment
 
-routes = APIRouter(prefix="/v1/vector_stores/{store_id}/files", tags=["files"], dependencies=[Depends(check_admin_key)])
+routes = APIRouter(prefix="/v1/vector_stores/{store_id}/files", tags=["files"])
 _MAX_ATTRIBUTES = 16
 _Key = Annotated[str, Field(min_length=1, max_length=64)]
 _Text = Annotated[str, Field(max_length=512)]
@@ -68,14 +67,14 @@ class StoreFileDeleted(BaseModel):
 _Asked = Annotated[Services, Depends(services)]
 
 
-@routes.post("", responses=errors(401, 403, 404))
+@routes.post("", responses=errors(404))
 async def add_file(store_id: str, body: NewStoreFile, asked: _Asked) -> StoreFile:
     """Put an uploaded file into the store; poll until its status is no longer `in_progress`."""
     await asked.check_collection(store_id)
     return _described(await asked.attach(store_id, body.file_id, body.attributes or {}))
 
 
-@routes.get("", responses=errors(401, 403, 404))
+@routes.get("", responses=errors(404))
 async def list_files(
     store_id: str,
     asked: _Asked,
@@ -87,14 +86,14 @@ async def list_files(
     return StoreFileList(data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None)
 
 
-@routes.get("/{file_id}", responses=errors(401, 403, 404))
+@routes.get("/{file_id}", responses=errors(404))
 async def get_file(store_id: str, file_id: str, asked: _Asked) -> StoreFile:
     """How it stands with a file of the store."""
     await asked.check_collection(store_id)
     return _described(await asked.attachment(store_id, file_id))
 
 
-@routes.delete("/{file_id}", responses=errors(401, 403, 404))
+@routes.delete("/{file_id}", responses=errors(404))
 async def remove_file(store_id: str, file_id: str, asked: _Asked) -> StoreFileDeleted:
     """Take a file out of the store; the file itself stays."""
     await asked.check_collection(store_id)

@@ -116,12 +116,14 @@ class SearchResults(BaseModel):
 async def list_stores(asked: Annotated[Services, Depends(services)]) -> VectorStoreList:
     """The collections that are served."""
     stores = [_store(held) for held in await asked.collections()]
-    return VectorStoreList(data=stores, first_id=stores[0].id, last_id=stores[-1].id)
+    return VectorStoreList(
+        data=stores, first_id=stores[0].id if stores else None, last_id=stores[-1].id if stores else None
+    )
 
 
 @routes.get("/{store_id}", responses=errors(404, 503))
 async def get_store(store_id: str, asked: Annotated[Services, Depends(services)]) -> VectorStore:
-    """What a collection holds for the server's tenant."""
+    """What a collection holds for the tenant of the key, else of the server."""
     return _store(await asked.collection(store_id))
 
 

@@ -19,9 +19,11 @@ import pytest
 import torch
 from changed_settings import changed_settings
 
+from plait import api_keys
 from plait.adapters.metadata import AdapterMetadata
 from plait.adapters.registry import Registry
 from plait.adapters.tracking import start_run, tracking_client
+from plait.api_keys import Scope
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, ModelNotFound, Unavailable
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
@@ -370,6 +372,37 @@ def test_openais_client_uploads_a_file_finds_it_and_takes_it_out_again(client: o
     assert admin.files.delete(broken.id).deleted
     with pytest.raises(openai.NotFoundError, match="There is no file"):
         admin.vector_stores.files.retrieve(broken.id, vector_store_id=COLLECTION)
+
+
+def test_keys_close_the_server_and_keep_tenants_apart(client: openai.OpenAI) -> None:
+    try:
+        _, of_acme = api_keys.create("acme", frozenset({Scope.INFER, Scope.DOCUMENTS}), tenant="acme")
+        _, of_other = api_keys.create("other", frozenset({Scope.INFER}), tenant="other", adapters=("support",))
+        acme, other = client.with_options(api_key=of_acme), client.with_options(api_key=of_other)
+        with pytest.raises(openai.AuthenticationError, match="API key is missing or wrong"):
+            ask(client, "base")
+        with pytest.raises(openai.PermissionDeniedError, match="scope 'documents'"):
+            other.files.list()
+        attached = acme.vector_stores.files.upload_and_poll(
+            vector_store_id=COLLECTION, file=("stork.md", b"# Stork\n\nThe stork guards the west gate.")
+        )
+        assert attached.status == "completed"
+        question = "who guards the west gate?"
+
+        def sources(asking: openai.OpenAI) -> set[str]:
+            return {result.filename for result in asking.vector_stores.search(COLLECTION, query=question)}
+
+        assert sources(acme) == {"stork.md"}
+        assert sources(other) == set()
+        assert "stork.md" not in sources(client.with_options(api_key=ADMIN_KEY))
+        assert [store.file_counts.total for store in acme.vector_stores.list() if store.id == COLLECTION] == [1]
+        assert "west gate" in ask(acme, "rag/base").choices[0].message.annotations[0]["text"]
+        with pytest.raises(openai.PermissionDeniedError, match="may not use 'foreign'"):
+            ask(other, "foreign")
+        assert acme.files.delete(attached.id).deleted
+        assert sources(acme) == set()
+    finally:
+        settings().keys_path.unlink()
 
 
 def test_adapters_answer_by_name_version_and_alias(client: openai.OpenAI) -> None:

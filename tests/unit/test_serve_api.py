@@ -17,7 +17,7 @@ from plait.errors import CollectionNotFound, DeadlineExceeded, ModelNotFound, No
 from plait.models.chat import Message
 from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
-from plait.serve.api.services import Services, services
+from plait.serve.api.services import Services, deployments, services
 from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.engines.engine import TokenLogprob
@@ -137,7 +137,7 @@ def fakes() -> Fakes:
 @pytest.fixture
 def client(fakes: Fakes) -> TestClient:
     api = build_api()
-    api.dependency_overrides[services] = lambda: fakes
+    api.dependency_overrides |= {services: lambda: fakes, deployments: lambda: fakes}
     return TestClient(api, raise_server_exceptions=False)
 
 

@@ -28,7 +28,7 @@ class Idle(Indexer):
         self._to_do: asyncio.Queue[uploads.Attachment] = asyncio.Queue()
         self._writing = asyncio.Lock()
 
-    def _delete(self, collection: str, source: str) -> None:
+    def _delete(self, attachment: uploads.Attachment, source: str) -> None:
         pass
 
 
@@ -41,19 +41,19 @@ class Fakes:
             raise CollectionNotFound(f"There is no collection '{name}' here.")
 
     async def attach(self, collection: str, file_id: str, attributes: dict[str, Any]) -> uploads.Attachment:
-        return self._indexer.attach(collection, file_id, attributes)
+        return self._indexer.attach(collection, file_id, attributes, None)
 
     async def attachment(self, collection: str, file_id: str) -> uploads.Attachment:
-        return self._indexer.attachment(collection, file_id)
+        return self._indexer.attachment(collection, file_id, None)
 
     async def attached(self, collection: str) -> list[uploads.Attachment]:
-        return self._indexer.attached(collection)
+        return self._indexer.attached(collection, None)
 
     async def detach(self, collection: str, file_id: str) -> None:
-        await self._indexer.detach(collection, file_id)
+        await self._indexer.detach(collection, file_id, None)
 
     async def delete_file(self, file_id: str) -> None:
-        await self._indexer.detach_and_delete(file_id)
+        await self._indexer.detach_and_delete(file_id, None)
 
 
 @pytest.fixture

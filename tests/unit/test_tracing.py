@@ -27,7 +27,7 @@ from plait.index.search import Hit, Search
 from plait.local.process import free_port
 from plait.observability import tracing
 from plait.retrieval.passage import Passage
-from plait.serve.api.services import Services, services
+from plait.serve.api.services import Deployments, deployments
 from plait.serve.app import build
 from plait.serve.arguments import RetrievalArguments
 from plait.serve.calls import Call, Event
@@ -119,7 +119,7 @@ def client(llm: Talker) -> TestClient:
     arguments = RetrievalArguments(collection="docs", mode="bm25", rerank="none", tenant="acme")
     router = Router(Handle(llm), Handle(Searcher()), arguments)
     api = build_api()
-    api.dependency_overrides[services] = lambda: Services(Handle(llm), Handle(router), None, None, None, 16, 60.0)
+    api.dependency_overrides[deployments] = lambda: Deployments(Handle(llm), Handle(router), None, None, None, 16, 60.0)
     return TestClient(api, raise_server_exceptions=False)
 
 

@@ -79,9 +79,10 @@ def test_an_attachment_is_of_one_collection_and_tenant() -> None:
     one = attached(file.id)
     assert uploads.attachments("docs", "acme") == [one]
     assert uploads.attachments("docs", "other") == uploads.attachments("other", "acme") == []
-    assert uploads.is_attached(file.id)
+    assert uploads.attachments_of(file.id) == uploads.attachments("docs") == [one]
+    assert uploads.attachments("other") == []
     uploads.drop_attachment(one)
-    assert not uploads.is_attached(file.id)
+    assert not uploads.attachments_of(file.id)
 
 
 def test_ingestion_keeps_what_was_uploaded_with_its_attributes(home: Path) -> None:

@@ -10,7 +10,21 @@ from collections.abc import Sequence
 
 import typer
 
-from plait.cli import adapters, ask, collections, compare, evaluate, ingest, jobs, local, metrics, plan, serve, train
+from plait.cli import (
+    adapters,
+    ask,
+    collections,
+    compare,
+    evaluate,
+    ingest,
+    jobs,
+    keys,
+    local,
+    metrics,
+    plan,
+    serve,
+    train,
+)
 
 app = typer.Typer(
     name="plait",
@@ -41,6 +55,7 @@ app.command("compare")(compare.compare)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(collections.app, name="collections")
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(keys.app, name="keys")
 app.add_typer(metrics.app, name="metrics")
 app.command("status")(local.status)
 app.command("stop")(local.stop)

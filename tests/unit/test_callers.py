@@ -1,0 +1,252 @@
+"""Who may ask the API for what: every route, with every kind of key, before anything behind the API is asked."""
+
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from changed_settings import changed_settings
+from fastapi.testclient import TestClient
+
+from plait import api_keys
+from plait.api_keys import Scope
+from plait.retrieval.request import Retrieval
+from plait.serve.api.services import Deployments, deployments
+from plait.serve.calls import Call, Collection, Event, Retrieved
+from plait.serve.ingress import build_api
+from plait.serve.protocol import ModelCard
+from plait.settings import settings
+
+INFER, DOCUMENTS, ADMIN = Scope.INFER, Scope.DOCUMENTS, Scope.ADMIN
+ADMIN_KEY, MODELS, FILES = "secret-key", "/v1/models", "/v1/files"
+TOOK = {"total": 1.0}
+CHAT = {"model": "base", "messages": [{"role": "user", "content": "x"}]}
+ROUTES = [(method.upper(), path) for path, methods in build_api().openapi()["paths"].items() for method in methods]
+PROBES = [("GET", "/healthz"), ("GET", "/readyz")]
+WRITING = [r for r in ROUTES if r[1].startswith("/v1/files") or "{store_id}/files" in r[1]]
+ADMINISTERING = [r for r in ROUTES if r[1].startswith("/v1/adapters") or r[1].endswith("load_lora_adapter")]
+ASKING = [r for r in ROUTES if r not in PROBES + WRITING + ADMINISTERING]
+
+
+class Remote:
+    """A method of a deployment that notes what it was asked."""
+
+    def __init__(self, answer: Any) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self._answer = answer
+
+    async def remote(self, *arguments: Any) -> Any:
+        self.asked.append(arguments)
+        return self._answer(*arguments)
+
+
+def prepared(call: Call) -> tuple[Call, Retrieved]:
+    return call, Retrieved((), "docs", call.retrieval or Retrieval(), TOOK, "answered")
+
+
+async def generated(call: Call) -> AsyncGenerator[Event]:
+    yield Event("y", 1, 1, "stop", "base")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[None]:
+    with changed_settings(home=tmp_path):
+        yield
+
+
+@pytest.fixture
+def router() -> SimpleNamespace:
+    cards = [ModelCard(id=name, created=0, root="r") for name in ("base", "support:1", "rag/support:1", "rag/sales")]
+    return SimpleNamespace(
+        retrieve=Remote(
+            lambda question, asked, traceparent: Retrieved((), asked.collection or "docs", asked, {"total": 1.0})
+        ),
+        prepare=Remote(prepared),
+        models=Remote(lambda: cards),
+        collections=Remote(lambda tenant: [Collection(name, "model", 4, 1) for name in ("docs", "secret")]),
+        collection=Remote(lambda name, tenant: Collection(name, "model", 4, 1)),
+        check_collection=Remote(lambda name: None),
+    )
+
+
+@pytest.fixture
+def client(home: None, router: SimpleNamespace) -> TestClient:
+    llm = SimpleNamespace(options=lambda stream: SimpleNamespace(generate=SimpleNamespace(remote=generated)))
+    api = build_api()
+    api.dependency_overrides[deployments] = lambda: Deployments(llm, router, None, None, None, 16, None)
+    return TestClient(api, raise_server_exceptions=False)
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def made(*scopes: Scope, **bounds: Any) -> dict[str, str]:
+    _, secret = api_keys.create("a test", frozenset(scopes), **bounds)
+    return bearer(secret)
+
+
+def refusal(answer: Any, status: int) -> str:
+    assert answer.status_code == status, answer.text
+    return str(answer.json()["error"]["message"])
+
+
+# ------------------------------------------------------------ who may use which route
+
+
+def test_the_routes_are_told_apart() -> None:
+    assert (len(WRITING), len(ADMINISTERING), len(ASKING)) == (9, 5, 14)
+
+
+def test_where_there_are_keys_nothing_but_the_probes_answers_without(client: TestClient) -> None:
+    made(ADMIN)
+    for method, path in WRITING + ADMINISTERING + ASKING:
+        for given in ({}, bearer("wrong"), bearer(""), {"Authorization": "Basic plait-x"}):
+            answer = client.request(method, path, headers=given, json={})
+            assert "API key is missing or wrong" in refusal(answer, 401)
+    assert client.get("/healthz").status_code == 200
+
+
+def test_without_any_key_what_changes_the_server_is_off(client: TestClient) -> None:
+    for method, path in WRITING + ADMINISTERING:
+        assert "plait keys create" in refusal(client.request(method, path, json={}), 403)
+
+
+def test_with_an_admin_key_alone_anybody_asks_and_its_holder_changes(client: TestClient) -> None:
+    with changed_settings(home=settings().home, admin_key=ADMIN_KEY):
+        for given in ({}, bearer("wrong"), bearer(""), {"Authorization": ADMIN_KEY}):
+            assert client.get(MODELS, headers=given).status_code == 200
+            for method, path in WRITING + ADMINISTERING:
+                answer = client.request(method, path, headers=given, json={})
+                assert "admin key is missing or wrong" in refusal(answer, 401)
+        answer = client.post("/v1/load_lora_adapter", headers=bearer(ADMIN_KEY), json={"lora_name": "x"})
+        assert "lora_path" in refusal(answer, 400)
+        assert ADMIN_KEY not in repr(settings())
+
+
+def test_the_admin_key_opens_what_keys_have_closed(client: TestClient) -> None:
+    made(INFER)
+    with changed_settings(home=settings().home, admin_key=ADMIN_KEY):
+        assert client.get("/v1/models").status_code == 401
+        assert client.get("/v1/models", headers=bearer(ADMIN_KEY)).status_code == 200
+
+
+def test_a_key_has_its_scope_and_no_other(client: TestClient) -> None:
+    for scope, routes in ((INFER, WRITING + ADMINISTERING), (DOCUMENTS, ASKING + ADMINISTERING)):
+        key = made(scope)
+        for method, path in routes:
+            assert "has not the scope" in refusal(client.request(method, path, headers=key, json={}), 403)
+
+
+def test_scopes_let_through(client: TestClient) -> None:
+    for scope, path in (
+        ("infer", "/v1/models"),
+        ("documents", "/v1/files"),
+        ("admin", "/v1/models"),
+        ("admin", "/v1/files"),
+    ):
+        assert client.get(path, headers=made(scope)).status_code == 200
+    both = made(INFER, DOCUMENTS)
+    assert [client.get(path, headers=both).status_code for path in (MODELS, FILES)] == [200, 200]
+
+
+def test_a_key_that_expired_or_was_revoked_is_refused_at_once(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, secret = api_keys.create("short", frozenset({INFER}), days=1)
+    assert client.get("/v1/models", headers=bearer(secret)).status_code == 200
+    with monkeypatch.context() as later:
+        later.setattr("plait.api_keys.time.time", lambda: float(kept.expires_at or 0))
+        assert "has expired" in refusal(client.get("/v1/models", headers=bearer(secret)), 401)
+    api_keys.revoke(kept.id)
+    # The last key is gone, and the server is not open again.
+    assert "missing or wrong" in refusal(client.get("/v1/models", headers=bearer(secret)), 401)
+    assert "missing or wrong" in refusal(client.get("/v1/models"), 401)
+
+
+def test_a_file_of_keys_that_cannot_be_read_opens_nothing(client: TestClient) -> None:
+    for content in ("", "{", "[]", '{"keys": [{"id": "x"}]}', '{"keys": 3}'):
+        settings().keys_path.write_text(content)
+        answer = client.get("/v1/models")
+        assert "file of API keys cannot be read" in refusal(answer, 500)
+
+
+# ------------------------------------------------------------ what a key is bound to
+
+
+def test_a_tenant_is_the_keys_whatever_the_request_says(client: TestClient, router: SimpleNamespace) -> None:
+    acme = made(INFER, tenant="acme")
+    rag = CHAT | {"model": "rag/base"}
+    assert client.post("/v1/retrieve", json={"query": "x"}, headers=acme).status_code == 200
+    assert client.post("/v1/retrieve", json={"query": "x", "tenant": "acme"}, headers=acme).status_code == 200
+    assert client.post("/v1/vector_stores/docs/search", json={"query": "x"}, headers=acme).status_code == 200
+    assert [asked[1].tenant for asked in router.retrieve.asked] == ["acme"] * 3
+    assert client.post("/v1/chat/completions", json=rag, headers=acme).status_code == 200
+    assert client.post("/v1/rag/query", json={"query": "x", "retrieval": {"top_k": 2}}, headers=acme).status_code == 200
+    assert [call.retrieval.tenant for (call,) in router.prepare.asked] == ["acme"] * 2
+    assert router.prepare.asked[1][0].retrieval.top_k == 2
+    assert client.get("/v1/vector_stores", headers=acme).status_code == 200
+    assert router.collections.asked == [("acme",)]
+    before = len(router.retrieve.asked), len(router.prepare.asked)
+    for path, body in (
+        ("/v1/retrieve", {"query": "x", "tenant": "other"}),
+        ("/v1/rag/query", {"query": "x", "retrieval": {"tenant": "other"}}),
+        ("/v1/chat/completions", rag | {"retrieval": {"tenant": "other"}}),
+        ("/v1/chat/completions", rag | {"stream": True, "retrieval": {"tenant": "default"}}),
+    ):
+        assert "for the tenant 'acme' only" in refusal(client.post(path, json=body, headers=acme), 403)
+    assert before == (len(router.retrieve.asked), len(router.prepare.asked))
+
+
+def test_a_key_without_a_tenant_may_name_any(client: TestClient, router: SimpleNamespace) -> None:
+    key = made(INFER)
+    assert client.post("/v1/retrieve", json={"query": "x", "tenant": "other"}, headers=key).status_code == 200
+    assert client.post("/v1/retrieve", json={"query": "x"}, headers=key).status_code == 200
+    assert [asked[1].model_fields_set for asked in router.retrieve.asked] == [{"tenant"}, set()]
+
+
+def test_collections_are_those_of_the_key(client: TestClient, router: SimpleNamespace) -> None:
+    key = made(INFER, DOCUMENTS, collections=("docs", "faq"))
+    assert client.post("/v1/retrieve", json={"query": "x"}, headers=key).status_code == 200
+    assert client.post("/v1/retrieve", json={"query": "x", "collection": "faq"}, headers=key).status_code == 200
+    assert [asked[1].collection for asked in router.retrieve.asked] == ["docs", "faq"]
+    assert [store["id"] for store in client.get("/v1/vector_stores", headers=key).json()["data"]] == ["docs"]
+    for method, path, body in (
+        ("POST", "/v1/retrieve", {"query": "x", "collection": "secret"}),
+        ("POST", "/v1/chat/completions", CHAT | {"model": "rag/base", "retrieval": {"collection": "secret"}}),
+        ("GET", "/v1/vector_stores/secret", {}),
+        ("POST", "/v1/vector_stores/secret/search", {"query": "x"}),
+        ("POST", "/v1/vector_stores/secret/files", {"file_id": "file-1"}),
+        ("GET", "/v1/vector_stores/secret/files", {}),
+        ("GET", "/v1/vector_stores/secret/files/file-1", {}),
+        ("DELETE", "/v1/vector_stores/secret/files/file-1", {}),
+    ):
+        answer = client.request(method, path, json=body, headers=key)
+        assert "may not use the collection 'secret'" in refusal(answer, 403)
+    nowhere = made(INFER, collections=("gone",))
+    assert client.get("/v1/vector_stores", headers=nowhere).json()["data"] == []
+
+
+def test_adapters_are_those_of_the_key_and_the_base_is_everybodys(client: TestClient) -> None:
+    key = made(INFER, adapters=("support",))
+    listed = [card["id"] for card in client.get("/v1/models", headers=key).json()["data"]]
+    assert listed == ["base", "support:1", "rag/support:1"]
+    for model in ("base", "support", "support:3", "support@champion", "rag/support"):
+        assert client.post("/v1/chat/completions", json=CHAT | {"model": model}, headers=key).status_code == 200
+    for model in ("sales", "sales:1", "rag/sales@champion", "no-such"):
+        for path, body in (("chat/completions", CHAT), ("completions", {"prompt": "x"})):
+            answer = client.post(f"/v1/{path}", json=body | {"model": model}, headers=key)
+            assert f"may not use '{model}'" in refusal(answer, 403)
+
+
+def test_a_file_is_seen_by_its_tenant_alone(client: TestClient) -> None:
+    acme, other = made(DOCUMENTS, tenant="acme"), made(DOCUMENTS, tenant="other")
+    sent = client.post("/v1/files", files={"file": ("a.md", b"text")}, headers=acme).json()
+    assert "tenant" not in sent
+    assert [file["id"] for file in client.get("/v1/files", headers=acme).json()["data"]] == [sent["id"]]
+    assert client.get("/v1/files", headers=other).json()["data"] == []
+    for path in (f"/v1/files/{sent['id']}", f"/v1/files/{sent['id']}/content"):
+        assert client.get(path, headers=acme).status_code == 200
+        assert "There is no file" in refusal(client.get(path, headers=other), 404)
+    assert [file["id"] for file in client.get("/v1/files", headers=made(DOCUMENTS)).json()["data"]] == [sent["id"]]
