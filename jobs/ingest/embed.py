@@ -4,6 +4,8 @@ One worker holds the model for the whole run: a GPU each where the cluster has G
 cores.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pyarrow as pa
 
 from plait.errors import InvalidInput
@@ -19,14 +21,14 @@ from plait.recipes import EmbeddingConfig, IngestRecipe
 class Embed:
     """Adds the column `dense`: fixed-size list<float32>[dimension], unit length.
 
-    The model is loaded with the first batch: Ray Data shows what a call raises, but starts a worker whose constructor
-    raises again and again.
+    The model is loaded while the first documents are parsed, and the first batch tells what went wrong: Ray Data shows
+    what a call raises, but starts a worker whose constructor raises again and again.
     """
 
     def __init__(self, recipe: IngestRecipe, prompts: Prompts) -> None:
         self._recipe = recipe
         self._prompts = prompts
-        self._model: EmbeddingModel | EmbeddingEndpoint | None = None
+        self._loading = ThreadPoolExecutor(1).submit(self._load)
 
     def __call__(self, chunks: pa.Table) -> pa.Table:
         """Embed a table of CHUNK_SCHEMA.
@@ -35,12 +37,12 @@ class Embed:
             ModelNotFound: when the embedding model cannot be loaded.
             InvalidInput: when the recipe's chunks are longer than what the model reads.
         """
-        self._model = self._model or self._load()
+        model = self._loading.result()
         names = (chunks[column].to_pylist() for column in ("title", "heading", "text"))
         texts = [text_to_embed(title, heading, text) for title, heading, text in zip(*names, strict=True)]
         with metrics.EMBED_SECONDS.time():
-            vectors = self._model.encode_passages(texts, self._recipe.embedding.batch_size)
-        dense = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), self._model.dimension)
+            vectors = model.encode_passages(texts, self._recipe.embedding.batch_size)
+        dense = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), model.dimension)
         return chunks.append_column("dense", dense)
 
     def _load(self) -> EmbeddingModel | EmbeddingEndpoint:

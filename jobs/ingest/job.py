@@ -7,6 +7,8 @@ completed by the next, and the index is then the same as if nothing had happened
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from plait.errors import CollectionNotFound, DataError, PlaitError
@@ -143,7 +145,7 @@ def _write(
 
     from plait.local.ray_head import connect
 
-    connect()  # before ray is imported: it sets how Ray authenticates
+    connect(meanwhile=partial(import_module, "ray.data"))  # not imported before: it sets how Ray authenticates
     check_all_reach_milvus()
 
     import ray

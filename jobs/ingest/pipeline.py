@@ -5,7 +5,7 @@ in blocks of a few, so memory does not grow with their number.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
@@ -72,6 +72,9 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
     remote = is_endpoint(recipe.embedding.model)  # one worker then: it keeps many requests under way, and their pace
     gpus = 0 if remote else int(ray.cluster_resources().get("GPU", 0))
     machines = sum(node["Alive"] and node["Resources"].get("CPU", 0) > 0 for node in ray.nodes())
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    # Where an embedder computes on the same cores, more would only wait for it, and hold it up while it starts.
+    chunkers = cores if remote or gpus else max(1, cores // 2)
     embedders = 1 if remote else max(1, gpus or machines)
     with ray.data.DataContext.current(context):
         chunks = _files(documents).map_batches(
@@ -79,6 +82,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
             fn_args=(recipe, workplace.tokenizer_folder, workplace.ledger, workplace.judge),
             batch_size=None,
             batch_format="pyarrow",
+            compute=ray.data.TaskPoolStrategy(size=chunkers),
             num_cpus=_CHUNK_CPUS,
         )
         vectors = chunks.map_batches(
@@ -129,12 +133,16 @@ def _files(documents: Sequence[DocumentFile]) -> Any:
     in_order = sorted(documents, key=attrgetter("source"))  # so that the first of two duplicates mostly comes first
     files = [document for document in in_order if not document.is_row]
     rows = [document for document in in_order if document.is_row]
-    blocks = [
-        file_table(kind[start : start + size])
-        for kind, size in ((files, _FILES_A_BLOCK), (rows, _ROWS_A_BLOCK))
-        for start in range(0, len(kind), size)
-    ]
-    return ray.data.from_arrow(blocks)
+    blocks = [*_in_blocks(files, _FILES_A_BLOCK), *_in_blocks(rows, _ROWS_A_BLOCK)]
+    return ray.data.from_arrow([file_table(block) for block in blocks])
+
+
+def _in_blocks(documents: Sequence[DocumentFile], most: int) -> Iterator[Sequence[DocumentFile]]:
+    """Blocks of one, two, four, … documents: the first is soon through, and something can be found."""
+    start, size = 0, 1
+    while start < len(documents):
+        yield documents[start : start + size]
+        start, size = start + size, min(2 * size, most)
 
 
 def chunk_files(

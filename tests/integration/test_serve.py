@@ -396,7 +396,7 @@ def test_keys_close_the_server_and_keep_tenants_apart(client: openai.OpenAI) -> 
         assert sources(other) == set()
         assert "stork.md" not in sources(client.with_options(api_key=ADMIN_KEY))
         assert [store.file_counts.total for store in acme.vector_stores.list() if store.id == COLLECTION] == [1]
-        assert "west gate" in ask(acme, "rag/base").choices[0].message.annotations[0]["text"]
+        assert "west gate" in ask(acme, "rag/base").choices[0].message.annotations[0].text
         with pytest.raises(openai.PermissionDeniedError, match="may not use 'foreign'"):
             ask(other, "foreign")
         assert acme.files.delete(attached.id).deleted

@@ -8,23 +8,18 @@ from plait.settings import settings
 NAME = "exporter"
 
 
-def ensure_exporter() -> str:
-    """Start the exporter unless it runs; returns its address, host:port.
-
-    Raises:
-        Conflict: when its port is in use, or it runs on another one than the settings say.
-    """
+def exporter() -> LocalProcess:
+    """The exporter, at the address that the settings say."""
     bind, port = settings().bind, settings().metrics_port
 
     def make_address() -> str:
         check_port_is_free(port, bind, "PLAIT_METRICS_PORT")
         return f"{bind}:{port}"
 
-    exporter = LocalProcess(
+    return LocalProcess(
         name=NAME,
         make_address=make_address,
         command=lambda _: [sys.executable, "-m", "plait.observability.exporter"],
         environment={"PLAIT_HOME": str(settings().root)},
         settings={"bind": bind, "metrics_port": port},
     )
-    return exporter.ensure().address

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -50,18 +50,20 @@ class LocalProcess:
             Conflict: when it was started from another Python environment or with other settings, or its port is in use.
             Unavailable: when it ends at once or does not get ready, with its last words.
         """
-        folder = settings().local_dir
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{self.name}.lock"):
-            known = _read_state(self.name)
-            if known is None or known.process() is None:
-                if known is not None:
-                    stop(known)  # it died; what it started may live on and hold its ports
-                return self._start(folder)
-            self._check_same(known)
-            # Whoever started it may have been interrupted before it was ready.
-            self._wait(known, lambda: _answers_at(known.address), lambda: known.process() is not None)
-            return known
+        (running,) = ensure_all(self)
+        return running
+
+    def _begin(self, folder: Path) -> "_Beginning":
+        known = _read_state(self.name)
+        if known is None or known.process() is None:
+            if known is not None:
+                stop(known)  # it died; what it started may live on and hold its ports
+            return self._start(folder)
+        self._check_same(known)
+        # Whoever started it may have been interrupted before it was ready.
+        return _Beginning(
+            known, False, lambda: _answers_at(known.address), lambda: known.process() is not None, self.timeout_s
+        )
 
     def _check_same(self, running: Running) -> None:
         if running.environment != sys.prefix:
@@ -78,7 +80,7 @@ class LocalProcess:
                     "Run 'plait stop' first, or unset it.",
                 )
 
-    def _start(self, folder: Path) -> Running:
+    def _start(self, folder: Path) -> "_Beginning":
         address = self.make_address()
         log = folder / f"{self.name}.log"
         environment = {**os.environ, **self.environment}
@@ -99,13 +101,7 @@ class LocalProcess:
         running = Running(self.name, child.pid, created_at, address, sys.prefix, self.settings)
         # Written before it is ready, so that whatever happens now, 'plait stop' still finds it.
         _write_state(running)
-        with _told(f"starting {self.name}"):
-            try:
-                self._wait(running, lambda: self._is_up(running), lambda: child.poll() is None)
-            except Unavailable:
-                stop(running)
-                raise
-        return running
+        return _Beginning(running, True, lambda: self._is_up(running), lambda: child.poll() is None, self.timeout_s)
 
     def _is_up(self, running: Running) -> bool:
         # Whether the port is its own: another process may have taken it since it was found free.
@@ -115,18 +111,56 @@ class LocalProcess:
             and self.is_ready(running.address)
         )
 
-    def _wait(self, running: Running, is_ready: Callable[[], bool], is_alive: Callable[[], bool]) -> None:
-        log = settings().local_dir / f"{self.name}.log"
+
+@dataclass(frozen=True)
+class _Beginning:
+    """A process that runs and may not be ready yet."""
+
+    running: Running
+    is_new: bool
+    is_ready: Callable[[], bool]
+    is_alive: Callable[[], bool]
+    timeout_s: float
+
+    def wait(self) -> Running:
+        try:
+            self._wait()
+        except Unavailable:
+            if self.is_new:
+                stop(self.running)
+            raise
+        return self.running
+
+    def _wait(self) -> None:
+        name = self.running.name
+        log = settings().local_dir / f"{name}.log"
         deadline = time.monotonic() + self.timeout_s
-        while not is_ready():
-            if not is_alive():
-                raise Unavailable(f"{self.name} ended at once ({_last_words(log)}).", f"Its log: {log}")
+        while not self.is_ready():
+            if not self.is_alive():
+                raise Unavailable(f"{name} ended at once ({_last_words(log)}).", f"Its log: {log}")
             if time.monotonic() > deadline:
                 raise Unavailable(
-                    f"{self.name} (process {running.pid}) was not ready after {self.timeout_s:.0f} s.",
+                    f"{name} (process {self.running.pid}) was not ready after {self.timeout_s:.0f} s.",
                     f"Its log: {log}; run 'plait stop' and try again.",
                 )
             time.sleep(0.1)
+
+
+def ensure_all(*wanted: LocalProcess, meanwhile: Callable[[], object] = lambda: None) -> list[Running]:
+    """`LocalProcess.ensure` for several: those that do not run are started at once and get ready side by side.
+
+    `meanwhile` is called while they do.
+    """
+    folder = settings().local_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as locks:
+        for process in wanted:
+            locks.enter_context(FileLock(folder / f"{process.name}.lock"))
+        begun = [process._begin(folder) for process in wanted]
+        new = " and ".join(beginning.running.name for beginning in begun if beginning.is_new)
+        with _told(f"starting {new}") if new else nullcontext():
+            meanwhile()
+            return [beginning.wait() for beginning in begun]
 
 
 def find_running(name: str) -> Running | None:

@@ -11,13 +11,16 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from plait.errors import Conflict, Unavailable
-from plait.local.process import LocalProcess, answers, check_port_is_free, free_port
+from plait.local.exporter import exporter
+from plait.local.process import LocalProcess, answers, check_port_is_free, ensure_all, free_port
+from plait.local.running import Running
 from plait.observability.metric_files import drop_files_of_ended_processes
 from plait.settings import settings
 
@@ -27,10 +30,10 @@ _CONNECT_TIMEOUT_S = 3.0
 _LONGEST_TEMP_DIR = 18
 
 
-def connect() -> None:
+def connect(meanwhile: Callable[[], object] = lambda: None) -> None:
     """Make this process a driver on the Ray cluster; starts the local head (and the exporter) when none is configured.
 
-    Calling it again is harmless.
+    Calling it again is harmless. `meanwhile`: imports that take seconds, done while a head starts.
 
     Raises:
         Unavailable: when a configured cluster does not answer or refuses us.
@@ -39,14 +42,16 @@ def connect() -> None:
     _quieten()
     configured = settings().ray_address or _cluster_of_this_job()
     if configured is None:
-        from plait.local.exporter import ensure_exporter
 
-        _authenticate()
-        address = _head().ensure().address
-        ensure_exporter()
+        def get_ready() -> None:
+            _authenticate()
+            meanwhile()
+
+        address = _start_here(get_ready).address
     else:
         _check_answers(configured)
         address = configured
+        meanwhile()
 
     import ray
 
@@ -72,11 +77,13 @@ def ensure_head() -> str:
     Raises:
         Conflict: as `connect`.
     """
-    from plait.local.exporter import ensure_exporter
+    return f"http://127.0.0.1:{_start_here().settings['ray_dashboard_port']}"
 
-    head = _head().ensure()
-    ensure_exporter()
-    return f"http://127.0.0.1:{head.settings['ray_dashboard_port']}"
+
+def _start_here(meanwhile: Callable[[], object] = lambda: None) -> Running:
+    """The local head, with the exporter of this machine beside it."""
+    head, _ = ensure_all(_head(), exporter(), meanwhile=meanwhile)
+    return head
 
 
 def _cluster_of_this_job() -> str | None:
