@@ -19,7 +19,7 @@ from plait.jobs.ingest.parse import Document, shorten
 from plait.jobs.ingest.split import make_splitter
 from plait.recipes import ChunkConfig
 
-_VERSION = 2
+_VERSION = 3
 """Counts up when the same document and settings give other chunks than before, so that documents are chunked anew."""
 
 # A tokenizer may take a long run of letters (base64, a hash) or of blanks for one token or none, and a chunk would grow
@@ -135,11 +135,15 @@ class Chunker:
 
 
 def heading_at(document: Document, start: int) -> str:
-    """The headings above a place in the text, outermost first: `Install > From source`. The title is left out."""
+    """The headings above the first words from a place in the text that are no heading themselves.
+
+    Outermost first, as `Install > From source`; the title is left out.
+    """
     path: list[tuple[int, str]] = []
     for heading in document.headings:
-        if heading.start > start:
+        if heading.start > start and document.text[start : heading.start].strip():
             break
+        start = max(start, heading.end)
         path = [(level, words) for level, words in path if level < heading.level]
         path.append((heading.level, heading.words))
     return shorten(" > ".join(words for _, words in path if words and words != document.title))

@@ -23,9 +23,10 @@ _MAX_LINE_OF_CODE = 5_000
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading of a Markdown document: where it starts in the text, its level from 1, its plain words."""
+    """A heading of a Markdown document: its place in the text, its level from 1, its plain words."""
 
     start: int
+    end: int
     level: int
     words: str
 
@@ -115,5 +116,6 @@ def _headings(text: str) -> list[Heading]:
     for token, inline in pairwise(tokens):
         if token.type == "heading_open" and token.level == 0 and token.map:
             words = "".join(part.content for part in inline.children or [] if part.type in ("text", "code_inline"))
-            headings.append(Heading(line_starts[token.map[0]], int(token.tag[1]), shorten(words)))
+            start, end = (line_starts[line] for line in token.map)
+            headings.append(Heading(start, end, int(token.tag[1]), shorten(words)))
     return headings

@@ -74,6 +74,12 @@ def uploaded_as(source: str) -> tuple[str, str] | None:
     return (file_id, name) if slash and _ID.fullmatch(file_id) else None
 
 
+def uploaded_like(filename: str) -> str:
+    """A pattern of SQL's `like` for the sources of all files that were uploaded under a name."""
+    name = re.sub(r"([\\%_])", r"\\\1", filename)
+    return f"file-{'_' * 32}/{name}"
+
+
 # ------------------------------------------------------------ files
 
 

@@ -1,6 +1,6 @@
 """OpenAI's filters on attributes of files, as conditions in Milvus's filter language.
 
-An attribute is a key of a document's metadata; `filename` is its source.
+An attribute is a key of a document's metadata; `filename` is its source, or the name that it was uploaded with.
 """
 
 import json
@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from plait.index.filters import quote
 from plait.serve.protocol import RequestBody
+from plait.uploads import uploaded_like
 
 _OPERATORS = {"eq": "==", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
@@ -28,14 +29,25 @@ class ComparisonFilter(RequestBody):
         return self
 
     def condition(self) -> str:
-        field = "source" if self.key == "filename" else f"metadata[{quote(self.key)}]"
         values = self.value if isinstance(self.value, list) else [self.value]
         if self.type in ("in", "nin"):
             # One by one: the embedded server knows no `in` for keys of JSON.
-            any_of = " or ".join(f"{field} == {_literal(value)}" for value in values) or "false"
+            any_of = " or ".join(self._is(value) for value in values) or "false"
             return f"not ({any_of})" if self.type == "nin" else f"({any_of})"
         (value,) = values
-        return f"{field} {_OPERATORS[self.type]} {_literal(value)}"
+        if self.key == "filename" and self.type in ("eq", "ne"):
+            return f"not ({self._is(value)})" if self.type == "ne" else f"({self._is(value)})"
+        return f"{self._field} {_OPERATORS[self.type]} {_literal(value)}"
+
+    @property
+    def _field(self) -> str:
+        return "source" if self.key == "filename" else f"metadata[{quote(self.key)}]"
+
+    def _is(self, value: Value) -> str:
+        is_equal = f"{self._field} == {_literal(value)}"
+        if self.key != "filename":
+            return is_equal
+        return f"{is_equal} or source like {quote(uploaded_like(str(value)))}"
 
 
 class CompoundFilter(RequestBody):

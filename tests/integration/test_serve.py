@@ -353,6 +353,17 @@ def test_openais_client_uploads_a_file_finds_it_and_takes_it_out_again(client: o
     assert [(r.file_id, r.filename) for r in found.data] == [(attached.id, "heron.md")]
     assert "4,711 lines" in found.data[0].content[0].text
 
+    def named(kind: str, *names: str) -> set[str]:
+        value = list(names) if kind in ("in", "nin") else names[0]
+        only: Any = {"type": kind, "key": "filename", "value": value}
+        asked = client.vector_stores.search(COLLECTION, query="heron", filters=only, max_num_results=10)
+        return {result.filename for result in asked.data}
+
+    assert named("eq", "heron.md") == named("in", "heron.md") == named("eq", f"{attached.id}/heron.md") == {"heron.md"}
+    assert named("ne", "heron.md") == named("nin", "heron.md", "x.md") == set(TEXTS)
+    assert named("eq", "her_n.md") == named("eq", "%") == set()
+    assert named("in", "heron.md", "cats.md") == {"heron.md", "cats.md"}
+
     broken = admin.files.create(file=("broken.pdf", b"no pdf"), purpose="assistants")
     failed = admin.vector_stores.files.create_and_poll(
         file_id=broken.id, vector_store_id=COLLECTION, attributes={"year": 2026}, poll_interval_ms=200

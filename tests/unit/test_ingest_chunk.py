@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from plait.errors import ModelNotFound
 from plait.index.chunk import CHUNK_SCHEMA, chunk_table
 from plait.index.schema import MAX_TEXT_BYTES
-from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
+from plait.jobs.ingest.chunk import Chunker, Origin, heading_at, settings_hash
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.parse import Document, parse
 from plait.jobs.ingest.split import _GRAMMARS
@@ -62,6 +62,21 @@ def test_markdown_is_split_between_sections(folder: Path) -> None:
     document = parse(sections("# Guide", "## Install", "## Use").encode(), "guide.md")
     chunks = chunker(folder).chunk(document, ORIGIN)
     assert [chunk.text.splitlines()[0] for chunk in chunks] == ["# Guide", "## Install", "## Use"]
+
+
+@pytest.mark.parametrize(
+    ("text", "heading"),
+    [
+        ("# Guide\n\n## Objects\n\n### What is a class?\n\nA type.", "Objects > What is a class?"),
+        ("Objects\n-------\n\n### What is a class?\nA type.", "What is a class?"),
+        ("## Objects\n\nAll of them.\n\n### What is a class?\n\nA type.", ""),
+        ("## Objects\n\n### Classes\n\n## Modules\n\nA file.", "Modules"),
+        ("Before.\n\n## Objects\n\nAll of them.", ""),
+        ("## Guide\n\n## Objects", "Objects"),
+    ],
+)
+def test_a_chunk_that_begins_with_headings_is_under_the_last_of_them(text: str, heading: str) -> None:
+    assert heading_at(parse(text.encode(), "guide.md"), 0) == heading
 
 
 def test_a_chunk_knows_the_headings_above_it(folder: Path) -> None:

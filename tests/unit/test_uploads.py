@@ -85,6 +85,12 @@ def test_an_attachment_is_of_one_collection_and_tenant() -> None:
     assert not uploads.attachments_of(file.id)
 
 
+def test_a_name_finds_the_sources_of_its_uploads_alone() -> None:
+    of_an_id = "file-" + "_" * 32
+    assert uploads.uploaded_like("a.md") == f"{of_an_id}/a.md"
+    assert uploads.uploaded_like("100%_\\.md") == f"{of_an_id}/100\\%\\_\\\\.md"
+
+
 def test_ingestion_keeps_what_was_uploaded_with_its_attributes(home: Path) -> None:
     docs = home / "docs"
     docs.mkdir()
