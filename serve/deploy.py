@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from plait.api_keys import all_keys
 from plait.errors import Conflict, PlaitError, RecipeError, Unavailable, did_you_mean
 from plait.local.machines import check_all_reach_milvus
 from plait.local.process import check_port_is_free
@@ -77,6 +78,7 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
     environment = application.setdefault("runtime_env", {}).setdefault("env_vars", {})
     environment["PLAIT_HOME"] = str(settings().root)
     environment["PLAIT_KEYS_FILE"] = str(settings().keys_path)
+    environment["PLAIT_KEYS_REQUIRED"] = str(settings().keys_required or all_keys() is not None)
     # The cluster may have been joined before these were set.
     environment.setdefault("PLAIT_REPLICA_HOUR_PRICE", str(settings().replica_hour_price))
     environment.setdefault("PLAIT_LOG_CONTENT", str(settings().log_content))

@@ -8,12 +8,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 from ray.serve.handle import DeploymentHandle
 
 from plait import uploads
-from plait.errors import Conflict, InvalidInput, NotFound, find_plait_error
+from plait.errors import Conflict, Forbidden, InvalidInput, NotFound, find_plait_error
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.quarantine import Failure
@@ -30,7 +31,7 @@ from plait.observability import metrics, tracing
 from plait.recipes import DEFAULT_EMBEDDING, IngestRecipe
 from plait.serve.arguments import RetrievalArguments
 from plait.serve.request_log import log_expected_errors_in_one_line
-from plait.uploads import Attachment, UploadedFile
+from plait.uploads import Attachment, Reach, UploadedFile
 
 _log = logging.getLogger("ray.serve")
 _CHUNKS_AT_A_TIME = 32  # questions are embedded in between
@@ -65,8 +66,9 @@ class Indexer:
         """
         return uploads.attachment(file_id, collection, tenant or self._tenant)
 
-    def attach(
-        self, collection: str, file_id: str, attributes: dict[str, str | float | bool], tenant: str | None
+    # A plain method would run in a thread, and the queue is the loop's.
+    async def attach(
+        self, collection: str, file_id: str, attributes: dict[str, str | float | bool], reach: Reach
     ) -> Attachment:
         """Put a file into a collection; it is searchable when its state is `completed`.
 
@@ -74,13 +76,13 @@ class Indexer:
             NotFound: when there is no such file.
             InvalidInput: for a file of an unknown format.
         """
-        file = uploads.file(file_id, tenant)
+        file = uploads.file(file_id, reach)
         if file.path.suffix.lower() not in FORMATS:
             raise InvalidInput(f"'{file.filename}' is of no known format.", f"Known: {', '.join(sorted(FORMATS))}.")
         new = Attachment(
             file_id=file_id,
             collection=collection,
-            tenant=tenant or self._tenant,
+            tenant=reach.tenant or self._tenant,
             created_at=int(time.time()),
             attributes=attributes,
         )
@@ -101,15 +103,19 @@ class Indexer:
             await asyncio.to_thread(self._delete, attachment, uploads.file(attachment.file_id).source)
             uploads.drop_attachment(attachment)
 
-    async def detach_and_delete(self, file_id: str, tenant: str | None) -> None:
-        """Take a file out of the collections that are served, whosever, and forget it.
+    async def detach_and_delete(self, file_id: str, reach: Reach) -> None:
+        """Take a file out of the collections that are served, and forget it.
 
         Raises:
             NotFound: when there is no such file.
-            Conflict: when yet another collection holds it.
+            Forbidden: when a collection or a tenant that is out of reach holds it; then nothing is done.
+            Conflict: when a collection holds it that is not served.
         """
-        uploads.file(file_id, tenant)
-        for attachment in uploads.attachments_of(file_id):
+        uploads.file(file_id, reach)
+        attachments = uploads.attachments_of(file_id)
+        if not all(reach.holds(attachment.of) for attachment in attachments):
+            raise Forbidden(f"File '{file_id}' is also where this key may not change anything.", "Detach it instead.")
+        for attachment in attachments:
             if attachment.collection in self._collections:
                 await self._detach(attachment)
         if uploads.attachments_of(file_id):
@@ -139,11 +145,10 @@ class Indexer:
             chunk_count = await self._bring(file, collection, to_do.tenant)
         except Exception as error:
             reason = str(find_plait_error(error) or "Something went wrong inside the server. Its log says what.")
-            uploads.write_attachment(attached.model_copy(update={"status": "failed", "error": reason}))
+            _note(attached, status="failed", error=reason)
             metrics.DOCUMENTS.labels(collection=collection, outcome="failed").inc()
             raise
-        done = {"status": "completed", "chunks": chunk_count, "indexed_bytes": file.bytes}
-        uploads.write_attachment(attached.model_copy(update=done))
+        _note(attached, status="completed", chunks=chunk_count, indexed_bytes=file.bytes)
         metrics.DOCUMENTS.labels(collection=collection, outcome="written").inc()
         metrics.CHUNKS.labels(collection=collection).inc(chunk_count)
 
@@ -208,3 +213,9 @@ class Indexer:
     async def is_ready(self) -> bool:
         """Answers when it takes files."""
         return True
+
+
+def _note(attached: Attachment, **outcome: Any) -> None:
+    """Write how it ended, unless the file was attached anew meanwhile: that has a turn of its own."""
+    if uploads.attachment(attached.file_id, attached.collection, attached.tenant) == attached:
+        uploads.write_attachment(attached.model_copy(update=outcome))

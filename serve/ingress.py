@@ -26,7 +26,7 @@ from plait.serve.api import (
     vector_store_files,
     vector_stores,
 )
-from plait.serve.api.caller import requires
+from plait.serve.api.caller import KeyCheck, requires
 from plait.serve.api.errors import install
 from plait.serve.api.openapi import describe, errors
 from plait.serve.api.request_context import RequestIds, name_span
@@ -46,7 +46,8 @@ def build_api() -> FastAPI:
     telemetry: TelemetryConfig = {"tracing": False, "logs": False}
     api = FastAPI(title="Plait", version=__version__, dependencies=[Depends(name_span)], telemetry=telemetry)
     install(api)
-    api.add_middleware(RequestIds)
+    api.add_middleware(KeyCheck)
+    api.add_middleware(RequestIds)  # the outer one: what is refused has an id, too
     api.include_router(probes.routes)
     for scope, nouns in _ROUTES.items():
         for noun in nouns:

@@ -25,6 +25,9 @@ from plait.settings import settings
 _PREFIX = "plait-"
 _DAY_S = 24 * 60 * 60
 
+_seen: set[Path] = set()
+"""Files of keys that this process has read: one that is gone must not open a server that it closed."""
+
 
 class Scope(StrEnum):
     """`infer`: ask; `documents`: upload files and put them into collections; `admin`: both, and load adapters."""
@@ -71,7 +74,7 @@ def create(
 
     Raises:
         InvalidInput: for an administrator's key that is bound to something.
-        PlaitError: when the file of keys is none.
+        PlaitError: when the file of keys cannot be read.
     """
     if Scope.ADMIN in scopes and (tenant, collections, adapters) != (None, None, None):
         raise InvalidInput("A key of the scope admin may do everything.", "Leave out tenant, collections and adapters.")
@@ -89,7 +92,8 @@ def create(
         adapters=adapters,
     )
     with _locked():
-        _write([*(all_keys() or ()), key])
+        known = all_keys() if settings().keys_path.exists() else None
+        _write([*(known or ()), key])
     return key, secret
 
 
@@ -98,7 +102,7 @@ def revoke(key_id: str) -> ApiKey:
 
     Raises:
         NotFound: when there is none of this id.
-        PlaitError: when the file of keys is none.
+        PlaitError: when the file of keys cannot be read.
     """
     with _locked():
         known = all_keys() or ()
@@ -113,7 +117,7 @@ def all_keys() -> tuple[ApiKey, ...] | None:
     """Every key, in the order they were made; None as long as none was ever made: then a server is open.
 
     Raises:
-        PlaitError: when the file of keys is none: a server must not be open because it cannot read who may use it.
+        PlaitError: when the file of keys cannot be read, or is gone: that must not open a server.
     """
     keys = _by_hash()
     return None if keys is None else tuple(keys.values())
@@ -123,7 +127,7 @@ def find(secret: str) -> ApiKey | None:
     """What is kept of a key, also when it has expired. Looked up by its hash, so that time tells nothing of others.
 
     Raises:
-        PlaitError: when the file of keys is none.
+        PlaitError: when the file of keys cannot be read.
     """
     return (_by_hash() or {}).get(_hash(secret))
 
@@ -137,7 +141,14 @@ def _by_hash() -> Mapping[str, ApiKey] | None:
     try:
         status = file.stat()
     except FileNotFoundError:
+        if file in _seen or settings().keys_required:
+            raise PlaitError(
+                f"The file of API keys is not there: {file}", "Bring it back; 'plait keys create' begins another."
+            ) from None
         return None
+    except OSError as error:
+        raise _unreadable(file, error) from None
+    _seen.add(file)
     return _read(file, (status.st_ino, status.st_mtime_ns, status.st_size))
 
 
@@ -146,11 +157,12 @@ def _read(file: Path, _version: tuple[int, int, int]) -> Mapping[str, ApiKey]:
     try:
         keys = [ApiKey.model_validate(key) for key in json.loads(file.read_text(encoding="utf-8"))["keys"]]
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
-        raise PlaitError(
-            f"The file of API keys cannot be read ({type(error).__name__}): {file}",
-            "Mend it, or move it away and make keys anew.",
-        ) from None
+        raise _unreadable(file, error) from None
     return {key.sha256: key for key in keys}
+
+
+def _unreadable(file: Path, error: Exception) -> PlaitError:
+    return PlaitError(f"The file of API keys cannot be read ({type(error).__name__}): {file}", "Mend it.")
 
 
 def _locked() -> FileLock:
@@ -160,7 +172,7 @@ def _locked() -> FileLock:
 
 
 def _write(keys: list[ApiKey]) -> None:
-    file = settings().keys_path
+    file = settings().keys_path.resolve()
     descriptor, aside = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as opened:

@@ -1,6 +1,7 @@
 """A client of a running server: a question in, the answer with its citations out.
 
-Used by `plait ask` and by evaluation. It speaks plain HTTP to `/v1/chat/completions` and knows nothing else of serving.
+Used by `plait ask` and by evaluation. It speaks plain HTTP to `/v1/chat/completions` and `/v1/models`, and knows
+nothing else of serving.
 """
 
 from collections.abc import Mapping
@@ -122,7 +123,11 @@ def _body(response: httpx.Response) -> dict[str, Any]:
         raise Unavailable(f"{response.url} answers with no JSON (status {response.status_code}).") from None
     if response.status_code != 200:
         kind, remedy = _KINDS.get(response.status_code, (PlaitError, ""))
-        raise kind(body.get("error", {}).get("message", f"The server answered {response.status_code}."), remedy)
+        error = body.get("error") if isinstance(body, dict) else None
+        message = error.get("message") if isinstance(error, dict) else None
+        raise kind(message or f"The server answered {response.status_code}.", remedy)
+    if not isinstance(body, dict) or not body.keys() & {"choices", "data"}:
+        raise Unavailable(f"{response.url} does not answer as Plait's API does.", "Is it another server?")
     return cast("dict[str, Any]", body)
 
 

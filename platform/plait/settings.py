@@ -24,6 +24,7 @@ class Settings(BaseSettings):
     http_port: int = Field(8000, description="Port of the OpenAI-compatible API.")
     admin_key: SecretStr | None = Field(None, description="A key that may do everything on the server.")
     keys_file: Path | None = Field(None, description="The server's API keys; unset: keys.json under the home.")
+    keys_required: bool = Field(False, description="Answer nobody without a key, also while there is no file of keys.")
     api_key: SecretStr | None = Field(None, description="The key that commands send to a server.")
     metrics_port: int = Field(9464, description="Port of this node's Prometheus exporter.")
 
@@ -61,7 +62,8 @@ class Settings(BaseSettings):
     @property
     def keys_path(self) -> Path:
         """The file of API keys, absolute."""
-        return (self.keys_file or self.root / "keys.json").expanduser().resolve()
+        # Links are not followed: what they point to may be put elsewhere while a server runs.
+        return (self.keys_file or self.root / "keys.json").expanduser().absolute()
 
     @property
     def models_dir(self) -> Path:

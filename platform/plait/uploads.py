@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from plait.errors import InvalidInput, NotFound
 from plait.settings import settings
@@ -31,15 +31,30 @@ _ABOUT = ".file.json"
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+class Reach(BaseModel):
+    """What of the files and collections somebody may touch: those of a tenant, and of some collections; None: all."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tenant: str | None = None
+    collections: tuple[str, ...] | None = None
+
+    def holds(self, other: "Reach") -> bool:
+        """Whether all that another may touch is within this one."""
+        is_all = self.collections is None
+        is_within = is_all or (other.collections is not None and set(other.collections) <= set(self.collections or ()))
+        return self.tenant in (None, other.tenant) and is_within
+
+
 class UploadedFile(BaseModel):
-    """`created_at`: seconds since 1970, UTC. `bytes`: its size. `tenant`: who alone sees it, besides those of none."""
+    """`created_at`: seconds since 1970, UTC. `bytes`: its size. `of`: within whose reach it was sent."""
 
     id: str
     filename: str
     bytes: int
     created_at: int
     purpose: str
-    tenant: str | None = None
+    of: "Reach"
 
     @property
     def source(self) -> str:
@@ -49,6 +64,9 @@ class UploadedFile(BaseModel):
     @property
     def path(self) -> Path:
         return _folder(self.id) / self.filename
+
+
+EVERYTHING = Reach()
 
 
 class Attachment(BaseModel):
@@ -67,6 +85,10 @@ class Attachment(BaseModel):
     chunks: int = 0
     indexed_bytes: int = 0
 
+    @property
+    def of(self) -> Reach:
+        return Reach(tenant=self.tenant, collections=(self.collection,))
+
 
 def uploaded_as(source: str) -> tuple[str, str] | None:
     """The file id and the file's name, when a document came over the API."""
@@ -83,8 +105,8 @@ def uploaded_like(filename: str) -> str:
 # ------------------------------------------------------------ files
 
 
-def save(filename: str, purpose: str, data: BinaryIO, tenant: str | None = None) -> UploadedFile:
-    """Keep a file, of a tenant if need be.
+def save(filename: str, purpose: str, data: BinaryIO, of: Reach = EVERYTHING) -> UploadedFile:
+    """Keep a file.
 
     Raises:
         InvalidInput: for a name that is none, or a file that is empty or larger than MAX_BYTES.
@@ -101,7 +123,7 @@ def save(filename: str, purpose: str, data: BinaryIO, tenant: str | None = None)
             bytes=size,
             created_at=int(time.time()),
             purpose=purpose,
-            tenant=tenant,
+            of=of,
         )
         (aside / _ABOUT).write_text(file.model_dump_json(), encoding="utf-8")
         aside.rename(root / file.id)
@@ -110,24 +132,24 @@ def save(filename: str, purpose: str, data: BinaryIO, tenant: str | None = None)
     return file
 
 
-def files(tenant: str | None = None) -> list[UploadedFile]:
-    """All that a tenant sees (None: sees all of them), newest first."""
+def files(reach: Reach = EVERYTHING) -> list[UploadedFile]:
+    """All within somebody's reach, newest first."""
     found = [_read(about, UploadedFile) for about in _root().glob(f"file-*/{_ABOUT}")]
     return sorted(
-        (file for file in found if file and tenant in (None, file.tenant)),
+        (file for file in found if file and reach.holds(file.of)),
         key=lambda file: (file.created_at, file.id),
         reverse=True,
     )
 
 
-def file(file_id: str, tenant: str | None = None) -> UploadedFile:
+def file(file_id: str, reach: Reach = EVERYTHING) -> UploadedFile:
     """The one of this id.
 
     Raises:
-        NotFound: when there is none, or the tenant does not see it.
+        NotFound: when there is none within reach.
     """
     found = _read(_folder(file_id) / _ABOUT, UploadedFile) if _ID.fullmatch(file_id) else None
-    if found is None or tenant not in (None, found.tenant):
+    if found is None or not reach.holds(found.of):
         raise NotFound(f"There is no file '{file_id[:80]}'.", "GET /v1/files lists what there is.")
     return found
 

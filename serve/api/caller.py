@@ -9,14 +9,20 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as HttpScope
 
 from plait import api_keys
 from plait.api_keys import ApiKey, Scope
-from plait.errors import Forbidden, Unauthorized
+from plait.errors import Forbidden, PlaitError, Unauthorized
 from plait.retrieval.request import Retrieval
+from plait.serve.api.errors import error_response
 from plait.settings import settings
+from plait.uploads import EVERYTHING, Reach
 
+_OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
 _REMEDY = "Send the header Authorization: Bearer <key>."
 
 
@@ -34,6 +40,11 @@ class Caller:
     def tenant(self) -> str | None:
         """Whose documents; None: the server's, or those that the request names."""
         return self.key.tenant if self.key else None
+
+    @property
+    def reach(self) -> Reach:
+        """Which files."""
+        return Reach(tenant=self.key.tenant, collections=self.key.collections) if self.key else EVERYTHING
 
     def may_use_adapter(self, name: str) -> bool:
         return self.key is None or self.key.adapters is None or name in self.key.adapters
@@ -73,26 +84,48 @@ class Caller:
         return asked.model_copy(update=bound)
 
 
-async def caller(
-    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Security(HTTPBearer(auto_error=False))]
-) -> Caller:
-    """Who asks.
+class KeyCheck:
+    """ASGI middleware: finds out who asks, before anything of the request's body is read."""
 
-    Raises:
-        Unauthorized: for a missing, wrong or expired key, where there are keys.
-    """
-    secret = given.credentials if given else ""
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in _OPEN:
+            try:
+                _look(scope)
+            except PlaitError as error:
+                await error_response(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _look(scope: HttpScope) -> None:
+    scheme, _, given = Headers(scope=scope).get("Authorization", "").partition(" ")
+    secret = given.strip() if scheme.lower() == "bearer" else ""
+    scope["state"]["caller"] = caller = _caller(secret)
+    scope["state"]["key_id"] = caller.key.id if caller.key else None
+
+
+def _caller(secret: str) -> Caller:
     if _is_admin_key(secret):
         return Caller(frozenset({Scope.ADMIN}))
+    keys = api_keys.all_keys()
+    if keys is None:
+        return Caller(frozenset({Scope.INFER}))
     key = api_keys.find(secret)
     if key is None:
-        if api_keys.all_keys() is not None:
-            raise Unauthorized("The API key is missing or wrong.", _REMEDY)
-        return Caller(frozenset({Scope.INFER}))
+        raise Unauthorized("The API key is missing or wrong.", _REMEDY)
     if key.is_expired:
         raise Unauthorized("The API key has expired.", "Ask whoever runs this server for another.")
-    request.state.key_id = key.id
     return Caller(key.scopes, key)
+
+
+# The scheme is for the description of the API alone: the middleware has read the key.
+async def caller(request: Request, _: Annotated[Any, Security(HTTPBearer(auto_error=False))]) -> Caller:
+    """Who asks."""
+    found: Caller = request.state.caller
+    return found
 
 
 def requires(scope: Scope) -> Callable[[Caller], Awaitable[None]]:
@@ -109,7 +142,10 @@ def requires(scope: Scope) -> Callable[[Caller], Awaitable[None]]:
         if asking.key is not None:
             raise Forbidden(f"This key may not do that: it has not the scope '{scope}'.")
         if settings().admin_key is None:
-            raise Forbidden("These routes are off.", f"Make a key for them: plait keys create NAME --scope {scope}.")
+            raise Forbidden(
+                f"This is for keys of the scope '{scope}', and there is none.",
+                f"Make one: plait keys create NAME --scope {scope}.",
+            )
         raise Unauthorized("The admin key is missing or wrong.", _REMEDY)
 
     return check

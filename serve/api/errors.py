@@ -10,13 +10,20 @@ from fastapi.responses import JSONResponse
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from starlette.exceptions import HTTPException
 
-from plait.errors import Overloaded, PlaitError, Unavailable, did_you_mean, find_plait_error
+from plait.errors import Overloaded, PlaitError, Unauthorized, Unavailable, did_you_mean, find_plait_error
 from plait.observability import tracing
 from plait.observability.tracing import Step
 from plait.serve.protocol import ErrorBody, ErrorResponse
 
 _log = logging.getLogger("ray.serve")
-_KINDS = {400: "invalid_request_error", 404: "invalid_request_error", 429: "rate_limit_error"}
+_KINDS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "invalid_request_error",
+    409: "invalid_request_error",
+    429: "rate_limit_error",
+}
 
 
 def as_plait_error(error: Exception) -> PlaitError:
@@ -38,6 +45,8 @@ def error_body(error: PlaitError) -> ErrorBody:
 
 def error_response(error: PlaitError) -> JSONResponse:
     headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if isinstance(error, Overloaded) else None
+    if isinstance(error, Unauthorized):
+        headers = {"WWW-Authenticate": "Bearer"}
     return _response(error.http_status, error_body(error), headers)
 
 

@@ -61,7 +61,10 @@ class FileDeleted(BaseModel):
 )
 async def upload(request: Request, asking: _Asking) -> FileObject:
     """Keep a file, 100 MiB at most. `purpose` is kept as it is."""
-    if int(request.headers.get("content-length", 0)) > uploads.MAX_BYTES + _MOST_OF_A_FORM:
+    length = request.headers.get("content-length")
+    if length is None:
+        raise InvalidInput("The request does not say how long it is.", "Send the header Content-Length.")
+    if int(length) > uploads.MAX_BYTES + _MOST_OF_A_FORM:
         raise InvalidInput(
             f"The file is larger than {uploads.MAX_BYTES >> 20} MiB.", "Bring it into the collection by plait ingest."
         )
@@ -70,27 +73,27 @@ async def upload(request: Request, asking: _Asking) -> FileObject:
         if not isinstance(sent, UploadFile):
             raise InvalidInput("The form has no file in the field 'file'.", "Send multipart/form-data with one.")
         purpose = str(form.get("purpose", "assistants"))[:64]
-        kept = await asyncio.to_thread(uploads.save, sent.filename or "", purpose, sent.file, asking.tenant)
+        kept = await asyncio.to_thread(uploads.save, sent.filename or "", purpose, sent.file, asking.reach)
     return _described(kept)
 
 
 @routes.get("")
 async def list_files(asking: _Asking) -> FileList:
     """Every file, newest first."""
-    data = [_described(file) for file in await asyncio.to_thread(uploads.files, asking.tenant)]
+    data = [_described(file) for file in await asyncio.to_thread(uploads.files, asking.reach)]
     return FileList(data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None)
 
 
 @routes.get("/{file_id}", responses=errors(404))
 async def get_file(file_id: str, asking: _Asking) -> FileObject:
     """One file."""
-    return _described(uploads.file(file_id, asking.tenant))
+    return _described(uploads.file(file_id, asking.reach))
 
 
 @routes.get("/{file_id}/content", responses=errors(404), response_class=FileResponse)
 async def get_content(file_id: str, asking: _Asking) -> Path:
     """What was sent."""
-    return uploads.file(file_id, asking.tenant).path
+    return uploads.file(file_id, asking.reach).path
 
 
 @routes.delete("/{file_id}", responses=errors(404, 409))
@@ -101,5 +104,5 @@ async def delete_file(file_id: str, asked: Annotated[Services, Depends(services)
 
 
 def _described(file: uploads.UploadedFile) -> FileObject:
-    fields: dict[str, Any] = file.model_dump(exclude={"tenant"})
+    fields: dict[str, Any] = file.model_dump(exclude={"of"})
     return FileObject(**fields)

@@ -44,7 +44,12 @@ class Deployments:
 
 
 class Services:
-    """The deployments, as one caller may use them."""
+    """The deployments, as one caller may use them. What is said of collections and files raises besides:
+
+    Raises:
+        NotFound: for a collection that is not served.
+        Forbidden: for one that is not for this caller.
+    """
 
     def __init__(self, deployments: Deployments, caller: Caller) -> None:
         self._llm, self._router, self._embedder = deployments.llm, deployments.router, deployments.embedder
@@ -61,7 +66,7 @@ class Services:
         """
         if not self._may_use(call.model):
             raise Forbidden(f"This key may not use '{call.model}'.", "GET /v1/models lists what it may use.")
-        if call.model.with_retrieval:
+        if call.model.with_retrieval or call.model.is_auto:
             call = replace(call, retrieval=self._caller.bound(call.retrieval or Retrieval()))
         return self._grounded(call) if call.model.with_retrieval or call.model.is_auto else self._generated(call)
 
@@ -162,8 +167,9 @@ class Services:
             NotFound: when there is no such file.
             InvalidInput: for a file of an unknown format.
         """
+        await self.check_collection(collection)
         attachment: Attachment = await self._there_is_an_index().attach.remote(
-            collection, file_id, attributes, self._caller.tenant
+            collection, file_id, attributes, self._caller.reach
         )
         return attachment
 
@@ -173,6 +179,7 @@ class Services:
         Raises:
             NotFound: when it is not in it.
         """
+        await self.check_collection(collection)
         attachment: Attachment = await self._there_is_an_index().attachment.remote(
             collection, file_id, self._caller.tenant
         )
@@ -180,6 +187,7 @@ class Services:
 
     async def attached(self, collection: str) -> list[Attachment]:
         """The uploaded files of a collection, newest first."""
+        await self.check_collection(collection)
         attachments: list[Attachment] = await self._there_is_an_index().attached.remote(collection, self._caller.tenant)
         return attachments
 
@@ -189,6 +197,7 @@ class Services:
         Raises:
             NotFound: when it is not in it.
         """
+        await self.check_collection(collection)
         await self._there_is_an_index().detach.remote(collection, file_id, self._caller.tenant)
 
     async def delete_file(self, file_id: str) -> None:
@@ -197,8 +206,9 @@ class Services:
         Raises:
             NotFound: when there is none.
             Conflict: when yet another collection holds it.
+            Forbidden: when one holds it that this caller may not change.
         """
-        await self._there_is_an_index().detach_and_delete.remote(file_id, self._caller.tenant)
+        await self._there_is_an_index().detach_and_delete.remote(file_id, self._caller.reach)
 
     async def tokenize(self, call: Call, add_special_tokens: bool) -> Tokens:
         """The tokens of a prompt or a conversation."""

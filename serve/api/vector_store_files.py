@@ -70,7 +70,6 @@ _Asked = Annotated[Services, Depends(services)]
 @routes.post("", responses=errors(404))
 async def add_file(store_id: str, body: NewStoreFile, asked: _Asked) -> StoreFile:
     """Put an uploaded file into the store; poll until its status is no longer `in_progress`."""
-    await asked.check_collection(store_id)
     return _described(await asked.attach(store_id, body.file_id, body.attributes or {}))
 
 
@@ -81,7 +80,6 @@ async def list_files(
     filter: Literal["in_progress", "completed", "failed", "cancelled"] | None = None,  # the client's name for it
 ) -> StoreFileList:
     """The uploaded files of a store, newest first."""
-    await asked.check_collection(store_id)
     data = [_described(a) for a in await asked.attached(store_id) if filter in (None, a.status)]
     return StoreFileList(data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None)
 
@@ -89,14 +87,12 @@ async def list_files(
 @routes.get("/{file_id}", responses=errors(404))
 async def get_file(store_id: str, file_id: str, asked: _Asked) -> StoreFile:
     """How it stands with a file of the store."""
-    await asked.check_collection(store_id)
     return _described(await asked.attachment(store_id, file_id))
 
 
 @routes.delete("/{file_id}", responses=errors(404))
 async def remove_file(store_id: str, file_id: str, asked: _Asked) -> StoreFileDeleted:
     """Take a file out of the store; the file itself stays."""
-    await asked.check_collection(store_id)
     await asked.detach(store_id, file_id)
     return StoreFileDeleted(id=file_id)
 

@@ -125,7 +125,13 @@ def _filled(milvus: str, tiny_embedder: Path, name: str, texts: dict[str, str]) 
 
 
 @pytest.fixture(scope="module")
-def server(ray_cluster: None, tiny_model: Path, adapters: dict[str, Path], collection: str) -> Iterator[str]:
+def server(
+    ray_cluster: None,
+    tiny_model: Path,
+    adapters: dict[str, Path],
+    collection: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
     """Base URL of the application, on the tiny models."""
     from ray import serve
 
@@ -141,7 +147,8 @@ def server(ray_cluster: None, tiny_model: Path, adapters: dict[str, Path], colle
         "default_max_tokens=12",
     ]
     told: list[str] = []
-    with changed_settings(admin_key=ADMIN_KEY):
+    keys_file = tmp_path_factory.mktemp("keys") / "keys.json"
+    with changed_settings(admin_key=ADMIN_KEY, keys_file=keys_file):
         yield deploy(read_config("local", overrides), on_progress=told.append)
         assert any("LLM" in line for line in told)
         serve.shutdown()
@@ -383,37 +390,6 @@ def test_openais_client_uploads_a_file_finds_it_and_takes_it_out_again(client: o
     assert admin.files.delete(broken.id).deleted
     with pytest.raises(openai.NotFoundError, match="There is no file"):
         admin.vector_stores.files.retrieve(broken.id, vector_store_id=COLLECTION)
-
-
-def test_keys_close_the_server_and_keep_tenants_apart(client: openai.OpenAI) -> None:
-    try:
-        _, of_acme = api_keys.create("acme", frozenset({Scope.INFER, Scope.DOCUMENTS}), tenant="acme")
-        _, of_other = api_keys.create("other", frozenset({Scope.INFER}), tenant="other", adapters=("support",))
-        acme, other = client.with_options(api_key=of_acme), client.with_options(api_key=of_other)
-        with pytest.raises(openai.AuthenticationError, match="API key is missing or wrong"):
-            ask(client, "base")
-        with pytest.raises(openai.PermissionDeniedError, match="scope 'documents'"):
-            other.files.list()
-        attached = acme.vector_stores.files.upload_and_poll(
-            vector_store_id=COLLECTION, file=("stork.md", b"# Stork\n\nThe stork guards the west gate.")
-        )
-        assert attached.status == "completed"
-        question = "who guards the west gate?"
-
-        def sources(asking: openai.OpenAI) -> set[str]:
-            return {result.filename for result in asking.vector_stores.search(COLLECTION, query=question)}
-
-        assert sources(acme) == {"stork.md"}
-        assert sources(other) == set()
-        assert "stork.md" not in sources(client.with_options(api_key=ADMIN_KEY))
-        assert [store.file_counts.total for store in acme.vector_stores.list() if store.id == COLLECTION] == [1]
-        assert "west gate" in ask(acme, "rag/base").choices[0].message.annotations[0].text
-        with pytest.raises(openai.PermissionDeniedError, match="may not use 'foreign'"):
-            ask(other, "foreign")
-        assert acme.files.delete(attached.id).deleted
-        assert sources(acme) == set()
-    finally:
-        settings().keys_path.unlink()
 
 
 def test_adapters_answer_by_name_version_and_alias(client: openai.OpenAI) -> None:
@@ -668,3 +644,34 @@ def test_a_bad_override_of_the_application_is_refused() -> None:
 
     with pytest.raises(InvalidInput, match=r"unknown 'llm.modl' \(Did you mean 'model'"):
         deploy(read_config("local", ["llm.modl=x"]), print)
+
+
+def test_keys_close_the_server_and_keep_tenants_apart(client: openai.OpenAI) -> None:
+    _, of_acme = api_keys.create("acme", frozenset({Scope.INFER, Scope.DOCUMENTS}), tenant="acme")
+    _, of_other = api_keys.create("other", frozenset({Scope.INFER}), tenant="other", adapters=("support",))
+    acme, other = client.with_options(api_key=of_acme), client.with_options(api_key=of_other)
+    with pytest.raises(openai.AuthenticationError, match="API key is missing or wrong"):
+        ask(client, "base")
+    with pytest.raises(openai.PermissionDeniedError, match="scope 'documents'"):
+        other.files.list()
+    attached = acme.vector_stores.files.upload_and_poll(
+        vector_store_id=COLLECTION, file=("stork.md", b"# Stork\n\nThe stork guards the west gate.")
+    )
+    assert attached.status == "completed"
+    question = "who guards the west gate?"
+
+    def sources(asking: openai.OpenAI) -> set[str]:
+        return {result.filename for result in asking.vector_stores.search(COLLECTION, query=question)}
+
+    assert sources(acme) == {"stork.md"}
+    assert sources(other) == set()
+    assert "stork.md" not in sources(client.with_options(api_key=ADMIN_KEY))
+    assert [store.file_counts.total for store in acme.vector_stores.list() if store.id == COLLECTION] == [1]
+    assert "west gate" in ask(acme, "rag/base").choices[0].message.annotations[0].text
+    with pytest.raises(openai.PermissionDeniedError, match="may not use 'foreign'"):
+        ask(other, "foreign")
+    assert acme.files.delete(attached.id).deleted
+    assert sources(acme) == set()
+    settings().keys_path.unlink()
+    with pytest.raises(openai.InternalServerError, match="file of API keys is not there"):
+        ask(client.with_options(max_retries=0), "base")

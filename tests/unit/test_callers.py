@@ -243,10 +243,50 @@ def test_adapters_are_those_of_the_key_and_the_base_is_everybodys(client: TestCl
 def test_a_file_is_seen_by_its_tenant_alone(client: TestClient) -> None:
     acme, other = made(DOCUMENTS, tenant="acme"), made(DOCUMENTS, tenant="other")
     sent = client.post("/v1/files", files={"file": ("a.md", b"text")}, headers=acme).json()
-    assert "tenant" not in sent
+    assert "of" not in sent
     assert [file["id"] for file in client.get("/v1/files", headers=acme).json()["data"]] == [sent["id"]]
     assert client.get("/v1/files", headers=other).json()["data"] == []
     for path in (f"/v1/files/{sent['id']}", f"/v1/files/{sent['id']}/content"):
         assert client.get(path, headers=acme).status_code == 200
         assert "There is no file" in refusal(client.get(path, headers=other), 404)
     assert [file["id"] for file in client.get("/v1/files", headers=made(DOCUMENTS)).json()["data"]] == [sent["id"]]
+
+
+def test_a_file_is_seen_by_keys_of_the_same_collections_or_more(client: TestClient) -> None:
+    def key(*collections: str) -> dict[str, str]:
+        return made(DOCUMENTS, collections=collections or None)
+
+    sent = client.post(FILES, files={"file": ("a.md", b"text")}, headers=key("docs")).json()["id"]
+    everywhere = client.post(FILES, files={"file": ("a.md", b"text")}, headers=key()).json()["id"]
+
+    def seen(by: dict[str, str]) -> set[str]:
+        return {file["id"] for file in client.get(FILES, headers=by).json()["data"]}
+
+    assert seen(key()) == {sent, everywhere}
+    assert seen(key("docs")) == seen(key("faq", "docs")) == {sent}
+    assert seen(key("faq")) == set()
+    assert "There is no file" in refusal(client.get(f"{FILES}/{everywhere}/content", headers=key("docs")), 404)
+
+
+def test_a_body_is_not_read_without_a_key(client: TestClient) -> None:
+    made(INFER)
+    answer = client.post("/v1/chat/completions", content=b"{")
+    assert "API key is missing" in refusal(answer, 401)
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.headers["X-Request-Id"]
+    assert answer.json()["error"]["type"] == "authentication_error"
+
+
+def test_a_file_of_keys_that_is_gone_opens_nothing(client: TestClient) -> None:
+    key = made(INFER)
+    assert client.get(MODELS, headers=key).status_code == 200
+    settings().keys_path.unlink()
+    assert "is not there" in refusal(client.get(MODELS, headers=key), 500)
+    api_keys.create("another", frozenset({INFER}))
+    assert "missing or wrong" in refusal(client.get(MODELS, headers=key), 401)
+
+
+def test_where_keys_are_required_there_is_no_answer_before_there_are_any(client: TestClient) -> None:
+    with changed_settings(home=settings().home, keys_required=True):
+        assert "is not there" in refusal(client.get(MODELS), 500)
+        assert client.get(MODELS, headers=made(INFER)).status_code == 200

@@ -1,6 +1,7 @@
 """The routes of files and of vector stores' files, over real files and without a cluster."""
 
 import asyncio
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from described import strict, validator
 from fastapi.testclient import TestClient
 
 from plait import uploads
-from plait.errors import CollectionNotFound
+from plait.errors import CollectionNotFound, Forbidden
 from plait.serve.api.services import services
-from plait.serve.indexer import Indexer
+from plait.serve.indexer import Indexer, _note
 from plait.serve.ingress import build_api
 
 KEY = {"Authorization": "Bearer a-key"}
@@ -41,19 +42,23 @@ class Fakes:
             raise CollectionNotFound(f"There is no collection '{name}' here.")
 
     async def attach(self, collection: str, file_id: str, attributes: dict[str, Any]) -> uploads.Attachment:
-        return self._indexer.attach(collection, file_id, attributes, None)
+        await self.check_collection(collection)
+        return await self._indexer.attach(collection, file_id, attributes, uploads.EVERYTHING)
 
     async def attachment(self, collection: str, file_id: str) -> uploads.Attachment:
+        await self.check_collection(collection)
         return self._indexer.attachment(collection, file_id, None)
 
     async def attached(self, collection: str) -> list[uploads.Attachment]:
+        await self.check_collection(collection)
         return self._indexer.attached(collection, None)
 
     async def detach(self, collection: str, file_id: str) -> None:
+        await self.check_collection(collection)
         await self._indexer.detach(collection, file_id, None)
 
     async def delete_file(self, file_id: str) -> None:
-        await self._indexer.detach_and_delete(file_id, None)
+        await self._indexer.detach_and_delete(file_id, uploads.EVERYTHING)
 
 
 @pytest.fixture
@@ -151,3 +156,25 @@ def test_what_cannot_be_put_into_a_store_is_a_sentence(
 ) -> None:
     answer = client.post(FILES, json={"file_id": sent(client)["id"]} | change)
     assert (answer.status_code, message in answer.json()["error"]["message"]) == (status, True), answer.text
+
+
+def test_a_file_that_is_also_elsewhere_is_not_deleted_by_who_may_not_go_there(client: TestClient) -> None:
+    narrow = uploads.Reach(collections=("docs",))
+    file = uploads.save("a.md", "assistants", io.BytesIO(b"text"), narrow)
+    for collection in ("docs", "secret"):
+        uploads.write_attachment(
+            uploads.Attachment(file_id=file.id, collection=collection, tenant="default", created_at=1, attributes={})
+        )
+    with pytest.raises(Forbidden, match="may not change anything"):
+        asyncio.run(Idle().detach_and_delete(file.id, narrow))
+    assert len(uploads.attachments_of(file.id)) == 2
+
+
+def test_what_was_attached_anew_meanwhile_keeps_its_turn(client: TestClient) -> None:
+    file = uploads.save("a.md", "assistants", io.BytesIO(b"text"))
+    first = asyncio.run(Idle().attach("docs", file.id, {"year": 2025}, uploads.EVERYTHING))
+    anew = asyncio.run(Idle().attach("docs", file.id, {"year": 2026}, uploads.EVERYTHING))
+    _note(first, status="completed")
+    assert uploads.attachments("docs") == [anew]
+    _note(anew, status="completed")
+    assert [a.status for a in uploads.attachments("docs")] == ["completed"]

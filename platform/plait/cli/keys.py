@@ -19,7 +19,9 @@ def create(
     scope: list[Scope] = typer.Option(
         [Scope.INFER], help="infer: ask; documents: upload files; admin: both, and load adapters. May be given twice."
     ),
-    tenant: str = typer.Option(None, help="Whose documents it searches and writes; default: any that it names."),
+    tenant: str = typer.Option(
+        None, help="Whose documents it searches and writes; default: any, and files go to the server's."
+    ),
     collection: list[str] = typer.Option(None, help="May use this one, may be given twice; default: all."),
     adapter: list[str] = typer.Option(None, help="May use this one, may be given twice; default: all."),
     days: int = typer.Option(None, min=1, help="It expires after so many; default: never."),

@@ -62,7 +62,11 @@ class LocalProcess:
         self._check_same(known)
         # Whoever started it may have been interrupted before it was ready.
         return _Beginning(
-            known, False, lambda: _answers_at(known.address), lambda: known.process() is not None, self.timeout_s
+            known,
+            False,
+            lambda: _answers_at(known.address) and self.is_ready(known.address),
+            lambda: known.process() is not None,
+            self.timeout_s,
         )
 
     def _check_same(self, running: Running) -> None:
@@ -159,8 +163,12 @@ def ensure_all(*wanted: LocalProcess, meanwhile: Callable[[], object] = lambda: 
         begun = [process._begin(folder) for process in wanted]
         new = " and ".join(beginning.running.name for beginning in begun if beginning.is_new)
         with _told(f"starting {new}") if new else nullcontext():
-            meanwhile()
-            return [beginning.wait() for beginning in begun]
+            if new:
+                meanwhile()
+            running = [beginning.wait() for beginning in begun]
+    if not new:
+        meanwhile()  # others need not wait for it
+    return running
 
 
 def find_running(name: str) -> Running | None:

@@ -82,7 +82,8 @@ def ensure_head() -> str:
 
 def _start_here(meanwhile: Callable[[], object] = lambda: None) -> Running:
     """The local head, with the exporter of this machine beside it."""
-    head, _ = ensure_all(_head(), exporter(), meanwhile=meanwhile)
+    # The exporter first: it has one port that may be in use, and is begun at once.
+    _, head = ensure_all(exporter(), _head(), meanwhile=meanwhile)
     return head
 
 
