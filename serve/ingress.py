@@ -11,8 +11,8 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from plait import __version__
-from plait.api_keys import Scope
 from plait.observability import tracing
+from plait.scope import Scope
 from plait.serve.api import (
     adapters,
     embeddings,

@@ -12,7 +12,6 @@ import secrets
 import tempfile
 import time
 from collections.abc import Mapping
-from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plait.errors import InvalidInput, NotFound, PlaitError
+from plait.scope import Scope
 from plait.settings import settings
 
 _PREFIX = "plait-"
@@ -27,14 +27,6 @@ _DAY_S = 24 * 60 * 60
 
 _seen: set[Path] = set()
 """Files of keys that this process has read: one that is gone must not open a server that it closed."""
-
-
-class Scope(StrEnum):
-    """`infer`: ask; `documents`: upload files and put them into collections; `admin`: both, and load adapters."""
-
-    INFER = "infer"
-    DOCUMENTS = "documents"
-    ADMIN = "admin"
 
 
 class ApiKey(BaseModel):

@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as HttpScope
 
 from plait import api_keys
-from plait.api_keys import ApiKey, Scope
+from plait.api_keys import ApiKey
 from plait.errors import Forbidden, PlaitError, Unauthorized
 from plait.retrieval.request import Retrieval
+from plait.scope import Scope
 from plait.serve.api.errors import error_response
 from plait.settings import settings
 from plait.uploads import EVERYTHING, Reach

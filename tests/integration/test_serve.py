@@ -23,7 +23,6 @@ from plait import api_keys
 from plait.adapters.metadata import AdapterMetadata
 from plait.adapters.registry import Registry
 from plait.adapters.tracking import start_run, tracking_client
-from plait.api_keys import Scope
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, ModelNotFound, Unavailable
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
@@ -33,6 +32,7 @@ from plait.models.embedding import EmbeddingModel
 from plait.models.endpoint import EmbeddingEndpoint
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
+from plait.scope import Scope
 from plait.settings import settings
 
 COLLECTION, OTHER, ADMIN_KEY = "serve_test", "serve_test_other", "an-admin-key"

@@ -11,9 +11,9 @@ from changed_settings import changed_settings
 from typer.testing import CliRunner
 
 from plait import api_keys
-from plait.api_keys import Scope
 from plait.cli import app
 from plait.errors import NotFound
+from plait.scope import Scope
 from plait.settings import settings
 
 

@@ -10,8 +10,8 @@ from changed_settings import changed_settings
 from fastapi.testclient import TestClient
 
 from plait import api_keys
-from plait.api_keys import Scope
 from plait.retrieval.request import Retrieval
+from plait.scope import Scope
 from plait.serve.api.services import Deployments, deployments
 from plait.serve.calls import Call, Collection, Event, Retrieved
 from plait.serve.ingress import build_api

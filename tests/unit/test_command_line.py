@@ -17,6 +17,7 @@ COMMANDS = (
     *("jobs submit", "jobs list", "jobs status", "jobs logs", "jobs stop"),
     *("collections list", "collections show", "collections quarantine", "collections drop"),
     *("adapters list", "adapters show", "adapters alias"),
+    *("keys create", "keys list", "keys revoke"),
     *(
         "metrics scrape-config",
         "metrics show",

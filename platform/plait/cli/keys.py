@@ -1,11 +1,13 @@
 """`plait keys`: who may use the server, and for what."""
 
-from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import typer
 
-from plait import api_keys
-from plait.api_keys import ApiKey, Scope
+from plait.scope import Scope
+
+if TYPE_CHECKING:
+    from plait.api_keys import ApiKey
 
 app = typer.Typer(
     help="API keys: make, list, revoke. As soon as there is one, the server answers nobody without.",
@@ -32,6 +34,8 @@ def create(
     """
     import sys
 
+    from plait import api_keys
+
     key, secret = api_keys.create(
         name,
         frozenset(scope),
@@ -53,6 +57,8 @@ def list_keys() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from plait import api_keys
+
     keys = api_keys.all_keys()
     if keys is None:
         print("No keys yet: whoever reaches the server may ask it. Make one: plait keys create my-service")
@@ -72,11 +78,13 @@ def revoke(key_id: str = typer.Argument(help="The id that the list shows.")) -> 
 
     Example: `plait keys revoke 1f0c9a3e`
     """
+    from plait import api_keys
+
     gone = api_keys.revoke(key_id)
     print(f"key {gone.id} for {gone.name} is revoked")
 
 
-def _about(key: ApiKey) -> str:
+def _about(key: "ApiKey") -> str:
     parts = [" and ".join(sorted(key.scopes))]
     if key.tenant is not None:
         parts.append(f"tenant {key.tenant}")
@@ -87,4 +95,6 @@ def _about(key: ApiKey) -> str:
 
 
 def _day(at: int) -> str:
+    from datetime import UTC, datetime
+
     return datetime.fromtimestamp(at, UTC).date().isoformat()

@@ -1,0 +1,11 @@
+"""What a key may do. Beside api_keys.py, because the command line names it and must not load much."""
+
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """`infer`: ask; `documents`: upload files and put them into collections; `admin`: both, and load adapters."""
+
+    INFER = "infer"
+    DOCUMENTS = "documents"
+    ADMIN = "admin"
