@@ -7,7 +7,7 @@ no other writer is there. What is to be done is on the disk: a replica that was 
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +31,7 @@ from plait.observability import metrics, tracing
 from plait.recipes import DEFAULT_EMBEDDING, IngestRecipe
 from plait.serve.arguments import RetrievalArguments
 from plait.serve.request_log import log_expected_errors_in_one_line
-from plait.uploads import Attachment, Reach, UploadedFile
+from plait.uploads import Attachment, Attributes, Reach, UploadedFile
 
 _log = logging.getLogger("ray.serve")
 _CHUNKS_AT_A_TIME = 32  # questions are embedded in between
@@ -68,27 +68,32 @@ class Indexer:
 
     # A plain method would run in a thread, and the queue is the loop's.
     async def attach(
-        self, collection: str, file_id: str, attributes: dict[str, str | float | bool], reach: Reach
-    ) -> Attachment:
-        """Put a file into a collection; it is searchable when its state is `completed`.
+        self, collection: str, wanted: Mapping[str, Attributes], reach: Reach, batch: str | None = None
+    ) -> list[Attachment]:
+        """Put files into a collection, with attributes; each is searchable when its state is `completed`.
 
         Raises:
-            NotFound: when there is no such file.
-            InvalidInput: for a file of an unknown format.
+            NotFound: when there is no such file; then none is put there.
+            InvalidInput: for a file of an unknown format; likewise.
         """
-        file = uploads.file(file_id, reach)
-        if file.path.suffix.lower() not in FORMATS:
-            raise InvalidInput(f"'{file.filename}' is of no known format.", f"Known: {', '.join(sorted(FORMATS))}.")
-        new = Attachment(
-            file_id=file_id,
-            collection=collection,
-            tenant=reach.tenant or self._tenant,
-            created_at=int(time.time()),
-            attributes=attributes,
-        )
-        uploads.write_attachment(new)
-        self._to_do.put_nowait(new)
-        return new
+        for file in [uploads.file(file_id, reach) for file_id in wanted]:
+            if file.path.suffix.lower() not in FORMATS:
+                raise InvalidInput(f"'{file.filename}' is of no known format.", f"Known: {', '.join(sorted(FORMATS))}.")
+        attached = [
+            Attachment(
+                file_id=file_id,
+                collection=collection,
+                tenant=reach.tenant or self._tenant,
+                created_at=int(time.time()),
+                attributes=attributes,
+                batch=batch,
+            )
+            for file_id, attributes in wanted.items()
+        ]
+        for new in attached:
+            uploads.write_attachment(new)
+            self._to_do.put_nowait(new)
+        return attached
 
     async def detach(self, collection: str, file_id: str, tenant: str | None) -> None:
         """Take a file out of a collection; the file itself stays.

@@ -16,6 +16,7 @@ from plait.scope import Scope
 from plait.serve.api import (
     adapters,
     embeddings,
+    file_batches,
     files,
     generation,
     models,
@@ -35,7 +36,7 @@ from plait.serve.request_log import log_expected_errors_in_one_line
 
 _ROUTES: dict[Scope, tuple[ModuleType, ...]] = {
     Scope.INFER: (models, generation, rag, embeddings, rerank, tokenization, vector_stores),
-    Scope.DOCUMENTS: (files, vector_store_files),
+    Scope.DOCUMENTS: (files, vector_store_files, file_batches),
     Scope.ADMIN: (adapters,),
 }
 

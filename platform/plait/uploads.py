@@ -28,6 +28,8 @@ _ID = re.compile(r"file-[0-9a-f]{32}")
 _MAX_NAME_BYTES = 200  # Linux takes 255, and a part of it is ours
 _ABOUT = ".file.json"
 
+Attributes = dict[str, str | float | bool]
+
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -72,14 +74,16 @@ EVERYTHING = Reach()
 class Attachment(BaseModel):
     """A file in a collection, for a tenant.
 
-    `attributes` become the document's metadata. `error`: why it failed. `chunks` and `indexed_bytes`: once completed.
+    `attributes` become the document's metadata. `batch`: of the files that were put there together. `error`: why it
+    failed. `chunks` and `indexed_bytes`: once completed.
     """
 
     file_id: str
     collection: str
     tenant: str
     created_at: int
-    attributes: dict[str, str | float | bool]
+    attributes: Attributes
+    batch: str | None = None
     status: Literal["in_progress", "completed", "failed"] = "in_progress"
     error: str | None = None
     chunks: int = 0

@@ -4,7 +4,7 @@ In: calls and texts, and who asks. Out: events, vectors, scores. A route gets it
 another in its place. What a caller may not use is refused here, whichever route it came by.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from plait.serve.api.grounding import answer_from
 from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.protocol import ModelCard
-from plait.uploads import Attachment
+from plait.uploads import Attachment, Attributes
 
 
 @dataclass(frozen=True)
@@ -160,18 +160,20 @@ class Services:
         scores: list[float] = await ranker.rerank.remote(query, list(documents), model)
         return scores
 
-    async def attach(self, collection: str, file_id: str, attributes: dict[str, str | float | bool]) -> Attachment:
-        """Put an uploaded file into a collection; it is searchable once its state is `completed`.
+    async def attach(
+        self, collection: str, wanted: Mapping[str, Attributes], batch: str | None = None
+    ) -> list[Attachment]:
+        """Put uploaded files into a collection, with attributes; each is searchable once its state is `completed`.
 
         Raises:
-            NotFound: when there is no such file.
-            InvalidInput: for a file of an unknown format.
+            NotFound: when there is no such file; then none is put there.
+            InvalidInput: for a file of an unknown format; likewise.
         """
         await self.check_collection(collection)
-        attachment: Attachment = await self._there_is_an_index().attach.remote(
-            collection, file_id, attributes, self._caller.reach
+        attached: list[Attachment] = await self._there_is_an_index().attach.remote(
+            collection, dict(wanted), self._caller.reach, batch
         )
-        return attachment
+        return attached
 
     async def attachment(self, collection: str, file_id: str) -> Attachment:
         """How it stands with a file of a collection.

@@ -17,6 +17,7 @@ routes = APIRouter(prefix="/v1/vector_stores/{store_id}/files", tags=["files"])
 _MAX_ATTRIBUTES = 16
 _Key = Annotated[str, Field(min_length=1, max_length=64)]
 _Text = Annotated[str, Field(max_length=512)]
+Attributes = Annotated[dict[_Key, _Text | bool | float], Field(max_length=_MAX_ATTRIBUTES)]
 
 
 class AutoChunking(RequestBody):
@@ -27,7 +28,7 @@ class AutoChunking(RequestBody):
 
 class NewStoreFile(RequestBody):
     file_id: str
-    attributes: dict[_Key, _Text | bool | float] | None = Field(None, max_length=_MAX_ATTRIBUTES)
+    attributes: Attributes | None = None
     chunking_strategy: AutoChunking | None = None
 
 
@@ -70,7 +71,8 @@ _Asked = Annotated[Services, Depends(services)]
 @routes.post("", responses=errors(404))
 async def add_file(store_id: str, body: NewStoreFile, asked: _Asked) -> StoreFile:
     """Put an uploaded file into the store; poll until its status is no longer `in_progress`."""
-    return _described(await asked.attach(store_id, body.file_id, body.attributes or {}))
+    (attached,) = await asked.attach(store_id, {body.file_id: body.attributes or {}})
+    return described(attached)
 
 
 @routes.get("", responses=errors(404))
@@ -80,14 +82,13 @@ async def list_files(
     filter: Literal["in_progress", "completed", "failed", "cancelled"] | None = None,  # the client's name for it
 ) -> StoreFileList:
     """The uploaded files of a store, newest first."""
-    data = [_described(a) for a in await asked.attached(store_id) if filter in (None, a.status)]
-    return StoreFileList(data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None)
+    return listed([described(a) for a in await asked.attached(store_id) if filter in (None, a.status)])
 
 
 @routes.get("/{file_id}", responses=errors(404))
 async def get_file(store_id: str, file_id: str, asked: _Asked) -> StoreFile:
     """How it stands with a file of the store."""
-    return _described(await asked.attachment(store_id, file_id))
+    return described(await asked.attachment(store_id, file_id))
 
 
 @routes.delete("/{file_id}", responses=errors(404))
@@ -97,7 +98,11 @@ async def remove_file(store_id: str, file_id: str, asked: _Asked) -> StoreFileDe
     return StoreFileDeleted(id=file_id)
 
 
-def _described(attachment: Attachment) -> StoreFile:
+def listed(data: list[StoreFile]) -> StoreFileList:
+    return StoreFileList(data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None)
+
+
+def described(attachment: Attachment) -> StoreFile:
     return StoreFile(
         id=attachment.file_id,
         created_at=attachment.created_at,

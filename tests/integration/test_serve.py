@@ -384,6 +384,18 @@ def test_openais_client_uploads_a_file_finds_it_and_takes_it_out_again(client: o
     with pytest.raises(openai.BadRequestError, match="of no known format"):
         admin.vector_stores.files.create(COLLECTION, file_id=odd.id)
 
+    batch = admin.vector_stores.file_batches.upload_and_poll(
+        COLLECTION,
+        files=[("ibis.md", b"The ibis counts the boats of the south pier."), ("bad.pdf", b"no pdf")],
+        poll_interval_ms=200,
+    )
+    assert (batch.status, batch.file_counts.completed, batch.file_counts.failed) == ("completed", 1, 1)
+    of_batch = list(admin.vector_stores.file_batches.list_files(batch.id, vector_store_id=COLLECTION))
+    assert sorted(file.status for file in of_batch) == ["completed", "failed"]
+    assert named("eq", "ibis.md") == {"ibis.md"}
+    for file in of_batch:
+        assert admin.files.delete(file.id).deleted
+
     admin.vector_stores.files.delete(attached.id, vector_store_id=COLLECTION)
     found = client.vector_stores.search(COLLECTION, query="the heron of the north pier")
     assert attached.id not in {r.file_id for r in found.data}

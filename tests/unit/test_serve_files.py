@@ -41,9 +41,9 @@ class Fakes:
         if name != "docs":
             raise CollectionNotFound(f"There is no collection '{name}' here.")
 
-    async def attach(self, collection: str, file_id: str, attributes: dict[str, Any]) -> uploads.Attachment:
+    async def attach(self, collection: str, wanted: Any, batch: str | None = None) -> list[uploads.Attachment]:
         await self.check_collection(collection)
-        return await self._indexer.attach(collection, file_id, attributes, uploads.EVERYTHING)
+        return await self._indexer.attach(collection, wanted, uploads.EVERYTHING, batch)
 
     async def attachment(self, collection: str, file_id: str) -> uploads.Attachment:
         await self.check_collection(collection)
@@ -172,9 +172,48 @@ def test_a_file_that_is_also_elsewhere_is_not_deleted_by_who_may_not_go_there(cl
 
 def test_what_was_attached_anew_meanwhile_keeps_its_turn(client: TestClient) -> None:
     file = uploads.save("a.md", "assistants", io.BytesIO(b"text"))
-    first = asyncio.run(Idle().attach("docs", file.id, {"year": 2025}, uploads.EVERYTHING))
-    anew = asyncio.run(Idle().attach("docs", file.id, {"year": 2026}, uploads.EVERYTHING))
+    (first,) = asyncio.run(Idle().attach("docs", {file.id: {"year": 2025}}, uploads.EVERYTHING))
+    (anew,) = asyncio.run(Idle().attach("docs", {file.id: {"year": 2026}}, uploads.EVERYTHING))
     _note(first, status="completed")
     assert uploads.attachments("docs") == [anew]
     _note(anew, status="completed")
     assert [a.status for a in uploads.attachments("docs")] == ["completed"]
+
+
+def test_a_batch_is_the_files_that_were_put_there_together(client: TestClient) -> None:
+    one, two = (sent(client, name)["id"] for name in ("a.md", "b.md"))
+    batches = "/v1/vector_stores/docs/file_batches"
+    made = client.post(batches, json={"file_ids": [one, two], "attributes": {"lang": "en"}}).json()
+    counts = {"completed": 0, "failed": 0, "cancelled": 0, "in_progress": 2, "total": 2}
+    assert (made["object"], made["status"], made["file_counts"]) == ("vector_store.files_batch", "in_progress", counts)
+    _note(uploads.attachment(one, "docs", "default"), status="completed")
+    _note(uploads.attachment(two, "docs", "default"), status="failed", error="why")
+    now = client.get(f"{batches}/{made['id']}").json()
+    assert (now["status"], now["file_counts"]["completed"], now["file_counts"]["failed"]) == ("completed", 1, 1)
+    listed = client.get(f"{batches}/{made['id']}/files", params={"filter": "completed"}).json()["data"]
+    assert [(file["id"], file["attributes"]) for file in listed] == [(one, {"lang": "en"})]
+    other = client.post(batches, json={"files": [{"file_id": one, "attributes": {"year": 1.5}}]}).json()
+    assert client.get(f"{batches}/{other['id']}/files").json()["data"][0]["attributes"] == {"year": 1.5}
+    assert client.get(f"{batches}/{made['id']}").json()["file_counts"]["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "message"),
+    [
+        ({"file_ids": ["file-1"]}, 404, "There is no file 'file-1'"),
+        ({"file_ids": []}, 400, "file_ids"),
+        ({}, 400, "either file_ids or files"),
+        ({"files": [{"file_id": "x"}], "attributes": {"a": 1}}, 400, "each of files has its own"),
+    ],
+)
+def test_a_batch_that_cannot_be_whole_is_none(
+    client: TestClient, change: dict[str, Any], status: int, message: str
+) -> None:
+    good = sent(client)["id"]
+    if status == 404:
+        change = {"file_ids": [good, *change["file_ids"]]}
+    answer = client.post("/v1/vector_stores/docs/file_batches", json=change)
+    assert answer.status_code == status
+    assert message in answer.json()["error"]["message"]
+    assert uploads.attachments("docs") == []
+    assert client.get("/v1/vector_stores/docs/file_batches/vsfb_1").status_code == 404

@@ -1,0 +1,109 @@
+"""/v1/vector_stores/…/file_batches in OpenAI's shape: many uploaded files at once. For keys of the scope `documents`.
+
+A batch is the files that were put into a store together; how it stands is how they stand. One that is taken out or
+attached anew is no longer of it.
+"""
+
+import uuid
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field, model_validator
+
+from plait.errors import NotFound
+from plait.serve.api.openapi import errors
+from plait.serve.api.services import Services, services
+from plait.serve.api.vector_store_files import Attributes, AutoChunking, NewStoreFile, StoreFileList, described, listed
+from plait.serve.api.vector_stores import FileCounts
+from plait.serve.protocol import RequestBody
+from plait.uploads import Attachment
+
+routes = APIRouter(prefix="/v1/vector_stores/{store_id}/file_batches", tags=["files"])
+_MAX_FILES = 2_000
+
+
+class NewFileBatch(RequestBody):
+    """Either `file_ids`, which have the same attributes, or `files` with attributes of their own."""
+
+    file_ids: list[str] | None = Field(None, min_length=1, max_length=_MAX_FILES)
+    files: list[NewStoreFile] | None = Field(None, min_length=1, max_length=_MAX_FILES)
+    attributes: Attributes | None = None
+    chunking_strategy: AutoChunking | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if (self.file_ids is None) == (self.files is None):
+            raise ValueError("either file_ids or files is required")
+        if self.files is not None and self.attributes is not None:
+            raise ValueError("attributes are those of file_ids; each of files has its own")
+        return self
+
+    def wanted(self) -> dict[str, Attributes]:
+        """The attributes of each file."""
+        if self.files is not None:
+            return {file.file_id: file.attributes or {} for file in self.files}
+        return dict.fromkeys(self.file_ids or (), self.attributes or {})
+
+
+class FileBatch(BaseModel):
+    """`status`: `completed` when no file of it is waiting, also when some have failed."""
+
+    id: str
+    object: Literal["vector_store.files_batch"] = "vector_store.files_batch"
+    created_at: int
+    vector_store_id: str
+    status: Literal["in_progress", "completed"]
+    file_counts: FileCounts
+
+
+_Asked = Annotated[Services, Depends(services)]
+
+
+@routes.post("", responses=errors(404))
+async def add_batch(store_id: str, body: NewFileBatch, asked: _Asked) -> FileBatch:
+    """Put uploaded files into the store: all of them, or none when one cannot be."""
+    batch_id = f"vsfb_{uuid.uuid4().hex}"
+    return _batch(batch_id, await asked.attach(store_id, body.wanted(), batch_id))
+
+
+@routes.get("/{batch_id}", responses=errors(404))
+async def get_batch(store_id: str, batch_id: str, asked: _Asked) -> FileBatch:
+    """How it stands with a batch."""
+    return _batch(batch_id, await _files_of(batch_id, store_id, asked))
+
+
+@routes.get("/{batch_id}/files", responses=errors(404))
+async def list_files(
+    store_id: str,
+    batch_id: str,
+    asked: _Asked,
+    filter: Literal["in_progress", "completed", "failed", "cancelled"] | None = None,  # the client's name for it
+) -> StoreFileList:
+    """The files of a batch, newest first."""
+    return listed([described(a) for a in await _files_of(batch_id, store_id, asked) if filter in (None, a.status)])
+
+
+async def _files_of(batch_id: str, store_id: str, asked: Services) -> list[Attachment]:
+    files = [attachment for attachment in await asked.attached(store_id) if attachment.batch == batch_id]
+    if not files:
+        raise NotFound(f"There is no batch '{batch_id[:80]}' in '{store_id}'.")
+    return files
+
+
+def _batch(batch_id: str, files: Sequence[Attachment]) -> FileBatch:
+    def count(status: str) -> int:
+        return sum(file.status == status for file in files)
+
+    return FileBatch(
+        id=batch_id,
+        created_at=min(file.created_at for file in files),
+        vector_store_id=files[0].collection,
+        status="in_progress" if count("in_progress") else "completed",
+        file_counts=FileCounts(
+            completed=count("completed"),
+            failed=count("failed"),
+            in_progress=count("in_progress"),
+            total=len(files),
+        ),
+    )
