@@ -56,7 +56,7 @@ class UploadedFile(BaseModel):
     bytes: int
     created_at: int
     purpose: str
-    of: "Reach"
+    of: Reach = Reach()
 
     @property
     def source(self) -> str:
