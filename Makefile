@@ -63,9 +63,9 @@ test: lint ## Lint, then run all tests and print their coverage; some of them: m
 	@$(BIN)/coverage run -m pytest $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(TESTS),,--fail-under=85)
-	@echo "Left out: tests marked long, on two hosts and of killed and stopped jobs. Run them with make test-long."
+	@echo "Left out: tests marked long, as those on two hosts, of stopped jobs, of ZeRO on two workers. Run them with make test-long."
 
-test-long: setup ## Run the tests that make test leaves out: two hosts in networks of their own, killed and stopped jobs.
+test-long: setup ## Run the tests that make test leaves out: two hosts in networks of their own, stopped jobs, ZeRO on two workers.
 	@$(BIN)/python -m pytest -m long
 
 vllm-env: setup ## Make an environment with vLLM (its CPU build where there is no GPU) and Plait in it.

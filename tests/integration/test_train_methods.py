@@ -92,6 +92,7 @@ def test_what_no_ready_recipe_sets_learns_too(
     _assert_loads_and_differs(version, tiny_model)
 
 
+@pytest.mark.long
 def test_zero_with_two_workers_learns_what_one_worker_learns(tiny_model: Path, data: dict[str, Path]) -> None:
     alone = train(recipe("full-alone", tiny_model, data["examples"], "adapter.method=full", "train.lr=2e-3"))
     for stage in (1, 3):

@@ -114,7 +114,10 @@ def test_a_killed_worker(undisturbed: Outcome, tiny_model: Path, dataset: Path) 
     Outcome.of(version).assert_equals(undisturbed)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+@pytest.mark.parametrize(
+    "sign",
+    [pytest.param(signal.SIGKILL, id="killed"), pytest.param(signal.SIGINT, id="interrupted", marks=pytest.mark.long)],
+)
 def test_an_ended_driver(sign: signal.Signals, undisturbed: Outcome, tiny_model: Path, dataset: Path) -> None:
     overrides = fields(f"driver-{sign.name.lower()}", tiny_model, dataset)
     recipe = load_recipe(TrainRecipe, "lora", overrides)
