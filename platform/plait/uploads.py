@@ -43,9 +43,11 @@ class Reach(BaseModel):
 
     def holds(self, other: "Reach") -> bool:
         """Whether all that another may touch is within this one."""
-        is_all = self.collections is None
-        is_within = is_all or (other.collections is not None and set(other.collections) <= set(self.collections or ()))
-        return self.tenant in (None, other.tenant) and is_within
+        if self.tenant not in (None, other.tenant):
+            return False
+        if self.collections is None:
+            return True
+        return other.collections is not None and set(other.collections) <= set(self.collections)
 
 
 class UploadedFile(BaseModel):
