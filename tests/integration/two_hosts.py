@@ -36,9 +36,9 @@ _RAY = (sys.executable, "-m", "ray.scripts.scripts", "start")
 _PAGE = Path(__file__).parents[2] / "docs/cluster.md"
 
 
-def recommended_checks() -> dict[str, str]:
-    """Ray's environment for the checks between nodes, as the documentation recommends it."""
-    exports = re.findall(r"\b(RAY_[a-z][a-z_]+)=(\d+)", _PAGE.read_text(encoding="utf-8"))
+def recommended_environment() -> dict[str, str]:
+    """Ray's environment, as the documentation recommends it for clusters."""
+    exports = re.findall(r"\b(RAY_[A-Za-z_]+)=(\d+)", _PAGE.read_text(encoding="utf-8"))
     return dict(exports)
 
 
@@ -63,7 +63,7 @@ class Hosts:
         self.milvus_uri = f"http://{self._net}.{254 if isolated else 1}:{self._milvus_port}"
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-            **(recommended_checks() if checks is None else checks),
+            **(recommended_environment() if checks is None else checks),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "PLAIT_HOME": str(settings().root),
