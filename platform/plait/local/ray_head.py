@@ -207,8 +207,8 @@ def _head() -> LocalProcess:
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
             # The only node is on the same machine: when that is too busy to answer for half a minute, it is not dead.
             "RAY_health_check_failure_threshold": "30",
-            # Serve's replicas and proxy call each other directly, not through Ray's actors: a fifth more tokens a second
-            # on two cores, and 12 ms less to the first.
+            # Serve's replicas and proxy call each other directly, not through Ray's actors: on two cores a fifth more
+            # tokens a second, and 12 ms less to the first.
             "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
         },
         settings={
