@@ -52,11 +52,10 @@ _PEER = ["bm25s", "sentence-transformers", "transformers"]
 _WAYS = {
     "BM25": Retrieval(top_k=_DEPTH, mode="bm25"),
     "dense": Retrieval(top_k=_DEPTH, mode="dense"),
-    "hybrid, ranks": Retrieval(top_k=_DEPTH, fusion="ranks"),
-    "hybrid, dense 0.3": Retrieval(top_k=_DEPTH, dense_weight=0.3),
-    "hybrid, dense 0.5": Retrieval(top_k=_DEPTH, dense_weight=0.5),
-    "hybrid, dense 0.7": Retrieval(top_k=_DEPTH, dense_weight=0.7),
-    "hybrid (default)": Retrieval(top_k=_DEPTH),
+    "hybrid, ranks (default)": Retrieval(top_k=_DEPTH),
+    "hybrid, scores, dense 0.3": Retrieval(top_k=_DEPTH, fusion="scores", dense_weight=0.3),
+    "hybrid, scores, dense 0.5": Retrieval(top_k=_DEPTH, fusion="scores", dense_weight=0.5),
+    "hybrid, scores, dense 0.7": Retrieval(top_k=_DEPTH, fusion="scores", dense_weight=0.7),
     "hybrid + late interaction": Retrieval(top_k=_DEPTH, rerank="late-interaction"),
 }
 

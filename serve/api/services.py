@@ -77,8 +77,8 @@ class Services:
                 yield event
 
     async def _generated(self, call: Call) -> AsyncGenerator[Event]:
-        # Straight from the LLM: every deployment on the way would cost each piece of the answer time.
-        response = self._llm.options(stream=True).generate.remote(call)
+        # Straight from the LLM, and by gRPC: a deployment on the way, or Ray's objects, would cost each piece time.
+        response = self._llm.options(stream=True, _by_reference=False).generate.remote(call)
         is_over = False
         try:
             async for event in response:

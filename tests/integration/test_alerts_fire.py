@@ -13,18 +13,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-import torch
 from changed_settings import changed_settings
 from local_prometheus import Prometheus, running
+from made_adapters import register_adapter
 
-from plait.adapters.metadata import AdapterMetadata
-from plait.adapters.registry import Registry
-from plait.adapters.tracking import start_run, tracking_client
 from plait.jobs.ingest.job import ingest
 from plait.local.stack import metrics_addresses
-from plait.models.chat import FORMATS
-from plait.models.fingerprint import model_sha256
-from plait.models.load import load_causal_lm
 from plait.observability.alert_policy import AlertPolicy
 from plait.observability.monitoring_files import write_local
 from plait.recipes import IngestRecipe
@@ -53,7 +47,8 @@ def server(ray_cluster: None, tiny_model: Path, tmp_path_factory: pytest.TempPat
 
     from plait.serve.deploy import deploy, read_config
 
-    _register_without_weights("unreadable", tiny_model, tmp_path_factory.mktemp("unreadable"))
+    kept = register_adapter("unreadable", tiny_model, tmp_path_factory.mktemp("unreadable"), seed=0)
+    (kept / "adapter_model.safetensors").write_bytes(b"no weights")
     overrides = [
         f"llm.model={tiny_model}",
         "llm.dtype=float32",
@@ -67,29 +62,6 @@ def server(ray_cluster: None, tiny_model: Path, tmp_path_factory: pytest.TempPat
             yield deploy(read_config("local", overrides), on_progress=print)
     finally:
         serve.shutdown()
-
-
-def _register_without_weights(name: str, base: Path, folder: Path) -> None:
-    from peft import LoraConfig, get_peft_model
-
-    torch.manual_seed(0)
-    get_peft_model(load_causal_lm(base, "float32"), LoraConfig(r=4, target_modules="all-linear")).save_pretrained(
-        folder
-    )
-    AdapterMetadata(
-        base_model=str(base),
-        base_sha256=model_sha256(base),
-        dataset_sha256="0",
-        method="lora",
-        recipe={},
-        chat_format=FORMATS["plain"],
-        run_id="r",
-        run_key="k",
-        plait_version="0",
-        created_at="2026-01-01T00:00:00+00:00",
-    ).write(folder)
-    version = Registry().register(name, folder, start_run(tracking_client(), name, {}))
-    (version.path / "adapter_model.safetensors").write_bytes(b"no weights")
 
 
 def firing(alert: str, **labels: str) -> str:

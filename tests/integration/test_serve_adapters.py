@@ -10,44 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
-import torch
 from changed_settings import changed_settings
+from made_adapters import register_adapter, save_adapter
 
-from plait.adapters.metadata import AdapterMetadata
 from plait.adapters.registry import Registry
-from plait.adapters.tracking import start_run, tracking_client
 from plait.model_ids import AdapterRef
-from plait.models.chat import FORMATS
-from plait.models.fingerprint import model_sha256
-from plait.models.load import load_causal_lm
 
 KEY = {"Authorization": "Bearer an-admin-key"}
 MAX_LOADED = 4
-
-
-def save_adapter(base: Path, folder: Path, seed: int, rank: int = 4) -> Path:
-    """Plain PEFT, with weights far from zero: each answers with a text of its own."""
-    from peft import LoraConfig, get_peft_model
-
-    torch.manual_seed(seed)
-    config = LoraConfig(r=rank, target_modules="all-linear", init_lora_weights=False)
-    get_peft_model(load_causal_lm(base, "float32"), config).save_pretrained(folder)
-    return folder
-
-
-def describe(base: Path, folder: Path) -> None:
-    AdapterMetadata(
-        base_model=str(base),
-        base_sha256=model_sha256(base),
-        dataset_sha256="0",
-        method="lora",
-        recipe={},
-        chat_format=FORMATS["plain"],
-        run_id="r",
-        run_key="k",
-        plait_version="0",
-        created_at="2026-01-01T00:00:00+00:00",
-    ).write(folder)
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +33,9 @@ def store(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def registry(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     """`promoted` in two versions, the first its champion."""
-    registry, client = Registry(), tracking_client()
     for seed in (1, 2):
-        folder = save_adapter(tiny_model, tmp_path_factory.mktemp("promoted"), seed)
-        describe(tiny_model, folder)
-        registry.register("promoted", folder, start_run(client, f"promoted-{seed}", {}))
+        register_adapter("promoted", tiny_model, tmp_path_factory.mktemp("promoted"), seed)
+    registry = Registry()
     registry.set_alias(AdapterRef("promoted", 1), "champion")
     return registry
 

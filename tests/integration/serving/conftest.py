@@ -1,0 +1,99 @@
+"""The server, with two collections and adapters good and bad, and a client."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pyarrow as pa
+import pytest
+from changed_settings import changed_settings
+from made_adapters import register_adapter
+
+from plait.adapters.tracking import tracking_client
+from plait.index.chunk import Chunk, chunk_table
+from plait.index.collection import Index
+from plait.models.embedding import EmbeddingModel
+from serving.asking import ADMIN_KEY, COLLECTION, MAX_WAITING, OTHER, TEXTS
+
+
+@pytest.fixture(scope="package")
+def adapters(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """`support` in two versions (the first its champion), one with broken weights, one of another base model."""
+    for seed, name in enumerate(("support", "support", "broken", "foreign"), start=1):
+        folder, base = tmp_path_factory.mktemp(name), "other" if name == "foreign" else ""
+        kept = register_adapter(name, tiny_model, folder, seed, base_sha256=base)
+        if name == "broken":
+            (kept / "adapter_model.safetensors").write_bytes(b"no weights")
+    tracking_client().set_registered_model_alias("support", "champion", "1")
+
+
+@pytest.fixture(scope="package")
+def collection(milvus: str, tiny_embedder: Path) -> Iterator[str]:
+    indexes = [
+        _filled(milvus, tiny_embedder, COLLECTION, TEXTS),
+        _filled(milvus, tiny_embedder, OTHER, {"herons.md": "Herons stand in the water and wait."}),
+    ]
+    yield COLLECTION
+    for index in indexes:
+        index.drop()
+
+
+def _filled(milvus: str, tiny_embedder: Path, name: str, texts: dict[str, str]) -> Index:
+    model = EmbeddingModel(str(tiny_embedder))
+    index = Index.open_or_create(name, embedding_model=model.name, dimension=model.dimension, uri=milvus)
+    chunks = [
+        Chunk(
+            chunk_id=source,
+            source=source,
+            title=source.removesuffix(".md"),
+            heading="",
+            text=text,
+            position=0,
+            start=0,
+            end=len(text),
+            chunk_count=1,
+            content_hash="0",
+            updated_at=0,
+        )
+        for source, text in texts.items()
+    ]
+    vectors = pa.FixedSizeListArray.from_arrays(
+        pa.array(model.encode_passages([chunk.text_to_embed for chunk in chunks]).reshape(-1)), model.dimension
+    )
+    index.upsert(chunk_table(chunks).append_column("dense", vectors))
+    return index
+
+
+@pytest.fixture(scope="package")
+def server(
+    ray_cluster: None,
+    tiny_model: Path,
+    adapters: None,
+    collection: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:
+    """Base URL of the application, on the tiny models."""
+    from ray import serve
+
+    from plait.serve.deploy import deploy, read_config
+
+    overrides = [
+        f"llm.model={tiny_model}",
+        "llm.dtype=float32",
+        "llm.max_batch_size=4",
+        f"llm.max_waiting={MAX_WAITING}",
+        f"retrieval.collection={collection}",
+        f"retrieval.more_collections=[{OTHER}]",
+        "default_max_tokens=12",
+    ]
+    told: list[str] = []
+    keys_file = tmp_path_factory.mktemp("keys") / "keys.json"
+    with changed_settings(admin_key=ADMIN_KEY, keys_file=keys_file):
+        yield deploy(read_config("local", overrides), on_progress=told.append)
+        assert any("LLM" in line for line in told)
+        serve.shutdown()
+
+
+@pytest.fixture(scope="package")
+def client(server: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{server}/v1", api_key="none", max_retries=0, timeout=120)

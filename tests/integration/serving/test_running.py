@@ -1,0 +1,65 @@
+"""What the server's logs say, and a replica that is killed."""
+
+import json
+import os
+import signal
+
+import httpx
+import openai
+import psutil
+
+from plait.local.process import find_running
+from plait.local.ray_head import temp_dir
+from serving.asking import metric, text_of, until
+
+
+def test_the_log_is_lines_of_json_tied_by_an_id_without_what_was_said(server: str) -> None:
+    words = "which heron reads lines?"
+    body = {"model": "rag/base", "messages": [{"role": "user", "content": words}], "max_tokens": 4}
+    answer = httpx.post(f"{server}/v1/chat/completions", json=body, headers={"X-Request-Id": "heron-7"})
+    body["model"] = "rag/nobody"
+    httpx.post(f"{server}/v1/chat/completions", json=body, headers={"X-Request-Id": "heron-8"})
+    logs = [file.read_text() for file in (temp_dir() / "r/session_latest/logs/serve").glob("replica_*.log")]
+    lines = [json.loads(line) for log in logs for line in log.splitlines()]  # every one of them
+    ours = [line for line in lines if line.get("trace_id") == answer.headers["x-trace-id"]]
+    assert {(line["event"], line["at"]) for line in ours if "event" in line} == {
+        ("request", "ingress"),
+        ("generation", "ingress"),
+        ("generation", "llm"),
+        ("retrieval", "retriever"),
+    }
+    assert {line["request_id"] for line in ours} == {"heron-7"}
+    refused = [line for line in lines if line.get("request_id") == "heron-8"]
+    assert any(line.get("outcome") == "model_not_found" for line in refused)
+    assert words not in "".join(logs)
+
+
+def test_a_killed_replica_comes_back_and_no_count_is_lost(server: str, client: openai.OpenAI) -> None:
+    expected = text_of(client, "support")
+    answered = metric("plait_requests_total", outcome="ok")
+    (replica,) = _our_replicas("LLM")
+    os.kill(replica.pid, signal.SIGKILL)
+
+    def is_back() -> bool:
+        return replica.pid not in [p.pid for p in _our_replicas("LLM")] and (
+            httpx.get(f"{server}/readyz", timeout=30).status_code == 200
+        )
+
+    until(is_back, timeout_s=120)
+    assert text_of(client, "support") == expected
+    assert metric("plait_requests_total", outcome="ok") == answered + 1
+
+
+def _our_replicas(deployment: str) -> list[psutil.Process]:
+    """Replicas of a deployment among the children of this test session's own Ray."""
+    head = find_running("ray")
+    process = head.process() if head else None
+    assert process is not None
+    found = []
+    for child in process.children(recursive=True):
+        try:
+            if f"ServeReplica:plait:{deployment}" in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
