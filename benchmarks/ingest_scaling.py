@@ -124,7 +124,7 @@ def _pipeline(recipe: IngestRecipe) -> tuple[int, float]:
 def _loop(recipe: IngestRecipe) -> tuple[int, float]:
     """The same stages one after the other, in this process."""
     prompts = prompts_of(recipe.embedding)
-    embed = Embed(recipe, prompts)
+    embed = Embed(recipe, prompts, batch_size=32)
     connect()
     ledger = start_ledger()
     write = Write(recipe, prompts, milvus_uri(), "", None, ledger)

@@ -19,15 +19,16 @@ from plait.recipes import EmbeddingConfig, IngestRecipe
 
 
 class Embed:
-    """Adds the column `dense`: fixed-size list<float32>[dimension], unit length.
+    """Adds the column `dense`: fixed-size list<float32>[dimension], unit length; `batch_size` chunks at a time.
 
     The model is loaded while the first documents are parsed, and the first batch tells what went wrong: Ray Data shows
     what a call raises, but starts a worker whose constructor raises again and again.
     """
 
-    def __init__(self, recipe: IngestRecipe, prompts: Prompts) -> None:
+    def __init__(self, recipe: IngestRecipe, prompts: Prompts, batch_size: int) -> None:
         self._recipe = recipe
         self._prompts = prompts
+        self._batch_size = batch_size
         self._loading = ThreadPoolExecutor(1).submit(self._load)
 
     def __call__(self, chunks: pa.Table) -> pa.Table:
@@ -41,7 +42,7 @@ class Embed:
         names = (chunks[column].to_pylist() for column in ("title", "heading", "text"))
         texts = [text_to_embed(title, heading, text) for title, heading, text in zip(*names, strict=True)]
         with metrics.EMBED_SECONDS.time():
-            vectors = model.encode_passages(texts, self._recipe.embedding.batch_size)
+            vectors = model.encode_passages(texts, self._batch_size)
         dense = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), model.dimension)
         return chunks.append_column("dense", dense)
 
