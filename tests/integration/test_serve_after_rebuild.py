@@ -27,7 +27,7 @@ def retriever(recipe: IngestRecipe) -> Iterator[DeploymentHandle]:
     application = serve.deployment(Retriever, **light).bind(arguments, embedder, None)
     name = f"test-{uuid4().hex[:8]}"
     yield serve.run(application, name=name, route_prefix=None)
-    serve.delete(name)
+    serve.shutdown()  # its proxy has a port of its own that the next server would find taken
 
 
 def test_serving_follows_rebuilds_without_a_restart(
