@@ -53,9 +53,9 @@ _WAYS = {
     "BM25": Retrieval(top_k=_DEPTH, mode="bm25"),
     "dense": Retrieval(top_k=_DEPTH, mode="dense"),
     "hybrid, ranks (default)": Retrieval(top_k=_DEPTH),
-    "hybrid, scores, dense 0.3": Retrieval(top_k=_DEPTH, fusion="scores", dense_weight=0.3),
-    "hybrid, scores, dense 0.5": Retrieval(top_k=_DEPTH, fusion="scores", dense_weight=0.5),
-    "hybrid, scores, dense 0.7": Retrieval(top_k=_DEPTH, fusion="scores", dense_weight=0.7),
+    "hybrid, scores, dense 0.3": Retrieval(top_k=_DEPTH, dense_weight=0.3),
+    "hybrid, scores, dense 0.5": Retrieval(top_k=_DEPTH, dense_weight=0.5),
+    "hybrid, scores, dense 0.7": Retrieval(top_k=_DEPTH, dense_weight=0.7),
     "hybrid + late interaction": Retrieval(top_k=_DEPTH, rerank="late-interaction"),
 }
 

@@ -65,9 +65,7 @@ def main() -> None:
         for size in sizes:
             index = _filled(size, model)
             for mode in ("dense", "hybrid"):
-                times = _times(
-                    index, model, Retrieval(top_k=TOP_K, mode=mode, fusion="scores", dense_weight=0.7), given.runs
-                )
+                times = _times(index, model, Retrieval(top_k=TOP_K, mode=mode, dense_weight=0.7), given.runs)
                 kinds = (times.whole, times.embedding, times.beyond_embedding, times.raw)
                 cells = [f"{_percentile(ms, 50):.1f} / {_percentile(ms, 95):.1f}" for ms in kinds]
                 ratio = {p: round(times.ratio(p), 2) for p in (50, 95)}

@@ -21,7 +21,7 @@ from plait.index.quarantine import Failure
 from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
 from plait.jobs.ingest.dedup import Candidate
 from plait.jobs.ingest.duplicates import fingerprint
-from plait.jobs.ingest.embed import Embed
+from plait.jobs.ingest.embed import Embed, batch_size_of
 from plait.jobs.ingest.load import load
 from plait.jobs.ingest.parse import Document
 from plait.jobs.ingest.read import DocumentFile, file_table
@@ -35,8 +35,7 @@ from plait.recipes import ChunkConfig, IngestRecipe
 
 _FILES_A_BLOCK = 8
 _ROWS_A_BLOCK = 256
-_CPU_BATCH, _GPU_BATCH = 32, 256  # chunks: benchmarks/embedding_on_gpu.py
-_EMBED_BATCHES_A_BLOCK = 4  # more chunks to sort by length give less padding, fewer show progress sooner
+_CHUNKS_A_BLOCK = 128  # to embed: more to sort by length give less padding, fewer show progress sooner
 # A stage passes on what it has when it is so much: about 100 chunks with their vectors, which are searchable a few
 # seconds after they are embedded, while the rest of their documents still is. Ray's own 128 MiB hold them back.
 _MOST_BYTES_A_BLOCK = 256 * 1024
@@ -77,7 +76,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
     # Where an embedder computes on the same cores, more would only wait for it, and hold it up while it starts.
     chunkers = cores if remote or gpus else max(1, cores // 2)
     embedders = 1 if remote else max(1, gpus or machines)
-    batch_size = recipe.embedding.batch_size or (_GPU_BATCH if gpus else _CPU_BATCH)
+    batch_size = batch_size_of(recipe, on_gpu=gpus > 0)
     with ray.data.DataContext.current(context):
         chunks = _files(documents).map_batches(
             chunk_files,
@@ -90,7 +89,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
         vectors = chunks.map_batches(
             Embed,
             fn_constructor_args=(recipe, workplace.prompts, batch_size),
-            batch_size=_EMBED_BATCHES_A_BLOCK * batch_size,
+            batch_size=max(_CHUNKS_A_BLOCK, batch_size),
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=embedders),
             num_cpus=_EMBED_CPUS,

@@ -46,8 +46,7 @@ def test_more_is_searched_for_than_is_given_where_there_is_a_choice_to_make() ->
 
 def test_scores_are_weighed_where_there_are_two() -> None:
     assert Retrieval().search().dense_weight is None
-    assert Retrieval(fusion="scores").search().dense_weight == 0.5
-    assert Retrieval(fusion="scores", dense_weight=0.6).search().dense_weight == 0.6
+    assert Retrieval(dense_weight=0.6).search().dense_weight == 0.6
     assert Retrieval(mode="dense", dense_weight=0.6).search() == Retrieval(mode="dense").search()
 
 

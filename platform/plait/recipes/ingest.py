@@ -57,7 +57,9 @@ class EmbeddingConfig(Section):
         None, description="Model source whose tokenizer counts tokens; unset: the model's. openai:NAME needs one."
     )
     requests_per_minute: int | None = Field(None, ge=1, description="Not more to an openai: endpoint; unset: any.")
-    batch_size: int | None = Field(None, ge=1, description="Chunks embedded at a time; unset: 32 on CPUs, 256 on GPUs.")
+    batch_size: int | None = Field(
+        None, ge=1, description="Chunks embedded at a time; unset: 32 on CPUs, up to 256 on GPUs."
+    )
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 where it is faster.")
     dimensions: int | None = Field(
         None, ge=1, description="Keep the first so many of each vector (Matryoshka models); unset: all."

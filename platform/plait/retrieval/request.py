@@ -24,11 +24,13 @@ class Retrieval(Section):
         "", max_length=MAX_FILTER_CHARACTERS, description='Milvus\'s filter language, as metadata["lang"] == "en".'
     )
     tenant: str = Field("default", min_length=1, max_length=512, description="Whose documents.")
-    # Of all that was tried the one that falls least behind the better side on any set of benchmarks/retrieval.py.
-    fusion: Literal["scores", "ranks"] = Field(
-        "ranks", description="hybrid: add reciprocal ranks (Cormack et al. 2009), or scores."
+    # Ranks: of all that was tried, what falls least behind the better side on any set of benchmarks/retrieval.py.
+    dense_weight: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="hybrid: share of the dense score, the rest BM25's; null: reciprocal ranks (Cormack et al. 2009).",
     )
-    dense_weight: float = Field(0.5, ge=0, le=1, description="hybrid by scores: share of the dense one.")
     rerank: Rerank = Field(
         "none", description="Order what was found anew, by rerank.model or by the embedding model's token vectors."
     )
@@ -58,6 +60,6 @@ class Retrieval(Section):
             mode=self.mode,
             tenant=self.tenant,
             condition=self.filter,
-            dense_weight=self.dense_weight if self.mode == "hybrid" and self.fusion == "scores" else None,
+            dense_weight=self.dense_weight if self.mode == "hybrid" else None,
             with_vectors=self.mmr is not None,
         )

@@ -89,9 +89,11 @@ def server(
     told: list[str] = []
     keys_file = tmp_path_factory.mktemp("keys") / "keys.json"
     with changed_settings(admin_key=ADMIN_KEY, keys_file=keys_file):
-        yield deploy(read_config("local", overrides), on_progress=told.append)
-        assert any("LLM" in line for line in told)
-        serve.shutdown()
+        try:
+            yield deploy(read_config("local", overrides), on_progress=told.append)
+            assert any("LLM" in line for line in told)
+        finally:
+            serve.shutdown()
 
 
 @pytest.fixture(scope="package")

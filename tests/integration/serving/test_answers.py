@@ -64,6 +64,14 @@ def test_adapters_answer_by_name_version_and_alias(client: openai.OpenAI) -> Non
     assert ask(client, "rag/support@champion").plait["model"] == "support:1"
 
 
+def test_an_answer_of_several_megabytes_comes_whole(server: str) -> None:
+    once = {"model": "base", "prompt": "installed", "add_special_tokens": False}
+    tokens = httpx.post(f"{server}/v1/tokenize", json=once, timeout=60).json()["tokens"]
+    many = {"model": "base", "tokens": tokens * (1_000_000 // len(tokens))}
+    text = httpx.post(f"{server}/v1/detokenize", json=many, timeout=120).json()["prompt"]
+    assert len(text) > 5 * 2**20  # by itself gRPC refuses messages of more than 4 MiB
+
+
 def test_a_seed_repeats_an_answer(client: openai.OpenAI) -> None:
     hot: dict[str, Any] = {"temperature": 1.5, "seed": 5}
     assert text_of(client, "base", **hot) == text_of(client, "base", **hot)
