@@ -35,7 +35,8 @@ from plait.recipes import ChunkConfig, IngestRecipe
 
 _FILES_A_BLOCK = 8
 _ROWS_A_BLOCK = 256
-_CHUNKS_A_BLOCK = 128  # to embed: more to sort by length give less padding, fewer show progress sooner
+# Chunks to embed: more to sort by length give less padding, fewer show progress sooner.
+_BATCHES_A_BLOCK, _CHUNKS_A_BLOCK = 4, 128
 # A stage passes on what it has when it is so much: about 100 chunks with their vectors, which are searchable a few
 # seconds after they are embedded, while the rest of their documents still is. Ray's own 128 MiB hold them back.
 _MOST_BYTES_A_BLOCK = 256 * 1024
@@ -89,7 +90,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
         vectors = chunks.map_batches(
             Embed,
             fn_constructor_args=(recipe, workplace.prompts, batch_size),
-            batch_size=max(_CHUNKS_A_BLOCK, batch_size),
+            batch_size=min(_BATCHES_A_BLOCK * batch_size, max(_CHUNKS_A_BLOCK, batch_size)),
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=embedders),
             num_cpus=_EMBED_CPUS,
