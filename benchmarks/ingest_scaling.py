@@ -19,7 +19,7 @@ import psutil
 from harness.homes import own_home, stop
 from harness.results import options, publish, spread
 
-from plait.jobs.ingest.embed import Embed, prompts_of
+from plait.jobs.ingest.embed import Embed, batch_size_of, prompts_of
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.ledger import start_ledger
 from plait.jobs.ingest.pipeline import chunk_files
@@ -57,13 +57,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         own_home(Path(folder))
         corpora = {times: _copies(Path(folder), times) for times in (1, 2, many)}
-        corpora[0] = _copies(Path(folder), 1, WARM_UP)
+        warm_up = _copies(Path(folder), 1, WARM_UP)
         for number in range(given.runs if "speed" in given.cases else 0):
             with _on(cores[:1]):
-                runs.in_one_process.append(_beyond_start(number, corpora, "loop", _loop))
-                runs.one_core.append(_beyond_start(number, corpora, "one", _pipeline))
+                runs.in_one_process.append(_beyond_start(number, warm_up, corpora, "loop", _loop))
+                runs.one_core.append(_beyond_start(number, warm_up, corpora, "one", _pipeline))
             with _on(cores):
-                runs.two_cores.append(_beyond_start(number, corpora, "two", _pipeline))
+                runs.two_cores.append(_beyond_start(number, warm_up, corpora, "two", _pipeline))
             said = f"{runs.one_core[-1]:.0f} chunks a second on one core, {runs.two_cores[-1]:.0f} on two"
             print(f"{said}, {runs.in_one_process[-1]:.0f} in one process on one", flush=True)
         with _on(cores):
@@ -109,9 +109,9 @@ def _on(cores: list[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _beyond_start(number: int, corpora: dict[int, Path], name: str, run: Any) -> float:
+def _beyond_start(number: int, warm_up: Path, corpora: dict[int, Path], name: str, run: Any) -> float:
     """Chunks a second of the second half: what twice the documents cost more than once."""
-    run(_recipe(f"{name}_{number}_warm", corpora[0]))
+    run(_recipe(f"{name}_{number}_warm", warm_up))
     once, twice = (run(_recipe(f"{name}_{number}_{times}", corpora[times])) for times in (1, 2))
     return float((twice[0] - once[0]) / (twice[1] - once[1]))
 
@@ -124,7 +124,7 @@ def _pipeline(recipe: IngestRecipe) -> tuple[int, float]:
 def _loop(recipe: IngestRecipe) -> tuple[int, float]:
     """The same stages one after the other, in this process."""
     prompts = prompts_of(recipe.embedding)
-    embed = Embed(recipe, prompts, batch_size=32)
+    embed = Embed(recipe, prompts, batch_size_of(recipe, on_gpu=False))
     connect()
     ledger = start_ledger()
     write = Write(recipe, prompts, milvus_uri(), "", None, ledger)

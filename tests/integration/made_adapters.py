@@ -22,8 +22,8 @@ def save_adapter(base: Path, folder: Path, seed: int, rank: int = 4) -> Path:
     return folder
 
 
-def register_adapter(name: str, base: Path, folder: Path, seed: int, base_sha256: str = "") -> Path:
-    """A new version in the registry, made in `folder`; `base_sha256`: of another base model than it says.
+def register_adapter(name: str, base: Path, folder: Path, seed: int, base_sha256: str | None = None) -> Path:
+    """A new version in the registry, made in `folder`. `base_sha256`: what it says of its base model; None: the truth.
 
     Returns:
         Where the registry keeps it.

@@ -72,7 +72,9 @@ def router() -> SimpleNamespace:
 
 @pytest.fixture
 def client(home: None, router: SimpleNamespace) -> TestClient:
-    llm = SimpleNamespace(options=lambda **how: SimpleNamespace(generate=SimpleNamespace(remote=generated)))
+    llm = SimpleNamespace(
+        options=lambda stream, _by_reference: SimpleNamespace(generate=SimpleNamespace(remote=generated))
+    )
     api = build_api()
     api.dependency_overrides[deployments] = lambda: Deployments(llm, router, None, None, None, 16, None)
     return TestClient(api, raise_server_exceptions=False)

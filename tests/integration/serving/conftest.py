@@ -20,8 +20,8 @@ from serving.asking import ADMIN_KEY, COLLECTION, MAX_WAITING, OTHER, TEXTS
 def adapters(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     """`support` in two versions (the first its champion), one with broken weights, one of another base model."""
     for seed, name in enumerate(("support", "support", "broken", "foreign"), start=1):
-        folder, base = tmp_path_factory.mktemp(name), "other" if name == "foreign" else ""
-        kept = register_adapter(name, tiny_model, folder, seed, base_sha256=base)
+        said = "other" if name == "foreign" else None
+        kept = register_adapter(name, tiny_model, tmp_path_factory.mktemp(name), seed, base_sha256=said)
         if name == "broken":
             (kept / "adapter_model.safetensors").write_bytes(b"no weights")
     tracking_client().set_registered_model_alias("support", "champion", "1")
