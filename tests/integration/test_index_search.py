@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -29,28 +29,32 @@ def index(milvus: str) -> Iterator[Index]:
     """Five texts of the tenant `default`, the same ones of `other`; text i points into direction i."""
     index = Index.open_or_create(f"search_{uuid4().hex}", embedding_model="model-a", dimension=8, uri=milvus)
     for tenant in ("default", "other"):
-        chunks = [
-            Chunk(
-                chunk_id=f"{tenant}-{number}",
-                source=f"{'ab'[number % 2]}.md",
-                title="Title",
-                heading="",
-                text=text,
-                position=number // 2,
-                start=0,
-                end=len(text),
-                chunk_count=3 - number % 2,
-                content_hash="h",
-                updated_at=number,
-                tenant=tenant,
-                metadata={"number": number, "lang": "en" if number < 3 else "de", "tags": [f"t{number}"]},
-            )
-            for number, text in enumerate(TEXTS)
-        ]
-        dense = pa.FixedSizeListArray.from_arrays(pa.array(np.eye(8, dtype=np.float32)[:5].reshape(-1)), 8)
-        index.upsert(chunk_table(chunks).append_column("dense", dense))
+        index.upsert(chunks_of(TEXTS, tenant))
     yield index
     index.drop()
+
+
+def chunks_of(texts: Sequence[str], tenant: str = "default", first: int = 0) -> pa.Table:
+    chunks = [
+        Chunk(
+            chunk_id=f"{tenant}-{number}",
+            source=f"{'ab'[number % 2]}.md",
+            title="Title",
+            heading="",
+            text=text,
+            position=number // 2,
+            start=0,
+            end=len(text),
+            chunk_count=3 - number % 2,
+            content_hash="h",
+            updated_at=number,
+            tenant=tenant,
+            metadata={"number": number, "lang": "en" if number < 3 else "de", "tags": [f"t{number}"]},
+        )
+        for number, text in enumerate(texts, start=first)
+    ]
+    vectors = np.eye(8, dtype=np.float32)[[chunk.metadata["number"] for chunk in chunks]].reshape(-1)
+    return chunk_table(chunks).append_column("dense", pa.FixedSizeListArray.from_arrays(pa.array(vectors), 8))
 
 
 def towards(*weights: float) -> npt.NDArray[np.float32]:
@@ -77,6 +81,25 @@ def test_bm25_finds_words_and_scores_higher_what_has_them_more_often(index: Inde
 
 def test_bm25_knows_titles_and_headings_too(index: Index) -> None:
     assert len(numbers(index, Search(9, mode="bm25"), "title")) == 5
+
+
+def test_a_bm25_score_does_not_tell_when_a_chunk_was_written(milvus: str) -> None:
+    texts = ["The fox", "A fox of the forest", "The cat", "The dog", "Cat and dog", "A cat", "The fox and the dog"]
+
+    def scores(*batches: Sequence[str]) -> dict[str, float]:
+        index = Index.open_or_create(f"search_{uuid4().hex}", embedding_model="model-a", dimension=8, uri=milvus)
+        first = 0
+        for batch in batches:
+            index.upsert(chunks_of(batch, first=first))
+            index.flush()
+            first += len(batch)
+        (hits,) = index.search(Search(9, mode="bm25"), ["the fox"])
+        index.drop()
+        return {hit.passage.text: hit.passage.score for hit in hits}
+
+    at_once = scores(texts)
+    assert list(at_once)[:2] == ["The fox", "The fox and the dog"]
+    assert scores(texts[:4], texts[4:6], texts[6:]) == pytest.approx(at_once)
 
 
 def test_several_questions_are_one_search(index: Index) -> None:

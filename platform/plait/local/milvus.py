@@ -1,11 +1,9 @@
-"""Where Milvus is: the configured server, or an embedded `milvus-lite server` on loopback.
+"""Where Milvus is: the configured server, or an embedded one on loopback.
 
 The server mode is used because the file mode of Milvus Lite locks every second process out.
 """
 
-import shutil
 import sys
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from plait.errors import InvalidInput, Unavailable
@@ -34,13 +32,11 @@ def milvus_uri() -> str:
 
 def _embedded() -> LocalProcess:
     data = settings().local_dir / "milvus-data"
-    executable = Path(sys.executable).parent / "milvus-lite"
-    command = str(executable) if executable.exists() else shutil.which("milvus-lite") or "milvus-lite"
     return LocalProcess(
         name=NAME,
         make_address=lambda: f"127.0.0.1:{_port()}",
         command=lambda address: [
-            *(command, "server", "--data-dir", str(data)),
+            *(sys.executable, "-m", "plait.local.embedded_milvus", "server", "--data-dir", str(data)),
             *("--host", "127.0.0.1", "--port", address.rpartition(":")[2]),
         ],
     )
