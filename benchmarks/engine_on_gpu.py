@@ -74,7 +74,7 @@ CASES = (
 
 
 def main() -> None:
-    given = options(__doc__ or "", systems=list(SHAPES), cases=["all"])
+    given = options(__doc__ or "", systems=list(SHAPES))
     if not torch.cuda.is_available():
         raise SystemExit("This benchmark is about GPUs, and there is none here.")
     lines: list[str] = []

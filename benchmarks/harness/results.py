@@ -48,6 +48,7 @@ def options(
     With cases and systems, some of them can be chosen. One that runs for a time, `minutes`, is not repeated.
     """
     parser = argparse.ArgumentParser(description=description)
+    parser.set_defaults(only=(), systems=())
     parser.add_argument("--quick", action="store_true", help="one short run, nothing is written")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     if minutes is not None:
@@ -57,11 +58,10 @@ def options(
     parser.add_argument("--runs", type=int, default=runs, help="how often everything is measured")
     if cases:
         parser.add_argument("--only", nargs="+", choices=cases, default=cases, help="these cases; nothing is written")
-        parser.add_argument("--systems", nargs="+", choices=systems, default=systems, help="only these")
+    if systems:
+        parser.add_argument("--systems", nargs="+", choices=systems, default=systems, help="only these systems")
     given = parser.parse_args()
     runs = 1 if given.quick else given.runs
-    if not cases:
-        return Options(given.quick, given.json, runs)
     some_cases = tuple(case for case in cases if case in given.only)
     some_systems = tuple(system for system in systems if system in given.systems)
     is_partial = (some_cases, some_systems) != (tuple(cases), tuple(systems))
