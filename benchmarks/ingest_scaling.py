@@ -38,13 +38,21 @@ _FILES_AT_A_TIME = 16
 
 
 @dataclass
+class Memory:
+    """The most MiB that processes held of their own: those of Milvus, and all others."""
+
+    milvus: float = 0.0
+    pipeline: float = 0.0
+
+
+@dataclass
 class Runs:
-    """Chunks a second beyond the start; peak memory in MiB by how often the documents came."""
+    """Chunks a second beyond the start; peak memory by how often the documents came."""
 
     one_core: list[float] = field(default_factory=list)
     two_cores: list[float] = field(default_factory=list)
     in_one_process: list[float] = field(default_factory=list)
-    memory: dict[int, list[float]] = field(default_factory=dict)
+    memory: dict[int, Memory] = field(default_factory=dict)
     chunks: dict[int, int] = field(default_factory=dict)
 
 
@@ -76,7 +84,8 @@ def main() -> None:
         ratios["two_cores"] = round(median(runs.two_cores) / median(runs.one_core), 2)
         ratios["against_one_process"] = round(median(runs.one_core) / median(runs.in_one_process), 2)
     if "memory" in given.cases:
-        ratios["memory"] = round(max(runs.memory[many]) / max(runs.memory[1]), 2)
+        ratios["memory"] = round(runs.memory[many].pipeline / runs.memory[1].pipeline, 2)
+        ratios["memory_of_milvus"] = round(runs.memory[many].milvus / runs.memory[1].milvus, 2)
     publish("ingest_scaling", "How ingestion scales", _body(runs, many), ratios, given)
 
 
@@ -140,20 +149,24 @@ def _loop(recipe: IngestRecipe) -> tuple[int, float]:
 
 
 @contextmanager
-def _peak_memory() -> Iterator[list[float]]:
-    """The list gets the most MiB that this process and what it started held of their own, looked at once a second."""
-    peak, is_over = [0.0], threading.Event()
+def _peak_memory() -> Iterator[Memory]:
+    """What this process and what it started held at most, looked at once a second."""
+    peak, is_over = Memory(), threading.Event()
 
     def look() -> None:
         while not is_over.wait(1.0):
-            held = 0.0
-            for process in psutil.process_iter(["environ"]):
+            now = Memory()
+            for process in psutil.process_iter(["environ", "cmdline"]):
                 try:
                     if (process.info["environ"] or {}).get("PLAIT_HOME") == os.environ["PLAIT_HOME"]:
-                        held += process.memory_full_info().pss / 2**20
+                        held = process.memory_full_info().pss / 2**20
+                        if "plait.local.embedded_milvus" in process.info["cmdline"]:
+                            now.milvus += held
+                        else:
+                            now.pipeline += held
                 except psutil.Error:
                     pass  # it has just ended
-            peak[0] = max(peak[0], held)
+            peak.milvus, peak.pipeline = max(peak.milvus, now.milvus), max(peak.pipeline, now.pipeline)
 
     looking = threading.Thread(target=look)
     looking.start()
@@ -180,11 +193,16 @@ def _body(runs: Runs, many: int) -> str:
             "",
         ]
     if runs.memory:
-        few, more = (max(runs.memory[times]) for times in (1, many))
+        few, more = runs.memory[1], runs.memory[many]
         lines += [
-            f"Memory at its peak, all processes: {few:,.0f} MiB for {runs.chunks[1]:,} chunks, {more:,.0f} MiB for",
-            f"{runs.chunks[many]:,}; it holds Milvus's index, which grows.",
+            f"| memory at its peak, MiB | {runs.chunks[1]:,} chunks | {runs.chunks[many]:,} chunks | |",
+            "|---|---|---|---|",
         ]
+        for who, once, often in (
+            ("driver, workers and Ray", few.pipeline, more.pipeline),
+            ("Milvus, which holds the index", few.milvus, more.milvus),
+        ):
+            lines.append(f"| {who} | {once:,.0f} | {often:,.0f} | {often / once:.2f} |")
     return "\n".join(lines)
 
 
