@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from harness.homes import own_home, stop
 from harness.results import options, publish
-from pymilvus import AnnSearchRequest, MilvusClient, WeightedRanker
+from pymilvus import AnnSearchRequest, MilvusClient, RRFRanker
 
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
@@ -65,7 +65,7 @@ def main() -> None:
         for size in sizes:
             index = _filled(size, model)
             for mode in ("dense", "hybrid"):
-                times = _times(index, model, Retrieval(top_k=TOP_K, mode=mode, dense_weight=0.7), given.runs)
+                times = _times(index, model, Retrieval(top_k=TOP_K, mode=mode), given.runs)
                 kinds = (times.whole, times.embedding, times.beyond_embedding, times.raw)
                 cells = [f"{_percentile(ms, 50):.1f} / {_percentile(ms, 95):.1f}" for ms in kinds]
                 ratio = {p: round(times.ratio(p), 2) for p in (50, 95)}
@@ -136,7 +136,7 @@ def _raw(client: MilvusClient, collection: str, how: Retrieval, question: str, v
         AnnSearchRequest(list(vector), "dense", _DENSE, 50, expr=within),
         AnnSearchRequest([question], "sparse", {}, 50, expr=within),
     ]
-    client.hybrid_search(collection, sides, WeightedRanker(0.7, 0.3), TOP_K, _FIELDS)
+    client.hybrid_search(collection, sides, RRFRanker(60), TOP_K, _FIELDS)
 
 
 def _text(chance: random.Random, words: int) -> str:
