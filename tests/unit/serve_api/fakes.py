@@ -1,0 +1,141 @@
+"""Deployments that say what a test wants, and how a test asks the API."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any
+
+import numpy as np
+from fastapi.testclient import TestClient
+
+from plait.errors import CollectionNotFound, ModelNotFound, PlaitError
+from plait.retrieval.passage import Passage
+from plait.retrieval.request import Retrieval
+from plait.serve.api.services import Services
+from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
+from plait.serve.embedder import Embedded, InputType
+from plait.serve.engines.engine import TokenLogprob
+from plait.serve.protocol import ModelCard
+
+CHAT: dict[str, Any] = {"model": "base", "messages": [{"role": "user", "content": "hi"}]}
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+YOUNG: dict[str, Any] = {
+    "type": "and",
+    "filters": [
+        {"type": "gte", "key": "year", "value": 2024},
+        {"type": "or", "filters": [{"type": "in", "key": "lang", "value": ["en", 'd"e']}]},
+        {"type": "ne", "key": "filename", "value": "old.md"},
+        {"type": "eq", "key": "is_draft", "value": False},
+    ],
+}
+PASSAGE = Passage("c1", "ray.md", "ray", "Install", "ray 2.60.0", 3, 13, 0.87654, metadata={"lang": "en"})
+
+
+class Fakes(Services):
+    """Deployments that say what a test wants."""
+
+    def __init__(self) -> None:
+        self.default_max_tokens, self.default_timeout_s = 16, 60.0
+        self.texts = ["hello"]
+        self.error: PlaitError | None = None
+        self.seconds = 0.0
+        self.calls: list[Call] = []
+        self.closed = 0
+        self.retrievals: list[tuple[str, Retrieval]] = []
+
+    async def answer(self, call: Call) -> AsyncGenerator[Event]:
+        self.calls.append(call)
+        text = self.texts[(len(self.calls) - 1) % len(self.texts)]
+        try:
+            if self.error is not None:
+                raise self.error
+            await asyncio.sleep(self.seconds)
+            wanted = call.sampling.logprobs
+            for i, letter in enumerate(text, start=1):
+                top = tuple(TokenLogprob(c, -0.5) for c in "xy"[: wanted or 0])
+                logprobs = () if wanted is None else (TokenLogprob(letter, -0.25, top),)
+                rag = call.model.with_retrieval and i == 1
+                yield Event(
+                    letter,
+                    7,
+                    i,
+                    "stop" if i == len(text) else None,
+                    "base",
+                    passages=(PASSAGE,) if rag else (),
+                    retrieved=await self.retrieve(text, call.retrieval or Retrieval(), "") if rag else None,
+                    cached_tokens=4,
+                    logprobs=logprobs,
+                )
+                await asyncio.sleep(0)
+        finally:
+            self.closed += 1
+
+    async def retrieve(self, question: str, asked: Retrieval, traceparent: str) -> Retrieved:
+        self.retrievals.append((question, asked))
+        if self.error is not None:
+            raise self.error
+        return Retrieved((PASSAGE,), "docs", asked, {"embed": 1.24, "search": 2.0, "total": 3.5})
+
+    async def collections(self) -> list[Collection]:
+        return [await self.collection("docs")]
+
+    async def collection(self, name: str) -> Collection:
+        await self.check_collection(name)
+        return Collection("docs", "package:embedder", 384, 12)
+
+    async def check_collection(self, name: str) -> None:
+        if name != "docs":
+            raise CollectionNotFound(f"There is no collection '{name}' here.")
+
+    async def models(self) -> list[ModelCard]:
+        return [
+            ModelCard(id="base", created=0, root="package:base"),
+            ModelCard(id="support", created=5, root="/adapters/support", parent="base"),
+        ]
+
+    async def is_ready(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    async def embed(self, texts: Sequence[str], input_type: InputType, model: str) -> Embedded:
+        vectors = np.array([[0.6, 0.0, 0.8] for _ in texts], np.float32)
+        return Embedded(vectors, tokens=sum(len(text) for text in texts))
+
+    async def rerank(self, query: str, documents: Sequence[str], model: str) -> list[float]:
+        if model != "reranker":
+            raise ModelNotFound(f"There is no reranker '{model}'.")
+        return [document.count(query) / 10 for document in documents]
+
+    async def tokenize(self, call: Call, add_special_tokens: bool) -> Tokens:
+        text = call.prompt or (call.messages or ())[0].content
+        return Tokens((2, *text.encode()) if add_special_tokens else tuple(text.encode()), 512)
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        return bytes(tokens).decode()
+
+
+def post(client: TestClient, path: str, body: dict[str, Any], **headers: str) -> Any:
+    response = client.post(path, json=body, headers=headers)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def chunks_of(client: TestClient, path: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    response = client.post(path, json=body | {"stream": True})
+    assert response.headers["content-type"].startswith("text/event-stream")
+    lines = [line for line in response.text.split("\n\n") if line]
+    assert lines[-1] == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+def error_of(client: TestClient, path: str, body: dict[str, Any], **headers: str) -> tuple[int, dict[str, Any]]:
+    response = client.post(path, json=body, headers=headers)
+    return response.status_code, response.json()["error"]

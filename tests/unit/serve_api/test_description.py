@@ -1,0 +1,82 @@
+"""The OpenAPI description is true: real answers follow it, and every route is tried."""
+
+from typing import Any
+
+import pytest
+from described import strict, validator
+from fastapi.testclient import TestClient
+
+from serve_api.fakes import CHAT, WEATHER, YOUNG, Fakes, chunks_of
+
+REQUESTS: list[tuple[str, str, dict[str, Any] | None]] = [
+    ("get", "/healthz", None),
+    ("get", "/readyz", None),
+    ("get", "/v1/models", None),
+    ("get", "/v1/models/{model_id}", None),
+    ("post", "/v1/chat/completions", CHAT | {"logprobs": True, "top_logprobs": 1, "n": 2}),
+    ("post", "/v1/chat/completions", CHAT | {"tools": [WEATHER], "tool_choice": "required"}),
+    ("post", "/v1/completions", {"model": "base", "prompt": ["x", "y"], "logprobs": 1}),
+    ("post", "/v1/chat/completions", CHAT | {"model": "rag/base", "retrieval": {"mode": "hybrid", "mmr": 0.5}}),
+    ("post", "/v1/retrieve", {"query": "x", "filter": "position > 2", "expand": 1}),
+    ("post", "/v1/rag/query", {"query": "x", "model": "support", "retrieval": {"top_k": 2}}),
+    ("get", "/v1/vector_stores", None),
+    ("get", "/v1/vector_stores/{store_id}", None),
+    ("post", "/v1/vector_stores/{store_id}/search", {"query": ["x"], "filters": YOUNG}),
+    ("post", "/v1/embeddings", {"model": "embedding", "input": "x"}),
+    ("post", "/v1/embeddings", {"model": "embedding", "input": "x", "encoding_format": "base64"}),
+    ("post", "/v1/rerank", {"model": "reranker", "query": "a", "documents": ["a"], "return_documents": True}),
+    ("post", "/v2/rerank", {"model": "reranker", "query": "a", "documents": ["a"]}),
+    ("post", "/v1/tokenize", {"prompt": "ab"}),
+    ("post", "/v1/detokenize", {"tokens": [97]}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), REQUESTS)
+def test_real_answers_follow_the_description(
+    client: TestClient, fakes: Fakes, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    fakes.texts = ['{"name": "weather", "arguments": {}}']
+    document = strict(client.get("/openapi.json").json())
+    operation = document["paths"][path][method]
+    response = client.request(method, path.format(model_id="support", store_id="docs"), json=body)
+    assert response.status_code == 200, response.text
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    validator(document, schema).validate(response.json())
+    if body is not None:
+        asked = operation["requestBody"]["content"]["application/json"]["schema"]
+        validator(document, asked).validate(body)
+        for change, headers in (({"no_such_field": 1}, {}), ({"model": "no such name"}, {})):
+            refused = client.request(method, path.format(store_id="docs"), json=body | change, headers=headers)
+            described = operation["responses"].get(str(refused.status_code))
+            if refused.status_code != 200:
+                validator(document, described["content"]["application/json"]["schema"]).validate(refused.json())
+        assert "422" not in operation["responses"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", CHAT | {"logprobs": True, "n": 2, "stream_options": {"include_usage": True}}),
+        ("/v1/chat/completions", CHAT | {"tools": [WEATHER], "tool_choice": "required"}),
+        ("/v1/completions", {"model": "base", "prompt": "x", "logprobs": 1, "stream_options": {"include_usage": True}}),
+    ],
+)
+def test_events_of_streams_follow_the_description(
+    client: TestClient, fakes: Fakes, path: str, body: dict[str, Any]
+) -> None:
+    fakes.texts = ['{"name": "weather", "arguments": {}}']
+    document = strict(client.get("/openapi.json").json())
+    stream = document["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"]
+    for chunk in chunks_of(client, path, body):
+        validator(document, stream["x-event-schema"]).validate(chunk)
+
+
+def test_every_route_is_tried_against_the_description(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    described = {
+        (method, path.replace(":path", ""))
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if not {"adapters", "files"} & set(operation["tags"])
+    }
+    assert described == {(method, path) for method, path, _ in REQUESTS}
