@@ -160,7 +160,7 @@ def _peak_memory() -> Iterator[Memory]:
                 try:
                     if (process.info["environ"] or {}).get("PLAIT_HOME") == os.environ["PLAIT_HOME"]:
                         held = process.memory_full_info().pss / 2**20
-                        if "plait.local.embedded_milvus" in process.info["cmdline"]:
+                        if "plait.local.embedded_milvus" in (process.info["cmdline"] or []):
                             now.milvus += held
                         else:
                             now.pipeline += held

@@ -114,11 +114,10 @@ def main() -> None:
         sets = {"packages": _packages(Path(folder))}
         if not given.quick:
             sets |= _python_docs(Path(folder))
-        python = peer_python("search", _PEER)
         for name, (searched, questions) in sets.items():
             found[name] = {way: _ask(searched.retriever, questions, _WAYS[way]) for way in given.cases}
             if not given.is_partial:
-                found[name] |= _ask_peers(python, Path(folder), searched, questions)
+                found[name] |= _ask_peers(peer_python("search", _PEER), Path(folder), searched, questions)
             rows = [f"| {name}, {len(questions)} | {way} | {quality.row()} |" for way, quality in found[name].items()]
             print("\n".join(rows), flush=True)
             lines += rows

@@ -59,7 +59,7 @@ def options(
     if cases:
         parser.add_argument("--only", nargs="+", choices=cases, default=cases, help="these cases; nothing is written")
     if systems:
-        parser.add_argument("--systems", nargs="+", choices=systems, default=systems, help="only these systems")
+        parser.add_argument("--systems", nargs="+", choices=systems, default=systems, help="these; nothing is written")
     given = parser.parse_args()
     runs = 1 if given.quick else given.runs
     some_cases = tuple(case for case in cases if case in given.only)

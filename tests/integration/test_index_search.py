@@ -93,8 +93,10 @@ def test_a_bm25_score_does_not_tell_when_a_chunk_was_written(milvus: str) -> Non
             index.upsert(chunks_of(batch, first=first))
             index.flush()
             first += len(batch)
-        (hits,) = index.search(Search(9, mode="bm25"), ["the fox"])
-        index.drop()
+        try:
+            (hits,) = index.search(Search(9, mode="bm25"), ["the fox"])
+        finally:
+            index.drop()
         return {hit.passage.text: hit.passage.score for hit in hits}
 
     at_once = scores(texts)

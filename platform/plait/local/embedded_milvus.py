@@ -2,11 +2,12 @@
 
 Milvus Lite 3.2 scores each segment by that segment's own numbers of documents and of documents that hold a word, so
 that scores from two segments do not compare: a word that is rare in the collection is common in the small segment that
-was written last. Here the segments of a search are scored by their sums; what is not flushed yet counts only for
-itself.
+was written last. Here all segments of a collection are scored by their sums. Chunks that are not flushed yet are scored
+by these sums and their own; chunks that were replaced or deleted count until segments are merged.
 """
 
 import sys
+import threading
 from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -18,10 +19,11 @@ from milvus_lite.index.sparse_inverted import SparseInvertedIndex
 
 _searched: ContextVar[Sequence[SparseInvertedIndex]] = ContextVar("searched", default=())
 _search_sparse = Collection._search_sparse
+_making_indexes = threading.Lock()
 
 
 class SegmentIndex(SparseInvertedIndex):  # type: ignore[misc]  # the library has no types
-    """The index of one segment, which scores by the statistics of all segments that are searched."""
+    """The index of one segment, which scores by the statistics of all of the collection's."""
 
     def search(self, query_sparse_vectors: list[dict[int, float]], top_k: int, valid_mask: Any = None) -> Any:
         indexes = [self, *(index for index in _searched.get() if index is not self)]
@@ -34,19 +36,23 @@ class SegmentIndex(SparseInvertedIndex):  # type: ignore[misc]  # the library ha
         return scorer.search(query_sparse_vectors, top_k, valid_mask)
 
 
-def search_sparse(collection: Collection, *, vector_field: str, partition_names: list[str] | None, **how: Any) -> Any:
-    """Search by words, with the indexes of all segments at hand."""
-    held = [segment for segment in collection._read_snapshot()[0] if segment.table is not None and len(segment.table)]
-    segments = [segment for segment in held if partition_names is None or segment.partition in partition_names]
-    how |= {"vector_field": vector_field, "partition_names": partition_names}
-    if any(vector_field not in segment.sparse_indexes for segment in segments):
-        _search_sparse(collection, **how)  # the first search of a segment makes its index
-    indexes = [segment.sparse_indexes.get(vector_field) for segment in segments]
+def search_sparse(collection: Collection, **how: Any) -> Any:
+    """Search by words, with the indexes of all segments at hand; after a flush one search makes those that are new."""
+    field = how["vector_field"]
+    with _making_indexes:
+        if any(field not in segment.sparse_indexes for segment in _segments(collection)):
+            _search_sparse(collection, **how)
+    indexes = [segment.sparse_indexes.get(field) for segment in _segments(collection)]
     token = _searched.set([index for index in indexes if index is not None])
     try:
         return _search_sparse(collection, **how)
     finally:
         _searched.reset(token)
+
+
+def _segments(collection: Collection) -> list[Any]:
+    segments, _ = collection._read_snapshot()
+    return [segment for segment in segments if len(segment.table)]
 
 
 if __name__ == "__main__":
