@@ -34,7 +34,7 @@ def draw(logits: Tensor, temperature: float, top_p: float, top_k: int, min_p: fl
         is_all = bool(top_k) or kept < len(weights) or len(weights) == vocabulary
         weights = weights[:kept]
         if top_p < 1:
-            whole = weights.sum() if is_all else ((logits - values[0]) / temperature).exp_().sum().double().cpu()
+            whole = weights.sum() if is_all else _sum_of_kept((logits - values[0]) / temperature, min_p)
             # Keep every token before which less than top_p lies: the first is always kept.
             nucleus = max(1, int((weights.cumsum(0) - weights < top_p * whole).sum()))
             is_all = is_all or nucleus < kept
@@ -58,6 +58,11 @@ def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     best = blocks.amax(dim=-1).topk(count, sorted=False).indices
     values, at = blocks[best].flatten().topk(count)
     return values, best[at // block] * block + at % block
+
+
+def _sum_of_kept(scaled: Tensor, min_p: float) -> Tensor:
+    weights = scaled.exp_()
+    return (weights[weights >= min_p] if min_p else weights).sum().double().cpu()
 
 
 def _at(weights: Tensor, share: float) -> int:

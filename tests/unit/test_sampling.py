@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from transformers import (
@@ -81,6 +81,7 @@ filters = st.fixed_dictionaries(
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 1000), st.sampled_from([50, 4096]), st.sampled_from([0.05, 3.0]), filters)
+@example(0, 4096, 0.05, {"temperature": 0.125, "top_p": 0.125, "top_k": 0, "min_p": 0.25})  # min_p keeps 1,023
 def test_the_filters_keep_what_transformers_processors_keep(
     seed: int, size: int, spread: float, asked: dict[str, Any]
 ) -> None:
