@@ -61,6 +61,7 @@ def likeliest(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _sum_of_kept(scaled: Tensor, min_p: float) -> Tensor:
+    """The sum of the weights exp(scaled) of the whole vocabulary, float64, of those that min_p keeps."""
     weights = scaled.exp_()
     return (weights[weights >= min_p] if min_p else weights).sum().double().cpu()
 
