@@ -20,16 +20,14 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from plait.models.faithful import PROBES, are_the_same
 from plait.models.fingerprint import model_sha256
+from plait.models.tokens import counter_and_reader
 from plait.settings import settings
 
 _GRAPH, _FACTS = "model.xml", "facts.json"
 # Kernels are made and kept for each shape: with lengths in steps there are few.
 _LENGTH_STEP = 16
-# For the check: lengths mixed so that some are padded, cases and scripts so that the tokenizer shows.
-_PROBES = ("Where?", "Ray Serve keeps REPLICAS warm; Straße, naïve, 東京.", "A longer text of many words. " * 12)
-_LEAST_COSINE = 0.999
-
 Vectors = npt.NDArray[np.float32]
 
 
@@ -38,15 +36,10 @@ class OpenVinoEncoder:
 
     def __init__(self, folder: Path, original: Path, dtype: str, threads: int) -> None:
         import openvino  # type: ignore[import-untyped]
-        from tokenizers import Tokenizer
 
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         self.dimension, self.max_tokens = int(facts["dimension"]), int(facts["max_tokens"])
-        self._counter = Tokenizer.from_file(str(original / "tokenizer.json"))
-        self._counter.no_truncation()
-        self._counter.no_padding()
-        self._tokenizer = Tokenizer.from_file(str(original / "tokenizer.json"))
-        self._tokenizer.enable_truncation(self.max_tokens)
+        self._counter, self._tokenizer = counter_and_reader(original, self.max_tokens)
         # Not beyond what the model reads: it may have no positions there.
         step = _LENGTH_STEP if self.max_tokens % _LENGTH_STEP == 0 else None
         self._tokenizer.enable_padding(pad_id=facts["pad_id"], pad_token=facts["pad_token"], pad_to_multiple_of=step)
@@ -149,7 +142,7 @@ def _write(model: Any, original: Path, folder: Path) -> None:
             out = self.model({"input_ids": input_ids, "attention_mask": attention_mask})
             return out["token_embeddings"], out["sentence_embedding"]
 
-    example = model.tokenizer(list(_PROBES), padding=True, truncation=True, return_tensors="pt")
+    example = model.tokenizer(list(PROBES), padding=True, truncation=True, return_tensors="pt")
     # Its converter sends usage statistics, unless it runs in CI.
     with patch.dict(os.environ, CI="true"), torch.inference_mode(), warnings.catch_warnings():
         # The tracer warns of branches that depend on shapes; the check below says whether they matter.
@@ -168,10 +161,7 @@ def _write(model: Any, original: Path, folder: Path) -> None:
         "pad_token": model.tokenizer.pad_token,
     }
     (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
-    expected = model.encode(list(_PROBES), normalize_embeddings=True, show_progress_bar=False)
-    ours = OpenVinoEncoder(folder, original, "float32", torch.get_num_threads()).encode(
-        _PROBES, "", len(_PROBES), False
-    )
-    cosines = (ours / np.linalg.norm(ours, axis=1, keepdims=True) * expected).sum(axis=1)
-    if not cosines.min() >= _LEAST_COSINE:
+    expected = model.encode(list(PROBES), normalize_embeddings=True, show_progress_bar=False)
+    ours = OpenVinoEncoder(folder, original, "float32", torch.get_num_threads()).encode(PROBES, "", len(PROBES), False)
+    if not are_the_same(ours, expected):
         (folder / _FACTS).unlink()
