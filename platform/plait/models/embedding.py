@@ -14,6 +14,7 @@ import numpy.typing as npt
 from joblib import cpu_count
 
 from plait.errors import InvalidInput
+from plait.models.bert.encoder import Int8BertEncoder
 from plait.models.openvino_encoder import OpenVinoEncoder, convert
 from plait.models.source import resolve_model
 from plait.models.torch_encoder import TorchEncoder, load_model
@@ -23,6 +24,8 @@ from plait.models.vectors import Prompts, VectorKind
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 Dtype = Literal["auto", "float32", "bfloat16"]
+# Of NVIDIA's driver, its form in WSL, AMD's. Where none is there torch, which takes a second to import, need not look.
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 Vectors = npt.NDArray[np.float32]
 
 
@@ -119,23 +122,20 @@ def _normalised(vectors: Vectors) -> Vectors:
 
 def _encoder(source: str, folder: Path, dtype: Dtype) -> _Encoder:
     """What computes the vectors: on a CPU our 8-bit kernels, unless a dtype is asked for, or OpenVINO; else torch."""
-    import torch
-
-    exact_dtype = _fastest_dtype() if dtype == "auto" else dtype
-    if torch.cuda.is_available():
-        return TorchEncoder(load_model(source, folder, exact_dtype), source)
-    # Ray sets OMP_NUM_THREADS to the CPUs that a worker reserved, which is less than one for us.
-    torch.set_num_threads(cpu_count())
-    if dtype == "auto":
-        from plait.models.bert.encoder import Int8BertEncoder
-
+    if dtype == "auto" and not any(Path(device).exists() for device in _GPU_DEVICES):
         in_8_bits = Int8BertEncoder.load(folder, cpu_count())
         if in_8_bits is not None:
             return in_8_bits
-    converted = convert(folder, lambda: load_model(source, folder, "float32"))
-    if converted is not None:
-        return OpenVinoEncoder(converted, folder, exact_dtype, cpu_count())
-    return TorchEncoder(load_model(source, folder, exact_dtype), source)
+    import torch
+
+    dtype = _fastest_dtype() if dtype == "auto" else dtype
+    if not torch.cuda.is_available():
+        # Ray sets OMP_NUM_THREADS to the CPUs that a worker reserved, which is less than one for us.
+        torch.set_num_threads(cpu_count())
+        converted = convert(folder, lambda: load_model(source, folder, "float32"))
+        if converted is not None:
+            return OpenVinoEncoder(converted, folder, dtype, cpu_count())
+    return TorchEncoder(load_model(source, folder, dtype), source)
 
 
 def _fastest_dtype() -> Literal["float32", "bfloat16"]:

@@ -2,10 +2,9 @@
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor, bfloat16, cat, int16
 
 from plait.models.bert.shape import Shape
-from plait.models.bert.weights import Affine, Weights
+from plait.models.bert.weights import Affine, Floats, Weights
 
 _GROUP, _HALF, _LANES = 64, 32, 16  # of int8_groups.h and product.h
 _LINEAR = np.dtype([(name, "u8") for name in ("weight", "scale", "sum", "bias", "inputs", "outputs")])
@@ -38,10 +37,10 @@ class PackedEncoder:
         layers = np.zeros(shape.layers, _LAYER)
         for packed, layer in zip(layers, weights.layers, strict=True):
             query, key = layer.query, layer.key
-            both = Affine(cat([query.weight, key.weight]), cat([query.bias, key.bias]))
+            both = Affine(np.concatenate([query.weight, key.weight]), np.concatenate([query.bias, key.bias]))
             packed["query_key"] = self._linear(both)
             packed["value"] = self._keep(_in_pairs(layer.value.weight))
-            packed["value_bias"] = self._keep(layer.value.bias.numpy())
+            packed["value_bias"] = self._keep(layer.value.bias)
             packed["mixed"] = self._linear(layer.mixed)
             packed["after_mixed"] = self._norm(layer.after_mixed)
             packed["up"] = self._linear(layer.up)
@@ -49,8 +48,8 @@ class PackedEncoder:
             packed["after_down"] = self._norm(layer.after_down)
         encoder = np.zeros(1, _ENCODER)
         encoder[0] = (
-            self._keep(weights.words.numpy()),
-            self._keep(weights.positions.numpy()),
+            self._keep(weights.words),
+            self._keep(weights.positions),
             self._norm(weights.norm),
             self._keep(layers),
             *(shape.layers, shape.width, shape.inner, shape.heads),
@@ -59,9 +58,8 @@ class PackedEncoder:
         self.address = self._keep(encoder)
 
     def _linear(self, layer: Affine) -> tuple[int, ...]:
-        weight = layer.weight.numpy()
-        outputs, inputs = weight.shape
-        groups = weight.reshape(outputs, inputs // _GROUP, _GROUP)
+        outputs, inputs = layer.weight.shape
+        groups = layer.weight.reshape(outputs, inputs // _GROUP, _GROUP)
         scale = np.maximum(np.abs(groups).max(-1), 1e-12) / 127
         rounded = np.rint(groups / scale[..., None]).astype(np.int8)
         fours = rounded.reshape(outputs // _HALF, _HALF, inputs // 4, 4).transpose(0, 2, 1, 3)
@@ -71,13 +69,13 @@ class PackedEncoder:
             self._keep(fours),
             self._keep(scale.astype(np.float32)),
             self._keep(sums.astype(np.float32)),
-            self._keep(layer.bias.numpy()),
+            self._keep(layer.bias),
             inputs,
             outputs,
         )
 
     def _norm(self, norm: Affine) -> tuple[int, int]:
-        return self._keep(norm.weight.numpy()), self._keep(norm.bias.numpy())
+        return self._keep(norm.weight), self._keep(norm.bias)
 
     def _keep(self, array: npt.NDArray[np.generic]) -> int:
         array = np.ascontiguousarray(array)
@@ -85,8 +83,9 @@ class PackedEncoder:
         return int(array.ctypes.data)
 
 
-def _in_pairs(weight: Tensor) -> npt.NDArray[np.int16]:
-    """In bfloat16, as product.h says."""
+def _in_pairs(weight: Floats) -> npt.NDArray[np.uint16]:
+    """In bfloat16, rounded to the nearest, ties to even, as product.h says."""
     outputs, inputs = weight.shape
-    pairs: npt.NDArray[np.int16] = weight.to(bfloat16).view(int16).numpy()
-    return pairs.reshape(outputs // _LANES, _LANES, inputs // 2, 2).transpose(0, 2, 1, 3)
+    bits = weight.view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return rounded.reshape(outputs // _LANES, _LANES, inputs // 2, 2).transpose(0, 2, 1, 3)

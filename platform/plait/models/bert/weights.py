@@ -1,12 +1,19 @@
-"""The weights of a model of BERT's kind by what they are for, whatever a file calls them."""
+"""The weights of a model of BERT's kind by what they are for, whatever a file calls them.
+
+Without torch, which takes longer to import than all that is done here.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
+from safetensors import deserialize
 
 from plait.models.bert.shape import Shape
 
+Floats = npt.NDArray[np.float32]
 _UNUSED = ("pooler.", "cls.", "lm_head.", "embeddings.position_ids")
 
 
@@ -14,8 +21,8 @@ _UNUSED = ("pooler.", "cls.", "lm_head.", "embeddings.position_ids")
 class Affine:
     """A linear layer's weight [outputs, inputs] and bias [outputs], or a norm's [width] both."""
 
-    weight: Tensor
-    bias: Tensor
+    weight: Floats
+    bias: Floats
 
 
 @dataclass(frozen=True)
@@ -36,28 +43,29 @@ class LayerWeights:
 class Weights:
     """In float32. `words` [vocabulary, width]; `positions` [longest, width], the type of all tokens added."""
 
-    words: Tensor
-    positions: Tensor
+    words: Floats
+    positions: Floats
     norm: Affine
     layers: list[LayerWeights]
 
     @classmethod
     def read(cls, folder: Path, shape: Shape) -> "Weights | None":
         """Read model.safetensors; None where a weight is missing, or one is there that nothing here would use."""
-        from safetensors.torch import load_file
-
         file = folder / "model.safetensors"
         if not file.is_file():
             return None
         prefixes = ("bert.", "roberta.")
         left = {}
-        for name, tensor in load_file(file).items():
+        for name, content in deserialize(file.read_bytes()):
             own = next((name.removeprefix(p) for p in prefixes if name.startswith(p)), name)
             if not own.startswith(_UNUSED):
-                left[own] = tensor
+                left[own] = content
+
+        def take(name: str) -> Floats:
+            return _in_float32(left.pop(name))
 
         def affine(name: str) -> Affine:
-            return Affine(left.pop(f"{name}.weight").float(), left.pop(f"{name}.bias").float())
+            return Affine(take(f"{name}.weight"), take(f"{name}.bias"))
 
         def layer(number: int) -> LayerWeights:
             own = f"encoder.layer.{number}"
@@ -73,10 +81,18 @@ class Weights:
             )
 
         try:
-            positions = left.pop("embeddings.position_embeddings.weight").float()[shape.first_position :]
-            positions = positions + left.pop("embeddings.token_type_embeddings.weight").float()[0]
-            words = left.pop("embeddings.word_embeddings.weight").float()
+            words = take("embeddings.word_embeddings.weight")
+            positions = take("embeddings.position_embeddings.weight")[shape.first_position :]
+            positions = positions + take("embeddings.token_type_embeddings.weight")[0]
             found = cls(words, positions, affine("embeddings.LayerNorm"), [layer(i) for i in range(shape.layers)])
         except KeyError:
             return None
         return None if left else found
+
+
+def _in_float32(content: dict[str, Any]) -> Floats:
+    """A tensor of a safetensors file. A KeyError says that its numbers are no floats."""
+    stored = np.frombuffer(content["data"], {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[content["dtype"]])
+    if content["dtype"] == "BF16":  # the upper half of a float
+        stored = (stored.astype(np.uint32) << 16).view(np.float32)
+    return stored.reshape(content["shape"]).astype(np.float32, copy=False)
