@@ -9,7 +9,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import BertConfig, BertModel
 
-from plait.models import openvino_encoder
+from plait.models import faithful
 from plait.models.embedding import EmbeddingModel
 from plait.models.openvino_encoder import OpenVinoEncoder, convert
 from plait.models.torch_encoder import TorchEncoder, load_model
@@ -65,7 +65,7 @@ def test_an_embedding_model_on_a_cpu_is_a_converted_one(tiny_embedder: Path) -> 
 
 
 def test_a_graph_with_other_vectors_is_not_used(tiny_embedder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_encoder, "_LEAST_COSINE", 1.1)
+    monkeypatch.setattr(faithful, "_LEAST_COSINE", 1.1)
     assert convert(tiny_embedder, lambda: load(tiny_embedder)) is None
     assert convert(tiny_embedder, lambda: pytest.fail("tried again")) is None
     assert isinstance(EmbeddingModel(str(tiny_embedder))._encoder, TorchEncoder)
@@ -87,7 +87,7 @@ def test_a_model_that_reads_an_odd_number_of_tokens_is_not_padded_beyond_it(
     )
     config.max_position_embeddings = 50
     body = Transformer(str(tiny_embedder), max_seq_length=50)
-    body.auto_model = BertModel(config).eval()
+    body.model = BertModel(config).eval()
     SentenceTransformer(modules=[body, Pooling(32)], device="cpu").save(str(folder))
     converted = convert(folder, lambda: load(folder))
     assert converted is not None

@@ -26,9 +26,10 @@ class Shape:
     def read(cls, folder: Path) -> "Shape | None":
         """Read config.json and what sentence-transformers keeps beside it."""
         config = _json(folder / "config.json")
-        pooling = _pooling(folder)
-        max_tokens = _max_tokens(folder, config)
-        if pooling is None or max_tokens is None or not _is_understood(config):
+        if not _is_understood(config):
+            return None
+        pooling, max_tokens = _pooling(folder), _max_tokens(folder, config)
+        if pooling is None or max_tokens is None:
             return None
         first_position = 0 if config["model_type"] == "bert" else int(config["pad_token_id"]) + 1
         return cls(
