@@ -34,7 +34,8 @@ def _linear(x: Floats, layer: Affine) -> Floats:
 def _norm(x: Floats, norm: Affine, shape: Shape) -> Floats:
     centred = x - x.mean(-1, keepdims=True)
     deviation = np.sqrt((centred**2).mean(-1, keepdims=True) + np.float32(shape.epsilon))
-    return centred / deviation * norm.weight + norm.bias
+    normed: Floats = centred / deviation * norm.weight + norm.bias
+    return normed
 
 
 def _heads(x: Floats, shape: Shape) -> Floats:
