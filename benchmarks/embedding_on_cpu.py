@@ -117,8 +117,8 @@ def _peer(model: str) -> Callable[[Sequence[str]], Any]:
 def _body(measured: dict[str, list[dict[str, Any]]], count: int) -> str:
     lines = [
         f"{count} passages of about 200 tokens, {_TOGETHER} at a time, and {_QUERIES} headings one by one; cosines are",
-        "the least of them. Each form in a process of its own, on all cores. The larger model has the shape of bge-base",
-        "and random weights.",
+        "the least of them. Each form in a process of its own, on all cores. The larger model has bge-base's shape and",
+        "random weights.",
         "",
         "| | chunks/s | ms a query | cosine to float32: passages, headings | larger model, chunks/s |",
         "|---|---|---|---|---|",
