@@ -15,7 +15,7 @@ from plait.cli import app, main
 COMMANDS = (
     *("ingest", "plan", "train", "serve", "ask", "evaluate", "compare", "status", "stop"),
     *("jobs submit", "jobs list", "jobs status", "jobs logs", "jobs stop"),
-    *("collections list", "collections show", "collections quarantine", "collections drop"),
+    *("collections list", "collections show", "collections fit", "collections quarantine", "collections drop"),
     *("adapters list", "adapters show", "adapters alias"),
     *("keys create", "keys list", "keys revoke"),
     *(

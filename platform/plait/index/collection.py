@@ -7,9 +7,10 @@ vectors are made.
 
 import json
 import logging
+import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +25,7 @@ from plait.index.freshness import Freshness
 from plait.index.neighbours import chunks_around
 from plait.index.quarantine import Quarantine
 from plait.index.schema import (
+    DENSE_WEIGHT_PROPERTY,
     EMBEDDING_PROPERTY,
     FRESHNESS_PROPERTY,
     MAX_TEXT_BYTES,
@@ -71,15 +73,25 @@ class Index:
         name: the index's; in Milvus the alias of its collection.
         vectors: the kind of its vectors.
         has_bm25: it can be searched by words; on Milvus before 2.5 it cannot.
+        dense_weight: what hybrid search was fitted to; None: reciprocal ranks.
     """
 
-    def __init__(self, milvus: Milvus, name: str, collection: str, vectors: VectorKind, fields: frozenset[str]) -> None:
+    def __init__(
+        self,
+        milvus: Milvus,
+        name: str,
+        collection: str,
+        vectors: VectorKind,
+        fields: frozenset[str],
+        dense_weight: float | None = None,
+    ) -> None:
         self._milvus = milvus
         self._collection = collection
         self.name = name
         self.vectors = vectors
         self.has_bm25 = "sparse" in fields
         self._has_words = "words" in fields
+        self.dense_weight = dense_weight
 
     @property
     def embedding_model(self) -> str:
@@ -166,7 +178,9 @@ class Index:
             client.load_collection(collection, timeout=settings().milvus_timeout_s)
         prompts = Prompts(properties.get(QUERY_PROMPT_PROPERTY, ""), properties.get(PASSAGE_PROMPT_PROPERTY, ""))
         vectors = VectorKind(embedding_model, int(dense["params"]["dim"]), prompts)
-        return cls(milvus, name, collection, vectors, frozenset(field["name"] for field in about["fields"]))
+        fields = frozenset(field["name"] for field in about["fields"])
+        fitted = properties.get(DENSE_WEIGHT_PROPERTY)
+        return cls(milvus, name, collection, vectors, fields, float(fitted) if fitted else None)
 
     @classmethod
     def _create(cls, milvus: Milvus, name: str, generation: int, vectors: VectorKind) -> Self:
@@ -340,6 +354,8 @@ class Index:
                 f"The query vectors have the shape {None if vectors is None else vectors.shape}, collection "
                 f"'{self.name}' needs (n, {self.dimension})."
             )
+        if how.mode == "hybrid" and how.dense_weight is None:
+            how = replace(how, dense_weight=self.dense_weight)
         return search(self._milvus, self._collection, how, texts, vectors)
 
     def around(self, passages: Sequence[Passage], reach: int, tenant: str = "default") -> dict[str, list[Passage]]:
@@ -365,13 +381,38 @@ class Index:
         by_tenant = {tenant: len(sources) for tenant, sources in sorted(documents.items())}
         return IndexStats(self.name, self.vectors, chunk_count, by_tenant, self._freshness())
 
+    def texts_at_random(self, tenant: str, count: int) -> dict[str, str]:
+        """Texts of a chunk each of so many documents, or of all where there are fewer, by the documents' names.
+
+        The same ones whenever the index holds the same.
+        """
+        places = sorted(
+            (row["source"], row["chunk_id"])
+            for row in self._rows(filters.equals("tenant", tenant), ["source", "chunk_id"])
+        )
+        chance = random.Random(0)
+        chance.shuffle(places)
+        chosen = sorted(dict(places).items())
+        ids = [chunk_id for _, chunk_id in chance.sample(chosen, min(count, len(chosen)))]
+        return {
+            row["source"]: row["text"]
+            for some in filters.in_pieces(ids)
+            for row in self._rows(filters.is_one_of("chunk_id", some), ["source", "text"])
+        }
+
     def note_freshness(self, freshness: Freshness) -> None:
         """Remember how fresh the last run's documents were."""
-        with self._milvus.answering(f"note the freshness of '{self.name}'") as client:
+        self._note(FRESHNESS_PROPERTY, freshness.to_json())
+
+    def note_dense_weight(self, weight: float | None) -> None:
+        """Remember what hybrid search is to be fused with; None: reciprocal ranks."""
+        self._note(DENSE_WEIGHT_PROPERTY, "" if weight is None else str(weight))
+        self.dense_weight = weight
+
+    def _note(self, name: str, value: str) -> None:
+        with self._milvus.answering(f"note {name} of '{self.name}'") as client:
             client.alter_collection_properties(
-                self._collection,
-                properties={FRESHNESS_PROPERTY: freshness.to_json()},
-                timeout=settings().milvus_timeout_s,
+                self._collection, properties={name: value}, timeout=settings().milvus_timeout_s
             )
 
     def _freshness(self) -> Freshness | None:

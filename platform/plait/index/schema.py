@@ -22,6 +22,9 @@ PASSAGE_PROMPT_PROPERTY = "plait.passage_prompt"
 FRESHNESS_PROPERTY = "plait.freshness"
 """Collection property with the freshness of the last run's documents, as JSON."""
 
+DENSE_WEIGHT_PROPERTY = "plait.dense_weight"
+"""Collection property with the weight that hybrid search was fitted to; absent or empty: reciprocal ranks."""
+
 
 def collection_schema(dimension: int, is_before_2_5: bool) -> Any:
     """Schema of a collection whose vectors have `dimension` components.

@@ -39,7 +39,8 @@ class Search:
         tenant: whose documents to search; holds whatever `condition` says.
         condition: a filter expression, as `metadata["lang"] == "en"`; empty: all documents.
         dense_weight: of the dense side in a hybrid search, 0 to 1, where scores are brought to 0 to 1 by Milvus and
-            added; None: reciprocal ranks are added instead, both sides alike.
+            added; `ranks`: reciprocal ranks are added instead, both sides alike; None: what the index was fitted to,
+            else ranks.
         with_vectors: hits have their vectors.
     """
 
@@ -47,7 +48,7 @@ class Search:
     mode: Mode = "dense"
     tenant: str = "default"
     condition: str = ""
-    dense_weight: float | None = None
+    dense_weight: float | Literal["ranks"] | None = None
     with_vectors: bool = False
 
 
@@ -111,7 +112,7 @@ def _ask(
         from pymilvus import AnnSearchRequest, RRFRanker, WeightedRanker
 
         weight = how.dense_weight
-        ranker = RRFRanker(_RRF_K) if weight is None else WeightedRanker(weight, 1 - weight)
+        ranker = WeightedRanker(weight, 1 - weight) if isinstance(weight, float | int) else RRFRanker(_RRF_K)
         sides = [
             AnnSearchRequest(**side, param=params, limit=depth, expr=allowed)
             for side, params in ((dense, dense_params), (sparse, sparse_params))

@@ -1,6 +1,6 @@
 """How to retrieve for a question: what a request may say, and what a server says where the request does not."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -8,6 +8,7 @@ from plait.index.filters import MAX_FILTER_CHARACTERS
 from plait.index.search import Mode, Search
 from plait.recipes.section import Section
 
+DenseWeight = Annotated[float, Field(ge=0, le=1)] | Literal["ranks"] | None
 Rerank = Literal["none", "cross-encoder", "late-interaction"]
 
 MAX_PASSAGES = 50
@@ -25,11 +26,10 @@ class Retrieval(Section):
     )
     tenant: str = Field("default", min_length=1, max_length=512, description="Whose documents.")
     # Ranks: of all that was tried, what falls least behind the better side on any set of benchmarks/retrieval.py.
-    dense_weight: float | None = Field(
+    dense_weight: DenseWeight = Field(
         None,
-        ge=0,
-        le=1,
-        description="hybrid: share of the dense score, the rest BM25's; null: reciprocal ranks (Cormack et al. 2009).",
+        description="hybrid: share of the dense score, the rest BM25's; ranks: reciprocal ranks (Cormack et al. 2009); "
+        "null: what the collection was fitted to, else ranks.",
     )
     rerank: Rerank = Field(
         "none", description="Order what was found anew, by rerank.model or by the embedding model's token vectors."

@@ -1,0 +1,143 @@
+"""Hybrid search is fitted to questions of which the right documents are known."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from plait.cli import app
+from plait.index.chunk import Chunk, chunk_table
+from plait.index.collection import Index
+from plait.index.search import Vectors
+from plait.models.embedding import EmbeddingModel
+from plait.models.vectors import VectorKind
+from plait.retrieval.fitting import KnownQuestion, fit
+from plait.retrieval.request import Retrieval
+from plait.retrieval.retriever import Retriever
+from plait.retrieval.written_questions import write_questions
+
+COUNT = 30
+DIRECTIONS = np.eye(COUNT, 32, dtype=np.float32)
+
+
+class Directions:
+    """An embedding model for which a question `… about N` points at document N, whatever its other words are."""
+
+    kind = VectorKind("model-a", 32)
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        return DIRECTIONS[[int(text.split()[-1]) for text in texts]]
+
+
+def made(milvus: str, texts: Sequence[str], vectors: Vectors, model: str) -> Index:
+    """An index of a document `N.md` for each text."""
+    index = Index.open_or_create(f"fit_{uuid4().hex}", embedding_model=model, dimension=vectors.shape[1], uri=milvus)
+    chunks = [
+        Chunk(
+            chunk_id=f"chunk-{i}", source=f"{i}.md", title="", heading="", text=text, position=0, start=0,
+            end=len(text), chunk_count=1, content_hash="h", updated_at=i, tenant="default", metadata={},
+        )
+        for i, text in enumerate(texts)
+    ]  # fmt: skip
+    dense = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+    index.upsert(chunk_table(chunks).append_column("dense", dense))
+    return index
+
+
+@pytest.fixture
+def index(milvus: str) -> Iterator[Index]:
+    found = made(milvus, [f"word{i} and some others" for i in range(COUNT)], DIRECTIONS, "model-a")
+    yield found
+    found.drop()
+
+
+def asked_for_the_word_of_another(step: int) -> list[KnownQuestion]:
+    return [KnownQuestion(f"word{(i + step) % COUNT} about {i}", f"{i}.md") for i in range(COUNT)]
+
+
+def test_where_words_mislead_meaning_gets_more_weight_and_the_index_remembers_it(milvus: str, index: Index) -> None:
+    found = fit(Retriever(index, Directions()), asked_for_the_word_of_another(1), "default")  # type: ignore[arg-type]
+    bm25, dense = found.sides
+    assert (bm25.mrr, dense.mrr) == (0, 1)
+    weight = found.best.dense_weight
+    assert isinstance(weight, float)
+    assert weight > 0.5
+    assert found.best.mrr == 1 > found.fusions[0].mrr
+    index.note_dense_weight(weight)
+    again = Index.open(index.name, milvus)
+    assert again.dense_weight == weight
+    retriever = Retriever(again, Directions())  # type: ignore[arg-type]
+    question = "word1 about 0"
+    unsaid, weighted, ranked = (
+        [p.chunk_id for p in retriever.retrieve([question], Retrieval(top_k=2, dense_weight=given))[0]]
+        for given in (None, weight, "ranks")
+    )
+    assert unsaid == weighted
+    assert unsaid[0] == "chunk-0"
+    assert set(ranked) == {"chunk-0", "chunk-1"}
+    index.note_dense_weight(None)
+    assert Index.open(index.name, milvus).dense_weight is None
+
+
+def test_reciprocal_ranks_stay_where_no_way_is_surely_better(index: Index) -> None:
+    found = fit(Retriever(index, Directions()), asked_for_the_word_of_another(0), "default")  # type: ignore[arg-type]
+    assert found.best is found.fusions[0]
+    assert found.best.way == "ranks"
+
+
+def test_a_document_is_asked_about_once_and_the_same_ones_each_time(index: Index) -> None:
+    some = index.texts_at_random("default", 10)
+    assert len(some) == 10
+    assert some == index.texts_at_random("default", 10)
+    assert all(text == f"word{source.removesuffix('.md')} and some others" for source, text in some.items())
+    assert len(index.texts_at_random("default", 1000)) == COUNT
+    assert index.texts_at_random("nobody", 10) == {}
+
+
+def test_what_a_model_writes_is_taken_where_it_is_a_question() -> None:
+    replies = iter(["Sure:\n What is a fox? \nIt is.", "No question.", "Why?"])
+    prompts: list[str] = []
+
+    def ask(prompt: str) -> str:
+        prompts.append(prompt)
+        return next(replies)
+
+    written = list(write_questions([("a", "A fox."), ("b", "B."), ("c", "C.")], ask))
+    assert written == [KnownQuestion("What is a fox?", "a"), KnownQuestion("Why?", "c")]
+    assert prompts[0].endswith("A fox.")
+
+
+@pytest.fixture
+def embedded(milvus: str, tiny_embedder: Path) -> Iterator[Index]:
+    texts = [f"document number {i} tells of thing {i * 7}" for i in range(COUNT)]
+    found = made(milvus, texts, EmbeddingModel(str(tiny_embedder)).encode_passages(texts), str(tiny_embedder))
+    yield found
+    found.drop()
+
+
+def test_the_command_shows_all_ways_and_keeps_the_best(milvus: str, embedded: Index, tmp_path: Path) -> None:
+    lines = [{"question": f"thing {i * 7}", "answer": "it", "source": f"{i}.md"} for i in range(COUNT)]
+    file = tmp_path / "questions.jsonl"
+    file.write_text("\n".join(map(json.dumps, [*lines, {**lines[0], "source": "elsewhere.md"}])), encoding="utf-8")
+    done = CliRunner().invoke(app, ["collections", "fit", embedded.name, "--questions", str(file)])
+    assert done.exit_code == 0, done.output
+    assert f"{COUNT} questions" in done.output
+    assert "dense_weight 0.9" in done.output
+    assert f"Hybrid search of '{embedded.name}' is fused by" in done.output
+    weight = Index.open(embedded.name, milvus).dense_weight
+    assert f"fused by {'ranks' if weight is None else f'dense_weight {weight}'}" in done.output
+
+
+def test_too_few_questions_are_refused_and_nothing_changes(milvus: str, embedded: Index, tmp_path: Path) -> None:
+    embedded.note_dense_weight(0.3)
+    file = tmp_path / "questions.jsonl"
+    file.write_text(json.dumps({"question": "thing 7", "answer": "it", "source": "1.md"}), encoding="utf-8")
+    done = CliRunner().invoke(app, ["collections", "fit", embedded.name, "--questions", str(file)])
+    assert done.exit_code != 0
+    assert "There are 1 questions about documents" in str(done.exception)
+    assert Index.open(embedded.name, milvus).dense_weight == 0.3
