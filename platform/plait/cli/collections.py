@@ -66,7 +66,7 @@ def show(name: str = typer.Argument(help="The collection.")) -> None:
 @app.command("fit")
 def fit(
     name: str = typer.Argument(help="The collection."),
-    questions: Path = typer.Option(None, help="JSONL with a question and its source a line; else they are written."),
+    questions: Path | None = typer.Option(None, help="JSONL with question and source; else they are written."),
     tenant: str = typer.Option("default", help="Whose documents."),
     count: int = typer.Option(100, min=_LEAST_QUESTIONS, help="Questions to have written."),
     model: str = typer.Option("base", help="The served model that writes them."),

@@ -122,13 +122,13 @@ def _normalised(vectors: Vectors) -> Vectors:
 
 def _encoder(source: str, folder: Path, dtype: Dtype) -> _Encoder:
     """What computes the vectors: on a CPU our 8-bit kernels, unless a dtype is asked for, or OpenVINO; else torch."""
-    if dtype == "auto" and not any(Path(device).exists() for device in _GPU_DEVICES):
-        in_8_bits = Int8BertEncoder.load(folder, cpu_count())
+    if dtype == "auto":
+        in_8_bits = None if _has_gpu() else Int8BertEncoder.load(folder, cpu_count())
         if in_8_bits is not None:
             return in_8_bits
+        dtype = _fastest_dtype()
     import torch
 
-    dtype = _fastest_dtype() if dtype == "auto" else dtype
     if not torch.cuda.is_available():
         # Ray sets OMP_NUM_THREADS to the CPUs that a worker reserved, which is less than one for us.
         torch.set_num_threads(cpu_count())
@@ -136,6 +136,14 @@ def _encoder(source: str, folder: Path, dtype: Dtype) -> _Encoder:
         if converted is not None:
             return OpenVinoEncoder(converted, folder, dtype, cpu_count())
     return TorchEncoder(load_model(source, folder, dtype), source)
+
+
+def _has_gpu() -> bool:
+    if not any(Path(device).exists() for device in _GPU_DEVICES):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _fastest_dtype() -> Literal["float32", "bfloat16"]:

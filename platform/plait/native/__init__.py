@@ -2,6 +2,7 @@
 PLAIT_HOME. The headers beside this file are there for all of them.
 """
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -27,15 +28,14 @@ class CannotCompile(Exception):
     """Why there is no library; callers go on without it."""
 
 
-def compiled(folder: Traversable) -> Path:
-    """The shared library of all C files of a folder, from an earlier build where code, compiler and processor are the
-    same.
+def compiled(folder: Traversable) -> ctypes.CDLL:
+    """The library of all C files of a folder, from an earlier build where code, compiler and processor are the same.
 
     Raises:
-        CannotCompile: without a compiler, or when it refuses the code.
+        CannotCompile: without a compiler, when it refuses the code, or what it made cannot be loaded.
     """
     try:
-        return _compiled(folder)
+        return ctypes.CDLL(str(_compiled(folder)))
     except subprocess.CalledProcessError as error:
         raise CannotCompile("".join(error.stderr.splitlines()[:1])) from error
     except OSError as error:

@@ -8,7 +8,6 @@ import ctypes
 import logging
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,8 +44,8 @@ def kernels() -> "Kernels | None":
 class Kernels:
     """The functions of the library, by their names in C. Tensors become pointers; the threads are torch's."""
 
-    def __init__(self, library: Path) -> None:
-        self._library = ctypes.CDLL(str(library))
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
         for name, arguments in _SIGNATURES.items():
             function = getattr(self._library, name)
             function.argtypes, function.restype = arguments, _INT if name == "has_int8" else None

@@ -13,13 +13,7 @@ typedef struct {
 static inline long up_to(long count, long step) { return (count + step - 1) / step * step; }
 
 static inline void narrow_16(__m512 x, bf16 *out) {
-#if defined(__AVX512BF16__)
     _mm256_storeu_si256((__m256i *)out, (__m256i)_mm512_cvtneps_pbh(x));
-#else
-    float f[LANES];
-    _mm512_storeu_ps(f, x);
-    for (int i = 0; i < LANES; i++) out[i] = narrow(f[i]);
-#endif
 }
 
 /* A head's keys and values as weights of products: of [keys, dim], zeros beyond `count`, and of [dim, keys]. */
@@ -40,7 +34,8 @@ static void pack_head(const bf16 *k, const bf16 *v, long stride, long count, lon
         }
 }
 
-/* 2^x for x <= 0, to four digits: what comes of it is rounded to bfloat16. */
+/* 2^x for x <= 0, to four digits: what comes of it is rounded to bfloat16. (Beyond a text's end x is anything, and what
+ * comes of it is not used.) */
 static inline __m512 power_of_two(__m512 x) {
     x = _mm512_max_ps(x, _mm512_set1_ps(-126.0f));
     __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

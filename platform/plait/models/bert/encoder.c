@@ -27,7 +27,7 @@ typedef struct {
     double epsilon;
 } Encoder;
 
-/* A thread's working memory: [rows, …] of what its name says. */
+/* A thread's working memory: [rows, …] of what its name says, and what attention needs for one head. */
 typedef struct {
     float *x, *mixed;
     bf16 *narrowed, *qkv;
@@ -35,7 +35,7 @@ typedef struct {
     HeadMemory head;
 } Memory;
 
-/* Runs BODY for `row` of `count` rows and their `values`, 64 outputs from 64 * `block` on. */
+/* Of all `rows` of X: runs BODY for `row` of `count` rows from `first` on and their `values`, 64 outputs from 64 * `block` on. */
 #define FOR_PRODUCTS(X, LINEAR, BODY)                                      \
     for (long block = 0; block < (LINEAR)->outputs / BLOCK; block++)       \
         for (long first = 0; first < rows; first += TOGETHER) {            \
@@ -71,7 +71,7 @@ static void add_product(Quantized x, long rows, const Linear *linear, float *to)
                  for (int i = 0; i < BLOCK; i++) o[i] += values[row][i];)
 }
 
-/* x (1 + erf(x / sqrt 2)) / 2 within 5e-5: a polynomial in x / 4.5, fitted by least squares at Chebyshev's points. */
+/* x (1 + erf(x / sqrt 2)) / 2 within 5e-5, for |x| beyond 10 within 5e-6 of x: a polynomial in x / 4.5, fitted by least squares at Chebyshev's points. */
 static inline float gelu(float x) {
     float z = x * 0.222222222f;
     z = z < -1.0f ? -1.0f : z > 1.0f ? 1.0f : z;
@@ -134,40 +134,41 @@ static void through_all_layers(const Encoder *e, const int32_t *tokens, const in
     }
 }
 
-static void *piece(char **at, long bytes) {
-    void *found = *at;
-    *at += up_to(bytes, 64);
+static void *piece(char *memory, long *used, long bytes) {
+    void *found = memory + *used;
+    *used += up_to(bytes, 64);
     return found;
 }
 
-static Quantized quantized_piece(char **at, long rows, long inputs) {
+static Quantized quantized_piece(char *memory, long *used, long rows, long inputs) {
     Quantized q = {.inputs = inputs};
-    q.q = piece(at, rows * inputs);
-    q.scale = piece(at, rows * (inputs / GROUP) * sizeof(float));
-    q.low = piece(at, rows * (inputs / GROUP) * sizeof(float));
+    q.q = piece(memory, used, rows * inputs);
+    q.scale = piece(memory, used, rows * (inputs / GROUP) * sizeof(float));
+    q.low = piece(memory, used, rows * (inputs / GROUP) * sizeof(float));
     return q;
 }
 
-/* Lays the memory of a thread out from `at`; returns where it ends. */
-static char *lay_out(const Encoder *e, char *at, long rows, long longest, Memory *m) {
-    long width = e->width, dim = width / e->heads, padded = up_to(longest, BLOCK);
-    m->x = piece(&at, rows * width * sizeof(float));
-    m->mixed = piece(&at, rows * width * sizeof(float));
-    m->narrowed = piece(&at, rows * width * sizeof(bf16));
-    m->qkv = piece(&at, rows * 3 * width * sizeof(bf16));
-    m->input = quantized_piece(&at, rows, width);
-    m->inner = quantized_piece(&at, rows, e->inner);
-    m->head.keys = piece(&at, padded * dim * sizeof(bf16));
-    m->head.values = piece(&at, padded * dim * sizeof(bf16));
-    m->head.shares = piece(&at, TOGETHER * padded * sizeof(bf16));
-    m->head.scores = piece(&at, TOGETHER * padded * sizeof(float));
-    return at;
+/* Lays a thread's memory out; returns how many bytes it takes. */
+static long lay_out(const Encoder *e, char *memory, long rows, long longest, Memory *m) {
+    long width = e->width, dim = width / e->heads, padded = up_to(longest, BLOCK), used = 0;
+    m->x = piece(memory, &used, rows * width * sizeof(float));
+    m->mixed = piece(memory, &used, rows * width * sizeof(float));
+    m->narrowed = piece(memory, &used, rows * width * sizeof(bf16));
+    m->qkv = piece(memory, &used, rows * 3 * width * sizeof(bf16));
+    m->input = quantized_piece(memory, &used, rows, width);
+    m->inner = quantized_piece(memory, &used, rows, e->inner);
+    m->head.keys = piece(memory, &used, padded * dim * sizeof(bf16));
+    m->head.values = piece(memory, &used, padded * dim * sizeof(bf16));
+    m->head.shares = piece(memory, &used, TOGETHER * padded * sizeof(bf16));
+    m->head.scores = piece(memory, &used, TOGETHER * padded * sizeof(float));
+    return used;
 }
 
 /* Bytes of working memory of a thread, for items of up to `rows` tokens with texts of up to `longest`. */
 long working_bytes(const Encoder *e, long rows, long longest) {
+    char nothing;
     Memory m;
-    return lay_out(e, 0, rows, longest, &m) - (char *)0;
+    return lay_out(e, &nothing, rows, longest, &m);
 }
 
 enum { TOKENS, MEAN, FIRST };
@@ -195,7 +196,8 @@ void encode(const Encoder *e, const int32_t *tokens, const int64_t *starts, cons
             for (long text = 0; text < texts; text++) {
                 float *vector = out + (items[item] + text) * width;
                 const float *x = m.x + (own[text] - own[0]) * width;
-                long length = pooling == MEAN ? own[text + 1] - own[text] : 1;
+                long length = own[text + 1] - own[text];
+                if (pooling == FIRST && length > 1) length = 1;
                 for (long i = 0; i < width; i++) vector[i] = 0;
                 for (long at = 0; at < length; at++)
                     for (long i = 0; i < width; i++) vector[i] += x[at * width + i] / (float)length;

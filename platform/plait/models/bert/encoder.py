@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 
 from plait.models.bert.packed import PackedEncoder
 from plait.models.bert.reference import exact_vector
@@ -19,8 +20,9 @@ from plait.models.tokens import counter_and_reader
 from plait.native import CannotCompile, compiled, has_instructions
 
 _log = logging.getLogger(__name__)
-_TOGETHER = 256
+_ITEM_TOKENS = 256
 """Tokens of texts that go through the layers together, so that weights are read from memory seldom enough."""
+_INSTRUCTIONS = ("avx512f", "avx512_vnni", "avx512_bf16")
 _TOKENS, _POOLINGS = 0, {"mean": 1, "cls": 2}  # of encoder.c
 
 Vectors = npt.NDArray[np.float32]
@@ -39,17 +41,27 @@ class Int8BertEncoder:
 
     @classmethod
     def load(cls, folder: Path, threads: int) -> "Int8BertEncoder | None":
-        """The model of a folder; None where it is no such model, or loses too much by 8 bits, or this machine has no
-        use for them: without AVX-512 VNNI, or with a matrix unit (AMX), which does better in bfloat16."""
-        if not has_instructions("avx512f", "avx512_vnni") or has_instructions("amx_bf16"):
+        """The model of a folder, computed by so many threads.
+
+        None: it is no such model or a broken one, it loses too much by 8 bits, or the processor has no use for them:
+        without the instructions, or with a matrix unit (AMX), which does better in bfloat16.
+        """
+        if not has_instructions(*_INSTRUCTIONS) or has_instructions("amx_bf16"):
             return None
-        shape = Shape.read(folder) if (folder / "tokenizer.json").is_file() else None
-        weights = Weights.read(folder, shape) if shape is not None else None
-        library = _library() if weights is not None else None
+        try:
+            shape = Shape.read(folder)
+            weights = None if shape is None else Weights.read(folder, shape)
+        except (ArithmeticError, AttributeError, LookupError, OSError, SafetensorError, TypeError, ValueError):
+            return None  # whoever takes it instead says what is wrong with it
+        library = None if weights is None else _library()
         if shape is None or weights is None or library is None:
             return None
         encoder = cls(folder, shape, PackedEncoder(weights, shape), library, threads)
-        tokens = [encoding.ids for encoding in encoder._reader.encode_batch(list(PROBES))]
+        probes = encoder._reader.encode_batch(list(PROBES))
+        vocabulary = encoder._reader.get_vocab(with_added_tokens=True)
+        if any(any(probe.type_ids) for probe in probes) or max(vocabulary.values()) >= len(weights.words):
+            return None
+        tokens = [probe.ids for probe in probes]
         exact = np.array([exact_vector(weights, shape, ids) for ids in tokens])
         return encoder if are_the_same(encoder._run(tokens, encoder._pooling), exact) else None
 
@@ -58,12 +70,14 @@ class Int8BertEncoder:
         return [len(encoding) for encoding in self._counter.encode_batch(list(texts))]
 
     def encode(self, texts: Sequence[str], prompt: str, batch_size: int, is_query: bool) -> Vectors:
-        """Vectors of texts, float32 [n, dimension]. Queries and passages differ by their prompts alone."""
+        """Vectors of texts, float32 [n, dimension]. Batches need no size, queries and passages differ by prompts."""
         encodings = self._reader.encode_batch([prompt + text for text in texts])
         return self._run([encoding.ids for encoding in encodings], self._pooling)
 
     def encode_tokens(self, texts: Sequence[str], prompt: str, batch_size: int, is_query: bool) -> list[Vectors]:
         """Vectors of the tokens of each text, float32 [tokens, width]."""
+        if not texts:
+            return []
         tokens = [encoding.ids for encoding in self._reader.encode_batch([prompt + text for text in texts])]
         ends = np.cumsum([len(of_text) for of_text in tokens])
         return np.split(self._run(tokens, _TOKENS), ends[:-1])
@@ -74,12 +88,13 @@ class Int8BertEncoder:
         starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         items = _items(lengths)
         rows, longest = int(np.diff(starts[items]).max()), max(lengths)
+        threads = min(self._threads, len(items) - 1)
         each = self._library.working_bytes(self._packed.address, rows, longest)
-        work = np.empty(each * self._threads, np.uint8)
+        work = np.empty(each * threads, np.uint8)
         out = np.empty((len(tokens) if pooling == _TOKENS else len(texts), self.dimension), np.float32)
         self._library.encode(
             *(self._packed.address, tokens.ctypes.data, starts.ctypes.data, items.ctypes.data),
-            *(len(items) - 1, rows, longest, pooling, out.ctypes.data, work.ctypes.data, self._threads),
+            *(len(items) - 1, rows, longest, pooling, out.ctypes.data, work.ctypes.data, threads),
         )
         return out
 
@@ -88,7 +103,7 @@ def _items(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
     """Numbers of the texts that items begin with, and how many texts there are."""
     begins, tokens = [0], 0
     for i, length in enumerate(lengths):
-        if tokens and tokens + length > _TOGETHER:
+        if tokens and tokens + length > _ITEM_TOKENS:
             begins.append(i)
             tokens = 0
         tokens += length
@@ -98,7 +113,7 @@ def _items(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
 @cache
 def _library() -> ctypes.CDLL | None:
     try:
-        library = ctypes.CDLL(str(compiled(files("plait.models.bert"))))
+        library = compiled(files("plait.models.bert"))
     except CannotCompile as reason:
         _log.warning("The embedding kernels cannot be built (%s); embedding is slower without them.", reason)
         return None

@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from plait.models.bert.shape import Shape
+from plait.models.bert.shape import GROUP, Shape
 from plait.models.bert.weights import Affine, Floats, Weights
 
-_GROUP, _HALF, _LANES = 64, 32, 16  # of int8_groups.h and product.h
+_HALF, _LANES = 32, 16  # of int8_groups.h and product.h
 _LINEAR = np.dtype([(name, "u8") for name in ("weight", "scale", "sum", "bias", "inputs", "outputs")])
 _NORM = np.dtype([("weight", "u8"), ("bias", "u8")])
 _LAYER = np.dtype(
@@ -59,7 +59,7 @@ class PackedEncoder:
 
     def _linear(self, layer: Affine) -> tuple[int, ...]:
         outputs, inputs = layer.weight.shape
-        groups = layer.weight.reshape(outputs, inputs // _GROUP, _GROUP)
+        groups = layer.weight.reshape(outputs, inputs // GROUP, GROUP)
         scale = np.maximum(np.abs(groups).max(-1), 1e-12) / 127
         rounded = np.rint(groups / scale[..., None]).astype(np.int8)
         fours = rounded.reshape(outputs // _HALF, _HALF, inputs // 4, 4).transpose(0, 2, 1, 3)

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plait.models.bert.tokenizer import is_whole
+
+GROUP = 64
+"""Inputs that share a scale, as in int8_groups.h."""
+_KINDS = ("bert", "xlm-roberta")
 _POOLINGS = ("mean", "cls")
-_GROUP = 64
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,15 @@ class Shape:
 
     @classmethod
     def read(cls, folder: Path) -> "Shape | None":
-        """Read config.json and what sentence-transformers keeps beside it."""
+        """Read config.json, what sentence-transformers keeps beside it, and how its tokenizer is made.
+
+        None: it is no such model, or says something that is not understood. What is malformed raises, in many ways.
+        """
         config = _json(folder / "config.json")
-        if not _is_understood(config):
+        others = [file for file in folder.glob("sentence_*_config.json") if file.name != "sentence_bert_config.json"]
+        if not _is_understood(config) or others or (folder / "adapter_config.json").exists():
+            return None
+        if not is_whole(_json(folder / "tokenizer.json"), _json(folder / "tokenizer_config.json")):
             return None
         pooling, max_tokens = _pooling(folder), _max_tokens(folder, config)
         if pooling is None or max_tokens is None:
@@ -45,36 +55,38 @@ class Shape:
 
 
 def _is_understood(config: dict[str, Any]) -> bool:
-    if config.get("model_type") not in ("bert", "roberta", "xlm-roberta") or config.get("hidden_act") != "gelu":
+    if config.get("model_type") not in _KINDS or config["hidden_act"] != "gelu":
         return False
     if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
         return False
     width, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
     fits_registers = width % (16 * heads) == 0
-    return width % _GROUP == 0 and int(config["intermediate_size"]) % _GROUP == 0 and fits_registers
+    return width % GROUP == 0 and int(config["intermediate_size"]) % GROUP == 0 and fits_registers
 
 
 def _max_tokens(folder: Path, config: dict[str, Any]) -> int | None:
     own = _json(folder / "sentence_bert_config.json")
-    text = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
     usual = {
         "do_lower_case": False,
         "transformer_task": "feature-extraction",
-        "modality_config": text,
+        "modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
         "module_output_name": "token_embeddings",
     }
     if any(key != "max_seq_length" and value != usual.get(key) for key, value in own.items()):
         return None
-    of_tokenizer = _json(folder / "tokenizer_config.json").get("model_max_length", config["max_position_embeddings"])
-    return int(own.get("max_seq_length") or min(of_tokenizer, config["max_position_embeddings"]))
+    most = int(config["max_position_embeddings"])
+    return int(own.get("max_seq_length") or min(_json(folder / "tokenizer_config.json")["model_max_length"], most))
 
 
 def _pooling(folder: Path) -> str | None:
     """How the vectors of tokens become one, where that is all that follows them but a change of length."""
     file = folder / "modules.json"
     modules = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    packages = {module["type"].partition(".")[0] for module in modules}
     names = [module["type"].rpartition(".")[2] for module in modules]
-    if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]) or modules[0]["path"]:
+    if packages != {"sentence_transformers"} or names[:2] != ["Transformer", "Pooling"] or modules[0]["path"]:
+        return None
+    if names[2:] not in ([], ["Normalize"]):
         return None
     own = _json(folder / modules[1]["path"] / "config.json")
     legacy = [key for key, value in own.items() if key.startswith("pooling_mode_") and value]

@@ -50,7 +50,11 @@ class Weights:
 
     @classmethod
     def read(cls, folder: Path, shape: Shape) -> "Weights | None":
-        """Read model.safetensors; None where a weight is missing, or one is there that nothing here would use."""
+        """Read model.safetensors.
+
+        None: a weight is missing or of another shape, or one is there that nothing here would use. A broken file
+        raises.
+        """
         file = folder / "model.safetensors"
         if not file.is_file():
             return None
@@ -61,33 +65,43 @@ class Weights:
             if not own.startswith(_UNUSED):
                 left[own] = content
 
-        def take(name: str) -> Floats:
-            return _in_float32(left.pop(name))
+        def take(name: str, *shape: int) -> Floats:
+            found = _in_float32(left.pop(name))
+            if found.shape != shape:
+                raise KeyError(name)
+            return found
 
-        def affine(name: str) -> Affine:
-            return Affine(take(f"{name}.weight"), take(f"{name}.bias"))
+        def table(name: str) -> Floats:
+            rows = left[f"embeddings.{name}_embeddings.weight"]["shape"][0]
+            return take(f"embeddings.{name}_embeddings.weight", rows, width)
+
+        def linear(name: str, inputs: int, outputs: int) -> Affine:
+            return Affine(take(f"{name}.weight", outputs, inputs), take(f"{name}.bias", outputs))
+
+        def norm(name: str) -> Affine:
+            return Affine(take(f"{name}.weight", width), take(f"{name}.bias", width))
 
         def layer(number: int) -> LayerWeights:
             own = f"encoder.layer.{number}"
             return LayerWeights(
-                query=affine(f"{own}.attention.self.query"),
-                key=affine(f"{own}.attention.self.key"),
-                value=affine(f"{own}.attention.self.value"),
-                mixed=affine(f"{own}.attention.output.dense"),
-                after_mixed=affine(f"{own}.attention.output.LayerNorm"),
-                up=affine(f"{own}.intermediate.dense"),
-                down=affine(f"{own}.output.dense"),
-                after_down=affine(f"{own}.output.LayerNorm"),
+                query=linear(f"{own}.attention.self.query", width, width),
+                key=linear(f"{own}.attention.self.key", width, width),
+                value=linear(f"{own}.attention.self.value", width, width),
+                mixed=linear(f"{own}.attention.output.dense", width, width),
+                after_mixed=norm(f"{own}.attention.output.LayerNorm"),
+                up=linear(f"{own}.intermediate.dense", width, shape.inner),
+                down=linear(f"{own}.output.dense", shape.inner, width),
+                after_down=norm(f"{own}.output.LayerNorm"),
             )
 
+        width = shape.width
         try:
-            words = take("embeddings.word_embeddings.weight")
-            positions = take("embeddings.position_embeddings.weight")[shape.first_position :]
-            positions = positions + take("embeddings.token_type_embeddings.weight")[0]
-            found = cls(words, positions, affine("embeddings.LayerNorm"), [layer(i) for i in range(shape.layers)])
+            words = table("word")
+            positions = table("position")[shape.first_position :] + table("token_type")[0]
+            found = cls(words, positions, norm("embeddings.LayerNorm"), [layer(i) for i in range(shape.layers)])
         except KeyError:
             return None
-        return None if left else found
+        return None if left or len(positions) < shape.max_tokens else found
 
 
 def _in_float32(content: dict[str, Any]) -> Floats:
