@@ -70,14 +70,14 @@ static inline __attribute__((always_inline)) void int8_tile(Quantized x, long fi
                 for (int i = 0; i < 2; i++) part[row][i] = _mm512_dpbusd_epi32(part[row][i], all, weights[i]);
             }
         }
-#pragma GCC unroll 6
-        for (int row = 0; row < rows; row++) {
-            __m512 by = _mm512_set1_ps(row_scale[row * groups + g]), low = _mm512_set1_ps(row_low[row * groups + g]);
 #pragma GCC unroll 2
-            for (int i = 0; i < 2; i++) {
-                __m512 own = _mm512_mul_ps(_mm512_cvtepi32_ps(part[row][i]), by);
-                sum[row][i] = _mm512_fmadd_ps(own, _mm512_loadu_ps(scale + 16 * i), sum[row][i]);
-                sum[row][i] = _mm512_fmadd_ps(low, _mm512_loadu_ps(weight_sum + 16 * i), sum[row][i]);
+        for (int i = 0; i < 2; i++) {
+            __m512 scales = _mm512_loadu_ps(scale + 16 * i), sums = _mm512_loadu_ps(weight_sum + 16 * i);
+#pragma GCC unroll 6
+            for (int row = 0; row < rows; row++) {
+                __m512 own = _mm512_mul_ps(_mm512_cvtepi32_ps(part[row][i]), scales);
+                sum[row][i] = _mm512_fmadd_ps(own, _mm512_set1_ps(row_scale[row * groups + g]), sum[row][i]);
+                sum[row][i] = _mm512_fmadd_ps(sums, _mm512_set1_ps(row_low[row * groups + g]), sum[row][i]);
             }
         }
     }
