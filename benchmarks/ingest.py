@@ -44,6 +44,7 @@ class Runs:
     cold_s: list[float] = field(default_factory=list)
     visible_s: list[float] = field(default_factory=list)
     chunks: int = 0
+    peer_chunks: int = 0
     pages: int = 0
 
 
@@ -94,6 +95,7 @@ def _plain_loop(python: Path, pages: Path, folder: Path, runs: Runs) -> None:
     found = last_json(done.stdout)
     runs.peer.append(found["chunks"] / found["seconds"])
     runs.peer_pages.append(runs.pages / found["seconds"])
+    runs.peer_chunks = found["chunks"]
     print(f"plain loop: {found['chunks']} chunks in {found['seconds']:.0f} s, {runs.peer[-1]:.0f} a second", flush=True)
 
 
@@ -146,9 +148,10 @@ def _body(runs: Runs) -> str:
         ("pages a second", runs.ours_pages, runs.peer_pages, "{:.1f}"),
     ]
     lines = [
-        f"{runs.pages} HTML pages, {runs.chunks:,} chunks. Rates are from the first page to the last chunk flushed: of",
-        "the loop without its imports and the model's loading; of Plait with Ray running, its workers' start and the",
-        "model's loading included.",
+        f"{runs.pages} HTML pages of the Python documentation, chunks of at most {MAX_TOKENS} tokens. The loop:",
+        "BeautifulSoup, LangChain's splitter, sentence-transformers in float32, pymilvus, a page at a time. Rates are",
+        "from the first page to the last chunk flushed: of the loop without its imports and the model's loading; of",
+        "Plait with Ray running, its workers' start and the model's loading included.",
         "",
         "| | Plait | plain loop | ratio |",
         "|---|---|---|---|",
@@ -159,7 +162,8 @@ def _body(runs: Runs) -> str:
     lines += [
         "",
         f"From nothing, Ray's start included, it took {spread(runs.cold_s)} s; the first chunks could be found after",
-        f"{spread(runs.visible_s)} s.",
+        f"{spread(runs.visible_s)} s. Plait's chunks follow headings and carry them: {runs.chunks:,} against",
+        f"{runs.peer_chunks:,}, so per page the gain is smaller.",
     ]
     return "\n".join(lines)
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 PROBES = ("Where?", "Ray Serve keeps REPLICAS warm; Straße, naïve, 東京.", "A longer text of many words. " * 12)
-"""Lengths mixed so that some are padded, cases and scripts so that the tokenizer shows; short texts lose most."""
+"""Short texts lose most by rounding; lengths, cases and scripts are mixed so that padding and tokenizers show."""
 _LEAST_COSINE = 0.999
 
 
