@@ -131,6 +131,9 @@ def test_the_command_shows_all_ways_and_keeps_the_best(milvus: str, embedded: In
     assert f"Hybrid search of '{embedded.name}' is fused by" in done.output
     weight = Index.open(embedded.name, milvus).dense_weight
     assert f"fused by {'ranks' if weight is None else f'dense_weight {weight}'}" in done.output
+    assert f"hybrid search: by {'ranks' if weight is None else f'dense_weight {weight}'}" in (
+        CliRunner().invoke(app, ["collections", "show", embedded.name]).output
+    )
 
 
 def test_too_few_questions_are_refused_and_nothing_changes(milvus: str, embedded: Index, tmp_path: Path) -> None:

@@ -49,9 +49,11 @@ def show(name: str = typer.Argument(help="The collection.")) -> None:
 
     from plait.index.collection import Index
 
-    stats = Index.open(name).stats()
+    index = Index.open(name)
+    stats = index.stats()
     print(f"{stats.name}: {stats.chunk_count} chunks")
     print(f"embedding model: {stats.vectors}")
+    print(f"hybrid search: by {'ranks' if index.dense_weight is None else f'dense_weight {index.dense_weight}'}")
     if stats.freshness is not None:
         fresh = stats.freshness
         when = datetime.fromtimestamp(fresh.measured_at / 1000).strftime("%Y-%m-%d %H:%M:%S")

@@ -65,9 +65,9 @@ class Weights:
             if not own.startswith(_UNUSED):
                 left[own] = content
 
-        def take(name: str, *shape: int) -> Floats:
+        def take(name: str, *sizes: int) -> Floats:
             found = _in_float32(left.pop(name))
-            if found.shape != shape:
+            if found.shape != sizes:
                 raise KeyError(name)
             return found
 
