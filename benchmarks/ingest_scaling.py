@@ -1,7 +1,8 @@
 """How ingestion scales: one core against two, a pipeline against one process, memory from 1x to 20x the documents.
 
 HTML pages of the Python documentation (Debian's python3.11-doc), as often as needed, each copy with a line of its own;
-everything, Milvus and Ray included, on the cores of a run.
+everything, Milvus and Ray included, on the cores of a run, or the stages and Milvus on one core and Ray's daemons and
+the driver on another.
 """
 
 import os
@@ -50,6 +51,7 @@ class Runs:
     """Chunks a second beyond the start; peak memory by how often the documents came."""
 
     one_core: list[float] = field(default_factory=list)
+    stages_on_one_core: list[float] = field(default_factory=list)
     two_cores: list[float] = field(default_factory=list)
     in_one_process: list[float] = field(default_factory=list)
     memory: dict[int, Memory] = field(default_factory=dict)
@@ -70,10 +72,15 @@ def main() -> None:
             with _on(cores[:1]):
                 runs.in_one_process.append(_beyond_start(number, warm_up, corpora, "loop", _loop))
                 runs.one_core.append(_beyond_start(number, warm_up, corpora, "one", _pipeline))
+            with _on(cores), _stages_on(cores[0], cores[1]):
+                runs.stages_on_one_core.append(_beyond_start(number, warm_up, corpora, "stages", _pipeline))
             with _on(cores):
                 runs.two_cores.append(_beyond_start(number, warm_up, corpora, "two", _pipeline))
-            said = f"{runs.one_core[-1]:.0f} chunks a second on one core, {runs.two_cores[-1]:.0f} on two"
-            print(f"{said}, {runs.in_one_process[-1]:.0f} in one process on one", flush=True)
+            rates = (runs.in_one_process, runs.one_core, runs.stages_on_one_core, runs.two_cores)
+            said = (
+                "one process {:.0f}, with Ray {:.0f}, its daemons elsewhere {:.0f}; on two cores {:.0f} chunks a second"
+            )
+            print(said.format(*(measured[-1] for measured in rates)), flush=True)
         with _on(cores):
             for times in (1, many) if "memory" in given.cases else ():
                 with _peak_memory() as peak:
@@ -83,6 +90,7 @@ def main() -> None:
     if "speed" in given.cases:
         ratios["two_cores"] = round(median(runs.two_cores) / median(runs.one_core), 2)
         ratios["against_one_process"] = round(median(runs.one_core) / median(runs.in_one_process), 2)
+        ratios["stages_against_one_process"] = round(median(runs.stages_on_one_core) / median(runs.in_one_process), 2)
     if "memory" in given.cases:
         ratios["memory"] = round(runs.memory[many].pipeline / runs.memory[1].pipeline, 2)
         ratios["memory_of_milvus"] = round(runs.memory[many].milvus / runs.memory[1].milvus, 2)
@@ -116,6 +124,40 @@ def _on(cores: list[int]) -> Iterator[None]:
     finally:
         stop()
         os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def _stages_on(core: int, other: int) -> Iterator[None]:
+    """The stages' workers and Milvus on one core, everything else that was started on the other."""
+    before, is_over = os.sched_getaffinity(0), threading.Event()
+
+    def pin() -> None:
+        while not is_over.wait(0.2):
+            for process in _started_here():
+                try:
+                    name = " ".join(process.info["cmdline"])
+                    is_stage = any(mark in name for mark in ("ray::Map", "plait.local.embedded_milvus"))
+                    for thread in process.threads():
+                        os.sched_setaffinity(thread.id, {core if is_stage else other})
+                except (psutil.Error, ProcessLookupError):
+                    pass  # it has just ended
+
+    pinning = threading.Thread(target=pin)
+    pinning.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        pinning.join()
+        for thread in psutil.Process().threads():
+            os.sched_setaffinity(thread.id, before)
+
+
+def _started_here() -> Iterator[psutil.Process]:
+    """This process, and those of its home."""
+    for process in psutil.process_iter(["environ", "cmdline"]):
+        if (process.info["environ"] or {}).get("PLAIT_HOME") == os.environ["PLAIT_HOME"]:
+            yield process
 
 
 def _beyond_start(number: int, warm_up: Path, corpora: dict[int, Path], name: str, run: Any) -> float:
@@ -156,14 +198,13 @@ def _peak_memory() -> Iterator[Memory]:
     def look() -> None:
         while not is_over.wait(1.0):
             now = Memory()
-            for process in psutil.process_iter(["environ", "cmdline"]):
+            for process in _started_here():
                 try:
-                    if (process.info["environ"] or {}).get("PLAIT_HOME") == os.environ["PLAIT_HOME"]:
-                        held = process.memory_full_info().pss / 2**20
-                        if "plait.local.embedded_milvus" in (process.info["cmdline"] or []):
-                            now.milvus += held
-                        else:
-                            now.pipeline += held
+                    held = process.memory_full_info().pss / 2**20
+                    if "plait.local.embedded_milvus" in (process.info["cmdline"] or []):
+                        now.milvus += held
+                    else:
+                        now.pipeline += held
                 except psutil.Error:
                     pass  # it has just ended
             peak.milvus, peak.pipeline = max(peak.milvus, now.milvus), max(peak.pipeline, now.pipeline)
@@ -186,6 +227,8 @@ def _body(runs: Runs, many: int) -> str:
             "|---|---|",
             f"| the stages one after the other in one process, one core | {spread(runs.in_one_process, rate)} |",
             f"| `plait ingest`, one core | {spread(runs.one_core, rate)} |",
+            "| `plait ingest`, its stages and Milvus on one core, Ray's daemons and the driver on another | "
+            f"{spread(runs.stages_on_one_core, rate)} |",
             f"| `plait ingest`, two cores | {spread(runs.two_cores, rate)} |",
             "",
             "Rates are beyond the start: what twice the documents took more than once. Milvus, Ray's own processes and",
