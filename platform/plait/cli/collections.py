@@ -101,7 +101,9 @@ def fit(
     if len(known) < _LEAST_QUESTIONS:
         raise InvalidInput(
             f"There are {len(known)} questions about documents of '{name}', too few to tell one way from another.",
-            f"Give at least {_LEAST_QUESTIONS}.",
+            f"Give at least {_LEAST_QUESTIONS}."
+            if questions is not None
+            else f"Let a --model write them that follows instructions, or give at least {_LEAST_QUESTIONS}.",
         )
     found = fit(Retriever(index, embedding_of(index.vectors)), known, tenant)
     table = Table("way", "first", "among five", "MRR of ten", title=f"{len(known)} questions")
