@@ -39,8 +39,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         os.environ["PLAIT_HOME"] = f"{folder}/home"  # where models are converted
         larger = Path(folder) / "larger"
-        texts = _real_texts(128 if given.quick else 512)
-        made_up = _larger(larger, 32 if given.quick else 128)
+        texts = _real_texts(128 if given.quick else 256)
+        made_up = _larger(larger, 16 if given.quick else 48)
         measured: dict[str, list[dict[str, Any]]] = {form: [] for form in FORMS}
         for _ in range(given.runs):
             for name, form in FORMS.items():
