@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -137,9 +137,8 @@ def _stages_on(core: int, other: int) -> Iterator[None]:
                 try:
                     name = " ".join(process.info["cmdline"])
                     is_stage = any(mark in name for mark in ("ray::Map", "plait.local.embedded_milvus"))
-                    for thread in process.threads():
-                        os.sched_setaffinity(thread.id, {core if is_stage else other})
-                except (psutil.Error, ProcessLookupError):
+                    _pin(process, {core if is_stage else other})
+                except psutil.Error:
                     pass  # it has just ended
 
     pinning = threading.Thread(target=pin)
@@ -149,8 +148,13 @@ def _stages_on(core: int, other: int) -> Iterator[None]:
     finally:
         is_over.set()
         pinning.join()
-        for thread in psutil.Process().threads():
-            os.sched_setaffinity(thread.id, before)
+        _pin(psutil.Process(), before)
+
+
+def _pin(process: psutil.Process, cores: set[int]) -> None:
+    for thread in process.threads():
+        with suppress(ProcessLookupError):  # it has just ended
+            os.sched_setaffinity(thread.id, cores)
 
 
 def _started_here() -> Iterator[psutil.Process]:
