@@ -7,7 +7,6 @@ vectors are made.
 
 import json
 import logging
-import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +23,7 @@ from plait.index.document_state import DocumentState, DocumentVersion
 from plait.index.freshness import Freshness
 from plait.index.neighbours import chunks_around
 from plait.index.quarantine import Quarantine
+from plait.index.sample import texts_at_random
 from plait.index.schema import (
     DENSE_WEIGHT_PROPERTY,
     EMBEDDING_PROPERTY,
@@ -382,23 +382,8 @@ class Index:
         return IndexStats(self.name, self.vectors, chunk_count, by_tenant, self._freshness())
 
     def texts_at_random(self, tenant: str, count: int) -> dict[str, str]:
-        """Texts of a chunk each of so many documents, or of all where there are fewer, by the documents' names.
-
-        The same ones whenever the index holds the same.
-        """
-        places = sorted(
-            (row["source"], row["chunk_id"])
-            for row in self._rows(filters.equals("tenant", tenant), ["source", "chunk_id"])
-        )
-        chance = random.Random(0)
-        chance.shuffle(places)
-        chosen = sorted(dict(places).items())
-        ids = [chunk_id for _, chunk_id in chance.sample(chosen, min(count, len(chosen)))]
-        return {
-            row["source"]: row["text"]
-            for some in filters.in_pieces(ids)
-            for row in self._rows(filters.is_one_of("chunk_id", some), ["source", "text"])
-        }
+        """Texts of a chunk each of so many documents, or of all, by the documents' names; the same ones each time."""
+        return texts_at_random(self._milvus, self._collection, tenant, count)
 
     def note_freshness(self, freshness: Freshness) -> None:
         """Remember how fresh the last run's documents were."""

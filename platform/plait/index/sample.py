@@ -1,0 +1,26 @@
+"""Some of an index's documents, for questions about them."""
+
+import random
+
+from plait.index import filters
+from plait.index.connection import Milvus
+
+
+def texts_at_random(milvus: Milvus, collection: str, tenant: str, count: int) -> dict[str, str]:
+    """Texts of a chunk each of so many documents, or of all where there are fewer, by the documents' names.
+
+    The same ones whenever the collection holds the same.
+    """
+    of_tenant = filters.equals("tenant", tenant)
+    places = sorted(
+        (row["source"], row["chunk_id"]) for row in milvus.rows(collection, of_tenant, ["source", "chunk_id"])
+    )
+    chance = random.Random(0)
+    chance.shuffle(places)
+    documents = sorted(dict(places).items())  # a chunk each, the last of its document in the shuffled order
+    ids = [chunk_id for _, chunk_id in chance.sample(documents, min(count, len(documents)))]
+    return {
+        row["source"]: row["text"]
+        for some in filters.in_pieces(ids)
+        for row in milvus.rows(collection, f"{of_tenant} and {filters.is_one_of('chunk_id', some)}", ["source", "text"])
+    }
