@@ -17,6 +17,7 @@ from plait.index.collection import Index
 from plait.models.embedding import EmbeddingModel, Vectors
 from plait.models.endpoint import EmbeddingEndpoint, embedding_of
 from plait.models.late_interaction import late_interaction_scores
+from plait.models.reranking import check_uncut
 from plait.models.vectors import VectorKind
 from plait.recipes import DEFAULT_EMBEDDING
 from plait.serve.arguments import EmbeddingArguments, RetrievalArguments
@@ -92,6 +93,15 @@ class Embedder:
             self._embed_together(([query], "query")), self._embed_together((documents, "passage"))
         )
         return [float(score) for score in of_documents @ of_query[0]]
+
+    async def check_uncut(self, documents: Sequence[str], limit_tokens: int) -> None:
+        """Whether no document is longer than a limit, or the model itself reads no more.
+
+        Raises:
+            InvalidInput: when one is longer.
+        """
+        tokens = await asyncio.to_thread(self._model.count_tokens, documents)
+        check_uncut(tokens, limit_tokens, self._model.max_tokens)
 
     async def late_interaction(self, query: str, documents: Sequence[str]) -> list[float]:
         """How well each document answers the query by the model's token vectors, -1 to 1."""

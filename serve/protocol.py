@@ -1,23 +1,16 @@
 """Shapes that several routes of the HTTP API share: usage, errors, model cards, citations.
 
-OpenAI's, with what Plait adds. A field of a request that is unknown or not supported is an error that names it: an
-ignored setting would be a wrong answer that looks right.
+OpenAI's, with what Plait adds. What requests have in common is in request_body.py.
 """
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from plait.index.search import Mode
 from plait.retrieval.passage import Passage
 from plait.retrieval.request import Rerank
 from plait.retrieval.verbatim import repeated
-
-
-class RequestBody(BaseModel):
-    """The body of a request; what it does not know, it refuses."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class PromptTokensDetails(BaseModel):

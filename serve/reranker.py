@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ray import serve
 
 from plait.errors import ModelNotFound
-from plait.models.reranking import RerankingModel
+from plait.models.reranking import RerankingModel, check_uncut
 from plait.serve.arguments import RerankArguments
 from plait.serve.request_log import log_expected_errors_in_one_line
 
@@ -28,6 +28,15 @@ class Reranker:
             raise ModelNotFound(f"There is no reranker '{model}'.", f"Ask for reranker or {self._model.name}.")
         scores: list[float] = await self._score_together([(query, document) for document in documents])
         return scores
+
+    async def check_uncut(self, documents: Sequence[str], limit_tokens: int) -> None:
+        """Whether no document is longer than a limit, or the model itself reads no more.
+
+        Raises:
+            InvalidInput: when one is longer.
+        """
+        tokens = await asyncio.to_thread(self._model.count_tokens, documents)
+        check_uncut(tokens, limit_tokens, self._model.max_tokens)
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)  # type: ignore[untyped-decorator]  # ray ships no types
     async def _score_together(self, asked: list[list[tuple[str, str]]]) -> list[list[float]]:

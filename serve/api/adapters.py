@@ -6,28 +6,26 @@ and verifies; the others follow the served set.
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from plait.serve.adapters.report import AdapterList, merged
+from plait.serve.api.request_body import LenientPart, RequestBody
 
 _LIST_TIMEOUT_S = 10.0
 
 
-class LoadAdapterRequest(BaseModel):
+class LoadAdapterRequest(RequestBody):
     """vLLM's fields. `lora_path`: a folder, s3://…, a hub id, or a name in the registry (`support:3`)."""
-
-    model_config = ConfigDict(extra="forbid")
 
     lora_name: str = Field(min_length=1)
     lora_path: str = Field(min_length=1)
     load_inplace: bool = Field(False, description="Replace the adapter of this name; running requests end on the old.")
 
 
-class UnloadAdapterRequest(BaseModel):
-    # vLLM's clients may send lora_int_id, which vLLM itself does not use here.
-    model_config = ConfigDict(extra="ignore")
+class UnloadAdapterRequest(LenientPart):
+    """vLLM's clients may send lora_int_id, which vLLM itself does not use here."""
 
     lora_name: str = Field(min_length=1)
 

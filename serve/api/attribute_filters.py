@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from plait.index.filters import quote
-from plait.serve.protocol import RequestBody
+from plait.serve.api.request_body import RequestBody
 from plait.uploads import uploaded_like
 
 _OPERATORS = {"eq": "==", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}

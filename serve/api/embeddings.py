@@ -9,16 +9,17 @@ from pydantic import BaseModel, Field, field_validator
 
 from plait.errors import InvalidInput
 from plait.models.embedding import Vectors
+from plait.serve.api.ignored_fields import IgnoredFields, NeutralInEmbeddings
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
 from plait.serve.embedder import InputType
-from plait.serve.protocol import InputUsage, RequestBody
+from plait.serve.protocol import InputUsage
 
 routes = APIRouter(tags=["embeddings"])
 _MAX_TEXTS = 2048  # OpenAI's
 
 
-class EmbeddingRequest(RequestBody):
+class EmbeddingRequest(IgnoredFields, NeutralInEmbeddings):
     model: str = Field(description="`embedding`, or the model source that it is served from.")
     input: str | list[str] = Field(description="One text, or several. Token ids are not accepted.")
     encoding_format: Literal["float", "base64"] = "float"
@@ -31,7 +32,6 @@ class EmbeddingRequest(RequestBody):
     input_type: InputType = Field(
         "passage", description="query: a text to search with, for models that tell them apart."
     )
-    user: str | None = None
 
     @field_validator("input")
     @classmethod

@@ -13,10 +13,10 @@ from pydantic import BaseModel, Field, model_validator
 
 from plait.errors import NotFound
 from plait.serve.api.openapi import errors
+from plait.serve.api.request_body import RequestBody
 from plait.serve.api.services import Services, services
 from plait.serve.api.vector_store_files import Attributes, AutoChunking, NewStoreFile, StoreFileList, described, listed
 from plait.serve.api.vector_stores import FileCounts
-from plait.serve.protocol import RequestBody
 from plait.uploads import Attachment
 
 routes = APIRouter(prefix="/v1/vector_stores/{store_id}/file_batches", tags=["files"])

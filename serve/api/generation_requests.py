@@ -7,46 +7,42 @@ an answer looks.
 import json
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from plait.errors import InvalidInput
 from plait.model_ids import ModelId
 from plait.models.chat import Message
 from plait.models.tools import ToolCall
-from plait.retrieval.request import Retrieval
+from plait.serve.api.ignored_fields import IgnoredByChat, IgnoredByGeneration, NeutralInChat, NeutralInCompletions
+from plait.serve.api.request_body import LenientPart, RequestBody
+from plait.serve.api.retrieval_options import RetrievalOptions
 from plait.serve.api.tool_requests import ToolChoice, ToolDefinition, forced_call_schema
 from plait.serve.calls import Call
 from plait.serve.engines.engine import Sampling
-from plait.serve.protocol import RequestBody
 
 _MAX_CHOICES = 128
 
 
-class TextPart(BaseModel):
+class TextPart(LenientPart):
     type: Literal["text"]
     text: str
 
 
-class FunctionCall(BaseModel):
+class FunctionCall(LenientPart):
     name: str
     arguments: str
 
 
-class ToolCallMessage(BaseModel):
+class ToolCallMessage(LenientPart):
     """A call in the message of an assistant."""
-
-    model_config = ConfigDict(extra="ignore")
 
     id: str
     type: Literal["function"] = "function"
     function: FunctionCall
 
 
-class ChatMessage(BaseModel):
+class ChatMessage(LenientPart):
     """A message of a conversation; content is text, or parts of text."""
-
-    # Clients send back what they were answered, with fields that mean nothing in a question.
-    model_config = ConfigDict(extra="ignore")
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
@@ -73,14 +69,12 @@ class ChatMessage(BaseModel):
         )
 
 
-class StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
+class StreamOptions(LenientPart):
     include_usage: bool = False
 
 
-class JsonSchema(BaseModel):
-    model_config = ConfigDict(populate_by_name=True, extra="ignore")
+class JsonSchema(LenientPart):
+    model_config = ConfigDict(populate_by_name=True)
 
     name: str = "answer"
     json_schema: dict[str, Any] = Field(alias="schema")
@@ -105,7 +99,7 @@ class ResponseFormat(RequestBody):
         return json.dumps(self.json_schema.json_schema if self.json_schema else {"type": "object"})
 
 
-class GenerationRequest(RequestBody):
+class GenerationRequest(IgnoredByGeneration):
     """What chat and completions share."""
 
     model: str
@@ -124,7 +118,6 @@ class GenerationRequest(RequestBody):
     ignore_eos: bool = Field(False, description="Go on to max_tokens, whatever the model says.")
     stream: bool = False
     stream_options: StreamOptions | None = None
-    user: str | None = None
 
     @field_validator("stop")
     @classmethod
@@ -173,23 +166,23 @@ class GenerationRequest(RequestBody):
         )
 
 
-class ChatCompletionRequest(GenerationRequest):
+class ChatCompletionRequest(GenerationRequest, IgnoredByChat, NeutralInChat):
     messages: list[ChatMessage] = Field(min_length=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
     response_format: ResponseFormat | None = None
-    tools: list[ToolDefinition] | None = Field(None, min_length=1)
+    tools: list[ToolDefinition] | None = None
     tool_choice: ToolChoice | None = Field(None, description="auto where there are tools, else none.")
     parallel_tool_calls: bool = True
-    retrieval: Retrieval | None = Field(None, description="How to retrieve; for models that begin with rag/.")
+    retrieval: RetrievalOptions | None = Field(None, description="How to retrieve; for models that begin with rag/.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.top_logprobs is not None and not self.logprobs:
+        if self.top_logprobs and not self.logprobs:
             raise ValueError("top_logprobs needs logprobs: true")
         names = {tool.function.name for tool in self.tools or ()}
-        if self.tool_choice not in (None, "none") and not names:
+        if self.must_call_a_tool and not names:
             raise ValueError("tool_choice needs tools")
         if self.forced_tool is not None and self.forced_tool not in names:
             raise ValueError(f"tool_choice names '{self.forced_tool}', which is none of the tools")
@@ -230,15 +223,14 @@ class ChatCompletionRequest(GenerationRequest):
             ),
             messages=tuple(message.to_message() for message in self.messages),
             tools=tools,
-            retrieval=self.retrieval,
+            retrieval=self.retrieval.to_retrieval() if self.retrieval else None,
         )
         return [call]
 
 
-class CompletionRequest(GenerationRequest):
+class CompletionRequest(GenerationRequest, NeutralInCompletions):
     prompt: str | list[str] = Field(description="One text, or several: their choices come one prompt after the other.")
     logprobs: int | None = Field(None, ge=0, le=20)
-    echo: Literal[False] = Field(False, description="The prompt is not repeated; put it before the answer yourself.")
 
     @field_validator("prompt")
     @classmethod

@@ -8,19 +8,20 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from plait.retrieval.request import Retrieval
 from plait.serve.api.generation import answered_whole
 from plait.serve.api.generation_answers import ChatCompletion, ChatFinish
 from plait.serve.api.generation_requests import ChatCompletionRequest, ChatMessage
 from plait.serve.api.openapi import errors
+from plait.serve.api.request_body import RequestBody
 from plait.serve.api.request_context import RequestContext, request_context
+from plait.serve.api.retrieval_options import RetrievalOptions
 from plait.serve.api.services import Services, services
-from plait.serve.protocol import Citation, PlaitDetails, RequestBody
+from plait.serve.protocol import Citation, PlaitDetails
 
 routes = APIRouter(tags=["retrieval"])
 
 
-class RetrieveRequest(Retrieval):
+class RetrieveRequest(RetrievalOptions):
     query: str = Field(min_length=1)
 
 
@@ -50,7 +51,7 @@ class RetrieveResponse(BaseModel):
 class RagQuery(RequestBody):
     query: str = Field(min_length=1)
     model: str = Field("base", description="Who answers: base, or an adapter; without rag/.")
-    retrieval: Retrieval | None = None
+    retrieval: RetrievalOptions | None = None
     max_tokens: int | None = Field(None, ge=1)
     temperature: float = Field(0.0, ge=0, le=2)
     seed: int | None = None
@@ -75,8 +76,7 @@ async def retrieve(
     context: Annotated[RequestContext, Depends(request_context)],
 ) -> RetrieveResponse:
     """The passages for a question, best first."""
-    how = Retrieval(**body.model_dump(include=body.model_fields_set - {"query"}))
-    retrieved = await asked.retrieve(body.query, how, context.step.traceparent)
+    retrieved = await asked.retrieve(body.query, body.to_retrieval(), context.step.traceparent)
     return RetrieveResponse(
         data=[
             FoundPassage(

@@ -5,24 +5,28 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
+from plait.serve.api.ignored_fields import IgnoredFields, NeutralInRerank
 from plait.serve.api.openapi import errors
+from plait.serve.api.request_body import LenientPart
 from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.services import Services, services
-from plait.serve.protocol import RequestBody
 
 routes = APIRouter(tags=["rerank"])
 
 
-class RerankText(BaseModel):
+class RerankText(LenientPart):
     text: str
 
 
-class RerankRequest(RequestBody):
+class RerankRequest(IgnoredFields, NeutralInRerank):
     model: str = Field(description="`reranker`, or the model source that it is served from.")
     query: str
     documents: list[str | RerankText] = Field(min_length=1, max_length=1000)
     top_n: int | None = Field(None, ge=1, description="How many of the best; all unless given.")
     return_documents: bool = False
+    max_tokens_per_doc: int | None = Field(
+        None, ge=1, description="Where it would cut a document, the request is refused: nothing is cut here."
+    )
 
 
 class RerankResult(BaseModel):
@@ -48,6 +52,8 @@ async def rerank(
 ) -> RerankResponse:
     """Documents by how well they answer the query, best first."""
     texts = [document if isinstance(document, str) else document.text for document in body.documents]
+    if body.max_tokens_per_doc is not None:
+        await asked.check_uncut(texts, body.max_tokens_per_doc)
     scores = await asked.rerank(body.query, texts, body.model)
     order = sorted(range(len(texts)), key=lambda i: -scores[i])[: body.top_n]
     results = [

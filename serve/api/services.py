@@ -160,6 +160,18 @@ class Services:
         scores: list[float] = await ranker.rerank.remote(query, list(documents), model)
         return scores
 
+    async def check_uncut(self, documents: Sequence[str], limit_tokens: int) -> None:
+        """Whether the reranker reads all of each document although no more than a limit may be read.
+
+        Raises:
+            NotFound: when the application has neither a reranker nor an embedding model.
+            InvalidInput: when a document is longer than the limit.
+        """
+        # A token is a byte at least, and a character four at most: most requests need not be counted.
+        if 4 * max(map(len, documents)) + 2 > limit_tokens:
+            ranker = self._there(self._reranker or self._embedder, "reranker")
+            await ranker.check_uncut.remote(list(documents), limit_tokens)
+
     async def attach(
         self, collection: str, wanted: Mapping[str, Attributes], batch: str | None = None
     ) -> list[Attachment]:

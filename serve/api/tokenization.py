@@ -7,17 +7,18 @@ from pydantic import BaseModel, Field, model_validator
 
 from plait.model_ids import ModelId
 from plait.serve.api.generation_requests import ChatMessage
+from plait.serve.api.ignored_fields import IgnoredFields, NeutralInTokenize
 from plait.serve.api.openapi import errors
+from plait.serve.api.request_body import RequestBody
 from plait.serve.api.services import Services, services
 from plait.serve.api.tool_requests import ToolDefinition
 from plait.serve.calls import Call
 from plait.serve.engines.engine import Sampling
-from plait.serve.protocol import RequestBody
 
 routes = APIRouter(tags=["tokens"])
 
 
-class TokenizeRequest(RequestBody):
+class TokenizeRequest(IgnoredFields, NeutralInTokenize):
     """A `prompt`, or `messages` as chat would render them."""
 
     model: str = "base"

@@ -4,20 +4,20 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from plait.models.tools import Tool
+from plait.serve.api.request_body import LenientPart
 
 
-class FunctionDefinition(BaseModel):
-    model_config = ConfigDict(extra="ignore")  # `strict`: what is forced follows its schema in any case
-
+class FunctionDefinition(LenientPart):
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     description: str | None = None
     parameters: dict[str, Any] | None = Field(None, description="JSON schema of the arguments; none: any object.")
+    strict: bool | None = Field(None, description="Ignored: what is forced follows its schema in any case.")
 
 
-class ToolDefinition(BaseModel):
+class ToolDefinition(LenientPart):
     type: Literal["function"]
     function: FunctionDefinition
 
@@ -26,11 +26,11 @@ class ToolDefinition(BaseModel):
         return Tool(self.function.name, self.function.description or "", json.dumps(schema, ensure_ascii=False))
 
 
-class NamedFunction(BaseModel):
+class NamedFunction(LenientPart):
     name: str
 
 
-class NamedTool(BaseModel):
+class NamedTool(LenientPart):
     type: Literal["function"]
     function: NamedFunction
 

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from plait.serve.api.openapi import errors
+from plait.serve.api.request_body import RequestBody
 from plait.serve.api.services import Services, services
-from plait.serve.protocol import RequestBody
 from plait.uploads import Attachment
 
 routes = APIRouter(prefix="/v1/vector_stores/{store_id}/files", tags=["files"])

@@ -14,10 +14,10 @@ from plait.index.filters import MAX_FILTER_CHARACTERS
 from plait.retrieval.request import MAX_PASSAGES, Retrieval
 from plait.serve.api.attribute_filters import AttributeFilter
 from plait.serve.api.openapi import errors
+from plait.serve.api.request_body import RequestBody
 from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.services import Services, services
 from plait.serve.calls import Collection
-from plait.serve.protocol import RequestBody
 from plait.uploads import uploaded_as
 
 routes = APIRouter(prefix="/v1/vector_stores", tags=["retrieval"])

@@ -5,8 +5,24 @@ In: a model source, pairs of a query and a text. Out: a score for each, higher i
 
 from collections.abc import Sequence
 
-from plait.errors import ModelNotFound
+from plait.errors import InvalidInput, ModelNotFound
 from plait.models.source import resolve_model
+
+
+def check_uncut(tokens: Sequence[int], limit_tokens: int, reads_tokens: int) -> None:
+    """Whether a limit changes nothing. `tokens`: of each document; `reads_tokens`: where the model itself cuts.
+
+    Raises:
+        InvalidInput: when a document is longer than the limit, and the limit shorter than what the model reads.
+    """
+    if limit_tokens >= reads_tokens:
+        return
+    for i, length in enumerate(tokens):
+        if length > limit_tokens:
+            raise InvalidInput(
+                f"max_tokens_per_doc={limit_tokens} would cut document {i}, which has {length} tokens.",
+                "Nothing is cut here but what the model does not read: shorten it, or leave max_tokens_per_doc out.",
+            )
 
 
 class RerankingModel:
@@ -33,6 +49,15 @@ class RerankingModel:
             raise ModelNotFound(f"'{source}' holds no cross-encoder ({reason}).") from error
         if self._model.num_labels != 1:
             raise ModelNotFound(f"'{source}' gives {self._model.num_labels} scores a pair.", "Choose a reranker.")
+
+    @property
+    def max_tokens(self) -> int:
+        """What the model reads of a query and a text together."""
+        return int(self._model.max_seq_length)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special ones included, also of one that is longer than the model reads."""
+        return [len(ids) for ids in self._model.tokenizer(list(texts), truncation=False)["input_ids"]]
 
     def score(self, pairs: Sequence[tuple[str, str]], batch_size: int = 32) -> list[float]:
         """Scores of (query, text) pairs, 0 to 1 unless the model's own configuration says otherwise."""

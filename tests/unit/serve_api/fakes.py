@@ -9,6 +9,7 @@ import numpy as np
 from fastapi.testclient import TestClient
 
 from plait.errors import CollectionNotFound, ModelNotFound, PlaitError
+from plait.models.reranking import check_uncut
 from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.serve.api.services import Services
@@ -113,6 +114,9 @@ class Fakes(Services):
         if model != "reranker":
             raise ModelNotFound(f"There is no reranker '{model}'.")
         return [document.count(query) / 10 for document in documents]
+
+    async def check_uncut(self, documents: Sequence[str], limit_tokens: int) -> None:
+        check_uncut([len(document) for document in documents], limit_tokens, reads_tokens=512)
 
     async def tokenize(self, call: Call, add_special_tokens: bool) -> Tokens:
         text = call.prompt or (call.messages or ())[0].content

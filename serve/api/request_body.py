@@ -1,0 +1,89 @@
+"""What the body of every request keeps to: `null` means not given, and an unknown field is an error that names it.
+
+An ignored setting would be a wrong answer that looks right, so each field is supported, listed as ignored
+(ignored_fields.py), or refused.
+"""
+
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+_NULL = {"type": "null"}
+
+
+class NullIsNotGiven(BaseModel):
+    """A part of a request. `null` is the same as leaving a field out, as in OpenAI's description.
+
+    A field whose own type has null keeps it: there null has a meaning, or is the default.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        # A null that a field's own type has stays set: in `retrieval` it turns off what the server does.
+        fields = cls.model_fields
+        return {
+            name: value
+            for name, value in given.items()
+            if value is not None or name not in fields or fields[name].is_required() or _has_null(fields[name])
+        }
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler(schema)
+        whole = handler.resolve_ref_schema(described)
+        required = whole.get("required", ())
+        for name, field in whole.get("properties", {}).items():
+            if name not in required:
+                whole["properties"][name] = _nullable(field)
+        return described
+
+
+def _has_null(field: FieldInfo) -> bool:
+    return type(None) in get_args(field.annotation)
+
+
+def _nullable(schema: JsonSchemaValue) -> JsonSchemaValue:
+    if _NULL in schema.get("anyOf", ()) or schema.get("type") == "null":
+        return schema
+    outer = {key: schema[key] for key in ("title", "description", "default") if key in schema}
+    inner = {key: value for key, value in schema.items() if key not in outer}
+    options = inner["anyOf"] if inner.keys() == {"anyOf"} else [inner]
+    return outer | {"anyOf": [*options, _NULL]}
+
+
+class RequestBody(NullIsNotGiven):
+    """The body of a request, or a part of it; what it does not know, it refuses."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class LenientPart(NullIsNotGiven):
+    """A part of a request that clients send back as they were answered: what it does not know means nothing."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Marks a field whose type takes only the values that change nothing; any other is refused with this sentence.
+
+    `Annotated[Literal[1] | None, Refused("only 1 is supported; ask for n choices")]`
+    """
+
+    because: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_wrap_validator_function(self._checked, handler(source))
+
+    def _checked(self, value: Any, check: core_schema.ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return check(value)
+        except ValidationError:
+            raise PydanticCustomError("not_supported", "{because}", {"because": self.because}) from None
