@@ -14,7 +14,7 @@ import pyarrow as pa
 from ray.serve.handle import DeploymentHandle
 
 from plait import uploads
-from plait.errors import Conflict, Forbidden, InvalidInput, NotFound, find_plait_error
+from plait.errors import Conflict, Forbidden, InsufficientStorage, InvalidInput, NotFound, find_plait_error
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.quarantine import Failure
@@ -49,6 +49,7 @@ class Indexer:
         self._milvus_uri, self._embedder = arguments.milvus_uri or milvus_uri(), embedder
         self._to_do: asyncio.Queue[Attachment] = asyncio.Queue()
         self._writing = asyncio.Lock()
+        uploads.tidy()
         for unfinished in (a for name in self._collections for a in reversed(uploads.attachments(name))):
             if unfinished.status == "in_progress":
                 self._to_do.put_nowait(unfinished)
@@ -74,9 +75,12 @@ class Indexer:
 
         Raises:
             NotFound: when there is no such file; then none is put there.
-            InvalidInput: for a file of an unknown format; likewise.
+            InvalidInput: for a file of an unknown format, or one whose state cannot be read; likewise.
+            InsufficientStorage: when the disk is full; likewise.
         """
         for file in [uploads.file(file_id, reach) for file_id in wanted]:
+            if file.error:
+                raise InvalidInput(f"File '{file.id}' cannot be used.", file.error)
             if file.path.suffix.lower() not in FORMATS:
                 raise InvalidInput(f"'{file.filename}' is of no known format.", f"Known: {', '.join(sorted(FORMATS))}.")
         attached = [
@@ -90,8 +94,16 @@ class Indexer:
             )
             for file_id, attributes in wanted.items()
         ]
+        noted: list[Attachment] = []
+        try:
+            for new in attached:
+                uploads.write_attachment(new)
+                noted.append(new)
+        except InsufficientStorage:
+            for new in noted:
+                uploads.drop_attachment(new)
+            raise
         for new in attached:
-            uploads.write_attachment(new)
             self._to_do.put_nowait(new)
         return attached
 
@@ -108,6 +120,11 @@ class Indexer:
             await asyncio.to_thread(self._delete, attachment, uploads.file(attachment.file_id).source)
             uploads.drop_attachment(attachment)
 
+    def _places(self, file: UploadedFile) -> list[tuple[str, str]]:
+        """The collections and tenants that a file may have been put into here."""
+        tenants = dict.fromkeys((self._tenant, file.of.tenant or self._tenant))
+        return [(collection, tenant) for collection in self._collections for tenant in tenants]
+
     async def detach_and_delete(self, file_id: str, reach: Reach) -> None:
         """Take a file out of the collections that are served, and forget it.
 
@@ -116,14 +133,15 @@ class Indexer:
             Forbidden: when a collection or a tenant that is out of reach holds it; then nothing is done.
             Conflict: when a collection holds it that is not served.
         """
-        uploads.file(file_id, reach)
-        attachments = uploads.attachments_of(file_id)
+        places = self._places(uploads.file(file_id, reach))
+        attachments = uploads.attachments_of(file_id, places)
         if not all(reach.holds(attachment.of) for attachment in attachments):
             raise Forbidden(f"File '{file_id}' is also where this key may not change anything.", "Detach it instead.")
         for attachment in attachments:
             if attachment.collection in self._collections:
                 await self._detach(attachment)
-        if uploads.attachments_of(file_id):
+        # One whose state cannot be read is named after no collection that is served here, and may keep nobody.
+        if any(left.collection for left in uploads.attachments_of(file_id, places)):
             raise Conflict(f"File '{file_id}' is in another collection.", "Delete it there first.")
         uploads.delete(file_id)
 

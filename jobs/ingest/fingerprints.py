@@ -5,7 +5,6 @@ fingerprint follows from the document that has the hash, so one that is missing 
 """
 
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from plait.jobs.ingest.duplicates import Fingerprint
 from plait.recipes import IngestRecipe
 from plait.settings import settings
+from plait.whole_files import write_whole
 
 _VERSION = 1
 """Counts up when the same document gives another fingerprint than before."""
@@ -30,7 +30,10 @@ def load_fingerprints(recipe: IngestRecipe) -> dict[str, Fingerprint]:
     file = _file(recipe)
     if not file.is_file():
         return {}
-    rows = pq.read_table(file, schema=_SCHEMA).to_pylist()
+    try:
+        rows = pq.read_table(file, schema=_SCHEMA).to_pylist()
+    except (OSError, pa.ArrowException):  # half a file, or none of ours: they are made again
+        return {}
     return {row.pop("version"): Fingerprint(**row) for row in rows}
 
 
@@ -39,9 +42,9 @@ def save_fingerprints(recipe: IngestRecipe, known: Mapping[str, Fingerprint]) ->
     file = _file(recipe)
     file.parent.mkdir(parents=True, exist_ok=True)
     rows = [{"version": version, **asdict(held)} for version, held in known.items()]
-    written = file.with_suffix(f".{os.getpid()}")
+    written = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), written)
-    written.replace(file)
+    write_whole(file, written.getvalue().to_pybytes())
 
 
 def _file(recipe: IngestRecipe) -> Path:

@@ -104,8 +104,8 @@ class Rebuild:
         unseen = {source for source in held - plan.sources if uploaded_as(source)}
         if unseen:
             raise Conflict(
-                f"Collection '{recipe.collection}' holds {len(unseen)} documents that came over the API and are not in "
-                f"this PLAIT_HOME, as '{min(unseen)}', and a rebuild would lose them.",
+                f"Collection '{recipe.collection}' holds {len(unseen)} documents that came over the API and cannot be "
+                f"read in this PLAIT_HOME, as '{min(unseen)}', and a rebuild would lose them.",
                 "Run it with the PLAIT_HOME of the server, or delete them from the vector store.",
             )
         if not recipe.sync:

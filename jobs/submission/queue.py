@@ -4,6 +4,7 @@ The state is files: `PLAIT_HOME/queue/<id>/` holds a job's order and what will b
 whoever filled it. It is bounded, and it knows nothing of clusters.
 """
 
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from pydantic import BaseModel, ConfigDict
 from plait.errors import Overloaded
 from plait.jobs.submission.order import JobOrder
 from plait.settings import settings
+from plait.whole_files import write_whole
 
+_log = logging.getLogger(__name__)
 _TICKET = "ticket.json"
 
 
@@ -111,15 +114,15 @@ class Queue:
                 found.append(Ticket.model_validate_json(file.read_text(encoding="utf-8")))
             except FileNotFoundError:  # taken out meanwhile
                 continue
+            except (OSError, ValueError) as error:
+                reason = str(error).splitlines()[0]
+                _log.warning("queued job '%s' cannot be read (%s); end it: plait jobs stop", file.parent.name, reason)
         return found
 
     def _write(self, ticket: Ticket) -> None:
         folder = self.folder / ticket.order.id
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        half = folder / f"{_TICKET}.new"
-        half.touch(mode=0o600)
-        half.write_text(ticket.model_dump_json(), encoding="utf-8")
-        half.replace(folder / _TICKET)
+        write_whole(folder / _TICKET, ticket.model_dump_json())
 
 
 def in_order(tickets: Sequence[Ticket]) -> list[Ticket]:

@@ -7,9 +7,7 @@ It knows nothing of HTTP.
 
 import hashlib
 import json
-import os
 import secrets
-import tempfile
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -21,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from plait.errors import InvalidInput, NotFound, PlaitError
 from plait.scope import Scope
 from plait.settings import settings
+from plait.whole_files import write_whole
 
 _PREFIX = "plait-"
 _DAY_S = 24 * 60 * 60
@@ -165,11 +164,4 @@ def _locked() -> FileLock:
 
 def _write(keys: list[ApiKey]) -> None:
     file = settings().keys_path.resolve()
-    descriptor, aside = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            json.dump({"keys": [key.model_dump(mode="json") for key in keys]}, opened, indent=2)
-        os.replace(aside, file)
-    except BaseException:
-        os.unlink(aside)
-        raise
+    write_whole(file, json.dumps({"keys": [key.model_dump(mode="json") for key in keys]}, indent=2))

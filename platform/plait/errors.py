@@ -91,6 +91,12 @@ class Unavailable(PlaitError):
     code, http_status = "unavailable", 503
 
 
+class InsufficientStorage(PlaitError):
+    """A disk is full; what was there before is kept."""
+
+    code, http_status = "insufficient_storage", 507
+
+
 class DeadlineExceeded(PlaitError):
     """A request's time was over before there was anything to answer."""
 

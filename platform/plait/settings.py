@@ -4,6 +4,7 @@ Every setting comes from the environment (`PLAIT_HOME`, `PLAIT_MILVUS_URI`, …)
 machine with nothing else installed. What a *run* does is a recipe's business, not a setting's.
 """
 
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from socket import gethostname
@@ -96,15 +97,19 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """The settings of this process, read once.
+    """The settings of this process, read once; a home that is not there yet is made, closed to other users.
 
     Raises:
         InvalidInput: for a variable that does not hold what it must, by its name.
     """
     try:
-        return Settings()
+        found = Settings()
     except ValidationError as error:
         first = error.errors()[0]
         variable = f"PLAIT_{first['loc'][0]}".upper()
         problem = first["msg"].lower()
         raise InvalidInput(f"{variable} is {first['input']!r}: {problem}.", "Correct or unset it.") from None
+    # Documents, indexes and logs lie below. Whoever needs a home that cannot be made is told so where it is used.
+    with suppress(OSError):
+        found.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return found

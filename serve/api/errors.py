@@ -10,10 +10,19 @@ from fastapi.responses import JSONResponse
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from starlette.exceptions import HTTPException
 
-from plait.errors import Overloaded, PlaitError, Unauthorized, Unavailable, did_you_mean, find_plait_error
+from plait.errors import (
+    InsufficientStorage,
+    Overloaded,
+    PlaitError,
+    Unauthorized,
+    Unavailable,
+    did_you_mean,
+    find_plait_error,
+)
 from plait.observability import tracing
 from plait.observability.tracing import Step
 from plait.serve.protocol import ErrorBody, ErrorResponse
+from plait.whole_files import is_disk_full
 
 _log = logging.getLogger("ray.serve")
 _KINDS = {
@@ -31,6 +40,8 @@ def as_plait_error(error: Exception) -> PlaitError:
     known = find_plait_error(error)
     if known is not None:
         return known
+    if is_disk_full(error):
+        return InsufficientStorage("A disk of the server is full.", "Make room on it and try again.")
     if isinstance(error, BackPressureError):
         return Overloaded("Too many requests are waiting.", "Try again in a moment.")
     if isinstance(error, DeploymentUnavailableError):

@@ -29,7 +29,7 @@ _FORM = {
 
 
 class FileObject(BaseModel):
-    """`created_at`: seconds since 1970, UTC."""
+    """`created_at`: seconds since 1970, UTC. `status_details`: why it cannot be used, in the status `error`."""
 
     id: str
     object: Literal["file"] = "file"
@@ -37,7 +37,8 @@ class FileObject(BaseModel):
     created_at: int
     filename: str
     purpose: str
-    status: Literal["processed"] = "processed"
+    status: Literal["processed", "error"] = "processed"
+    status_details: str | None = None
 
 
 class FileList(BaseModel):
@@ -104,5 +105,5 @@ async def delete_file(file_id: str, asked: Annotated[Services, Depends(services)
 
 
 def _described(file: uploads.UploadedFile) -> FileObject:
-    fields: dict[str, Any] = file.model_dump(exclude={"of"})
-    return FileObject(**fields)
+    fields: dict[str, Any] = file.model_dump(exclude={"of", "error"})
+    return FileObject(**fields, status="error" if file.error else "processed", status_details=file.error)

@@ -1,7 +1,9 @@
 """The routes of files and of vector stores' files, over real files and without a cluster."""
 
 import asyncio
+import errno
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from changed_settings import changed_settings
 from described import strict, validator
 from fastapi.testclient import TestClient
 
-from plait import uploads
+from plait import uploads, whole_files
 from plait.errors import CollectionNotFound, Forbidden
 from plait.serve.api.services import services
 from plait.serve.indexer import Indexer, _note
@@ -110,6 +112,50 @@ def test_a_file_waits_in_the_store_until_it_is_indexed(client: TestClient) -> No
     assert client.get(FILES, params={"filter": "completed"}).json()["data"] == []
     assert client.delete(f"/v1/files/{file['id']}").json()["deleted"]
     assert client.get(FILES).json()["data"] == client.get("/v1/files").json()["data"] == []
+
+
+def test_a_state_that_cannot_be_read_is_a_failed_file_that_can_be_deleted(client: TestClient) -> None:
+    good, bad, worse = (sent(client)["id"] for _ in range(3))
+    for file_id in (good, bad, worse):
+        client.post(FILES, json={"file_id": file_id})
+    (state,) = uploads.file(bad).path.parent.glob(".in-*")
+    state.write_text(state.read_text().replace('"attributes":{}', '"attributes":{"x":NaN}'))
+    (state,) = uploads.file(worse).path.parent.glob(".in-*")
+    state.write_bytes(b"\0")
+    (uploads.file(worse).path.parent / ".file.json").write_bytes(b"")
+    listed = {file["id"]: file for file in client.get(FILES).json()["data"]}
+    assert {file_id: file["status"] for file_id, file in listed.items()} == {
+        good: "in_progress",
+        bad: "failed",
+        worse: "failed",
+    }
+    assert "cannot be read" in client.get(f"{FILES}/{bad}").json()["last_error"]["message"]
+    described = client.get(f"/v1/files/{worse}").json()
+    assert (described["status"], "cannot be read" in described["status_details"]) == ("error", True)
+    refused = client.post(FILES, json={"file_id": worse})
+    assert (refused.status_code, "cannot be used" in refused.json()["error"]["message"]) == (400, True)
+    assert client.delete(f"{FILES}/{bad}").status_code == 200
+    assert client.delete(f"/v1/files/{worse}").status_code == 200
+    assert [file["id"] for file in client.get(FILES).json()["data"]] == [good]
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [sent(client)["id"] for _ in range(2)]
+    full_after = iter([0, 0])  # the first state and its folder still reach the disk
+
+    def flush(_: int) -> None:
+        if next(full_after, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(whole_files.os, "fsync", flush)
+    attached = client.post("/v1/vector_stores/docs/file_batches", json={"file_ids": files})
+    kept = client.post("/v1/files", files={"file": ("a.md", b"x")})
+    for answer in (attached, kept):
+        assert (answer.status_code, answer.json()["error"]["code"]) == (507, "insufficient_storage")
+        assert "is full" in answer.json()["error"]["message"]
+    assert uploads.attachments("docs") == []
+    assert {file["id"] for file in client.get("/v1/files").json()["data"]} == set(files)
+    assert not list(uploads.file(files[0]).path.parent.parent.rglob(".part-*"))
 
 
 def test_a_file_in_another_collection_is_not_forgotten(client: TestClient) -> None:

@@ -1,12 +1,15 @@
 """Files that came over the API: kept, named, attached, forgotten; and what ingestion makes of them."""
 
 import io
+import logging
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from changed_settings import changed_settings
+from pydantic import ValidationError
 
 from plait import uploads
 from plait.errors import InvalidInput, NotFound
@@ -118,3 +121,91 @@ def test_what_was_uploaded_is_not_gone_where_its_file_is_not_seen(home: Path) ->
     states = {name: DocumentState({DocumentVersion("h", 1): 1}) for name in (file.source, "old.md")}
     plan = make_plan(recipe, with_uploaded(find_documents(recipe.sources), "docs", "acme"), states, "s")
     assert plan.gone == ("old.md",)
+
+
+NO_STATE = {
+    "NaN": b'{"file_id":"%s","collection":"docs","tenant":"acme","created_at":1,"attributes":{"x":NaN}}',
+    "a null": b'{"file_id":"%s","collection":"docs","tenant":"acme","created_at":1,"attributes":{"x":null}}',
+    "half of it": b'{"file_id":"%s","collection":"docs","tenant":"acme","crea',
+    "empty": b"",
+    "binary": b"\x80\x00\xff\xfe",
+    "not an object": b"[1]",
+    "another schema": b'{"id": 1}',
+    "nested without end": b"[" * 100_000,
+}
+STATES = pytest.mark.parametrize("state", NO_STATE.values(), ids=NO_STATE.keys())
+
+
+def spoil(path: Path, state: bytes) -> None:
+    path.write_bytes(state.replace(b"%s", path.parent.name.encode()))
+
+
+@STATES
+def test_a_state_that_cannot_be_read_costs_only_its_own_entry(
+    state: bytes, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = (uploads.save("a.md", "assistants", io.BytesIO(b"x")) for _ in range(2))
+    whole = attached(good.id)
+    attached(bad.id)
+    (path,) = bad.path.parent.glob(".in-*")
+    spoil(path, state)
+    with caplog.at_level(logging.ERROR):
+        listed = {a.file_id: a for a in uploads.attachments("docs", "acme")}
+        assert uploads.attachment(bad.id, "docs", "acme") == listed[bad.id]
+    assert listed[good.id] == whole
+    assert (listed[bad.id].status, listed[bad.id].collection, listed[bad.id].tenant) == ("failed", "docs", "acme")
+    assert "cannot be read" in str(listed[bad.id].error)
+    assert len(caplog.records) == 1
+    assert [a.file_id for a in uploads.attachments("docs") if a.status == "completed"] == [good.id]
+    assert uploads.attachments_of(bad.id, [("docs", "acme")]) == [listed[bad.id]]
+    uploads.drop_attachment(listed[bad.id])
+    assert uploads.attachments_of(bad.id) == []
+
+
+def test_a_state_that_is_a_folder_costs_only_its_own_entry() -> None:
+    file = uploads.save("a.md", "assistants", io.BytesIO(b"x"))
+    attached(file.id)
+    (path,) = file.path.parent.glob(".in-*")
+    path.unlink()
+    path.mkdir()
+    (found,) = uploads.attachments("docs", "acme")
+    assert (found.status, "directory" in str(found.error)) == ("failed", True)
+
+
+@STATES
+def test_a_file_whose_description_cannot_be_read_is_named_and_can_be_deleted(state: bytes) -> None:
+    good, bad = (uploads.save("a.md", "assistants", io.BytesIO(b"text")) for _ in range(2))
+    spoil(bad.path.parent / ".file.json", state)
+    by_id = {file.id: file for file in uploads.files()}
+    assert by_id[good.id] == good
+    assert (by_id[bad.id].filename, by_id[bad.id].bytes) == ("a.md", 4)
+    assert "cannot be read" in str(by_id[bad.id].error)
+    assert [file.id for file in uploads.files(uploads.Reach(tenant="acme"))] == []  # nobody knows whose it is
+    uploads.delete(bad.id)
+    assert uploads.files() == [good]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_no_state_is_made_of_a_number_that_is_not_finite(number: float) -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        Attachment(file_id="f", collection="docs", tenant="acme", created_at=1, attributes={"x": number})
+
+
+def test_ingestion_goes_on_past_a_state_that_cannot_be_read(home: Path) -> None:
+    (home / "docs").mkdir()
+    (home / "docs" / "b.md").write_text("of the folder")
+    file = uploads.save("a.md", "assistants", io.BytesIO(b"x"))
+    attached(file.id)
+    (path,) = file.path.parent.glob(".in-*")
+    spoil(path, NO_STATE["NaN"])
+    found = with_uploaded(find_documents([str(home / "docs")]), "docs", "acme")
+    assert [document.source for document in found.documents] == ["b.md"]
+
+
+def test_what_was_uploaded_is_closed_to_other_users(home: Path) -> None:
+    file = uploads.save("a.md", "assistants", io.BytesIO(b"x"))
+    attached(file.id)
+    assert {path.stat().st_mode & 0o077 for path in (home / "uploads").rglob("*")} == {0}
+    (home / "uploads").chmod(0o755)
+    uploads.tidy()
+    assert (home / "uploads").stat().st_mode & 0o777 == 0o700

@@ -45,8 +45,8 @@ def _embedded() -> LocalProcess:
 def _port() -> int:
     """A free port, the same as last time if it still is free: clients that hold on to the address find it again."""
     note = settings().local_dir / "milvus-port"
-    last = note.read_text(encoding="utf-8") if note.is_file() else ""
-    if last.isdecimal() and is_free(int(last), "127.0.0.1"):
+    last = note.read_text(encoding="ascii", errors="replace") if note.is_file() else ""
+    if last.isdecimal() and 0 < int(last[:6]) < 65_536 and is_free(int(last), "127.0.0.1"):
         return int(last)
     port = free_port()
     note.write_text(str(port), encoding="utf-8")

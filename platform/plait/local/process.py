@@ -23,6 +23,7 @@ from filelock import FileLock
 from plait.errors import Conflict, InvalidInput, Unavailable
 from plait.local.running import Running
 from plait.settings import settings
+from plait.whole_files import write_whole
 
 _PORTS = range(20_000, 32_768)
 
@@ -286,15 +287,12 @@ def _state_file(name: str) -> Path:
 def _read_state(name: str) -> Running | None:
     try:
         return Running(**json.loads(_state_file(name).read_text(encoding="utf-8")))
-    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+    except (OSError, ValueError, TypeError):  # half a file, or none of ours: as if nothing had been started
         return None
 
 
 def _write_state(running: Running) -> None:
-    file = _state_file(running.name)
-    written = file.with_suffix(".new")
-    written.write_text(json.dumps(asdict(running)), encoding="utf-8")
-    written.replace(file)  # a command that reads meanwhile sees all of it or none
+    write_whole(_state_file(running.name), json.dumps(asdict(running)))
 
 
 def _last_words(log: Path) -> str:
