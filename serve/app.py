@@ -31,6 +31,8 @@ from plait.serve.router import Router
 # Far above what an engine's queue holds: whether a request may wait is the engine's to say, with 429.
 _MAX_ONGOING = 1024
 _LIGHT_CPUS = 0.1
+# A replica that died is seen at the next check. One that is only busy still has 30 s for each of three.
+_HEALTH_CHECK_PERIOD_S = 1.0
 # Torch's threads spin while they wait for each other. Without that a step of Gemma 270M takes a fifth longer; as long
 # as OpenMP likes, they spin on a busy machine instead of the thread that they wait for, 10 times slower. So: briefly.
 _ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
@@ -62,6 +64,7 @@ def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, **options: Any
     return serve.deployment(
         kind,
         max_ongoing_requests=_MAX_ONGOING,
+        health_check_period_s=_HEALTH_CHECK_PERIOD_S,
         logging_config=LoggingConfig(encoding=EncodingType.JSON),
         **options,
         ray_actor_options={"num_cpus": num_cpus, "num_gpus": num_gpus, "runtime_env": {"env_vars": _environment()}},

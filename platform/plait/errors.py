@@ -21,6 +21,8 @@ class PlaitError(Exception):
     code: ClassVar[str] = "failed"
     exit_code: ClassVar[int] = 1
     http_status: ClassVar[int] = 500
+    retry_after_s: float | None = None
+    """When to try again, where trying again helps."""
 
     def __init__(self, what: str, remedy: str = "") -> None:
         super().__init__(what, remedy)  # both in args, so that the error survives pickling between Ray processes
@@ -89,6 +91,7 @@ class Unavailable(PlaitError):
     """A server that we need does not answer, or is not ready yet."""
 
     code, http_status = "unavailable", 503
+    retry_after_s = 2.0
 
 
 class InsufficientStorage(PlaitError):

@@ -7,7 +7,15 @@ from collections.abc import Awaitable, Callable, Iterable
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from grpc import StatusCode
+from grpc.aio import AioRpcError
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RayServeException,
+    ReplicaUnavailableError,
+)
 from starlette.exceptions import HTTPException
 
 from plait.errors import (
@@ -46,8 +54,27 @@ def as_plait_error(error: Exception) -> PlaitError:
         return Overloaded("Too many requests are waiting.", "Try again in a moment.")
     if isinstance(error, DeploymentUnavailableError):
         return Unavailable("The model is not loaded yet.", "Try again in a moment; GET /readyz says when it is.")
+    if _is_of_a_dead_replica(error):
+        _log.warning("a replica died with a request on it (%s)", " ".join(str(error).split())[:300])
+        return Unavailable("The part of the server that worked on this request died, and starts anew.", "Try again.")
     _log.error("unexpected error", exc_info=error)
     return PlaitError("Something went wrong inside the server.", "Its log says what.")
+
+
+def _is_of_a_dead_replica(error: Exception) -> bool:
+    """Whether the process that was asked is gone, or one that it asked for its answer."""
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, RayActorError | ReplicaUnavailableError):
+            return True
+        # Serve makes an error of Ray's of most of these, but not of one that comes while it waits for the headers.
+        if isinstance(current, AioRpcError) and current.code() in (StatusCode.UNAVAILABLE, StatusCode.CANCELLED):
+            return True
+        if current is not None:
+            # Only what it was raised from: an error while another one is handled is an error of its own.
+            pending += [current.__cause__, getattr(current, "cause", None)]
+    return False
 
 
 def error_body(error: PlaitError) -> ErrorBody:
@@ -55,7 +82,7 @@ def error_body(error: PlaitError) -> ErrorBody:
 
 
 def error_response(error: PlaitError) -> JSONResponse:
-    headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if isinstance(error, Overloaded) else None
+    headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if error.retry_after_s is not None else None
     if isinstance(error, Unauthorized):
         headers = {"WWW-Authenticate": "Bearer"}
     return _response(error.http_status, error_body(error), headers)
@@ -68,6 +95,8 @@ def install(app: FastAPI) -> None:
         HTTPException: _on_http_error,
         PlaitError: _on_error,
         RayServeException: _on_error,
+        RayActorError: _on_error,
+        AioRpcError: _on_error,
         Exception: _on_bug,  # what lands here is raised once more after the answer, and so gets into the log
     }
     for kind, handler in handlers.items():

@@ -11,10 +11,12 @@ import pytest
 import yaml
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from grpc import StatusCode
+from grpc.aio import AioRpcError, Metadata
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
-from ray.exceptions import RayTaskError
-from ray.serve.exceptions import BackPressureError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
+from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
 from plait.errors import ModelNotFound, Overloaded, PlaitError, RecipeError
 from plait.model_ids import ModelId
@@ -31,6 +33,18 @@ from plait.serve.deploy import read_config
 from plait.serve.engines.engine import Sampling
 from plait.settings import settings
 
+GONE = ActorUnavailableError("Actor is unavailable.", None)  # what Serve makes of a connection that ends
+DEATHS: dict[str, Exception] = {
+    "unavailable": GONE,
+    "died": ActorDiedError(),
+    "died-behind": RayTaskError("prepare", "a traceback", GONE).as_instanceof_cause(),
+    "died-far-behind": RayTaskError(
+        "generate", "a traceback", RayTaskError("prepare", "a traceback", ActorDiedError()).as_instanceof_cause()
+    ).as_instanceof_cause(),
+    "none-left": ReplicaUnavailableError("r1 is gone."),
+    "reset": AioRpcError(StatusCode.UNAVAILABLE, Metadata(), Metadata(), "Socket closed"),
+    "ended": AioRpcError(StatusCode.CANCELLED, Metadata(), Metadata(), "RST_STREAM"),
+}
 PASSAGE = Passage("c1", "ray.md", "ray", "", "ray 2.60.0", 3, 13, 0.87654)
 
 
@@ -78,6 +92,8 @@ def client() -> TestClient:
             "full": Overloaded("9 requests are waiting already.", "Try again in a moment.", retry_after_s=2.2),
             "backpressure": BackPressureError(num_queued_requests=1, max_queued_requests=1),
             "bug": RuntimeError("a secret of the inside"),
+            "too-large": AioRpcError(StatusCode.RESOURCE_EXHAUSTED, Metadata(), Metadata(), "a secret of the inside"),
+            **DEATHS,
         }
         raise errors[kind]
 
@@ -159,8 +175,18 @@ def test_a_full_queue_says_when_to_come_back(client: TestClient) -> None:
     assert (backpressure.status_code, backpressure.headers["retry-after"]) == (429, "1")
 
 
-def test_a_bug_tells_nothing_of_the_inside(client: TestClient) -> None:
-    response = client.get("/fail/bug")
+@pytest.mark.parametrize("kind", DEATHS)
+def test_a_replicas_death_is_told_as_such_and_when_to_come_back(client: TestClient, kind: str) -> None:
+    response = client.get(f"/fail/{kind}")
+    error = response.json()["error"]
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+    assert (error["type"], error["code"]) == ("server_error", "unavailable")
+    assert "died" in error["message"]
+
+
+@pytest.mark.parametrize("kind", ["bug", "too-large"])
+def test_a_bug_tells_nothing_of_the_inside(client: TestClient, kind: str) -> None:
+    response = client.get(f"/fail/{kind}")
     assert response.status_code == 500
     assert "secret" not in response.text
     assert response.json()["error"]["type"] == "server_error"
@@ -246,6 +272,12 @@ async def test_an_error_in_the_middle_of_a_stream_is_an_event_of_it() -> None:
             "param": None,
         }
     }
+
+
+async def test_a_replicas_death_in_the_middle_of_a_stream_is_an_event_with_its_code() -> None:
+    *_, last = await stream_of(Answer([call()], is_chat=True), events(EVENTS[0], GONE))
+    assert last["error"]["code"] == "unavailable"
+    assert "died" in last["error"]["message"]
 
 
 async def test_a_client_that_leaves_closes_what_makes_its_answer() -> None:

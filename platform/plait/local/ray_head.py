@@ -211,6 +211,11 @@ def _head() -> LocalProcess:
             # tokens a second. Its 4 MiB a message are less than 2,048 vectors.
             "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
             "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH": str(2**28),
+            # Serve's HTTP proxy is started anew after three failed checks: of one that died, that is after 3 s, not
+            # 30 s. One that is only busy still has 10 s for each.
+            "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+            # What it says when the API's replica dies.
+            "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "plait.serve.proxy:middlewares",
         },
         settings={
             "ray_dashboard_port": current.ray_dashboard_port,

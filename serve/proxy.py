@@ -1,0 +1,72 @@
+"""What Ray Serve's HTTP proxy says when the replica of the API that it asked dies: an error that clients can read.
+
+Left alone it says "Internal Server Error" with status 500, and cuts a stream that has begun. The proxy loads this by
+`RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=plait.serve.proxy:middlewares`, set where Ray is started.
+"""
+
+import json
+import math
+
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from plait.errors import Unavailable
+
+_DIED = Unavailable("The part of the server that worked on this request died, and starts anew.", "Try again.")
+
+
+def middlewares() -> list[Middleware]:
+    """Called by the proxy when it starts."""
+    return [Middleware(UnfinishedAnswers)]
+
+
+class UnfinishedAnswers:
+    """ASGI middleware: ends an answer that was not begun with 503, and one that was not finished with an event."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun: Message | None = None
+        is_over = has_left = False
+
+        async def receive_and_see() -> Message:
+            nonlocal has_left
+            message = await receive()
+            has_left = has_left or message["type"] == "http.disconnect"
+            return message
+
+        async def send_and_see(message: Message) -> None:
+            nonlocal begun, is_over
+            if message["type"] == "http.response.start":
+                begun = message
+            elif message["type"] == "http.response.body":
+                is_over = not message.get("more_body", False)
+            await send(message)
+
+        await self._app(scope, receive_and_see, send_and_see)
+        if is_over or has_left:
+            return
+        if begun is None:
+            for message in _refusal():
+                await send(message)
+        elif Headers(raw=begun["headers"]).get("content-type", "").startswith("text/event-stream"):
+            # A chunk may have been cut in the middle; after an empty line a new event begins.
+            ending = f"\n\ndata: {_error()}\n\ndata: [DONE]\n\n".encode()
+            await send({"type": "http.response.body", "body": ending})
+
+
+def _refusal() -> tuple[Message, Message]:
+    retry_after = str(math.ceil(_DIED.retry_after_s or 0)).encode()
+    headers = [(b"content-type", b"application/json"), (b"retry-after", retry_after)]
+    start = {"type": "http.response.start", "status": _DIED.http_status, "headers": headers}
+    return start, {"type": "http.response.body", "body": _error().encode()}
+
+
+def _error() -> str:
+    error = {"message": str(_DIED), "type": "server_error", "param": None, "code": _DIED.code}
+    return json.dumps({"error": error})
