@@ -106,7 +106,7 @@ CHAT = {"model": "base", "messages": [{"role": "user", "content": "hi"}]}
 @pytest.mark.parametrize(
     ("change", "param", "message"),
     [
-        ({"temprature": 1}, "temprature", "Did you mean 'temperature'?"),
+        ({"temprature": 1}, "temprature", "Did you mean 'temperature'"),
         ({"temperature": 3}, "temperature", "less than or equal to 2"),
         ({"top_p": 0}, "top_p", "greater than 0"),
         ({"n": 0}, "n", "greater than or equal to 1"),
