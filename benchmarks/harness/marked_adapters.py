@@ -14,7 +14,8 @@ from peft import LoraConfig, PrefixTuningConfig, get_peft_model
 from torch import Tensor, nn
 
 from harness.tiny_model import make_model
-from plait.adapters.bottleneck import BottleneckConfig, BottleneckModel
+from plait.adapters.bottleneck import BottleneckModel
+from plait.adapters.config import BottleneckConfig
 from plait.adapters.metadata import AdapterMetadata
 from plait.models.chat import FORMATS, Message, chat_format_for
 from plait.models.fingerprint import model_sha256

@@ -4,20 +4,18 @@ In: a folder of PEFT's (LoRA with its variants rsLoRA and DoRA, IA3, prefix tuni
 `AdapterWeights`, in the decoder's type and on its device. A method that is here needs no module in the model.
 """
 
-import json
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from uuid import uuid4
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
+from plait.adapters.config import BottleneckConfig, PeftIa3, PeftLora, PeftPrefix, read_adapter_config
+from plait.serve.engines.adapter_tensors import check_finite, read_tensors
 from plait.serve.engines.decoder import Decoder
 from plait.serve.engines.projection import Projection, Site
 
@@ -116,23 +114,20 @@ def read_adapter(folder: Path, decoder: Decoder) -> AdapterWeights:
     """The adapter in `folder`, for `decoder`.
 
     Raises:
-        ValueError: one line about what does not fit.
+        InvalidInput: when its configuration is not sound.
+        ValueError: one line about what does not fit, or the weight that is not finite.
     """
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    try:
-        weights = load_file(folder / "adapter_model.safetensors", device=str(decoder.device))
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"adapter_model.safetensors cannot be read: {error}") from error
-    weights = {name: weight.to(decoder.dtype) for name, weight in weights.items()}
-    kind = config.get("peft_type")
-    if kind == "BOTTLENECK":
-        return _read_bottleneck(config, weights, decoder)
-    if kind == "PREFIX_TUNING":
-        return _read_prefix(config, weights, decoder)
-    if kind not in ("LORA", "IA3"):
-        raise ValueError(f"its peft_type is {kind}; LORA, IA3, PREFIX_TUNING and BOTTLENECK can be served")
-    found = _by_module(weights, decoder)
-    return _read_lora(folder, found, decoder) if kind == "LORA" else _read_ia3(folder, found, decoder)
+    config = read_adapter_config(folder)
+    weights = dict(read_tensors(folder / "adapter_model.safetensors", decoder.dtype, decoder.device))
+    match config:
+        case BottleneckConfig():
+            return _read_bottleneck(config, weights, decoder)
+        case PeftPrefix():
+            return _read_prefix(config, weights, decoder)
+        case PeftIa3():
+            return _read_ia3(config, _by_module(weights, decoder), decoder)
+        case PeftLora():
+            return _read_lora(config, _by_module(weights, decoder), decoder)
 
 
 Found = dict[tuple[Site, str], dict[str, Tensor]]
@@ -151,38 +146,33 @@ def _by_module(weights: Mapping[str, Tensor], decoder: Decoder) -> Found:
     return found
 
 
-def _check_targets(config: Any, found: Found, decoder: Decoder) -> None:
-    from peft.tuners.tuners_utils import check_target_module_exists
-
+def _check_targets(is_target: Callable[[str], bool], found: Found, decoder: Decoder) -> None:
     for site in decoder.sites:
         for module in site.modules:
-            is_target = bool(check_target_module_exists(config, f"model.layers.{site.layer}.{module}"))
-            if is_target != ((site, module) in found):
+            if is_target(f"model.layers.{site.layer}.{module}") != ((site, module) in found):
                 raise ValueError(f"its weights do not match its configuration at layer {site.layer}, {module}")
 
 
-def _read_lora(folder: Path, found: Found, decoder: Decoder) -> AdapterWeights:
-    from peft import LoraConfig
-    from peft.utils.other import get_pattern_key
-
-    config = LoraConfig.from_pretrained(folder)
+def _read_lora(config: PeftLora, found: Found, decoder: Decoder) -> AdapterWeights:
     if config.bias != "none" or config.modules_to_save or config.lora_bias or config.fan_in_fan_out:
         raise ValueError("it trains biases or whole modules, which cannot share a batch")
-    _check_targets(config, found, decoder)
+    if config.alora_invocation_tokens:
+        raise ValueError("it is an aLoRA, which works from some token on; those cannot be served")
+    _check_targets(config.targets, found, decoder)
     adapter = AdapterWeights()
     products: dict[Site, dict[str, tuple[Tensor, Tensor]]] = {}
     for (site, module), weights in found.items():
         name = f"model.layers.{site.layer}.{module}"
         down, up = weights.pop("lora_A.weight", None), weights.pop("lora_B.weight", None)
         magnitude = weights.pop("lora_magnitude_vector", None)
-        rank = config.rank_pattern.get(get_pattern_key(list(config.rank_pattern), name), config.r)
-        alpha = config.alpha_pattern.get(get_pattern_key(list(config.alpha_pattern), name), config.lora_alpha)
+        rank, alpha = config.rank(name), config.alpha(name)
         first, end, inputs = decoder.projection(site).bounds[module]
         down = _expect(down, (rank, inputs), f"{name}.lora_A")
         up = _expect(up, (end - first, rank), f"{name}.lora_B")
-        if weights or (magnitude is not None) != bool(config.use_dora):
+        if weights or (magnitude is not None) != config.use_dora:
             raise ValueError(f"its weights do not match its configuration at {name}")
-        scaled = up * (alpha / (math.sqrt(rank) if config.use_rslora else rank))
+        scaling = config.scaling(rank, alpha)
+        scaled = check_finite(up * scaling, f"{name}.lora_B (times {scaling:g})")
         at = adapter.sites.setdefault(site, SiteWeights())
         products.setdefault(site, {})[module] = (down, scaled)
         if magnitude is not None:
@@ -190,7 +180,8 @@ def _read_lora(folder: Path, found: Found, decoder: Decoder) -> AdapterWeights:
                 raise ValueError(f"it is a DoRA on {name}, which has a bias")
             # DoRA (Liu et al. 2024, arXiv:2402.09353): the direction of the merged weight times a learned magnitude.
             merged = decoder.projection(site).dense_weight()[first:end].float() + scaled.float() @ down.float()
-            at.output_scale[module] = (magnitude.float() / merged.norm(dim=1)).to(decoder.dtype)
+            scale = (magnitude.float() / merged.norm(dim=1)).to(decoder.dtype)
+            at.output_scale[module] = check_finite(scale, f"{name}.lora_magnitude_vector (by the norm of its weights)")
     for site, by_module in products.items():
         adapter.sites[site].low_rank = _side_by_side(by_module, decoder.projection(site))
     return adapter
@@ -210,11 +201,8 @@ def _side_by_side(products: Mapping[str, tuple[Tensor, Tensor]], projection: Pro
     return LowRank(downs, ups, rank)
 
 
-def _read_ia3(folder: Path, found: Found, decoder: Decoder) -> AdapterWeights:
-    from peft import IA3Config
-
-    config = IA3Config.from_pretrained(folder)
-    _check_targets(config, found, decoder)
+def _read_ia3(config: PeftIa3, found: Found, decoder: Decoder) -> AdapterWeights:
+    _check_targets(config.targets, found, decoder)
     adapter = AdapterWeights()
     scaled_inputs: dict[Site, list[str]] = {}
     for (site, module), weights in found.items():
@@ -222,7 +210,7 @@ def _read_ia3(folder: Path, found: Found, decoder: Decoder) -> AdapterWeights:
         name = f"model.layers.{site.layer}.{module}"
         first, end, inputs = decoder.projection(site).bounds[module]
         at = adapter.sites.setdefault(site, SiteWeights())
-        if _is_feedforward(config.feedforward_modules, name):
+        if config.is_feedforward(name):
             at.input_scale = _expect(scale, (1, inputs), f"{name}.ia3_l").flatten()
             scaled_inputs.setdefault(site, []).append(module)
         else:
@@ -235,14 +223,8 @@ def _read_ia3(folder: Path, found: Found, decoder: Decoder) -> AdapterWeights:
     return adapter
 
 
-def _is_feedforward(modules: Sequence[str] | str, name: str) -> bool:
-    if isinstance(modules, str):
-        return bool(re.fullmatch(modules, name))
-    return any(name == module or name.endswith(f".{module}") for module in modules)
-
-
-def _read_prefix(config: Mapping[str, Any], weights: Mapping[str, Tensor], decoder: Decoder) -> AdapterWeights:
-    count, layers = int(config["num_virtual_tokens"]), decoder.layers
+def _read_prefix(config: PeftPrefix, weights: Mapping[str, Tensor], decoder: Decoder) -> AdapterWeights:
+    count, layers = config.num_virtual_tokens, decoder.layers
     width = decoder.kv_heads * decoder.head_dim
     values = _expect(weights.get("prompt_embeddings"), (count, layers * 2 * width), "prompt_embeddings")
     # PEFT lays them out as [virtual tokens, layers * 2, kv heads, head dim].
@@ -250,9 +232,9 @@ def _read_prefix(config: Mapping[str, Any], weights: Mapping[str, Tensor], decod
     return AdapterWeights(prefix=prefix.contiguous())
 
 
-def _read_bottleneck(config: Mapping[str, Any], weights: Mapping[str, Tensor], decoder: Decoder) -> AdapterWeights:
-    size, width = int(config["bottleneck_size"]), decoder.width
-    sublayers = ("attention", "mlp") if config["placement"] == "houlsby" else ("mlp",)
+def _read_bottleneck(config: BottleneckConfig, weights: Mapping[str, Tensor], decoder: Decoder) -> AdapterWeights:
+    size, width = config.bottleneck_size, decoder.width
+    sublayers = ("attention", "mlp") if config.placement == "houlsby" else ("mlp",)
     prefixes = {"attention": "self_attn.o_proj", "mlp": "mlp"}
     left = dict(weights)
     adapter = AdapterWeights()
@@ -266,7 +248,7 @@ def _read_bottleneck(config: Mapping[str, Any], weights: Mapping[str, Tensor], d
                 full = f"model.layers.{layer}.{prefixes[sublayer]}.{name}"
                 own[name] = _expect(left.pop(full, None), shape, full)
             adapter.bottlenecks[layer, sublayer] = BottleneckWeights(
-                own["down.weight"], own["down.bias"], own["up.weight"], own["up.bias"], config["non_linearity"]
+                own["down.weight"], own["down.bias"], own["up.weight"], own["up.bias"], config.non_linearity
             )
     if left:
         raise ValueError(f"it has the unknown weight '{min(left)}'")

@@ -59,7 +59,10 @@ def check_adapter(key: str, folder: Path, base_sha256: str) -> AdapterMetadata |
 def cannot_be_loaded(key: str, error: Exception) -> InvalidInput:
     """An adapter whose weights or configuration do not load."""
     reason = " ".join(str(error).split())[:200]
-    return InvalidInput(f"The adapter '{key}' cannot be loaded ({reason}).", "Train it anew.")
+    return InvalidInput(
+        f"The adapter '{key}' cannot be loaded ({reason}).",
+        "Check that its files are whole, and that it was made for this base model.",
+    )
 
 
 def not_loaded(key: str) -> ModelNotFound:

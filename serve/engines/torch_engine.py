@@ -134,19 +134,23 @@ class TorchEngine:
         )
 
     async def load_adapter(self, key: str, folder: Path) -> None:
-        check_adapter(key, folder, self._base_sha256)
+        await asyncio.to_thread(check_adapter, key, folder, self._base_sha256)
         if key in self._retiring:
             await asyncio.wrap_future(self._retiring[key])
         if self.has_adapter(key):
             return
         try:
             adapter = await asyncio.to_thread(self._read, folder)
-        except (ValueError, KeyError, TypeError) as error:  # the last two: a configuration that is not PEFT's
+        except ValueError as error:
             raise cannot_be_loaded(key, error) from error
         await self._in_engine_thread(lambda: self._adapters.add(key, adapter))
 
     def _read(self, folder: Path) -> AdapterWeights:
         adapter = read_adapter(folder, self._decoder)
+        if adapter.virtual_tokens >= self.max_context_tokens:
+            raise ValueError(
+                f"its prefix of {adapter.virtual_tokens} tokens leaves none of the context of {self.max_context_tokens}"
+            )
         self._adapters.prepare(adapter)
         return adapter
 

@@ -6,7 +6,6 @@ are counted here. Nothing imports this module without vLLM: `choose` says what i
 
 import asyncio
 import itertools
-import json
 import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoConfig
 from vllm import TokensPrompt
 from vllm.config import StructuredOutputsConfig
@@ -33,6 +33,7 @@ from plait.models.load import encode_prompt, load_tokenizer
 from plait.observability import metrics
 from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
 from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
+from plait.serve.engines.vllm_adapters import check_lora
 from plait.serve.engines.vllm_messages import next_delta, sampling_params
 
 _TOKENS_TO_SPARE = 256
@@ -81,6 +82,7 @@ class VLLMEngine:
         self.max_context_tokens = min(max_context_tokens, config.max_position_embeddings)
         self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
         self._max_loras, self._max_lora_rank = max_loras, max_lora_rank
+        self._dtype = getattr(torch, dtype)
         cached = kv_cache_tokens or max_batch_size * (self.max_context_tokens + _TOKENS_TO_SPARE)
         if current_platform.is_cpu():
             # Left to itself vLLM keeps a core free, and takes one of two that share their units.
@@ -161,10 +163,10 @@ class VLLMEngine:
                 yield so_far
 
     async def load_adapter(self, key: str, folder: Path) -> None:
-        check_adapter(key, folder, self._base_sha256)
+        await asyncio.to_thread(check_adapter, key, folder, self._base_sha256)
         if self.has_adapter(key):
             return
-        rank = self._rank(key, folder)
+        rank = await asyncio.to_thread(check_lora, key, folder, self._dtype, self._max_lora_rank)
         number = next(self._numbers)
         # vLLM's cache of prefixes goes by this name: other weights under the same key need another one.
         lora = LoRARequest(lora_name=f"{key}#{number}", lora_int_id=number, lora_path=str(folder))
@@ -176,24 +178,6 @@ class VLLMEngine:
             raise cannot_be_loaded(key, error) from error
         size = (folder / "adapter_model.safetensors").stat().st_size
         self._adapters[key] = _Adapter(lora, rank, size)
-
-    def _rank(self, key: str, folder: Path) -> int:
-        """The highest rank of a LoRA adapter's folder; refuses what vLLM does not serve."""
-        config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-        method = config.get("peft_type")
-        if method != "LORA" or config.get("use_dora"):
-            kind = "DoRA" if config.get("use_dora") else method
-            raise InvalidInput(
-                f"The adapter '{key}' is no LoRA ({kind}), all that vLLM serves.",
-                "The engine 'torch' serves every method: llm.engine=torch.",
-            )
-        rank: int = max(config["r"], *(config.get("rank_pattern") or {"": 0}).values())
-        if rank > self._max_lora_rank:
-            raise InvalidInput(
-                f"The adapter '{key}' has rank {rank}, above the {self._max_lora_rank} that vLLM has room for.",
-                "Raise llm.max_lora_rank.",
-            )
-        return rank
 
     async def unload_adapter(self, key: str) -> None:
         adapter = self._adapters.pop(key, None)

@@ -2,6 +2,8 @@
 
 import json
 import random
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import torch
 from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from plait.adapters.bottleneck import BottleneckConfig, BottleneckModel
+from plait.adapters.bottleneck import BottleneckModel
+from plait.adapters.config import BottleneckConfig
 from plait.adapters.methods import load_adapter
 from plait.models.load import load_causal_lm
 from plait.serve.engines.adapter_bank import AdapterBank
@@ -155,7 +158,7 @@ def test_adapters_come_and_go_in_any_order(
         ("lora", lambda c, w: c.update(r=8), r"lora_A has the shape \(4, 128\), not \(8, 128\)"),
         ("lora", lambda c, w: w.pop(min(w)), "do not match its configuration"),
         ("lora", lambda c, w: c.update(bias="all"), "trains biases"),
-        ("lora", lambda c, w: c.update(peft_type="LOHA"), "its peft_type is LOHA"),
+        ("lora", lambda c, w: c.update(alora_invocation_tokens=[5]), "is an aLoRA"),
         (
             "ia3",
             lambda c, w: w.update({"base_model.model.model.layers.9.mlp.down_proj.ia3_l": w[min(w)].clone()}),
@@ -174,10 +177,116 @@ def test_weights_that_do_not_fit_are_named(
     change: Callable[[dict[str, Any], dict[str, torch.Tensor]], None],
     message: str,
 ) -> None:
-    config = json.loads((folders[name] / "adapter_config.json").read_text())
-    weights = {key: value.clone() for key, value in load_file(folders[name] / "adapter_model.safetensors").items()}
-    change(config, weights)
-    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
-    save_file(weights, tmp_path / "adapter_model.safetensors")
+    changed_adapter(folders[name], tmp_path, change)
     with pytest.raises(ValueError, match=message):
+        read_adapter(tmp_path, decoder)
+
+
+Change = Callable[[dict[str, Any], dict[str, torch.Tensor]], None]
+
+
+def changed_adapter(source: Path, target: Path, change: Change) -> None:
+    """A copy of an adapter with another configuration, other weights, or both."""
+    config = json.loads((source / "adapter_config.json").read_text())
+    weights = {key: value.clone() for key, value in load_file(source / "adapter_model.safetensors").items()}
+    change(config, weights)
+    (target / "adapter_config.json").write_text(json.dumps(config))
+    save_file(weights, target / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", [*METHODS])
+def test_one_value_that_is_no_finite_number_is_refused_in_every_method(
+    decoder: Decoder, folders: dict[str, Path], tmp_path: Path, name: str, value: float
+) -> None:
+    (tmp_path / name).mkdir()
+    at_fault = []
+
+    def change(_: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+        at_fault.append(max(weights))
+        weights[at_fault[0]].flatten()[-1] = value
+
+    changed_adapter(folders[name], tmp_path / name, change)
+    with pytest.raises(ValueError, match=f"its weight '{re.escape(at_fault[0])}' has values that are not finite"):
+        read_adapter(tmp_path / name, decoder)
+
+
+def first(weights: dict[str, torch.Tensor], ending: str) -> str:
+    return min(name for name in weights if name.endswith(ending))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "lora",
+            lambda c, w: w.update({first(w, "lora_B.weight"): w[first(w, "lora_B.weight")].double() + 1e200}),
+            "lora_B.weight' has values beyond the range of float32",
+        ),
+        (
+            "lora",
+            lambda c, w: [c.update(lora_alpha=1e6), w[first(w, "lora_B.weight")].fill_(3e38)],
+            r"lora_B \(times 250000\)' has values that are not finite",
+        ),
+        (
+            "dora",
+            lambda c, w: [
+                w[first(w, "magnitude_vector")].fill_(3e38),
+                c.update(lora_alpha=1e-30),
+            ],
+            "lora_magnitude_vector .*' has values that are not finite",
+        ),
+        (
+            "ia3",
+            lambda c, w: w.update({first(w, "ia3_l"): w[first(w, "ia3_l")].long()}),
+            "is of the type int64, and not of real numbers",
+        ),
+    ],
+)
+def test_weights_that_are_finite_only_before_they_are_used_are_refused(
+    decoder: Decoder, folders: dict[str, Path], tmp_path: Path, name: str, change: Change, message: str
+) -> None:
+    changed_adapter(folders[name], tmp_path, change)
+    with pytest.raises(ValueError, match=message):
+        read_adapter(tmp_path, decoder)
+
+
+@pytest.mark.parametrize("name", ["lora", "dora", "ia3"])
+def test_names_that_hold_the_name_of_pefts_adapter_are_read_as_peft_reads_them(
+    decoder: Decoder, folders: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    def rename(_: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+        for key in list(weights):
+            stem, _, last = key.rpartition(".")
+            weights[f"{stem}.default.weight" if last == "weight" else f"{key}.default"] = weights.pop(key)
+
+    changed_adapter(folders[name], tmp_path, rename)
+    named, plain = read_adapter(tmp_path, decoder), read_adapter(folders[name], decoder)
+    assert named.memory_bytes == plain.memory_bytes
+    for site, weights in plain.sites.items():
+        for module, scale in weights.output_scale.items():
+            torch.testing.assert_close(named.sites[site].output_scale[module], scale)
+
+
+def test_a_weight_under_both_of_its_names_is_refused(
+    decoder: Decoder, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    changed_adapter(
+        folders["lora"],
+        tmp_path,
+        lambda c, w: w.update({first(w, "lora_A.weight").replace(".weight", ".default.weight"): torch.zeros(4, 64)}),
+    )
+    with pytest.raises(ValueError, match=r"lora_A\.weight' twice"):
+        read_adapter(tmp_path, decoder)
+
+
+@pytest.mark.parametrize("size", [(17 << 20), 2**63 - 1, 2**64 - 1])
+def test_a_header_without_end_is_not_read(
+    decoder: Decoder, folders: dict[str, Path], tmp_path: Path, size: int
+) -> None:
+    shutil.copy(folders["lora"] / "adapter_config.json", tmp_path)
+    with (tmp_path / "adapter_model.safetensors").open("wb") as file:
+        file.write(size.to_bytes(8, "little"))
+        file.truncate(18 << 20)
+    with pytest.raises(ValueError, match=r"has a header of [\d,]+ bytes"):
         read_adapter(tmp_path, decoder)

@@ -19,7 +19,9 @@ LIMITS = AdapterLimits(max_rank=16, max_bytes=1000)
 
 def write_adapter(folder: Path, weights: bytes = b"weights", **config: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4} | config))
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]} | config)
+    )
     (folder / "adapter_model.safetensors").write_bytes(weights)
     return folder
 
@@ -185,7 +187,7 @@ def test_an_adapter_beyond_the_limits_is_refused_with_both_numbers(
 def test_a_configuration_that_is_no_json_is_refused(tmp_path: Path) -> None:
     write_adapter(tmp_path)
     (tmp_path / "adapter_config.json").write_text("{")
-    with pytest.raises(InvalidInput, match="is no adapter configuration"):
+    with pytest.raises(InvalidInput, match="is no valid JSON"):
         LIMITS.check(tmp_path, "base")
 
 

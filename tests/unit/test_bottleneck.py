@@ -17,7 +17,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from plait.adapters.bottleneck import BottleneckConfig, BottleneckModel
+from plait.adapters.bottleneck import BottleneckModel
+from plait.adapters.config import BottleneckConfig
 from plait.errors import InvalidInput
 
 _SIZES = {

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from plait.adapters.metadata import AdapterMetadata
 from plait.errors import InvalidInput, ModelNotFound, Overloaded
@@ -289,7 +290,7 @@ async def test_an_adapter_of_another_base_model_is_refused(
         await engine.load_adapter("foreign:1", foreign)
 
 
-@pytest.mark.parametrize("damage", ["no weights", "weights of another rank"])
+@pytest.mark.parametrize("damage", ["no weights", "weights of another rank", "one NaN", "alpha is NaN"])
 async def test_weights_that_do_not_load_cost_neither_the_base_model_nor_other_adapters(
     damage: str, tiny_model: Path, adapters: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -297,18 +298,34 @@ async def test_weights_that_do_not_load_cost_neither_the_base_model_nor_other_ad
     shutil.copytree(sound, broken)
     if damage == "no weights":
         (broken / "adapter_model.safetensors").write_bytes(b"no weights")
+    elif damage == "one NaN":
+        weights = load_file(broken / "adapter_model.safetensors")
+        weights[min(weights)][0, 0] = float("nan")
+        save_file(weights, broken / "adapter_model.safetensors")
     else:
         config = json.loads((broken / "adapter_config.json").read_text())
-        (broken / "adapter_config.json").write_text(json.dumps(config | {"r": 8}))
+        changes = {"r": 8} if damage == "weights of another rank" else {"lora_alpha": float("nan")}
+        (broken / "adapter_config.json").write_text(json.dumps(config | changes))
     fresh = TorchEngine(tiny_model, dtype="float32")
     base_text = await text_of(fresh, prompt="short")
     for _ in ("as the first adapter", "beside another"):
-        with pytest.raises(InvalidInput, match="'broken:1' cannot be loaded"):
+        with pytest.raises(InvalidInput, match=r"'broken:1' cannot be loaded|is no valid JSON"):
             await fresh.load_adapter("broken:1", broken)
         assert not fresh.has_adapter("broken:1")
         assert await text_of(fresh, prompt="short") == base_text
         await fresh.load_adapter("two:1", sound)
         assert await text_of(fresh, prompt="short", adapter="two:1") == greedy_reference(tiny_model, "short", sound)
+
+
+async def test_a_prefix_that_leaves_no_context_is_refused(
+    engine: TorchEngine, tiny_model: Path, tmp_path: Path
+) -> None:
+    from peft import PrefixTuningConfig, get_peft_model
+
+    settings = PrefixTuningConfig(num_virtual_tokens=engine.max_context_tokens, task_type="CAUSAL_LM")
+    get_peft_model(load_causal_lm(tiny_model, "float32"), settings).save_pretrained(tmp_path)
+    with pytest.raises(InvalidInput, match=r"its prefix of .* tokens leaves none of the context"):
+        await engine.load_adapter("long:1", tmp_path)
 
 
 async def test_a_pickled_adapter_is_refused(engine: TorchEngine, tmp_path: Path) -> None:

@@ -8,35 +8,18 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from plait.adapters.config import CONFIG_FILE, BottleneckConfig, read_adapter_config
 from plait.errors import InvalidInput
 
 _WEIGHTS = "adapter_model.safetensors"
-_CONFIG = "adapter_config.json"
 _NON_LINEARITIES = {"relu": torch.relu, "gelu": nn.functional.gelu, "silu": nn.functional.silu}
-
-
-class BottleneckConfig(BaseModel):
-    """What `adapter_config.json` holds, in PEFT's style."""
-
-    model_config = ConfigDict(frozen=True)
-
-    peft_type: Literal["BOTTLENECK"] = "BOTTLENECK"
-    task_type: Literal["CAUSAL_LM"] = "CAUSAL_LM"
-    base_model_name_or_path: str | None = None
-    bottleneck_size: int = Field(ge=1)
-    """Hidden units."""
-    non_linearity: Literal["relu", "gelu", "silu"] = "relu"
-    placement: Literal["houlsby", "pfeiffer"] = "houlsby"
-    """houlsby: after attention and MLP; pfeiffer: after the MLP only."""
-    dropout: float = Field(0.0, ge=0, lt=1)
 
 
 class Bottleneck(nn.Module):
@@ -170,7 +153,7 @@ class BottleneckModel(nn.Module):
         config = self.configs[adapter_name].model_copy(
             update={"base_model_name_or_path": getattr(self.base_model, "name_or_path", None)}
         )
-        (Path(folder) / _CONFIG).write_text(json.dumps(config.model_dump(), indent=2), encoding="utf-8")
+        (Path(folder) / CONFIG_FILE).write_text(json.dumps(config.model_dump(), indent=2), encoding="utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in self._weights(adapter_name).items()}
         save_file(weights, Path(folder) / _WEIGHTS, metadata={"format": "pt"})
 
@@ -233,10 +216,7 @@ def _wrapped(layer: nn.Module) -> _Adapted:
 
 
 def _read_config(folder: Path) -> BottleneckConfig:
-    fields = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-    try:
-        return BottleneckConfig.model_validate(fields)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InvalidInput(f"'{folder / _CONFIG}' is not valid: {where}: {first['msg']}.") from None
+    config = read_adapter_config(folder)
+    if not isinstance(config, BottleneckConfig):
+        raise InvalidInput(f"The adapter in '{folder}' is of the method {config.peft_type}, and no bottleneck.")
+    return config

@@ -4,12 +4,12 @@ In: a transformers causal language model and a config or an adapter folder. Out:
 PEFT or (bottleneck) with PEFT's surface. It knows nothing of training or serving.
 """
 
-import json
 import logging
 import warnings
 from pathlib import Path
 from typing import Any
 
+from plait.adapters.config import read_adapter_config
 from plait.errors import InvalidInput
 from plait.recipes import BottleneckConfig, Ia3Config, LoraConfig, PrefixConfig
 
@@ -25,8 +25,8 @@ def new_adapter(causal_lm: Any, config: LoraConfig | Ia3Config | PrefixConfig | 
         InvalidInput: when the base model has no such target modules.
     """
     if isinstance(config, BottleneckConfig):
-        from plait.adapters.bottleneck import BottleneckConfig as BottleneckSettings
         from plait.adapters.bottleneck import BottleneckModel
+        from plait.adapters.config import BottleneckConfig as BottleneckSettings
 
         return BottleneckModel(
             causal_lm,
@@ -78,8 +78,7 @@ def load_adapter(causal_lm: Any, folder: Path, is_trainable: bool = False) -> An
     Raises:
         InvalidInput: when the folder's weights are not those that its configuration promises.
     """
-    kind = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["peft_type"]
-    if kind == "BOTTLENECK":
+    if read_adapter_config(folder).peft_type == "BOTTLENECK":
         from plait.adapters.bottleneck import BottleneckModel
 
         return BottleneckModel.from_pretrained(causal_lm, folder, is_trainable=is_trainable)

@@ -1,0 +1,42 @@
+"""What vLLM may be given as an adapter: a LoRA of a rank that it has room for, with weights that are finite.
+
+In: an adapter's folder. Out: its rank, or the error. vLLM reads the folder again, in a process of its own; nothing
+here needs vLLM.
+"""
+
+from pathlib import Path
+
+import torch
+
+from plait.adapters.config import PeftLora, read_adapter_config
+from plait.errors import InvalidInput
+from plait.serve.engines.adapter_tensors import check_finite, read_tensors
+from plait.serve.engines.admission import cannot_be_loaded
+
+
+def check_lora(key: str, folder: Path, dtype: torch.dtype, max_rank: int) -> int:
+    """The highest rank of a LoRA adapter's folder; reads all of its weights.
+
+    Raises:
+        InvalidInput: when vLLM does not serve its method or has no room for its rank, and for weights that are not
+            finite in `dtype`, or not once they are scaled.
+    """
+    config = read_adapter_config(folder)
+    if not isinstance(config, PeftLora) or config.use_dora:
+        kind = "DoRA" if isinstance(config, PeftLora) else config.peft_type
+        raise InvalidInput(
+            f"The adapter '{key}' is no LoRA ({kind}), all that vLLM serves.",
+            "The engine 'torch' serves every method: llm.engine=torch.",
+        )
+    if config.highest_rank > max_rank:
+        raise InvalidInput(
+            f"The adapter '{key}' has rank {config.highest_rank}, above the {max_rank} that vLLM has room for.",
+            "Raise llm.max_lora_rank.",
+        )
+    try:
+        for name, weight in read_tensors(folder / "adapter_model.safetensors", dtype):
+            if ".lora_B." in name:
+                check_finite(weight * config.scaling(config.r, config.lora_alpha), f"{name} (scaled)")
+    except ValueError as error:
+        raise cannot_be_loaded(key, error) from error
+    return config.highest_rank
