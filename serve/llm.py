@@ -16,15 +16,13 @@ from ray import serve
 from plait.adapters.registry import AdapterVersion
 from plait.errors import InvalidInput, Unavailable
 from plait.model_ids import BASE
-from plait.models.chat import ChatFormat, chat_format_for
-from plait.models.load import encode_prompt
+from plait.models.chat import chat_format_for
 from plait.models.source import resolve_model
 from plait.observability import metrics, tracing
-from plait.retrieval.context import with_passages
-from plait.retrieval.passage import Passage
 from plait.serve.adapters.lifecycle import AdapterLifecycle
 from plait.serve.adapters.report import ReplicaAdapters
 from plait.serve.arguments import LLMArguments
+from plait.serve.call_prompts import CallPrompts
 from plait.serve.calls import Call, Event, Tokens
 from plait.serve.engines.choose import make_engine
 from plait.serve.engines.engine import GenerationRequest
@@ -43,8 +41,8 @@ class LLM:
         log_expected_errors_in_one_line()
         tracing.configure("llm")
         self._arguments = arguments
-        self._budget = context_budget_tokens
         self._engine = make_engine(arguments, resolve_model(arguments.model))
+        self._prompts = CallPrompts(self._engine, context_budget_tokens)
         self._base_format = chat_format_for(self._engine.tokenizer, arguments.chat_format)
         self._adapters = AdapterLifecycle(self._engine, arguments)
         self._registered: list[AdapterVersion] = []
@@ -87,12 +85,13 @@ class LLM:
             adapter = call.model.adapter
             held = await leases.enter_async_context(self._adapters.lease(adapter)) if adapter else None
             chat_format = (held.chat_format if held else None) or self._base_format
-            prompt, passages, stop = self._prompt(call, chat_format)
+            prompt = await self._prompts.make(call, chat_format)
+            passages = prompt.passages
             key = held.adapter.key if held else None
             left_s = None if call.deadline_s is None else max(0.0, call.deadline_s - (time.perf_counter() - started))
             interval = self._arguments.stream_interval if call.is_streamed else call.sampling.max_tokens
-            sampling = replace(call.sampling, stop=stop)
-            request = GenerationRequest(prompt, sampling, adapter=key, deadline_s=left_s, stream_interval=interval)
+            sampling = replace(call.sampling, stop=prompt.stop)
+            request = GenerationRequest(prompt.text, sampling, adapter=key, deadline_s=left_s, stream_interval=interval)
             # Closed before the lease ends: the engine must not go on with an adapter that may be evicted.
             deltas = await leases.enter_async_context(aclosing(self._engine.generate(request)))
             async for delta in deltas:
@@ -109,26 +108,16 @@ class LLM:
                 )
                 passages = ()  # said once
 
-    def _prompt(self, call: Call, chat_format: ChatFormat) -> tuple[str, tuple[Passage, ...], tuple[str, ...]]:
-        """The text to continue, the passages in it, and where the answer stops."""
-        if call.messages is None:
-            return call.prompt, (), call.sampling.stop
-        grounded = with_passages(call.messages, call.passages, self._budget, self._engine.count_tokens)
-        if call.passages and not grounded.passages:  # an answer without them would look like one from them
-            raise InvalidInput(
-                f"None of the {len(call.passages)} passages found fits into retrieval.budget_tokens={self._budget}.",
-                "Raise it where the server is started, or ingest with a smaller chunk.max_tokens.",
-            )
-        text = chat_format.render(grounded.messages, tools=call.tools)
-        return text, grounded.passages, (*call.sampling.stop, *chat_format.stop)
-
     async def tokenize(self, call: Call, add_special_tokens: bool) -> Tokens:
         """The tokens of a call's prompt, in the base model's chat format."""
-        tokenizer = self._engine.tokenizer
+        prompts = self._engine.prompts
+        text = (await self._prompts.make(call, self._base_format)).text
         if call.messages is None and not add_special_tokens:
-            ids = tokenizer.encode(call.prompt, add_special_tokens=False)
+            ids = await prompts.beside_the_loop(
+                len(text), self._engine.tokenizer.encode, text, add_special_tokens=False
+            )
         else:
-            ids = encode_prompt(tokenizer, self._prompt(call, self._base_format)[0])
+            ids = await prompts.read(text)
         return Tokens(tuple(ids), self._engine.max_context_tokens)
 
     async def detokenize(self, tokens: list[int]) -> str:
@@ -137,8 +126,12 @@ class LLM:
         Raises:
             InvalidInput: for a number that is no token.
         """
+        text: str = await self._engine.prompts.beside_the_loop(len(tokens), self._detokenize, tokens)
+        return text
+
+    def _detokenize(self, tokens: list[int]) -> str:
         size = len(self._engine.tokenizer)
-        for token in tokens:
+        for token in (min(tokens, default=0), max(tokens, default=0)):
             if not 0 <= token < size:
                 raise InvalidInput(f"{token} is no token.", f"Tokens are 0 to {size - 1}.")
         text: str = self._engine.tokenizer.decode(tokens)

@@ -5,9 +5,9 @@ an answer looks.
 """
 
 import json
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from plait.errors import InvalidInput
 from plait.model_ids import ModelId
@@ -21,6 +21,9 @@ from plait.serve.calls import Call
 from plait.serve.engines.engine import Sampling
 
 _MAX_CHOICES = 128
+_MAX_BIASES = 300  # OpenAI's
+MAX_MESSAGES = 4096
+MAX_TOOLS = 128  # OpenAI's
 
 
 class TextPart(LenientPart):
@@ -69,6 +72,21 @@ class ChatMessage(LenientPart):
         )
 
 
+def _has_not_too_many_parts(messages: Any) -> Any:
+    """Counted before they are looked at: that takes microseconds for each, in which the API answers nobody else."""
+    if isinstance(messages, list):
+        parts = (m.get(name) for m in messages if isinstance(m, dict) for name in ("content", "tool_calls"))
+        count = sum(len(part) for part in parts if isinstance(part, list))
+        if count > MAX_MESSAGES:
+            raise ValueError(f"the messages have {count} parts and tool calls, at most {MAX_MESSAGES} are taken")
+    return messages
+
+
+Conversation = Annotated[
+    list[ChatMessage], Field(min_length=1, max_length=MAX_MESSAGES), BeforeValidator(_has_not_too_many_parts)
+]
+
+
 class StreamOptions(LenientPart):
     include_usage: bool = False
 
@@ -111,7 +129,9 @@ class GenerationRequest(IgnoredByGeneration):
     repetition_penalty: float = Field(1.0, gt=0, description="Of tokens that the prompt or the answer has; 1: none.")
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     frequency_penalty: float = Field(0.0, ge=-2, le=2)
-    logit_bias: dict[int, float] | None = Field(None, description="Added to the logits of these tokens, -100 to 100.")
+    logit_bias: dict[int, float] | None = Field(
+        None, max_length=_MAX_BIASES, description="Added to the logits of these tokens, -100 to 100."
+    )
     stop: str | list[str] | None = None
     seed: int | None = Field(None, description="Repeats an answer; the choices of `n` take seed, seed + 1, …")
     n: int = Field(1, ge=1, le=_MAX_CHOICES)
@@ -167,12 +187,12 @@ class GenerationRequest(IgnoredByGeneration):
 
 
 class ChatCompletionRequest(GenerationRequest, IgnoredByChat, NeutralInChat):
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: Conversation
     max_completion_tokens: int | None = Field(None, ge=1)
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
     response_format: ResponseFormat | None = None
-    tools: list[ToolDefinition] | None = None
+    tools: list[ToolDefinition] | None = Field(None, max_length=MAX_TOOLS)
     tool_choice: ToolChoice | None = Field(None, description="auto where there are tools, else none.")
     parallel_tool_calls: bool = True
     retrieval: RetrievalOptions | None = Field(None, description="How to retrieve; for models that begin with rag/.")

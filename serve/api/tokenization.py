@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field, model_validator
 
 from plait.model_ids import ModelId
-from plait.serve.api.generation_requests import ChatMessage
+from plait.serve.api.generation_requests import MAX_TOOLS, Conversation
 from plait.serve.api.ignored_fields import IgnoredFields, NeutralInTokenize
 from plait.serve.api.openapi import errors
 from plait.serve.api.request_body import RequestBody
@@ -23,8 +23,8 @@ class TokenizeRequest(IgnoredFields, NeutralInTokenize):
 
     model: str = "base"
     prompt: str | None = None
-    messages: list[ChatMessage] | None = Field(None, min_length=1)
-    tools: list[ToolDefinition] | None = None
+    messages: Conversation | None = None
+    tools: list[ToolDefinition] | None = Field(None, max_length=MAX_TOOLS)
     add_special_tokens: bool = Field(True, description="Of a prompt: begin as the model's texts begin.")
 
     @model_validator(mode="after")

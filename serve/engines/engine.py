@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from plait.serve.engines.prompts import PromptReader
+
 FinishReason = Literal["stop", "length", "deadline"]
 
 
@@ -121,6 +123,8 @@ class Engine(Protocol):
     """Prompt and answer together."""
     tokenizer: Any
     """The base model's transformers tokenizer."""
+    prompts: PromptReader
+    """Reads prompts; whoever makes long texts for this engine does it there, too."""
 
     def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
         """Generate; closing the iterator cancels the request.

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from plait.errors import InvalidInput
 from plait.model_ids import BASE
-from plait.models.load import encode_prompt
 from plait.observability import metrics
 from plait.serve.engines.engine import FinishReason, GenerationDelta, GenerationRequest, TokenLogprob
 from plait.serve.engines.json_grammar import JsonGrammar
@@ -45,6 +45,7 @@ class Row:
 
     Args:
         request: what was asked.
+        prompt: the tokens of its prompt.
         outbox: of the engine, for what the row says.
         tokenizer: the base model's.
         end_ids: tokens that end an answer.
@@ -59,6 +60,7 @@ class Row:
     def __init__(
         self,
         request: GenerationRequest,
+        prompt: Sequence[int],
         outbox: Outbox,
         tokenizer: Any,
         end_ids: frozenset[int],
@@ -67,10 +69,9 @@ class Row:
         grammar: JsonGrammar | None = None,
     ) -> None:
         self.request, self._outbox = request, outbox
-        prompt = encode_prompt(tokenizer, request.prompt)
         self.prompt_tokens = len(prompt)
         # What an adapter gives stands at the first positions; which tokens stand for it does not matter.
-        self.sequence = TokenSequence([0] * given + prompt, namespace, given)
+        self.sequence = TokenSequence([0] * given + list(prompt), namespace, given)
         self.sampler = Sampler(request.sampling, prompt, tokenizer, grammar)
         self.is_cancelled = False
         self.deltas: asyncio.Queue[GenerationDelta | BaseException] = asyncio.Queue()

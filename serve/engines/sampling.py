@@ -46,12 +46,7 @@ class Sampler:
         self._prompt = dict.fromkeys(prompt if sampling.repetition_penalty != 1 else ())
         self._counts: Counter[int] = Counter()
         self._logprobs: list[TokenLogprob] = []
-        for token, _ in sampling.logit_bias:
-            if not 0 <= token < len(tokenizer):
-                raise InvalidInput(
-                    f"logit_bias names the token {token}, which does not exist.",
-                    f"The model's tokens are 0 to {len(tokenizer) - 1}.",
-                )
+        self._bias = _bias(sampling.logit_bias, len(tokenizer)) if sampling.logit_bias else None
         self._generator = torch.Generator()  # on the CPU: the same numbers on any device
         if sampling.seed is None:
             self._generator.seed()
@@ -109,9 +104,9 @@ class Sampler:
         asked, device = self._sampling, logits.device
         if self._grammar is not None:
             logits.masked_fill_(self._grammar.forbidden(len(logits)).to(device), float("-inf"))
-        if asked.logit_bias:
-            tokens, biases = zip(*asked.logit_bias, strict=True)
-            logits.index_add_(0, torch.tensor(tokens, device=device), torch.tensor(biases, device=device).float())
+        if self._bias is not None:
+            tokens, biases = self._bias = self._bias[0].to(device), self._bias[1].to(device)
+            logits.index_add_(0, tokens, biases)
         if asked.repetition_penalty != 1 and (self._prompt or self._counts):
             seen = torch.tensor(list(self._prompt | self._counts), device=device)
             values, penalty = logits[seen], asked.repetition_penalty
@@ -135,6 +130,18 @@ class Sampler:
 
     def _text(self, token: int) -> str:
         return str(self._tokenizer.decode([token]))
+
+
+def _bias(pairs: Sequence[tuple[int, float]], vocabulary: int) -> tuple[Tensor, Tensor]:
+    """Tokens [n] and what is added to their logits, float32 [n]."""
+    tokens, biases = zip(*pairs, strict=True)
+    for token in (min(tokens), max(tokens)):
+        if not 0 <= token < vocabulary:
+            raise InvalidInput(
+                f"logit_bias names the token {token}, which does not exist.",
+                f"The model's tokens are 0 to {vocabulary - 1}.",
+            )
+    return torch.tensor(tokens), torch.tensor(biases, dtype=torch.float32)
 
 
 def next_tokens(logits: Tensor, samplers: Sequence[Sampler]) -> list[int]:

@@ -29,6 +29,7 @@ from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRe
 from plait.serve.engines.json_grammar import JsonGrammar, JsonGrammars
 from plait.serve.engines.kv_cache import BlockPool
 from plait.serve.engines.projection import Adaptation
+from plait.serve.engines.prompts import PromptReader
 from plait.serve.engines.row import Outbox, Row
 from plait.serve.engines.sampling import next_tokens
 from plait.serve.engines.scheduler import Scheduler, TokenSequence
@@ -77,6 +78,7 @@ class TorchEngine:
         self._grammars = JsonGrammars(self.tokenizer, self._end_ids)
         self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
         self.max_context_tokens = min(max_context_tokens, model.config.max_position_embeddings)
+        self.prompts = PromptReader(self.tokenizer, self.max_context_tokens)
         self._decoder = Decoder(model, self.max_context_tokens, "int8" if quantization == "int8" else "own")
         blocks = -(-(kv_cache_tokens or max_batch_size * self.max_context_tokens) // _BLOCK_SIZE)
         self._cache_tokens = blocks * _BLOCK_SIZE
@@ -100,7 +102,8 @@ class TorchEngine:
         return key in self._adapters and key not in self._retiring
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
-        row = self._row(request, await self._grammars.start(request.sampling.json_schema))
+        prompt = await self.prompts.read(request.prompt)
+        row = self._row(request, prompt, await self._grammars.start(request.sampling.json_schema))
         given = row.sequence.given
         max_tokens = request.sampling.max_tokens
         check_length(row.prompt_tokens, max_tokens, min(self.max_context_tokens, self._cache_tokens) - given)
@@ -123,14 +126,21 @@ class TorchEngine:
         finally:
             row.is_cancelled = True  # harmless when it has ended
 
-    def _row(self, request: GenerationRequest, grammar: JsonGrammar | None) -> Row:
+    def _row(self, request: GenerationRequest, prompt: Sequence[int], grammar: JsonGrammar | None) -> Row:
         if request.adapter is None:
-            return Row(request, self._outbox, self.tokenizer, self._end_ids, grammar=grammar)
+            return Row(request, prompt, self._outbox, self.tokenizer, self._end_ids, grammar=grammar)
         adapter = self._adapters.get(request.adapter)
         if adapter is None:
             raise not_loaded(request.adapter)
         return Row(
-            request, self._outbox, self.tokenizer, self._end_ids, adapter.namespace, adapter.virtual_tokens, grammar
+            request,
+            prompt,
+            self._outbox,
+            self.tokenizer,
+            self._end_ids,
+            adapter.namespace,
+            adapter.virtual_tokens,
+            grammar,
         )
 
     async def load_adapter(self, key: str, folder: Path) -> None:

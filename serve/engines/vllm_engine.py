@@ -29,10 +29,11 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 from plait.errors import InvalidInput, Unavailable
 from plait.model_ids import BASE
 from plait.models.fingerprint import model_sha256
-from plait.models.load import encode_prompt, load_tokenizer
+from plait.models.load import load_tokenizer
 from plait.observability import metrics
 from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
 from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
+from plait.serve.engines.prompts import PromptReader
 from plait.serve.engines.vllm_adapters import check_lora
 from plait.serve.engines.vllm_messages import next_delta, sampling_params
 
@@ -80,6 +81,7 @@ class VLLMEngine:
         self._base_sha256 = model_sha256(base)
         config = AutoConfig.from_pretrained(base).get_text_config()
         self.max_context_tokens = min(max_context_tokens, config.max_position_embeddings)
+        self.prompts = PromptReader(self.tokenizer, self.max_context_tokens)
         self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
         self._max_loras, self._max_lora_rank = max_loras, max_lora_rank
         self._dtype = getattr(torch, dtype)
@@ -118,7 +120,7 @@ class VLLMEngine:
         return key in self._adapters
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
-        prompt = encode_prompt(self.tokenizer, request.prompt)
+        prompt = await self.prompts.read(request.prompt)
         check_length(len(prompt), request.sampling.max_tokens, self.max_context_tokens)
         check_queue(self.load().waiting, self._max_waiting)
         adapter = self._use(request.adapter) if request.adapter is not None else None

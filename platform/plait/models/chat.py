@@ -26,6 +26,12 @@ class Message:
     tool_call_id: str = ""
 
 
+def text_length(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> int:
+    """Characters of what was said and of what may be called: a prompt of them has about as many."""
+    said = sum(len(m.content) + sum(len(c.name) + len(c.arguments) for c in m.tool_calls) for m in messages)
+    return said + sum(len(tool.name) + len(tool.description) + len(tool.parameters) for tool in tools)
+
+
 class ChatFormat(BaseModel):
     """A Jinja chat template, the strings that end an answer, and the special tokens that contents must not forge."""
 

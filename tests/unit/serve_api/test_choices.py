@@ -152,3 +152,18 @@ def test_a_response_format_becomes_a_schema_for_the_engine(client: TestClient, f
         {"type": "object"},
         schema,
     ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"logit_bias": {str(token): 1 for token in range(301)}}, "at most 300"),
+        ({"messages": [{"role": "user", "content": "a"}] * 4097}, "at most 4096"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}] * 2049}] * 2}, "4098 parts"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{}] * 5000}]}, "5000 parts and tool calls"),
+        ({"tools": [WEATHER] * 129}, "at most 128"),
+    ],
+)
+def test_more_of_a_kind_than_anybody_needs_is_refused(client: TestClient, fields: dict[str, Any], reason: str) -> None:
+    status, error = error_of(client, "/v1/chat/completions", CHAT | fields)
+    assert (status, reason in error["message"]) == (400, True)

@@ -1,0 +1,61 @@
+"""From a call to the text that the engine continues: passages put in, the conversation in its chat format.
+
+What cannot fit into the context is refused by its length before any of that; what is long is made beside the event
+loop. Knows no adapters: which chat format it is, is said with the call.
+"""
+
+from dataclasses import dataclass
+
+from plait.errors import InvalidInput
+from plait.models.chat import ChatFormat, text_length
+from plait.retrieval.context import with_passages
+from plait.retrieval.passage import Passage
+from plait.serve.calls import Call
+from plait.serve.engines.engine import Engine
+
+
+@dataclass(frozen=True)
+class CallPrompt:
+    """The text to continue, the passages in it, and where the answer stops."""
+
+    text: str
+    passages: tuple[Passage, ...]
+    stop: tuple[str, ...]
+
+
+class CallPrompts:
+    """Makes prompts for one engine.
+
+    Args:
+        engine: whose tokens and context they are measured in.
+        budget_tokens: that passages of a prompt may take.
+    """
+
+    def __init__(self, engine: Engine, budget_tokens: int) -> None:
+        self._engine, self._budget_tokens = engine, budget_tokens
+
+    async def make(self, call: Call, chat_format: ChatFormat) -> CallPrompt:
+        """The prompt of a call.
+
+        Raises:
+            InvalidInput: when it is too long for any context; when no passage fits into the budget.
+        """
+        prompts = self._engine.prompts
+        prompts.check_messages(len(call.messages or ()))
+        characters = len(call.prompt) if call.messages is None else text_length(call.messages, call.tools)
+        prompts.check_length(characters)
+        characters += sum(len(passage.text) for passage in call.passages)
+        return await prompts.beside_the_loop(characters, self._make, call, chat_format)
+
+    def _make(self, call: Call, chat_format: ChatFormat) -> CallPrompt:
+        if call.messages is None:
+            return CallPrompt(call.prompt, (), call.sampling.stop)
+        grounded = with_passages(call.messages, call.passages, self._budget_tokens, self._engine.count_tokens)
+        if call.passages and not grounded.passages:  # an answer without them would look like one from them
+            raise InvalidInput(
+                f"None of the {len(call.passages)} passages found fits into "
+                f"retrieval.budget_tokens={self._budget_tokens}.",
+                "Raise it where the server is started, or ingest with a smaller chunk.max_tokens.",
+            )
+        text = chat_format.render(grounded.messages, tools=call.tools)
+        return CallPrompt(text, grounded.passages, (*call.sampling.stop, *chat_format.stop))
