@@ -4,13 +4,13 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import ENGINE, MAX_BATCH_SIZE
+from conftest import ENGINE, MAX_BATCH_SIZE, MAX_WAITING
 
 from plait.errors import InvalidInput, ModelNotFound, Overloaded
 from plait.models.load import load_causal_lm, load_tokenizer
@@ -254,6 +254,43 @@ async def test_a_client_that_leaves_frees_its_row(engine: Engine) -> None:
         delta = await anext(stream)
         assert delta.generated_tokens < 450
     await nobody_runs(engine)
+
+
+async def test_a_hundred_clients_that_leave_at_any_moment_leave_nothing_behind(
+    engine: Engine, loras: dict[str, Path], reference: Callable[..., str]
+) -> None:
+    """Some while they wait, some before their first token, some in the middle; on the base model and on an adapter."""
+    key = "two:1"
+    await engine.load_adapter(key, loras[key])
+    room = asyncio.Semaphore(MAX_BATCH_SIZE + MAX_WAITING)
+
+    async def leave(number: int) -> None:
+        prompt = PROMPTS[number % 3] * (1 + number % 5)
+        wanted = request_of(prompt=prompt, adapter=key if number % 2 else None, max_tokens=200, ignore_eos=True)
+        async with aclosing(engine.generate(wanted)) as stream:
+            if number % 4 == 0:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(anext(stream), 0.001 * (number % 20))
+            for _ in range(number % 4):
+                await anext(stream)
+
+    async def client(number: int) -> None:
+        async with room:
+            while True:
+                try:
+                    return await leave(number)
+                except Overloaded:  # those that left are in the queue until the next step
+                    await asyncio.sleep(0.005)
+
+    await asyncio.gather(*(client(number) for number in range(100)))
+    left = time.monotonic()
+    await nobody_runs(engine)
+    assert time.monotonic() - left < 1
+    assert engine.load().kv_use == 0
+    assert engine.adapters()[key].requests == 0
+    assert await whole_text(engine, prompt="short") == reference("short")
+    await engine.unload_adapter(key)
+    assert not engine.has_adapter(key)
 
 
 async def test_a_request_joins_those_that_run(engine: Engine) -> None:

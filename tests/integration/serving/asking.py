@@ -5,11 +5,13 @@ from typing import Any
 
 import httpx
 import openai
+import psutil
 
+from plait.local.process import find_running
 from plait.settings import settings
 
 COLLECTION, OTHER, ADMIN_KEY = "serve_test", "serve_test_other", "an-admin-key"
-MAX_WAITING = 8
+MAX_BATCH_SIZE, MAX_WAITING = 4, 8
 TEXTS = {
     "ray.md": "The installed version of ray is 2.60.0 and its licence is Apache.",
     "torch.md": "torch multiplies tensors; its installed version is 2.13.0.",
@@ -41,3 +43,18 @@ def until(is_so: Any, timeout_s: float = 30) -> None:
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def replicas(deployment: str = "") -> list[psutil.Process]:
+    """Replicas among the children of this test session's own Ray: of one deployment, or all."""
+    head = find_running("ray")
+    process = head.process() if head else None
+    assert process is not None
+    found = []
+    for child in process.children(recursive=True):
+        try:
+            if f"ServeReplica:plait:{deployment}" in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found

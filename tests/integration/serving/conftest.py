@@ -13,7 +13,7 @@ from plait.adapters.tracking import tracking_client
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.models.embedding import EmbeddingModel
-from serving.asking import ADMIN_KEY, COLLECTION, MAX_WAITING, OTHER, TEXTS
+from serving.asking import ADMIN_KEY, COLLECTION, MAX_BATCH_SIZE, MAX_WAITING, OTHER, TEXTS
 
 
 @pytest.fixture(scope="package")
@@ -80,7 +80,7 @@ def server(
     overrides = [
         f"llm.model={tiny_model}",
         "llm.dtype=float32",
-        "llm.max_batch_size=4",
+        f"llm.max_batch_size={MAX_BATCH_SIZE}",
         f"llm.max_waiting={MAX_WAITING}",
         f"retrieval.collection={collection}",
         f"retrieval.more_collections=[{OTHER}]",

@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from serving.asking import MAX_WAITING, ask, metric, text_of, until
+from serving.asking import ADMIN_KEY, MAX_BATCH_SIZE, MAX_WAITING, ask, metric, replicas, text_of, until
 
 
 def test_an_unknown_model_is_named_with_the_nearest_also_in_a_stream(client: openai.OpenAI) -> None:
@@ -36,16 +36,58 @@ def test_what_cannot_be_answered_is_a_sentence(
         ask(client, model, **options)
 
 
-async def test_a_full_queue_answers_429_with_retry_after_and_recovers(server: str, client: openai.OpenAI) -> None:
-    body = {"model": "base", "prompt": "x", "max_tokens": 200, "temperature": 0}
+async def test_of_two_hundred_chats_a_batch_and_a_queue_are_answered_and_the_rest_told_when_to_come_back(
+    server: str, client: openai.OpenAI
+) -> None:
+    words = [{"role": "user", "content": "x"}]
+    chat = {"model": "base", "messages": words, "max_tokens": 200, "temperature": 0, "ignore_eos": True}
+    unlimited = httpx.Limits(max_connections=None)
+    url = f"{server}/v1/chat/completions"
+
+    async def crowd() -> list[httpx.Response]:
+        async with httpx.AsyncClient(timeout=120, limits=unlimited) as together:
+            return await asyncio.gather(*(together.post(url, json=chat) for _ in range(200)))
+
+    def resident_bytes() -> int:
+        return sum(process.memory_info().rss for process in replicas())
+
+    before = 0
+    for _ in range(2):
+        responses = await crowd()
+        answered = [response for response in responses if response.status_code == 200]
+        refused = [response for response in responses if response.status_code == 429]
+        assert len(answered) + len(refused) == 200
+        assert len(answered) >= MAX_BATCH_SIZE + MAX_WAITING
+        assert len({response.json()["choices"][0]["message"]["content"] for response in answered}) == 1
+        assert {response.json()["error"]["code"] for response in refused} == {"overloaded"}
+        assert all(int(response.headers["retry-after"]) >= 1 for response in refused)
+        before = before or resident_bytes()  # the first crowd makes buffers
+    assert resident_bytes() - before < 30e6
+    assert metric("plait_requests_running") == metric("vllm:num_requests_waiting") == 0
+    assert text_of(client, "base")
+
+
+async def test_a_hundred_clients_that_leave_in_the_middle_leave_an_idle_engine(
+    server: str, client: openai.OpenAI
+) -> None:
+    cancelled = metric("plait_requests_total", outcome="cancelled")
+    body = {"prompt": "x", "max_tokens": 450, "temperature": 0, "stream": True, "ignore_eos": True}
+    room = asyncio.Semaphore(MAX_BATCH_SIZE + MAX_WAITING)
+
+    async def leave(crowd: httpx.AsyncClient, number: int) -> None:
+        asked = body | {"model": ("base", "support")[number % 2]}
+        async with room, crowd.stream("POST", f"{server}/v1/completions", json=asked) as response:
+            assert response.status_code in (200, 429)
+            await anext(response.aiter_lines())
+
     async with httpx.AsyncClient(timeout=120) as crowd:
-        responses = await asyncio.gather(*(crowd.post(f"{server}/v1/completions", json=body) for _ in range(40)))
-    statuses = {response.status_code for response in responses}
-    assert statuses == {200, 429}
-    refused = next(response for response in responses if response.status_code == 429)
-    assert int(refused.headers["retry-after"]) >= 1
-    assert refused.json()["error"]["code"] == "overloaded"
-    assert sum(response.status_code == 200 for response in responses) >= MAX_WAITING
+        await asyncio.gather(*(leave(crowd, number) for number in range(100)))
+    until(lambda: metric("plait_requests_running") == 0, timeout_s=5)
+    assert metric("plait_requests_total", outcome="cancelled") - cancelled > 50
+    until(lambda: metric("vllm:kv_cache_usage_perc") == 0, timeout_s=5)
+    assert metric("vllm:num_requests_running") == metric("vllm:num_requests_waiting") == 0
+    cards = httpx.get(f"{server}/v1/adapters", headers={"Authorization": f"Bearer {ADMIN_KEY}"}).json()["data"]
+    assert {replica["requests"] for card in cards for replica in card["replicas"]} == {0}
     assert text_of(client, "base")
 
 

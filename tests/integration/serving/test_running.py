@@ -6,11 +6,9 @@ import signal
 
 import httpx
 import openai
-import psutil
 
-from plait.local.process import find_running
 from plait.local.ray_head import temp_dir
-from serving.asking import metric, text_of, until
+from serving.asking import metric, replicas, text_of, until
 
 
 def test_the_log_is_lines_of_json_tied_by_an_id_without_what_was_said(server: str) -> None:
@@ -37,29 +35,14 @@ def test_the_log_is_lines_of_json_tied_by_an_id_without_what_was_said(server: st
 def test_a_killed_replica_comes_back_and_no_count_is_lost(server: str, client: openai.OpenAI) -> None:
     expected = text_of(client, "support")
     answered = metric("plait_requests_total", outcome="ok")
-    (replica,) = _our_replicas("LLM")
+    (replica,) = replicas("LLM")
     os.kill(replica.pid, signal.SIGKILL)
 
     def is_back() -> bool:
-        return replica.pid not in [p.pid for p in _our_replicas("LLM")] and (
+        return replica.pid not in [p.pid for p in replicas("LLM")] and (
             httpx.get(f"{server}/readyz", timeout=30).status_code == 200
         )
 
     until(is_back, timeout_s=120)
     assert text_of(client, "support") == expected
     assert metric("plait_requests_total", outcome="ok") == answered + 1
-
-
-def _our_replicas(deployment: str) -> list[psutil.Process]:
-    """Replicas of a deployment among the children of this test session's own Ray."""
-    head = find_running("ray")
-    process = head.process() if head else None
-    assert process is not None
-    found = []
-    for child in process.children(recursive=True):
-        try:
-            if f"ServeReplica:plait:{deployment}" in " ".join(child.cmdline()):
-                found.append(child)
-        except psutil.NoSuchProcess:
-            continue
-    return found
