@@ -56,7 +56,14 @@ def build(args: dict[str, Any]) -> Application:
     indexer = _deployment(Indexer, _LIGHT_CPUS).bind(retrieval, embedder) if retrieval else None
     router = _deployment(Router, _LIGHT_CPUS).bind(llm, retriever, retrieval)
     return _deployment(Ingress, _LIGHT_CPUS).bind(
-        llm, router, embedder, reranker, indexer, arguments.default_max_tokens, arguments.default_timeout_s
+        llm,
+        router,
+        embedder,
+        reranker,
+        indexer,
+        arguments.default_max_tokens,
+        arguments.default_timeout_s,
+        arguments.limits,
     )
 
 

@@ -124,6 +124,23 @@ class RerankArguments(Section):
     num_cpus: float = Field(0.1, ge=0)
 
 
+class RequestLimits(Section):
+    """How large a request may be, and how slowly it may come. What is more is refused before it is parsed."""
+
+    body_bytes: int = Field(
+        4 * 2**20, ge=1024, description="Of a JSON body; a prompt of 128,000 tokens takes about half a MiB."
+    )
+    batch_body_bytes: int = Field(
+        16 * 2**20, ge=1024, description="Of a JSON body of many texts: embeddings, rerank, file batches."
+    )
+    body_values: int = Field(
+        50_000, ge=100, description="Texts, numbers, lists and objects of a JSON body, one in another included."
+    )
+    body_timeout_s: float = Field(
+        30.0, gt=0, description="Seconds that a client may be behind while it sends a body, at 16 KiB a second."
+    )
+
+
 class AppArguments(Section):
     """Everything that the application is built from."""
 
@@ -135,6 +152,7 @@ class AppArguments(Section):
         default_factory=EmbeddingArguments, description="null: serve without embeddings, and so without retrieval."
     )
     rerank: RerankArguments | None = Field(None, description="null: /v1/rerank is by the cosine of embeddings.")
+    limits: RequestLimits = RequestLimits()
     default_timeout_s: float | None = Field(
         600.0, gt=0, description="Seconds that a request may take, unless it says otherwise; null: any number."
     )

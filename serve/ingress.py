@@ -27,11 +27,13 @@ from plait.serve.api import (
     vector_store_files,
     vector_stores,
 )
+from plait.serve.api.body_limits import BodyLimits
 from plait.serve.api.caller import KeyCheck, requires
 from plait.serve.api.errors import install
 from plait.serve.api.openapi import describe, errors
 from plait.serve.api.request_context import RequestIds, name_span
 from plait.serve.api.services import Deployments
+from plait.serve.arguments import RequestLimits
 from plait.serve.request_log import log_expected_errors_in_one_line
 
 _ROUTES: dict[Scope, tuple[ModuleType, ...]] = {
@@ -41,13 +43,14 @@ _ROUTES: dict[Scope, tuple[ModuleType, ...]] = {
 }
 
 
-def build_api() -> FastAPI:
-    """The application with every route; what the routes ask is `services`."""
+def build_api(limits: RequestLimits | None = None) -> FastAPI:
+    """The application with every route; what the routes ask is `services`. `limits`: None for the defaults."""
     # FastAPI's own spans would stand beside ours, one for every step of its own; its logs quote what was sent.
     telemetry: TelemetryConfig = {"tracing": False, "logs": False}
     api = FastAPI(title="Plait", version=__version__, dependencies=[Depends(name_span)], telemetry=telemetry)
     install(api)
-    api.add_middleware(KeyCheck)
+    api.add_middleware(BodyLimits, limits=limits or RequestLimits())
+    api.add_middleware(KeyCheck)  # before the limits: of a body nothing is read without a key
     api.add_middleware(RequestIds)  # the outer one: what is refused has an id, too
     api.include_router(probes.routes)
     for scope, nouns in _ROUTES.items():
@@ -71,10 +74,12 @@ class Ingress:
         indexer: DeploymentHandle | None,
         default_max_tokens: int,
         default_timeout_s: float | None,
+        limits: RequestLimits,
     ) -> None:
         log_expected_errors_in_one_line()
         tracing.configure("ingress")
+        self._limits = limits
         self.deployments = Deployments(llm, router, embedder, reranker, indexer, default_max_tokens, default_timeout_s)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_api()
+        return build_api(self._limits)

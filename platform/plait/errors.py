@@ -39,6 +39,21 @@ class InvalidInput(PlaitError):
     code, exit_code, http_status = "invalid_input", 2, 400
 
 
+class InvalidField(InvalidInput):
+    """One field of what the user gave cannot be used; `field`: its path, as in `messages.0.content`."""
+
+    def __init__(self, what: str, remedy: str = "", field: str = "") -> None:
+        super().__init__(what, remedy)
+        self.args = (what, remedy, field)
+        self.field = field
+
+
+class TooLarge(InvalidInput):
+    """More bytes than are taken here; the sentence says how many are."""
+
+    code, http_status = "too_large", 413
+
+
 class RecipeError(InvalidInput):
     code = "invalid_recipe"
 
@@ -79,6 +94,12 @@ class Conflict(PlaitError):
     """The state of the world forbids it: a port in use, another model in the collection."""
 
     code, http_status = "conflict", 409
+
+
+class TooSlow(PlaitError):
+    """A client did not send its request in time."""
+
+    code, http_status = "request_timeout", 408
 
 
 class Interrupted(PlaitError):

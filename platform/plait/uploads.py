@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from plait.errors import InvalidInput, NotFound
+from plait.errors import InvalidInput, NotFound, TooLarge
 from plait.settings import settings
 from plait.whole_files import make_private, remove_leftovers, whole_folder, write_whole
 
@@ -128,7 +128,8 @@ def save(filename: str, purpose: str, data: BinaryIO, of: Reach = EVERYTHING) ->
     """Keep a file.
 
     Raises:
-        InvalidInput: for a name that is none, or a file that is empty or larger than MAX_BYTES.
+        InvalidInput: for a name that is none, or a file that is empty.
+        TooLarge: for one that is larger than MAX_BYTES.
         InsufficientStorage: when the disk is full.
     """
     name = _checked_name(filename)
@@ -366,7 +367,7 @@ def _copy(data: BinaryIO, to: Path) -> int:
         while block := data.read(1 << 20):
             size += len(block)
             if size > MAX_BYTES:
-                raise InvalidInput(
+                raise TooLarge(
                     f"The file is larger than {MAX_BYTES >> 20} MiB.", "Bring it into the collection by plait ingest."
                 )
             out.write(block)

@@ -20,8 +20,10 @@ from starlette.exceptions import HTTPException
 
 from plait.errors import (
     InsufficientStorage,
+    InvalidField,
     Overloaded,
     PlaitError,
+    TooSlow,
     Unauthorized,
     Unavailable,
     did_you_mean,
@@ -38,7 +40,9 @@ _KINDS = {
     401: "authentication_error",
     403: "permission_error",
     404: "invalid_request_error",
+    408: "invalid_request_error",
     409: "invalid_request_error",
+    413: "invalid_request_error",
     429: "rate_limit_error",
 }
 
@@ -78,13 +82,17 @@ def _is_of_a_dead_replica(error: Exception) -> bool:
 
 
 def error_body(error: PlaitError) -> ErrorBody:
-    return ErrorBody(message=str(error), type=_KINDS.get(error.http_status, "server_error"), code=error.code)
+    field = error.field if isinstance(error, InvalidField) else ""
+    kind = _KINDS.get(error.http_status, "server_error")
+    return ErrorBody(message=str(error), type=kind, code=error.code, param=field or None)
 
 
 def error_response(error: PlaitError) -> JSONResponse:
     headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if error.retry_after_s is not None else None
     if isinstance(error, Unauthorized):
         headers = {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, TooSlow):
+        headers = {"Connection": "close"}  # nobody reads the rest of the request
     return _response(error.http_status, error_body(error), headers)
 
 

@@ -20,7 +20,6 @@ from plait.serve.api.services import Services, services
 
 routes = APIRouter(prefix="/v1/files", tags=["files"])
 _Asking = Annotated[Caller, Depends(caller)]
-_MOST_OF_A_FORM = 64 * 1024  # beside the file
 _FORM = {
     "required": ["file"],
     "type": "object",
@@ -62,13 +61,6 @@ class FileDeleted(BaseModel):
 )
 async def upload(request: Request, asking: _Asking) -> FileObject:
     """Keep a file, 100 MiB at most. `purpose` is kept as it is."""
-    length = request.headers.get("content-length")
-    if length is None:
-        raise InvalidInput("The request does not say how long it is.", "Send the header Content-Length.")
-    if int(length) > uploads.MAX_BYTES + _MOST_OF_A_FORM:
-        raise InvalidInput(
-            f"The file is larger than {uploads.MAX_BYTES >> 20} MiB.", "Bring it into the collection by plait ingest."
-        )
     async with request.form(max_files=1, max_fields=8) as form:
         sent = form.get("file")
         if not isinstance(sent, UploadFile):

@@ -15,7 +15,9 @@ _MEANINGS = {
     401: "The API key is missing, wrong or has expired.",
     403: "This is not for this key; or for nobody, as long as there is no key for it.",
     404: "There is no such model, file or collection; the message names the nearest.",
+    408: "The body did not come in time.",
     409: "Something else stands in the way; the message says what.",
+    413: "The body is larger than this route takes; the message says what is.",
     429: "Too many requests wait; `Retry-After` says when to come back.",
     503: "A model is not loaded yet, or a server behind this one does not answer.",
     504: "Nothing was generated within the request's time.",
@@ -42,6 +44,11 @@ def streamed(whole: type[BaseModel], chunk: str) -> Responses:
     return {200: {"model": whole, "description": "The answer.", "content": {"text/event-stream": stream}}}
 
 
+def _described(status: int) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": _REF.format(model=ErrorResponse.__name__)}}}
+    return {"description": _MEANINGS[status], "content": content}
+
+
 def describe(app: FastAPI) -> None:
     """Let an application's OpenAPI document have the shapes of events, and no error that is never sent."""
 
@@ -53,10 +60,13 @@ def describe(app: FastAPI) -> None:
             )
             schemas = document["components"]["schemas"]
             document["components"]["schemas"] = chunks["$defs"] | schemas
+            refused = {str(status): _described(status) for status in (408, 413)}
             # FastAPI describes its own answer to a bad request; ours is 400, in OpenAI's shape.
             for operations in document["paths"].values():
                 for operation in operations.values():
                     operation["responses"].pop("422", None)
+                    if "requestBody" in operation:
+                        operation["responses"] |= refused
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)
             app.openapi_schema = document

@@ -21,6 +21,8 @@ class NullIsNotGiven(BaseModel):
     A field whose own type has null keeps it: there null has a meaning, or is the default.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     @model_validator(mode="before")
     @classmethod
     def _leave_out_nulls(cls, given: Any) -> Any:

@@ -4,10 +4,17 @@ import pickle
 
 import pytest
 
-from plait.errors import InvalidInput, Overloaded, PlaitError, did_you_mean, find_plait_error
+from plait.errors import InvalidField, InvalidInput, Overloaded, PlaitError, did_you_mean, find_plait_error
 
 
-@pytest.mark.parametrize("error", [InvalidInput("a is wrong.", "Do b."), Overloaded("full.", "Wait.", 2.5)])
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidInput("a is wrong.", "Do b."),
+        InvalidField("a.b is wrong.", "Do c.", "a.b"),
+        Overloaded("full.", "Wait.", 2.5),
+    ],
+)
 def test_an_error_survives_pickling(error: PlaitError) -> None:
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))

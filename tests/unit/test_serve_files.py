@@ -263,3 +263,37 @@ def test_a_batch_that_cannot_be_whole_is_none(
     assert message in answer.json()["error"]["message"]
     assert uploads.attachments("docs") == []
     assert client.get("/v1/vector_stores/docs/file_batches/vsfb_1").status_code == 404
+
+
+def pieces_of_a_form(data: bytes, name: str = "a.md") -> Iterator[bytes]:
+    yield f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
+    for start in range(0, len(data), 1_000):
+        yield data[start : start + 1_000]
+    yield b"\r\n--b--\r\n"
+
+
+CHUNKED = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+@pytest.mark.parametrize("data", [b"text", b"x" * 5_000, "ö\r\n--".encode() * 700])
+def test_an_upload_may_come_in_chunks_that_do_not_say_how_long_it_is(client: TestClient, data: bytes) -> None:
+    answer = client.post("/v1/files", content=pieces_of_a_form(data), headers=CHUNKED)
+    assert answer.status_code == 200, answer.text
+    assert client.get(f"/v1/files/{answer.json()['id']}/content").content == data
+
+
+def test_an_upload_that_is_too_large_is_413_and_leaves_nothing(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(uploads, "MAX_BYTES", 10_000)
+    for size in (10_001, 200_000):  # the file alone, and more than the whole form may have
+        data = b"x" * size
+        for sending in (
+            {"content": pieces_of_a_form(data), "headers": CHUNKED},
+            {"files": {"file": ("a.md", data)}},
+        ):
+            answer = client.post("/v1/files", **sending)  # type: ignore[arg-type]
+            assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+            assert "larger than" in answer.json()["error"]["message"]
+    assert client.get("/v1/files").json()["data"] == []
+    assert list((tmp_path / "uploads").iterdir()) == []

