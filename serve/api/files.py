@@ -4,19 +4,19 @@ In: multipart forms. Out: files under ids. What is done with them is for /v1/vec
 """
 
 import asyncio
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
-from starlette.datastructures import UploadFile
 
 from plait import uploads
-from plait.errors import InvalidInput
 from plait.serve.api.caller import Caller, caller
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
+from plait.serve.api.upload_form import read_upload
 
 routes = APIRouter(prefix="/v1/files", tags=["files"])
 _Asking = Annotated[Caller, Depends(caller)]
@@ -61,12 +61,8 @@ class FileDeleted(BaseModel):
 )
 async def upload(request: Request, asking: _Asking) -> FileObject:
     """Keep a file, 100 MiB at most. `purpose` is kept as it is."""
-    async with request.form(max_files=1, max_fields=8) as form:
-        sent = form.get("file")
-        if not isinstance(sent, UploadFile):
-            raise InvalidInput("The form has no file in the field 'file'.", "Send multipart/form-data with one.")
-        purpose = str(form.get("purpose", "assistants"))[:64]
-        kept = await asyncio.to_thread(uploads.save, sent.filename or "", purpose, sent.file, asking.reach)
+    async with aclosing(await read_upload(request)) as form:
+        kept = await asyncio.to_thread(uploads.save, form.filename, form.purpose, form.file, asking.reach)
     return _described(kept)
 
 

@@ -297,3 +297,46 @@ def test_an_upload_that_is_too_large_is_413_and_leaves_nothing(
             assert "larger than" in answer.json()["error"]["message"]
     assert client.get("/v1/files").json()["data"] == []
     assert list((tmp_path / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ('filename="naïve ☃.md"', "naïve ☃.md"),
+        ("filename*=UTF-8''na%C3%AFve%20%E2%98%83.md", "naïve ☃.md"),  # urllib3
+        ("filename=\"x.md\"; filename*=utf-8''%F0%9F%98%80.md", "\U0001f600.md"),
+        ("filename*=iso-8859-1'en'%A3.md", "£.md"),
+        ("filename=\"=?utf-8?B?bmHDr3ZlLm1k?=\"; filename*=utf-8''na%C3%AFve.md", "naïve.md"),  # .NET
+        ('filename="=?utf-8?B?bmHDr3ZlLm1k?="', "naïve.md"),
+        ('filename="=?iso-8859-1?Q?na=EFve_x.md?="', "naïve x.md"),
+        ('filename="a %22b%22.md"', 'a "b".md'),  # browsers, httpx
+        (r'filename="a \"b\".md"', 'a "b".md'),
+        ('filename="100%25 %2F a=?x?=.md"', "100%25 %2F a=?x?=.md"),  # none of these
+        ("filename*=utf-8''a%2522.md", "a%22.md"),
+    ],
+)
+def test_a_name_is_kept_as_it_was_meant_however_it_is_written(client: TestClient, written: str, meant: str) -> None:
+    form = f'--b\r\nContent-Disposition: form-data; name="file"; {written}\r\n\r\ntext\r\n--b--\r\n'
+    answer = client.post("/v1/files", content=form.encode(), headers=CHUNKED)
+    assert (answer.status_code, answer.json().get("filename")) == (200, meant)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["filename*=utf-8''..%2Fa%00.md", 'filename="a%0D%0Ab.md"', "filename*=utf-8''", 'filename="=?utf-8?B?AA==?="'],
+)
+def test_a_name_that_hides_what_no_name_has_is_refused(client: TestClient, written: str) -> None:
+    form = f'--b\r\nContent-Disposition: form-data; name="file"; {written}\r\n\r\ntext\r\n--b--\r\n'
+    answer = client.post("/v1/files", content=form, headers=CHUNKED)
+    assert answer.status_code == 400
+    assert client.get("/v1/files").json()["data"] == []
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.md", "+2D0-"), ("+2D0-.md", "x"), ("a.md", "x +3gA-")])
+def test_half_a_character_in_a_form_is_400(client: TestClient, name: str, text: str) -> None:
+    part = "--b\r\nContent-Disposition: form-data; name="
+    form = f'{part}"purpose"\r\n\r\n{text}\r\n{part}"file"; filename="{name}"\r\n\r\ntext\r\n--b--\r\n'
+    headers = {"Content-Type": "multipart/form-data; charset=utf-7; boundary=b"}
+    answer = client.post("/v1/files", content=form, headers=headers)
+    assert answer.status_code == 400, answer.text
+    assert client.get("/v1/files").json()["data"] == []
