@@ -231,4 +231,8 @@ class AdapterLifecycle:
 
 
 def _chat_format(folder: Path) -> ChatFormat | None:
-    return AdapterMetadata.read(folder).chat_format if (folder / FILE_NAME).is_file() else None
+    if not (folder / FILE_NAME).is_file():
+        return None
+    chat_format = AdapterMetadata.read(folder).chat_format
+    chat_format.check()
+    return chat_format

@@ -1,6 +1,7 @@
 """One replica's adapters on the real engine and a tiny model: what is loaded ahead, followed, and survived."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ import pytest
 import torch
 from changed_settings import changed_settings
 
+from plait.adapters.metadata import AdapterMetadata
 from plait.errors import InvalidInput, ModelNotFound
 from plait.model_ids import AdapterRef
+from plait.models.chat import ChatFormat
+from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
 from plait.serve.adapters.lifecycle import AdapterLifecycle
 from plait.serve.arguments import LLMArguments
@@ -78,6 +82,36 @@ async def test_a_load_that_fails_serves_nothing_and_leaves_the_old_one_in_place(
     async with adapters.lease(AdapterRef("sales")) as held:
         assert held.adapter.location == str(good)
     await adapters.unload("sales")
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{% for message in messages %}", "Unexpected end of template"),
+        ("{{ raise_exception('never') }}", "never"),
+        ("{% for i in range(10**9) %}x{% endfor %}", "raises a number to a power"),
+    ],
+)
+async def test_a_chat_template_that_writes_nothing_is_refused_when_it_is_loaded(
+    engine: TorchEngine, tiny_model: Path, plain: Path, home: Path, tmp_path: Path, template: str, reason: str
+) -> None:
+    folder = shutil.copytree(plain, tmp_path / "templated")
+    about = AdapterMetadata(
+        base_model=str(tiny_model),
+        base_sha256=model_sha256(tiny_model),
+        dataset_sha256="0",
+        recipe={},
+        method="lora",
+        chat_format=ChatFormat(name="other", template=template),
+        run_id="r",
+        run_key="k",
+        plait_version="0",
+        created_at="2026-01-01",
+    )
+    about.write(folder)
+    with pytest.raises(InvalidInput, match=reason):
+        await lifecycle(engine, tiny_model, tmp_path).load("templated", str(folder), in_place=False)
+    assert not engine.adapters()
 
 
 async def test_neither_a_missing_pinned_adapter_nor_a_broken_served_set_keeps_a_replica_from_starting(

@@ -4,13 +4,17 @@ An adapter folder is exactly PEFT's (`adapter_config.json`, `adapter_model.safet
 nothing of registries or of serving.
 """
 
+from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from plait.adapters.config import MAX_CONFIG_BYTES
 from plait.errors import InvalidInput
 from plait.models.chat import ChatFormat
+from plait.strict_json import read_json
 
 FILE_NAME = "plait.json"
 
@@ -33,6 +37,20 @@ class AdapterMetadata(BaseModel):
     created_at: str = Field(description="ISO 8601, UTC.")
     metrics: dict[str, float] = Field(default_factory=dict, description="Final metrics of the run.")
 
+    @field_validator("created_at")
+    @classmethod
+    def _is_a_time(cls, text: str) -> str:
+        datetime.fromisoformat(text).timestamp()
+        return text
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _without_what_was_not_measured(cls, metrics: Any) -> Any:
+        """A loss that is not finite is none: it is left out, and does not make the whole file unreadable."""
+        if not isinstance(metrics, dict):
+            return metrics
+        return {k: v for k, v in metrics.items() if v is not None and not (isinstance(v, float) and not isfinite(v))}
+
     def write(self, folder: Path) -> None:
         (folder / FILE_NAME).write_text(self.model_dump_json(indent=2), encoding="utf-8")
 
@@ -44,9 +62,11 @@ class AdapterMetadata(BaseModel):
             InvalidInput: when the folder has none, or it is not valid.
         """
         try:
-            return cls.model_validate_json((folder / FILE_NAME).read_text(encoding="utf-8"))
+            return cls.model_validate(read_json(folder / FILE_NAME, MAX_CONFIG_BYTES))
         except FileNotFoundError:
             raise InvalidInput(f"'{folder}' is no adapter of Plait: it has no {FILE_NAME}.") from None
+        except OSError as error:
+            raise InvalidInput(f"'{folder / FILE_NAME}' cannot be read ({error.strerror}).") from None
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "file"

@@ -102,7 +102,7 @@ class Registry:
             for number in sorted(versions, reverse=True):
                 try:
                     found.append(self._load(versions[number]))
-                except InvalidInput as error:  # one broken adapter must not hide the others
+                except Exception as error:  # whatever is wrong with one, it must not hide the others
                     _log.warning("%s:%s is left out: %s", model.name, number, error)
         return found
 

@@ -6,11 +6,12 @@ adapter, because an adapter answers well only in the form it was trained in.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from plait.errors import InvalidInput, did_you_mean
+from plait.models.chat_template import render_template
 from plait.models.tools import Tool, ToolCall, in_words
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -39,11 +40,11 @@ class ChatFormat(BaseModel):
 
     name: str
     template: str
-    stop: tuple[str, ...] = ()
+    stop: tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...] = Field((), max_length=64)
     """Besides the end-of-sequence token: texts at which generation stops."""
     bos_token: str = ""
     eos_token: str = ""
-    special_tokens: tuple[str, ...] = ()
+    special_tokens: tuple[Annotated[str, Field(min_length=2)], ...] = ()
 
     def render(
         self, messages: Sequence[Message], add_generation_prompt: bool = True, tools: Sequence[Tool] = ()
@@ -52,21 +53,40 @@ class ChatFormat(BaseModel):
 
         Tools go to the template where it takes any, else in words into the system message. Special tokens inside a
         message are broken up: neither a user nor a retrieved document nor a tool can end a turn.
-        """
-        from transformers.utils.chat_template_utils import render_jinja_template
 
+        Raises:
+            InvalidInput: when the template cannot write this conversation.
+        """
         takes_tools = "tools" in self.template
         spoken = messages if takes_tools else in_words(messages, tools)
-        rendered, _ = render_jinja_template(
-            [[self._for_template(m) for m in spoken]],
+        return render_template(
+            self.template,
+            messages=[self._for_template(m) for m in spoken],
             tools=[self._defuse_all(tool.as_template()) for tool in tools] if takes_tools and tools else None,
-            chat_template=self.template,
+            documents=None,
             add_generation_prompt=add_generation_prompt,
             bos_token=self.bos_token,
             eos_token=self.eos_token,
         )
-        text: str = rendered[0]
-        return text
+
+    def check(self) -> None:
+        """Render the conversations that every template must know: one that cannot write any makes each request fail.
+
+        A template may refuse some (Gemma's has no system messages); it is refused itself when it refuses all of them.
+
+        Raises:
+            InvalidInput: why the plainest of them cannot be written.
+        """
+        question, answer = Message("user", "Which version is it?"), Message("assistant", "It is the third.")
+        refusals = []
+        for messages in ([question], [Message("system", "Be brief."), question], [question, answer, question]):
+            try:
+                if self.render(messages).strip():
+                    return
+                raise InvalidInput("The chat template writes nothing.")
+            except InvalidInput as error:
+                refusals.append(error)
+        raise refusals[0]
 
     def _for_template(self, message: Message) -> Any:
         fields: dict[str, Any] = {"role": message.role, "content": message.content}
