@@ -64,6 +64,7 @@ def build(args: dict[str, Any]) -> Application:
         arguments.default_max_tokens,
         arguments.default_timeout_s,
         arguments.limits,
+        arguments.citations,
     )
 
 

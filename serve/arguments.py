@@ -141,6 +141,24 @@ class RequestLimits(Section):
     )
 
 
+CitationStyle = Literal["annotations", "inline"]
+
+
+class CitationArguments(Section):
+    """How answers of `rag/…` show what they were answered from."""
+
+    style: CitationStyle = Field(
+        "annotations",
+        description="inline: also `[1]` after sentences and sources at the end of the text, for clients that show no "
+        "annotations; a request's retrieval.citations comes first.",
+    )
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s?#]+$",
+        description="Address of this server in citations, as behind a proxy; null: as the client wrote it.",
+    )
+
+
 class AppArguments(Section):
     """Everything that the application is built from."""
 
@@ -153,6 +171,7 @@ class AppArguments(Section):
     )
     rerank: RerankArguments | None = Field(None, description="null: /v1/rerank is by the cosine of embeddings.")
     limits: RequestLimits = RequestLimits()
+    citations: CitationArguments = CitationArguments()
     default_timeout_s: float | None = Field(
         600.0, gt=0, description="Seconds that a request may take, unless it says otherwise; null: any number."
     )

@@ -34,6 +34,11 @@ class Call:
     tenant: str | None = None
     deadline_s: float | None = None
 
+    @property
+    def is_prose(self) -> bool:
+        """Whether the answer is text to read: neither JSON, nor maybe a call of a tool."""
+        return self.sampling.json_schema is None and not self.tools
+
 
 @dataclass(frozen=True)
 class Retrieved:

@@ -20,6 +20,7 @@ from plait.serve.api import (
     files,
     generation,
     models,
+    passages,
     probes,
     rag,
     rerank,
@@ -33,11 +34,11 @@ from plait.serve.api.errors import install
 from plait.serve.api.openapi import describe, errors
 from plait.serve.api.request_context import RequestIds, name_span
 from plait.serve.api.services import Deployments
-from plait.serve.arguments import RequestLimits
+from plait.serve.arguments import CitationArguments, RequestLimits
 from plait.serve.request_log import log_expected_errors_in_one_line
 
 _ROUTES: dict[Scope, tuple[ModuleType, ...]] = {
-    Scope.INFER: (models, generation, rag, embeddings, rerank, tokenization, vector_stores),
+    Scope.INFER: (models, generation, rag, embeddings, rerank, tokenization, vector_stores, passages),
     Scope.DOCUMENTS: (files, vector_store_files, file_batches),
     Scope.ADMIN: (adapters,),
 }
@@ -75,11 +76,14 @@ class Ingress:
         default_max_tokens: int,
         default_timeout_s: float | None,
         limits: RequestLimits,
+        citations: CitationArguments,
     ) -> None:
         log_expected_errors_in_one_line()
         tracing.configure("ingress")
         self._limits = limits
-        self.deployments = Deployments(llm, router, embedder, reranker, indexer, default_max_tokens, default_timeout_s)
+        self.deployments = Deployments(
+            llm, router, embedder, reranker, indexer, default_max_tokens, default_timeout_s, citations
+        )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self._limits)

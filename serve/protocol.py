@@ -1,16 +1,14 @@
-"""Shapes that several routes of the HTTP API share: usage, errors, model cards, citations.
+"""Shapes that several routes of the HTTP API share: usage, errors, model cards.
 
 OpenAI's, with what Plait adds. What requests have in common is in request_body.py.
 """
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import BaseModel
 
 from plait.index.search import Mode
-from plait.retrieval.passage import Passage
 from plait.retrieval.request import Rerank
-from plait.retrieval.verbatim import repeated
 
 
 class PromptTokensDetails(BaseModel):
@@ -30,48 +28,6 @@ class InputUsage(BaseModel):
 
     prompt_tokens: int
     total_tokens: int
-
-
-class Quote(BaseModel):
-    """Words of the source that the answer repeats; `start` and `end`: where they are in its cleaned text."""
-
-    start: int
-    end: int
-    text: str
-
-
-class Citation(BaseModel):
-    """A passage that was in the prompt. `start` and `end`: characters in the cleaned text of `source`.
-
-    `quote`: the longest run of words that the answer has from it; null where it repeats none.
-    """
-
-    type: Literal["plait_citation"] = "plait_citation"
-    chunk_id: str
-    source: str
-    title: str
-    heading: str
-    start: int
-    end: int
-    score: float
-    text: str
-    quote: Quote | None = None
-
-    @classmethod
-    def of(cls, passage: Passage, answer: str) -> Self:
-        quote = repeated(answer, passage)
-        return cls(
-            type="plait_citation",
-            chunk_id=passage.chunk_id,
-            source=passage.source,
-            title=passage.title,
-            heading=passage.heading,
-            start=passage.start,
-            end=passage.end,
-            score=round(passage.score, 4),
-            text=passage.text,
-            quote=None if quote is None else Quote(start=quote.start, end=quote.end, text=quote.text),
-        )
 
 
 class RetrievalDetails(BaseModel):

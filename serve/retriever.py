@@ -16,12 +16,13 @@ import numpy as np
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from plait.errors import CollectionNotFound, Conflict, InvalidInput
+from plait.errors import CollectionNotFound, Conflict, InvalidInput, NotFound
 from plait.index.collection import Index
 from plait.index.search import Hit, Search, Vectors
 from plait.models.vectors import VectorKind
 from plait.observability import metrics, tracing
 from plait.retrieval.neighbours import expanded
+from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected, text_to_rank
 from plait.serve.arguments import RetrievalArguments
@@ -208,6 +209,27 @@ class Retriever:
             return Collection(index.name, index.embedding_model, index.dimension, len(documents))
 
         return await self._following(name, describe)
+
+    async def passage(self, collection: str, chunk_id: str, tenant: str | None) -> Passage:
+        """A passage by its id, for a tenant (None: the server's); its score is 0.
+
+        Raises:
+            CollectionNotFound: for a collection that is not served.
+            NotFound: when the tenant has no such passage in it.
+        """
+        self._arguments.check_collection(collection)
+
+        async def look_up() -> Passage | None:
+            whose = tenant or self._arguments.tenant
+            return await asyncio.to_thread(self._indexes[collection].passage, chunk_id, whose)
+
+        passage = await self._following(collection, look_up)
+        if passage is None:
+            raise NotFound(
+                f"There is no passage '{chunk_id[:40]}' in '{collection}'.",
+                "Its document was changed or removed, or is another tenant's: ask again.",
+            )
+        return passage
 
     async def is_ready(self) -> bool:
         """Answers when the collections are open."""

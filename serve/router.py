@@ -13,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from plait.errors import InvalidInput, ModelNotFound, NotFound
 from plait.observability import metrics, tracing
+from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.serve.arguments import RetrievalArguments
 from plait.serve.calls import Call, Collection, Retrieved, Tokens
@@ -72,6 +73,15 @@ class Router:
         """
         retrieved: Retrieved = await self._there().retrieve.remote(question, asked, traceparent)
         return retrieved
+
+    async def passage(self, collection: str, chunk_id: str, tenant: str | None) -> Passage:
+        """A passage of a collection that is served, for a tenant (None: the server's).
+
+        Raises:
+            NotFound: when there is none, or nothing is indexed here.
+        """
+        passage: Passage = await self._there().passage.remote(collection, chunk_id, tenant)
+        return passage
 
     async def collections(self, tenant: str | None) -> list[Collection]:
         """The collections that are served, the first one first, with what they hold for a tenant (None: the server's).

@@ -1,4 +1,4 @@
-"""One choice of an answer as it grows: its text, its log-probabilities, the tools it calls.
+"""One choice of an answer as it grows: its text, its log-probabilities, its citations, the tools it calls.
 
 In: events of one call. Out: what is new to send, and what there is in all. It knows neither ids nor streams.
 """
@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plait.models.tools import ToolCall
+from plait.retrieval.verbatim import repeated
+from plait.serve.api.citations import Citation, CitationLinks
 from plait.serve.api.generation_answers import ChatLogprob, ChatLogprobs, TextLogprobs, TopLogprob
+from plait.serve.api.inline_citations import InlineCitations
 from plait.serve.api.tool_calls import ToolCallReader
 from plait.serve.calls import Event
 from plait.serve.engines.engine import TokenLogprob
@@ -16,17 +19,26 @@ from plait.serve.engines.engine import TokenLogprob
 
 @dataclass
 class Choice:
-    """What the events of one call have said so far. `reader` finds the calls of tools, where there may be any."""
+    """What the events of one call have said so far.
+
+    `reader` finds the calls of tools, where there may be any. `is_marked`: whether its text shows what it cites.
+    """
 
     index: int
     is_chat: bool
     has_logprobs: bool = False
     reader: ToolCallReader | None = None
+    links: CitationLinks = field(default_factory=CitationLinks)
+    is_marked: bool = False
+    answer: str = ""
+    """What the model says."""
     text: str = ""
+    """The same as it is sent, with the marks of citations."""
     tool_calls: tuple[ToolCall, ...] = ()
     logprobs: list[TokenLogprob] = field(default_factory=list)
     first: Event | None = None
     last: Event = field(default_factory=lambda: Event("", 0, 0))
+    _marks: InlineCitations | None = None
 
     def add(self, event: Event) -> str:
         """Take the next event; returns the text to send for it."""
@@ -41,8 +53,32 @@ class Choice:
                 text += rest
         if self.is_chat and not self.text:
             text = text.lstrip()  # the space between "Answer:" and the answer belongs to the format
+        self.answer += text
+        if self.is_marked and self._marks is None and self.first.passages:
+            self._marks = InlineCitations(self.first.passages, self._urls())
+        if self._marks is not None:
+            text = self._marks.push(text) + (self._marks.end() if event.finish_reason else "")
         self.text += text
         return text
+
+    def citations(self) -> list[Citation]:
+        """The passages that were in the prompt, best first, each about the words that repeat it, or the whole text."""
+        if self.first is None:
+            return []
+        cited = []
+        for i, (passage, url) in enumerate(zip(self.first.passages, self._urls(), strict=True)):
+            repeats = repeated(self.answer, passage)
+            place = (repeats.answer_start, repeats.answer_end) if repeats else (0, len(self.answer))
+            if self._marks is not None:
+                place = self._marks.place_in_sent(*place)
+            cited.append(Citation.of(passage, i, url, place, repeats))
+        return cited
+
+    def _urls(self) -> list[str]:
+        if self.first is None or self.first.retrieved is None:
+            return []
+        collection = self.first.retrieved.collection
+        return [self.links.url(passage, collection) for passage in self.first.passages]
 
     @property
     def finish_reason(self) -> Literal["stop", "length", "tool_calls"] | None:

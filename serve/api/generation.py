@@ -9,6 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from plait.serve.api.accounting import recorded
 from plait.serve.api.choices import Indexed, merged, until_deadline
+from plait.serve.api.citations import CitationLinks
 from plait.serve.api.generation_answers import ChatCompletion, Completion
 from plait.serve.api.generation_requests import ChatCompletionRequest, CompletionRequest, GenerationRequest
 from plait.serve.api.openapi import errors, streamed
@@ -39,7 +40,7 @@ async def chat_completions(
         readers = [
             ToolCallReader(names, body.must_call_a_tool, is_parallel=body.parallel_tool_calls) for _ in range(body.n)
         ]
-    return await _respond(body, calls, asked, context, Answer(calls, is_chat=True, n=body.n, readers=readers))
+    return await _respond(body, calls, asked, context, _chat_answer(body, calls, asked, context, readers))
 
 
 @routes.post(
@@ -71,10 +72,30 @@ def _calls(body: ChatCompletionRequest | CompletionRequest, asked: Services, con
     ]
 
 
+def _chat_answer(
+    body: ChatCompletionRequest,
+    calls: Sequence[Call],
+    asked: Services,
+    context: RequestContext,
+    readers: Sequence[ToolCallReader] | None = None,
+) -> Answer:
+    options = body.retrieval
+    tenant = options.tenant if options is not None and "tenant" in options.model_fields_set else None
+    style = (options.citations if options is not None else None) or asked.citations.style
+    return Answer(
+        calls,
+        is_chat=True,
+        n=body.n,
+        readers=readers,
+        links=CitationLinks((asked.citations.public_url or context.base_url).rstrip("/"), tenant),
+        is_marked=style == "inline" and calls[0].is_prose,
+    )
+
+
 async def answered_whole(body: ChatCompletionRequest, asked: Services, context: RequestContext) -> ChatCompletion:
     """The answer to a request that neither streams nor has tools, recorded as any other."""
     calls = _calls(body, asked, context)
-    answer = Answer(calls, is_chat=True, n=body.n)
+    answer = _chat_answer(body, calls, asked, context)
     async for index, event in _events(body, calls, asked, context):
         answer.add(index, event)
     return cast("ChatCompletion", answer.whole())

@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from plait.serve.protocol import Citation, PlaitDetails, Usage
+from plait.serve.api.citations import Citation
+from plait.serve.protocol import PlaitDetails, Usage
 
 ChatFinish = Literal["stop", "length", "tool_calls"]
 TextFinish = Literal["stop", "length"]

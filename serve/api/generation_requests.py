@@ -15,7 +15,7 @@ from plait.models.chat import Message
 from plait.models.tools import ToolCall
 from plait.serve.api.ignored_fields import IgnoredByChat, IgnoredByGeneration, NeutralInChat, NeutralInCompletions
 from plait.serve.api.request_body import LenientPart, RequestBody
-from plait.serve.api.retrieval_options import RetrievalOptions
+from plait.serve.api.retrieval_options import RetrievalOptions, what_is_set
 from plait.serve.api.tool_requests import ToolChoice, ToolDefinition, forced_call_schema
 from plait.serve.calls import Call
 from plait.serve.engines.engine import Sampling
@@ -243,7 +243,7 @@ class ChatCompletionRequest(GenerationRequest, IgnoredByChat, NeutralInChat):
             ),
             messages=tuple(message.to_message() for message in self.messages),
             tools=tools,
-            retrieval=self.retrieval.to_retrieval() if self.retrieval else None,
+            retrieval=what_is_set(self.retrieval) if self.retrieval else None,
         )
         return [call]
 

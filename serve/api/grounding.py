@@ -27,8 +27,7 @@ async def answer_from(retrieved: Retrieved, call: Call, generated: AsyncGenerato
         if retrieved.no_context == "refused":
             yield Event(REFUSAL, 0, 0, "stop", answered_by="none", retrieved=retrieved)
             return
-        is_prose = call.sampling.json_schema is None and not call.tools
-        notice = NOTICE if retrieved.no_context == "answered" and is_prose else ""
+        notice = NOTICE if retrieved.no_context == "answered" and call.is_prose else ""
         first: Retrieved | None = retrieved
         async for event in generated:
             if first is not None:

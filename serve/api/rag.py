@@ -8,20 +8,22 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
+from plait.retrieval.request import Retrieval
+from plait.serve.api.citations import Citation
 from plait.serve.api.generation import answered_whole
 from plait.serve.api.generation_answers import ChatCompletion, ChatFinish
 from plait.serve.api.generation_requests import ChatCompletionRequest, ChatMessage
 from plait.serve.api.openapi import errors
-from plait.serve.api.request_body import RequestBody
+from plait.serve.api.request_body import NullIsNotGiven, RequestBody
 from plait.serve.api.request_context import RequestContext, request_context
-from plait.serve.api.retrieval_options import RetrievalOptions
+from plait.serve.api.retrieval_options import RetrievalOptions, what_is_set
 from plait.serve.api.services import Services, services
-from plait.serve.protocol import Citation, PlaitDetails
+from plait.serve.protocol import PlaitDetails
 
 routes = APIRouter(tags=["retrieval"])
 
 
-class RetrieveRequest(RetrievalOptions):
+class RetrieveRequest(NullIsNotGiven, Retrieval):
     query: str = Field(min_length=1)
 
 
@@ -76,7 +78,7 @@ async def retrieve(
     context: Annotated[RequestContext, Depends(request_context)],
 ) -> RetrieveResponse:
     """The passages for a question, best first."""
-    retrieved = await asked.retrieve(body.query, body.to_retrieval(), context.step.traceparent)
+    retrieved = await asked.retrieve(body.query, what_is_set(body), context.step.traceparent)
     return RetrieveResponse(
         data=[
             FoundPassage(

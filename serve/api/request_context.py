@@ -22,16 +22,21 @@ from plait.serve.request_log import milliseconds_since, say
 
 ID_HEADER, TIMEOUT_HEADER, TRACE_HEADER = "X-Request-Id", "X-Request-Timeout", "X-Trace-Id"
 _PROBES = ("/healthz", "/readyz")
+_HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?")
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 @dataclass(frozen=True)
 class RequestContext:
-    """`timeout_s`: from the arrival of the request; None: the server's default. `step`: the span of the request."""
+    """`timeout_s`: from the arrival of the request; None: the server's default. `step`: the span of the request.
+
+    `base_url`: the address by which the client reached this server, without a slash at the end.
+    """
 
     id: str
     timeout_s: float | None
     step: Step
+    base_url: str
 
 
 async def request_context(request: Request) -> RequestContext:
@@ -41,7 +46,17 @@ async def request_context(request: Request) -> RequestContext:
         InvalidInput: for a timeout that is no number of seconds above 0.
     """
     timeout = request.headers.get(TIMEOUT_HEADER)
-    return RequestContext(request.state.id, None if timeout is None else _seconds(timeout), request.state.step)
+    timeout_s = None if timeout is None else _seconds(timeout)
+    return RequestContext(request.state.id, timeout_s, request.state.step, _base_url(request))
+
+
+def _base_url(request: Request) -> str:
+    """As the client wrote it; X-Forwarded-Host is not read, as anybody can send it (citations.public_url)."""
+    host = request.headers.get("host", "")
+    if not _HOST.fullmatch(host):
+        server = request.scope.get("server") or ("localhost", None)
+        host = server[0] if server[1] is None else f"{server[0]}:{server[1]}"
+    return f"{request.url.scheme}://{host}{request.scope.get('root_path', '').rstrip('/')}"
 
 
 async def name_span(request: Request) -> None:

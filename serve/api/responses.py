@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from plait.observability.tracing import trace_id
 from plait.serve.api.choice import Choice
+from plait.serve.api.citations import CitationLinks
 from plait.serve.api.errors import as_plait_error, error_body
 from plait.serve.api.generation_answers import (
     AnsweredFunction,
@@ -30,7 +31,9 @@ from plait.serve.api.generation_answers import (
 )
 from plait.serve.api.tool_calls import ToolCallReader
 from plait.serve.calls import Call, Event
-from plait.serve.protocol import Citation, ErrorResponse, PlaitDetails, PromptTokensDetails, RetrievalDetails, Usage
+from plait.serve.protocol import ErrorResponse, PlaitDetails, PromptTokensDetails, RetrievalDetails, Usage
+
+_NO_LINKS = CitationLinks()
 
 
 class Answer:
@@ -41,16 +44,25 @@ class Answer:
         is_chat: chat or completion.
         n: choices of each call.
         readers: one a choice, to find calls of tools in it; None where none may be called.
+        links: addresses of what it cites.
+        is_marked: whether the text shows what it cites.
     """
 
     def __init__(
-        self, calls: Sequence[Call], is_chat: bool, n: int = 1, readers: Sequence[ToolCallReader] | None = None
+        self,
+        calls: Sequence[Call],
+        is_chat: bool,
+        n: int = 1,
+        readers: Sequence[ToolCallReader] | None = None,
+        links: CitationLinks = _NO_LINKS,
+        is_marked: bool = False,
     ) -> None:
         self.call = calls[0]
         self._is_chat, self._n = is_chat, n
         has_logprobs = self.call.sampling.logprobs is not None
         self.choices = [
-            Choice(i, is_chat, has_logprobs, readers[i] if readers else None) for i in range(len(calls) * n)
+            Choice(i, is_chat, has_logprobs, readers[i] if readers else None, links, is_marked)
+            for i in range(len(calls) * n)
         ]
         self._started = time.perf_counter()
         self._ttft_ms = 0.0
@@ -149,7 +161,7 @@ class Answer:
         return kind(choices=[], usage=self.usage(), **self._chunk_head())
 
     def _chat_choice(self, choice: Choice) -> ChatChoice:
-        message: dict[str, Any] = {"role": "assistant", "content": choice.text, "annotations": _citations(choice)}
+        message: dict[str, Any] = {"role": "assistant", "content": choice.text, "annotations": choice.citations()}
         if choice.tool_calls:
             message["content"] = choice.text or None
             message["tool_calls"] = [
@@ -176,7 +188,7 @@ class Answer:
         if is_last:
             if choice.tool_calls or not deltas:
                 deltas.append(ChatDelta())
-            deltas[-1] = ChatDelta(**deltas[-1].model_dump(exclude_unset=True), annotations=_citations(choice))
+            deltas[-1] = ChatDelta(**deltas[-1].model_dump(exclude_unset=True), annotations=choice.citations())
         chunks: list[BaseModel] = []
         for i, delta in enumerate(deltas):
             is_end = is_last and i == len(deltas) - 1
@@ -231,7 +243,3 @@ def _function(name: str, arguments: str) -> AnsweredFunction:
 
 def _text_finish(choice: Choice) -> Any:
     return choice.finish_reason
-
-
-def _citations(choice: Choice) -> list[Citation]:
-    return [Citation.of(passage, choice.text) for passage in (choice.first.passages if choice.first else ())]

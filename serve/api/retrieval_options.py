@@ -1,12 +1,20 @@
-"""How to retrieve, as a request says it."""
+"""How to retrieve and to cite, as a request says it."""
+
+from pydantic import Field
 
 from plait.retrieval.request import Retrieval
 from plait.serve.api.request_body import NullIsNotGiven
+from plait.serve.arguments import CitationStyle
 
 
 class RetrievalOptions(NullIsNotGiven, Retrieval):
-    """How to retrieve; fields that are not set are the server's."""
+    """How to retrieve and to cite; fields that are not set are the server's."""
 
-    def to_retrieval(self) -> Retrieval:
-        """What is set here, the rest unset."""
-        return Retrieval(**self.model_dump(include=self.model_fields_set & Retrieval.model_fields.keys()))
+    citations: CitationStyle | None = Field(
+        None, description="inline: `[1]` after sentences and sources at the end of the text, beside the annotations."
+    )
+
+
+def what_is_set(asked: Retrieval) -> Retrieval:
+    """How to retrieve alone, with the same fields set."""
+    return Retrieval(**asked.model_dump(include=asked.model_fields_set & Retrieval.model_fields.keys()))

@@ -6,7 +6,7 @@ another in its place. What a caller may not use is refused here, whichever route
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from fastapi import Depends
@@ -15,9 +15,11 @@ from ray.serve.handle import DeploymentHandle
 
 from plait.errors import Forbidden, NotFound
 from plait.model_ids import ModelId
+from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.serve.api.caller import Caller, caller
 from plait.serve.api.grounding import answer_from
+from plait.serve.arguments import CitationArguments
 from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.protocol import ModelCard
@@ -35,6 +37,7 @@ class Deployments:
     indexer: DeploymentHandle | None
     default_max_tokens: int
     default_timeout_s: float | None
+    citations: CitationArguments = field(default_factory=CitationArguments)
 
     async def is_ready(self) -> None:
         """Returns when everything behind the API answers."""
@@ -56,6 +59,7 @@ class Services:
         self._reranker, self._indexer = deployments.reranker, deployments.indexer
         self.default_max_tokens = deployments.default_max_tokens
         self.default_timeout_s = deployments.default_timeout_s
+        self.citations = deployments.citations
         self._caller = caller
 
     def answer(self, call: Call) -> AsyncGenerator[Event]:
@@ -98,6 +102,18 @@ class Services:
         """
         retrieved: Retrieved = await self._router.retrieve.remote(question, self._caller.bound(asked), traceparent)
         return retrieved
+
+    async def passage(self, collection: str, chunk_id: str, tenant: str | None) -> Passage:
+        """A passage that was cited; `tenant`: whose, where it is not the key's or the server's.
+
+        Raises:
+            NotFound: when there is none in this collection for this tenant.
+            Forbidden: for a collection or a tenant that is not for this caller.
+        """
+        where = self._caller.bound(Retrieval(collection=collection, **({} if tenant is None else {"tenant": tenant})))
+        of = where.tenant if "tenant" in where.model_fields_set else None
+        passage: Passage = await self._router.passage.remote(collection, chunk_id, of)
+        return passage
 
     async def collections(self) -> list[Collection]:
         """The collections that are served and that this caller may use.

@@ -17,11 +17,11 @@ import pyarrow as pa
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
 from plait.index import alias, filters
-from plait.index.chunk import text_to_embed
+from plait.index.chunk import is_chunk_id, text_to_embed
 from plait.index.connection import Milvus
 from plait.index.document_state import DocumentState, DocumentVersion
 from plait.index.freshness import Freshness
-from plait.index.neighbours import chunks_around
+from plait.index.neighbours import PASSAGE_FIELDS, chunks_around
 from plait.index.quarantine import Quarantine
 from plait.index.sample import texts_at_random
 from plait.index.schema import (
@@ -357,6 +357,15 @@ class Index:
         if how.mode == "hybrid" and how.dense_weight is None:
             how = replace(how, dense_weight=self.dense_weight)
         return search(self._milvus, self._collection, how, texts, vectors)
+
+    def passage(self, chunk_id: str, tenant: str) -> Passage | None:
+        """One chunk of a tenant, with the score 0; None: there is none of this id."""
+        if not is_chunk_id(chunk_id):
+            return None
+        condition = f"{filters.equals('tenant', tenant)} and {filters.equals('chunk_id', chunk_id)}"
+        for row in self._rows(condition, PASSAGE_FIELDS):
+            return Passage(**{name: row[name] for name in PASSAGE_FIELDS}, score=0.0)
+        return None
 
     def around(self, passages: Sequence[Passage], reach: int, tenant: str = "default") -> dict[str, list[Passage]]:
         """By `chunk_id` of each passage, the chunks at most `reach` before and after it, itself among them."""

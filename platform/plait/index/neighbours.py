@@ -9,7 +9,7 @@ from plait.index.connection import Milvus
 from plait.retrieval.passage import Passage
 from plait.settings import settings
 
-_FIELDS = ["chunk_id", "source", "title", "heading", "text", "start", "end", "position", "metadata", "content_hash"]
+PASSAGE_FIELDS = ("chunk_id", "source", "title", "heading", "text", "start", "end", "position", "metadata")
 
 
 def chunks_around(
@@ -30,13 +30,13 @@ def chunks_around(
         rows: list[dict[str, Any]] = client.query(
             collection,
             filter=f"{filters.equals('tenant', tenant)} and ({places})",
-            output_fields=_FIELDS,
+            output_fields=[*PASSAGE_FIELDS, "content_hash"],
             timeout=settings().milvus_timeout_s,
         )
     hashes = {row["chunk_id"]: row["content_hash"] for row in rows}
     documents: dict[tuple[str, str], list[Passage]] = defaultdict(list)
     for row in rows:
-        fields = {name: value for name, value in row.items() if name in _FIELDS and name != "content_hash"}
+        fields = {name: row[name] for name in PASSAGE_FIELDS}
         documents[row["source"], row["content_hash"]].append(Passage(**fields, score=0.0))
     return {
         passage.chunk_id: [

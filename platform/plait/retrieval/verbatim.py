@@ -17,11 +17,16 @@ MIN_WORDS = 3
 
 @dataclass(frozen=True)
 class Verbatim:
-    """Words of a passage: `text` is what stands at the characters `start` to `end` of the source's cleaned text."""
+    """Words of a passage: `text` is what stands at the characters `start` to `end` of the source's cleaned text.
+
+    The answer repeats them at its characters `answer_start` to `answer_end`.
+    """
 
     start: int
     end: int
     text: str
+    answer_start: int
+    answer_end: int
 
 
 def repeated(answer: str, passage: Passage) -> Verbatim | None:
@@ -31,7 +36,8 @@ def repeated(answer: str, passage: Passage) -> Verbatim | None:
     >>> repeated("It is 2.60.0: the installed version of Ray", Passage("1", "ray.md", "", "", text, 0, 57, 0.9)).text
     'The installed version of ray'
     """
-    said = [word.lower() for word in _WORD.findall(answer)]
+    in_answer = list(_WORD.finditer(answer))
+    said = [word[0].lower() for word in in_answer]
     words = list(_WORD.finditer(passage.text))
     there = [word[0].lower() for word in words]
     longest = SequenceMatcher(None, said, there, autojunk=False).find_longest_match()
@@ -39,4 +45,10 @@ def repeated(answer: str, passage: Passage) -> Verbatim | None:
         return None
     first, last = words[longest.b], words[longest.b + longest.size - 1]
     text = passage.text[first.start() : last.end()]
-    return Verbatim(passage.start + first.start(), passage.start + last.end(), text)
+    return Verbatim(
+        start=passage.start + first.start(),
+        end=passage.start + last.end(),
+        text=text,
+        answer_start=in_answer[longest.a].start(),
+        answer_end=in_answer[longest.a + longest.size - 1].end(),
+    )

@@ -29,6 +29,14 @@ def test_retrieval_cites_what_the_prompt_held_whole_and_streamed(client: openai.
     assert answer.usage.prompt_tokens > ask(client, "base").usage.prompt_tokens
     *_, last = ask(client, "rag/base", stream=True, extra_body=how)
     assert last.choices[0].delta.annotations == citations
+    for cited in citations:
+        assert cited["type"] == "url_citation"
+        passage = httpx.get(cited["url_citation"]["url"], timeout=60).json()
+        assert (passage["id"], passage["text"]) == (cited["chunk_id"], cited["text"])
+    missing = httpx.get(citations[0]["url_citation"]["url"] + "?tenant=nobody", timeout=60)
+    assert missing.status_code == 404
+    inline = ask(client, "rag/base", extra_body={"retrieval": {"top_k": 2, "mode": "dense", "citations": "inline"}})
+    assert "\n\nSources:\n[1] " in inline.choices[0].message.content
 
 
 @pytest.mark.parametrize("mode", ["dense", "bm25", "hybrid"])

@@ -15,7 +15,8 @@ import numpy as np
 from fastapi.testclient import TestClient
 
 from plait import uploads
-from plait.errors import CollectionNotFound, ModelNotFound
+from plait.errors import CollectionNotFound, ModelNotFound, NotFound
+from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.adapters.lifecycle import AdapterLifecycle
@@ -94,6 +95,7 @@ _INFER: list[tuple[str, str, Any, Mapping[str, int]]] = [
     ("GET", "/v1/vector_stores", None, {"collection": _LEFT_OUT}),
     ("GET", STORE, None, {"collection": _OTHERS}),
     ("POST", f"{STORE}/search", {"query": "x"}, {"collection": _OTHERS}),
+    ("GET", f"{STORE}/passages/{{passage_id}}", None, {"collection": _OTHERS, "tenant": _UNKNOWN}),
 ]
 _DOCUMENTS: list[tuple[str, str, Any, Mapping[str, int]]] = [
     ("POST", "/v1/files", None, {}),
@@ -170,6 +172,13 @@ def _retrieved(asked: Retrieval) -> Retrieved:
     return Retrieved((), COLLECTION, asked, {"total": 1.0}, "answered")
 
 
+def _passage(collection: str, chunk_id: str, tenant: str | None) -> Passage:
+    _check_collection(collection)
+    if tenant not in (None, TENANT):
+        raise NotFound("There is no such passage.")
+    return Passage(chunk_id, f"{CANARY}.md", "", "", "text", 0, 4, 0.0)
+
+
 async def _generated(call: Call) -> AsyncGenerator[Event]:
     yield Event("y", 1, 1, "stop", "base")
 
@@ -204,6 +213,7 @@ class Behind:
             is_ready=True,
             retrieve=lambda question, asked, _: _retrieved(asked),
             prepare=lambda call: (call, _retrieved(call.retrieval or Retrieval())),
+            passage=_passage,
             models=cards,
             collections=[_collection(COLLECTION)],
             collection=_collection,
@@ -264,7 +274,9 @@ def attached_file() -> str:
 
 def send(client: TestClient, ask: Ask, headers: Mapping[str, str], file_id: str = "") -> Any:
     """Ask, of a file."""
-    path = ask.path.format(store_id=COLLECTION, file_id=file_id, batch_id=BATCH, model_id=ADAPTER, name=ADAPTER)
+    path = ask.path.format(
+        store_id=COLLECTION, file_id=file_id, batch_id=BATCH, model_id=ADAPTER, name=ADAPTER, passage_id="c1"
+    )
     if ask.route == ("POST", "/v1/files"):
         return client.post(path, files={"file": ("new.md", b"text")}, headers=headers)
     return client.request(ask.method, path, json=with_file(ask.json, file_id), headers=headers)

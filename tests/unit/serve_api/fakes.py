@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from fastapi.testclient import TestClient
 
-from plait.errors import CollectionNotFound, ModelNotFound, PlaitError
+from plait.errors import CollectionNotFound, ModelNotFound, NotFound, PlaitError
 from plait.models.reranking import check_uncut
 from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.serve.api.services import Services
+from plait.serve.arguments import CitationArguments
 from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.engines.engine import TokenLogprob
@@ -45,6 +46,7 @@ class Fakes(Services):
 
     def __init__(self) -> None:
         self.default_max_tokens, self.default_timeout_s = 16, 60.0
+        self.citations = CitationArguments()
         self.texts = ["hello"]
         self.error: PlaitError | None = None
         self.seconds = 0.0
@@ -84,6 +86,12 @@ class Fakes(Services):
         if self.error is not None:
             raise self.error
         return Retrieved((PASSAGE,), "docs", asked, {"embed": 1.24, "search": 2.0, "total": 3.5})
+
+    async def passage(self, collection: str, chunk_id: str, tenant: str | None) -> Passage:
+        await self.check_collection(collection)
+        if (chunk_id, tenant) != (PASSAGE.chunk_id, None):
+            raise NotFound(f"There is no passage '{chunk_id}' in '{collection}'.")
+        return PASSAGE
 
     async def collections(self) -> list[Collection]:
         return [await self.collection("docs")]

@@ -22,6 +22,7 @@ REQUESTS: list[tuple[str, str, dict[str, Any] | None]] = [
     ("get", "/v1/vector_stores", None),
     ("get", "/v1/vector_stores/{store_id}", None),
     ("post", "/v1/vector_stores/{store_id}/search", {"query": ["x"], "filters": YOUNG}),
+    ("get", "/v1/vector_stores/{store_id}/passages/{passage_id}", None),
     ("post", "/v1/embeddings", {"model": "embedding", "input": "x"}),
     ("post", "/v1/embeddings", {"model": "embedding", "input": "x", "encoding_format": "base64"}),
     ("post", "/v1/rerank", {"model": "reranker", "query": "a", "documents": ["a"], "return_documents": True}),
@@ -38,7 +39,7 @@ def test_real_answers_follow_the_description(
     fakes.texts = ['{"name": "weather", "arguments": {}}']
     document = strict(client.get("/openapi.json").json())
     operation = document["paths"][path][method]
-    response = client.request(method, path.format(model_id="support", store_id="docs"), json=body)
+    response = client.request(method, path.format(model_id="support", store_id="docs", passage_id="c1"), json=body)
     assert response.status_code == 200, response.text
     schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
     validator(document, schema).validate(response.json())
