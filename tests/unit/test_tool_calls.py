@@ -1,14 +1,10 @@
 """Calls of tools: found in an answer as it comes, and said in words to models that know no tools."""
 
-import json
-
 import pytest
-from jsonschema import Draft202012Validator
 
 from plait.models.chat import FORMATS, ChatFormat, Message
 from plait.models.tools import Tool, ToolCall
 from plait.serve.api.tool_calls import ToolCallReader
-from plait.serve.api.tool_requests import forced_call_schema
 
 WEATHER = '{"name": "weather", "arguments": {"city": "Rome"}}'
 TIME = '{"name": "time", "arguments": {}}'
@@ -69,17 +65,6 @@ def test_several_calls_only_where_they_may_be_parallel() -> None:
 
 def test_a_forced_call_that_is_cut_off_has_the_arguments_so_far() -> None:
     assert read(WEATHER[:-5], is_forced=True) == ([], [("weather", '{"city": "Ro')])
-
-
-def test_references_of_a_functions_schema_still_lead_somewhere() -> None:
-    parameters = {
-        "type": "object",
-        "properties": {"at": {"$ref": "#/$defs/Place"}},
-        "$defs": {"Place": {"type": "integer"}},
-    }
-    schema = json.loads(forced_call_schema([Tool("go", "", json.dumps(parameters)), Tool("stay")]))
-    assert Draft202012Validator(schema).is_valid({"name": "go", "arguments": {"at": 1}})
-    assert not Draft202012Validator(schema).is_valid({"name": "go", "arguments": {"at": "x"}})
 
 
 CONVERSATION = (

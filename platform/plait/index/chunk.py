@@ -6,14 +6,11 @@ knows neither Milvus nor any model.
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
-
-_CHUNK_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -56,11 +53,6 @@ def make_chunk_id(tenant: str, source: str, position: int, text: str, settings_h
     """Deterministic id (32 hex digits): the same document chunked the same way gives the same ids."""
     key = json.dumps([tenant, source, position, text, settings_hash], ensure_ascii=False)
     return hashlib.sha256(key.encode()).hexdigest()[:32]
-
-
-def is_chunk_id(text: str) -> bool:
-    """Whether it has the form of one."""
-    return _CHUNK_ID.fullmatch(text) is not None
 
 
 CHUNK_SCHEMA = pa.schema(

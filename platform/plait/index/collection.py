@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
 from plait.index import alias, filters
-from plait.index.chunk import is_chunk_id, text_to_embed
+from plait.index.chunk import text_to_embed
 from plait.index.connection import Milvus
 from plait.index.document_state import DocumentState, DocumentVersion
 from plait.index.freshness import Freshness
@@ -28,6 +28,7 @@ from plait.index.schema import (
     DENSE_WEIGHT_PROPERTY,
     EMBEDDING_PROPERTY,
     FRESHNESS_PROPERTY,
+    MAX_CHUNK_ID_BYTES,
     MAX_TEXT_BYTES,
     PASSAGE_PROMPT_PROPERTY,
     QUERY_PROMPT_PROPERTY,
@@ -360,7 +361,7 @@ class Index:
 
     def passage(self, chunk_id: str, tenant: str) -> Passage | None:
         """One chunk of a tenant, with the score 0; None: there is none of this id."""
-        if not is_chunk_id(chunk_id):
+        if len(chunk_id) > MAX_CHUNK_ID_BYTES or not chunk_id.isprintable():
             return None
         condition = f"{filters.equals('tenant', tenant)} and {filters.equals('chunk_id', chunk_id)}"
         for row in self._rows(condition, PASSAGE_FIELDS):

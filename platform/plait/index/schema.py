@@ -8,6 +8,7 @@ asked in the words of a heading. It knows no connection.
 from typing import Any
 
 # Bytes, because Milvus counts the bytes of a VARCHAR (the embedded server counts characters).
+MAX_CHUNK_ID_BYTES = 64
 MAX_TEXT_BYTES = 65_535
 MAX_SOURCE_BYTES = 1_024
 MAX_TITLE_BYTES = 1_024
@@ -35,7 +36,7 @@ def collection_schema(dimension: int, is_before_2_5: bool) -> Any:
     from pymilvus import DataType, Function, FunctionType, MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-    schema.add_field("chunk_id", DataType.VARCHAR, max_length=64, is_primary=True)
+    schema.add_field("chunk_id", DataType.VARCHAR, max_length=MAX_CHUNK_ID_BYTES, is_primary=True)
     schema.add_field("tenant", DataType.VARCHAR, max_length=MAX_TENANT_BYTES, is_partition_key=not is_before_2_5)
     schema.add_field("source", DataType.VARCHAR, max_length=MAX_SOURCE_BYTES)
     schema.add_field("title", DataType.VARCHAR, max_length=MAX_TITLE_BYTES)
