@@ -62,6 +62,7 @@ class LLMArguments(Section):
     pinned: tuple[str, ...] = Field((), description="Adapters that are loaded ahead and never evicted.")
     max_loaded_adapters: int = Field(64, ge=1, description="Adapters in a replica's memory.")
     max_loaded_bytes: int = Field(8 * 2**30, ge=1, description="Bytes of their weights.")
+    max_adapter_loads: int = Field(4, ge=1, description="Adapters that a replica fetches and reads at the same time.")
     max_rank: int = Field(256, ge=1, description="An adapter of a higher rank is refused.")
     max_adapter_bytes: int = Field(2 * 2**30, ge=1, description="One whose weights take more bytes is refused.")
     adapter_stores: tuple[str, ...] = Field(

@@ -10,8 +10,8 @@ from typing import Self
 
 from plait.errors import InvalidInput
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-_ADAPTER = re.compile(rf"(?P<name>{_NAME})(?::(?P<version>\d+)|@(?P<alias>{_NAME}))?")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}"  # MLflow's limit
+_ADAPTER = re.compile(rf"(?P<name>{_NAME})(?::(?P<version>[0-9]{{1,9}})|@(?P<alias>{_NAME}))?")
 BASE = "base"
 AUTO = "auto"
 
@@ -33,7 +33,7 @@ class AdapterRef:
         """
         match = _ADAPTER.fullmatch(text)
         if not match:
-            raise InvalidInput(f"'{text}' is no adapter name.", "Write name, name:version or name@alias.")
+            raise InvalidInput(f"'{text[:300]}' is no adapter name.", "Write name, name:version or name@alias.")
         if match["name"] in (BASE, AUTO, "rag"):
             raise InvalidInput(f"'{match['name']}' is a reserved model id.", "Choose another name for the adapter.")
         return cls(match["name"], int(match["version"]) if match["version"] else None, match["alias"])

@@ -22,7 +22,7 @@ from plait.serve.adapters.cache import AdapterCache
 from plait.serve.adapters.limits import AdapterLimits
 from plait.serve.adapters.names import Adapter, AdapterNames, RegistryReader
 from plait.serve.adapters.served import ServedAdapter, ServedAdapters
-from plait.serve.adapters.sources import AdapterSources
+from plait.serve.adapters.sources import AdapterSources, check_links
 from plait.serve.adapters.store import AdapterFolder, AdapterStore, Resident, StoreLimits
 from plait.serve.arguments import LLMArguments
 from plait.serve.engines.engine import Engine
@@ -72,7 +72,12 @@ class AdapterLifecycle:
         self._store = AdapterStore(
             engine,
             self._prepare,
-            StoreLimits(arguments.max_loaded_adapters, arguments.max_loaded_bytes, arguments.max_waiting),
+            StoreLimits(
+                arguments.max_loaded_adapters,
+                arguments.max_loaded_bytes,
+                arguments.max_waiting,
+                arguments.max_adapter_loads,
+            ),
         )
         self._upkeep: asyncio.Task[None] | None = None
 
@@ -112,7 +117,7 @@ class AdapterLifecycle:
             # What a name of the registry means now, and not what it will mean later: that has a name already.
             location = (await self._names.resolve(AdapterRef.parse(location))).key
         else:
-            self._sources.check_allowed(location)
+            await asyncio.to_thread(self._sources.check_allowed, location)
         generation = await asyncio.to_thread(self._served.new_generation)
         adapter = ServedAdapter(name=name, location=location, generation=generation)
         async with self._store.lease(Adapter(adapter.key, name, location)):
@@ -180,6 +185,8 @@ class AdapterLifecycle:
             folder = self.registry.resolve(AdapterRef.parse(adapter.location)).path
         elif folder is None:
             folder = self._sources.fetch(adapter.location)
+        if "/" not in adapter.location:  # what the registry holds are copies; fetch has checked the rest
+            check_links(folder, [folder.resolve()])
         self._limits.check(folder, self._arguments.model)
         weights = folder / "adapter_model.safetensors"
         return AdapterFolder(folder, weights.stat().st_size if weights.is_file() else 0, _chat_format(folder))

@@ -4,15 +4,19 @@ In: what an administrator wants. Out: the same to every replica, a later one and
 carries a generation, so that `support#2` means one set of weights for good. Nothing here loads anything.
 """
 
-import os
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from uuid import uuid4
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from plait.errors import InvalidInput, ModelNotFound, did_you_mean
+from plait.strict_json import read_json
+from plait.whole_files import write_whole
+
+_MAX_BYTES = 64 << 20
+_log = logging.getLogger("ray.serve")
 
 
 class ServedAdapter(BaseModel):
@@ -49,24 +53,42 @@ class ServedAdapters:
         self._read = ServedSet()
 
     def read(self) -> ServedSet:
-        """What is wanted now, whichever process wrote it.
-
-        Raises:
-            InvalidInput: when somebody made the file unreadable.
-        """
+        """What is wanted now, whichever process wrote it; while the file cannot be read, what was wanted before."""
         try:
             status = self._file.stat()
         except FileNotFoundError:
             return ServedSet()
         stamp = (status.st_ino, status.st_mtime_ns)  # each writing makes a new file
         if stamp != self._stamp:
-            try:
-                self._read = ServedSet.model_validate_json(self._file.read_bytes())
-            except ValueError as error:
-                reason = str(error).splitlines()[0]
-                raise InvalidInput(f"'{self._file}' is not valid ({reason}).", "Mend or delete it.") from None
             self._stamp = stamp
+            try:
+                self._read = self._parsed()
+            except InvalidInput as error:
+                _log.error("the served adapters are those of before: %s", error)
         return self._read
+
+    def _parsed(self) -> ServedSet:
+        """What stands in the file; an entry that cannot be read costs only itself.
+
+        Raises:
+            InvalidInput: when the whole file cannot be read.
+        """
+        if not self._file.exists():
+            return ServedSet()
+        try:
+            values = read_json(self._file, _MAX_BYTES)
+            adapters = dict(values.pop("adapters", {}))
+            served = ServedSet.model_validate(values)
+        except (OSError, TypeError, ValueError, AttributeError) as error:  # the last: it is no object
+            reason = str(error).splitlines()[0]
+            raise InvalidInput(f"'{self._file}' is not valid ({reason}).", "Mend or delete it.") from None
+        sound = {}
+        for name, entry in adapters.items():
+            try:
+                sound[name] = ServedAdapter.model_validate(entry)
+            except ValueError:
+                _log.error("'%s' in '%s' cannot be read and is not served; load it again", name, self._file)
+        return served.model_copy(update={"adapters": sound})
 
     def new_generation(self) -> int:
         """A number that no adapter had before."""
@@ -123,11 +145,9 @@ class ServedAdapters:
     def _change(self, change: Callable[[ServedSet], ServedSet]) -> ServedSet:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self._file}.lock"):
-            changed = change(self.read())
+            changed = change(self._parsed())
             changed = changed.model_copy(update={"last_generation": changed.last_generation + 1})
-            partial = self._file.with_name(f"{self._file.name}.{uuid4().hex}")
-            partial.write_text(changed.model_dump_json(indent=2), encoding="utf-8")
-            os.replace(partial, self._file)
+            write_whole(self._file, changed.model_dump_json(indent=2))
         return changed
 
 

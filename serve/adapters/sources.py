@@ -6,10 +6,12 @@ folder that may be loaded. It does not know what the adapter is called, and load
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from plait.adapters.config import MAX_CONFIG_BYTES
 from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable
 from plait.serve.adapters.cache import AdapterCache
 from plait.serve.adapters.limits import AdapterLimits
@@ -19,6 +21,8 @@ _REMOTE = ("s3://", "gs://")
 _HUB = "hub:"
 _FILES = ("adapter_config.json", "adapter_model.safetensors", "plait.json")
 _REQUIRED = _FILES[:2]
+_MAX_LOCATION = 4096
+"""Linux has no longer paths, S3 no keys above 1,024 bytes."""
 
 
 class AdapterSources:
@@ -42,13 +46,19 @@ class AdapterSources:
         Raises:
             InvalidInput: says which setting would allow it.
         """
+        if len(location) > _MAX_LOCATION or any(
+            unicodedata.category(character) in ("Cc", "Cs") for character in location
+        ):
+            raise InvalidInput(
+                f"{location[:80]!r} is no place of an adapter: it holds a character that no path has, or too many."
+            )
         if location.startswith(_REMOTE):
             is_allowed = ".." not in location.split("/") and any(
                 location.rstrip("/") == store or location.startswith(f"{store}/") for store in self._remote
             )
         elif _is_folder(location):
             # Resolved first: a link inside a store must not lead out of it.
-            folder = Path(location).expanduser().resolve()
+            folder = _resolved(location)
             is_allowed = any(folder.is_relative_to(store) for store in self._folders)
         elif _HUB_ID.fullmatch(location):
             is_allowed = "*" in self._hub or location.partition("/")[0] in self._hub
@@ -75,11 +85,16 @@ class AdapterSources:
         if location.startswith(_REMOTE):
             return self._from_object_store(location)
         if _is_folder(location):
-            folder = Path(location).expanduser().resolve()
+            folder = _resolved(location)
             if not folder.is_dir():
                 raise ModelNotFound(f"There is no folder '{location}'.")
+            check_links(folder, self._folders)
             return folder
-        return _from_hub(location)
+        folder = _from_hub(location)
+        check_links(
+            folder, [folder.resolve().parent.parent]
+        )  # the hub's cache holds the files themselves beside its snapshots
+        return folder
 
     def _from_object_store(self, location: str) -> Path:
         import fsspec
@@ -115,6 +130,44 @@ class AdapterSources:
                 )
             raise InvalidInput(f"'{location}' is no adapter: {missing[0]} is missing.")
         self._limits.check_size(location, int(files["adapter_model.safetensors"]["size"]))
+        for name, entry in files.items():
+            if name.endswith(".json") and int(entry["size"]) > MAX_CONFIG_BYTES:
+                raise InvalidInput(
+                    f"'{location}/{name}' has {int(entry['size']):,} bytes; such a file may have {MAX_CONFIG_BYTES:,}."
+                )
+
+
+def check_links(folder: Path, stores: Sequence[Path]) -> None:
+    """Refuse an adapter with a file that is a link out of the stores, or no file (a device, a pipe).
+
+    Raises:
+        InvalidInput: names the file.
+    """
+    for name in _FILES:
+        file = folder / name
+        if not file.is_symlink() and not file.exists():
+            continue
+        target = _resolved(str(file))
+        if not any(target.is_relative_to(store) for store in stores):
+            raise InvalidInput(
+                f"'{file}' is a link to a file outside the stores that this server may open.",
+                "Put the file itself there.",
+            )
+        if not target.is_file():
+            raise InvalidInput(f"'{file}' is no file.")
+
+
+def _resolved(location: str) -> Path:
+    """The path with every link followed.
+
+    Raises:
+        InvalidInput: when there is none: links in a circle, a home of nobody, a name that is too long.
+    """
+    try:
+        return Path(location).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:100]
+        raise InvalidInput(f"'{location[:200]}' is no path that can be opened ({reason}).") from None
 
 
 def _is_folder(location: str) -> bool:
@@ -129,10 +182,12 @@ def _content_key(location: str, entries: Iterable[dict[str, Any]]) -> str:
 
 def _from_hub(location: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(location, allow_patterns=list(_FILES)))
+    except HFValidationError as error:
+        raise InvalidInput(f"'{location}' is no id of the hub ({error}).") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Unavailable(

@@ -5,6 +5,7 @@ of the steps, which the engine fills. It does not know how names become adapters
 """
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from plait.errors import Overloaded, PlaitError
+from plait.errors import Overloaded, PlaitError, Unavailable
 from plait.models.chat import ChatFormat
 from plait.observability import metrics
 from plait.observability.bounded_label import BoundedLabel
@@ -24,6 +25,7 @@ _REMEMBER_FAILURE_S = 5.0
 """An adapter that could not be loaded is not read again for so long, however many ask for it."""
 _ROOM_PATIENCE_S = 30.0
 """How long a load waits for adapters in use to become free, before it is refused."""
+_log = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class AdapterFolder:
 
 @dataclass(frozen=True)
 class StoreLimits:
-    """How many adapters may be in memory, and bytes of their weights; how many requests may wait for one."""
+    """How many adapters may be in memory, and bytes of their weights; how many requests may wait for one; how many are
+    fetched and read at the same time: each has a thread, and others need threads too."""
 
     max_loaded: int
     max_bytes: int
     max_waiting: int
+    max_loads: int
 
 
 @dataclass(eq=False)
@@ -78,6 +82,7 @@ class AdapterStore:
         self._pinned: frozenset[str] = frozenset()
         self._failures: dict[str, _Failure] = {}
         self._making_room = asyncio.Lock()
+        self._loads = asyncio.Semaphore(limits.max_loads)
         self._left = asyncio.Event()  # a lease ended, or a pin
         self._waiting = 0
         self._label = BoundedLabel()
@@ -151,19 +156,24 @@ class AdapterStore:
         adapter, started = resident.adapter, time.perf_counter()
         outcome = "failed"
         try:
-            folder = await asyncio.to_thread(self._prepare, adapter)
+            async with self._loads:
+                folder = await asyncio.to_thread(self._prepare, adapter)
             resident.chat_format = folder.chat_format
             await self._make_room(resident, folder.size_bytes)
-            await self._engine.load_adapter(adapter.key, folder.path)
+            async with self._loads:
+                await self._engine.load_adapter(adapter.key, folder.path)
             resident.size_bytes = self._engine.adapters()[adapter.key].memory_bytes
             resident.loaded_at = datetime.now(UTC)
             outcome = "loaded"
         except BaseException as error:
             if self._residents.get(adapter.key) is resident:
                 del self._residents[adapter.key]
+            if isinstance(error, Exception) and not isinstance(error, PlaitError):
+                _log.exception("the adapter '%s' could not be loaded", adapter.name)
+                error = _unexpected(adapter, error)
             if isinstance(error, PlaitError) and not isinstance(error, Overloaded):
                 self._remember(adapter.key, error)
-            raise
+            raise error from None  # it is logged, or says all there is
         finally:
             metrics.ADAPTER_LOADS.labels(self._label(adapter.name), outcome).inc()
             metrics.ADAPTER_LOAD_SECONDS.observe(time.perf_counter() - started)
@@ -210,3 +220,9 @@ class AdapterStore:
         failure = self._failures.get(key)
         if failure is not None and failure.until > time.monotonic():
             raise type(failure.error)(*failure.error.args)  # a copy: raising one again grows its traceback
+
+
+def _unexpected(adapter: Adapter, error: Exception) -> Unavailable:
+    """A failure that nobody foresaw, remembered like any other."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return Unavailable(f"The adapter '{adapter.name}' could not be loaded ({reason}).", "See the replica's log.")

@@ -19,8 +19,8 @@ _LIST_TIMEOUT_S = 10.0
 class LoadAdapterRequest(RequestBody):
     """vLLM's fields. `lora_path`: a folder, s3://…, a hub id, or a name in the registry (`support:3`)."""
 
-    lora_name: str = Field(min_length=1)
-    lora_path: str = Field(min_length=1)
+    lora_name: str = Field(min_length=1, max_length=256)
+    lora_path: str = Field(min_length=1, max_length=4096)
     load_inplace: bool = Field(False, description="Replace the adapter of this name; running requests end on the old.")
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from changed_settings import changed_settings
 
 from plait.adapters.metadata import AdapterMetadata
+from plait.adapters.registry import AdapterVersion
 from plait.errors import InvalidInput, ModelNotFound
 from plait.model_ids import AdapterRef
 from plait.models.chat import ChatFormat
@@ -112,6 +114,40 @@ async def test_a_chat_template_that_writes_nothing_is_refused_when_it_is_loaded(
     with pytest.raises(InvalidInput, match=reason):
         await lifecycle(engine, tiny_model, tmp_path).load("templated", str(folder), in_place=False)
     assert not engine.adapters()
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "[]", '{"adapters": 5}', '{"last_generation": NaN}', ""])
+async def test_a_served_set_that_cannot_be_read_costs_no_name_of_the_registry_and_is_not_overwritten(
+    engine: TorchEngine, tiny_model: Path, plain: Path, home: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "adapters").mkdir(parents=True)
+    file = home / "adapters" / "served.json"
+    file.write_text(text)
+    adapters = lifecycle(engine, tiny_model, plain)
+    found = AdapterVersion("sales", 3, plain, SimpleNamespace())  # type: ignore[arg-type]
+    monkeypatch.setattr(adapters.registry, "resolve", lambda ref: found)
+    async with adapters.lease(AdapterRef("sales")) as held:
+        assert held.adapter.key == "sales:3"
+    with pytest.raises(InvalidInput, match=r"served.json' is no"):
+        await adapters.load("other", str(plain), in_place=False)
+    assert file.read_text() == text
+    await engine.unload_adapter("sales:3")
+
+
+async def test_a_served_entry_that_cannot_be_read_costs_only_itself(
+    engine: TorchEngine, tiny_model: Path, plain: Path, home: Path
+) -> None:
+    await lifecycle(engine, tiny_model, plain).load("sales", str(plain), in_place=False)
+    file = home / "adapters" / "served.json"
+    served = json.loads(file.read_text())
+    served["adapters"]["broken"] = {"name": "broken", "location": 5}
+    file.write_text(json.dumps(served))
+    later = lifecycle(engine, tiny_model, plain)
+    assert [adapter.name for adapter in later.served()] == ["sales"]
+    await later.load("broken", str(plain), in_place=False)
+    assert {adapter.name for adapter in later.served()} == {"sales", "broken"}
+    for name in ("sales", "broken"):
+        await later.unload(name)
 
 
 async def test_neither_a_missing_pinned_adapter_nor_a_broken_served_set_keeps_a_replica_from_starting(

@@ -53,6 +53,60 @@ def test_nothing_outside_the_stores_is_opened(tmp_path: Path, location: str) -> 
         allowed.fetch(location.format(store=store))
 
 
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors", "plait.json"])
+@pytest.mark.parametrize("kind", ["link", "link to a link", "relative link", "link to a device", "link in a circle"])
+def test_a_file_of_an_adapter_that_is_a_link_out_of_the_stores_is_refused(tmp_path: Path, name: str, kind: str) -> None:
+    store = tmp_path / "store"
+    folder = write_adapter(store / "support")
+    secret = write_adapter(tmp_path / "elsewhere") / name
+    secret.touch()
+    (folder / name).unlink(missing_ok=True)
+    if kind == "link to a link":
+        (store / "between").symlink_to(secret)
+    target = {
+        "link": secret,
+        "link to a link": store / "between",
+        "relative link": Path("../../elsewhere") / name,
+        "link to a device": Path("/dev/zero"),
+        "link in a circle": folder / name,
+    }[kind]
+    (folder / name).symlink_to(target)
+    with pytest.raises(InvalidInput, match=r"outside the stores|no path that can be opened|is no file"):
+        sources(tmp_path, str(store)).fetch(str(folder))
+
+
+def test_a_link_inside_the_stores_is_followed_and_a_pipe_is_no_file(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    folder, shared = write_adapter(store / "support"), write_adapter(store / "shared")
+    (folder / "adapter_model.safetensors").unlink()
+    (folder / "adapter_model.safetensors").symlink_to(shared / "adapter_model.safetensors")
+    assert sources(tmp_path, str(store)).fetch(str(folder)) == folder
+    os.mkfifo(folder / "plait.json")
+    with pytest.raises(InvalidInput, match=r"plait.json' is no file"):
+        sources(tmp_path, str(store)).fetch(str(folder))
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["{store}/a\0b", "{store}/\x1b[2J", "/\ud83d", "s3://bucket/\0", "org/na\0me", "/" + "a" * 5000, "/" + "a" * 300,
+     "~nobody-has-this-name/x", "{store}/circle"],
+)  # fmt: skip
+def test_a_location_that_no_path_has_is_refused_in_a_sentence(tmp_path: Path, location: str) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "circle").symlink_to(store / "circle")
+    with pytest.raises(InvalidInput) as refused:
+        sources(tmp_path, str(store), "s3://bucket", "hub:*").fetch(location.format(store=store))
+    assert len(refused.value.what) < 500
+    assert "\0" not in refused.value.what
+
+
+@pytest.mark.parametrize("location", ["a/..", "org/-name", "org/" + "a" * 200])
+def test_what_is_no_id_of_the_hub_is_refused_before_it_is_asked(tmp_path: Path, location: str) -> None:
+    with pytest.raises(InvalidInput, match="is no id of the hub"):
+        sources(tmp_path, "hub:*").fetch(location)
+
+
 def test_what_is_no_place_at_all_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="is no place of an adapter"):
         sources(tmp_path).fetch("http://169.254.169.254/x")
@@ -108,6 +162,10 @@ def test_what_is_too_large_pickled_or_missing_in_a_bucket_is_refused_before_it_i
     bucket.pipe("adapters/large/adapter_model.safetensors", b"x" * 1001)
     with pytest.raises(InvalidInput, match=r"has 1,001 bytes; this server takes at most 1,000\. .*max_adapter_bytes"):
         from_s3.fetch("s3://adapters/large")
+    bucket.pipe("adapters/wordy/adapter_config.json", b"[" * (5 << 20))
+    bucket.pipe("adapters/wordy/adapter_model.safetensors", b"x")
+    with pytest.raises(InvalidInput, match=r"adapter_config.json' has 5,242,880 bytes; such a file may have"):
+        from_s3.fetch("s3://adapters/wordy")
     bucket.pipe("adapters/pickled/adapter_config.json", b"{}")
     bucket.pipe("adapters/pickled/adapter_model.bin", b"x")
     with pytest.raises(InvalidInput, match="holds pickled weights"):

@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plait.errors import InvalidInput, Overloaded
+from plait.errors import InvalidInput, Overloaded, Unavailable
 from plait.serve.adapters import store as store_module
 from plait.serve.adapters.names import Adapter
 from plait.serve.adapters.store import AdapterFolder, AdapterStore, StoreLimits
@@ -49,7 +51,7 @@ def adapter(name: str) -> Adapter:
 
 
 def store_on(engine: RecordingEngine, prepare: Callable[[Adapter], AdapterFolder] | None = None, **limits: int) -> Any:
-    given = {"max_loaded": 2, "max_bytes": 10_000, "max_waiting": 8} | limits
+    given = {"max_loaded": 2, "max_bytes": 10_000, "max_waiting": 8, "max_loads": 4} | limits
     return AdapterStore(
         engine,  # type: ignore[arg-type]
         prepare or (lambda _: AdapterFolder(Path("folder"), 100)),
@@ -137,6 +139,37 @@ async def test_a_failed_load_is_told_again_without_a_second_try_and_tried_later(
     engine.error = None
     await use(store, "a")
     assert engine.loads == ["a:1", "a:1"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), OSError(5, "io"), RecursionError(), MemoryError()])
+async def test_a_failure_that_nobody_foresaw_costs_its_requests_and_is_remembered_too(error: Exception) -> None:
+    engine = RecordingEngine()
+    store = store_on(engine)
+    await use(store, "sound")
+    engine.error = error
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="The adapter 'a' could not be loaded"):
+            await use(store, "a")
+    assert engine.loads == ["sound:1", "a:1"]
+    await use(store, "sound")
+
+
+async def test_only_so_many_adapters_are_fetched_and_read_at_the_same_time() -> None:
+    reading, most, lock = 0, 0, threading.Lock()
+
+    def prepare(_: Adapter) -> AdapterFolder:
+        nonlocal reading, most
+        with lock:
+            reading += 1
+            most = max(most, reading)
+        time.sleep(0.02)
+        with lock:
+            reading -= 1
+        return AdapterFolder(Path("folder"), 1)
+
+    store = store_on(RecordingEngine(), prepare, max_loaded=64, max_waiting=64, max_loads=2)
+    await asyncio.gather(*(use(store, f"a{i}") for i in range(8)))
+    assert most == 2
 
 
 async def test_a_failed_load_gives_its_room_back() -> None:

@@ -27,7 +27,24 @@ def test_the_forms_of_the_documentation_mean_what_it_says() -> None:
     assert ModelId.parse("auto").is_auto
 
 
-@pytest.mark.parametrize("text", ["", "a b", "a:b", "a:1@c", "../x", "rag/", "rag/rag", "rag/auto", "x/y", "-x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a b",
+        "a:b",
+        "a:1@c",
+        "../x",
+        "rag/",
+        "rag/rag",
+        "rag/auto",
+        "x/y",
+        "-x",
+        "a:" + "9" * 5000,
+        "a" * 257,
+        "a:١",
+    ],
+)
 def test_anything_else_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(InvalidInput):
         ModelId.parse(text)
