@@ -16,9 +16,10 @@ from changed_settings import changed_settings
 from plait.errors import Conflict, InvalidInput, Unavailable
 from plait.local import stack
 from plait.local.milvus import milvus_uri
-from plait.local.process import LocalProcess, check_port_is_free, find_remains, find_running, free_port, stop
+from plait.local.process import LocalProcess, check_port_is_free, free_port
 from plait.local.ray_head import connect, temp_dir, token
 from plait.local.running import Running
+from plait.local.state import find_remains, find_running, stop
 from plait.settings import settings
 
 LISTENER = """

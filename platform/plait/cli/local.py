@@ -2,7 +2,7 @@
 
 
 def status() -> None:
-    """Show the processes that Plait started on this machine: Ray, Milvus, the exporter.
+    """Show the processes that Plait started on this machine: Ray, Milvus, the exporter, the job queue, the watcher.
 
     Example: `plait status`
     """
@@ -22,7 +22,7 @@ def status() -> None:
     for found in processes:
         since = datetime.fromtimestamp(found.created_at).strftime("%Y-%m-%d %H:%M:%S")
         memory = f"{found.memory_bytes() / 2**20:.0f} MiB"
-        table.add_row(found.name, str(found.pid), found.address, since, memory)
+        table.add_row(found.name, str(found.pid), found.address or "nowhere", since, memory)
     Console().print(table)
 
 

@@ -20,6 +20,7 @@ def exporter() -> LocalProcess:
         name=NAME,
         make_address=make_address,
         command=lambda _: [sys.executable, "-m", "plait.observability.exporter"],
-        environment={"PLAIT_HOME": str(settings().root)},
+        is_watched=True,
+        environment={"PLAIT_HOME": str(settings().root), "PLAIT_BIND": bind, "PLAIT_METRICS_PORT": str(port)},
         settings={"bind": bind, "metrics_port": port},
     )

@@ -14,5 +14,6 @@ def ensure_job_queue() -> None:
         name=NAME,
         make_address=lambda: f"127.0.0.1:{free_port()}",
         command=lambda address: [sys.executable, "-m", "plait.jobs.submission.queue_runner", address],
+        is_watched=True,
         environment={"PLAIT_HOME": str(settings().root)},
     ).ensure()

@@ -34,6 +34,7 @@ def _embedded() -> LocalProcess:
     data = settings().local_dir / "milvus-data"
     return LocalProcess(
         name=NAME,
+        is_watched=True,
         make_address=lambda: f"127.0.0.1:{_port()}",
         command=lambda address: [
             *(sys.executable, "-m", "plait.local.embedded_milvus", "server", "--data-dir", str(data)),

@@ -1,11 +1,10 @@
 """A process of ours on this machine: started once, found again by every later command, stopped by its id.
 
-In: a `LocalProcess` that says what to run. The state lies in `PLAIT_HOME/local/<name>.json`, the output in
-`<name>.log` beside it. It knows nothing of what the process serves.
+In: a `LocalProcess` that says what to run. Out: what runs, as `state` remembers it, with its output in `<name>.log`.
+It knows nothing of what the process serves.
 """
 
 import errno
-import json
 import os
 import secrets
 import socket
@@ -14,17 +13,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
-from filelock import FileLock
 
 from plait.errors import Conflict, InvalidInput, Unavailable
 from plait.local.running import Running
+from plait.local.state import lock, read_state, stop, write_state
 from plait.settings import settings
-from plait.whole_files import write_whole
 
+WATCHER = "watcher"
 _PORTS = range(20_000, 32_768)
 
 
@@ -32,13 +31,15 @@ _PORTS = range(20_000, 32_768)
 class LocalProcess:
     """What to run, and how to tell that it is ready.
 
-    `command` gets the address (host:port) that it shall listen on. It is ready when it listens there and `is_ready`,
-    which also gets the address, says yes. `settings` are those that a running one must have been started with.
+    `command` gets the address (host:port) that it shall listen on; an empty one means that it listens nowhere. It is
+    ready when it listens there and `is_ready`, which also gets the address, says yes. `settings` are those that a
+    running one must have been started with. When one that `is_watched` dies by itself, the watcher starts it again.
     """
 
     name: str
     make_address: Callable[[], str]
     command: Callable[[str], Sequence[str]]
+    is_watched: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str | int | None] = field(default_factory=dict)
     is_ready: Callable[[str], bool] = lambda _: True
@@ -54,12 +55,12 @@ class LocalProcess:
         (running,) = ensure_all(self)
         return running
 
-    def _begin(self, folder: Path) -> "_Beginning":
-        known = _read_state(self.name)
+    def _begin(self) -> "_Beginning":
+        known = read_state(self.name)
         if known is None or known.process() is None:
             if known is not None:
                 stop(known)  # it died; what it started may live on and hold its ports
-            return self._start(folder)
+            return self._start()
         self._check_same(known)
         # Whoever started it may have been interrupted before it was ready.
         return _Beginning(
@@ -85,36 +86,16 @@ class LocalProcess:
                     "Run 'plait stop' first, or unset it.",
                 )
 
-    def _start(self, folder: Path) -> "_Beginning":
+    def _start(self) -> "_Beginning":
         address = self.make_address()
-        log = folder / f"{self.name}.log"
-        environment = {**os.environ, **self.environment}
-        # It would make every user of prometheus_client in there, Ray's agent for one, write into our metrics.
-        environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
-        with log.open("wb") as output:
-            child = subprocess.Popen(
-                self.command(address),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=folder,
-                # Ctrl-C in a terminal ends the command, not the servers; and its children are known by the session.
-                start_new_session=True,
-            )
-        created_at = psutil.Process(child.pid).create_time()
-        running = Running(self.name, child.pid, created_at, address, sys.prefix, self.settings)
-        # Written before it is ready, so that whatever happens now, 'plait stop' still finds it.
-        _write_state(running)
+        command = self.command(address)
+        child, running = launch(self.name, address, command, self.environment, self.settings, self.is_watched)
         return _Beginning(running, True, lambda: self._is_up(running), lambda: child.poll() is None, self.timeout_s)
 
     def _is_up(self, running: Running) -> bool:
         # Whether the port is its own: another process may have taken it since it was found free.
-        return (
-            _answers_at(running.address)
-            and running.listens_on(_port(running.address))
-            and self.is_ready(running.address)
-        )
+        is_there = not running.address or running.listens_on(_port(running.address))
+        return is_there and _answers_at(running.address) and self.is_ready(running.address)
 
 
 @dataclass(frozen=True)
@@ -156,44 +137,64 @@ def ensure_all(*wanted: LocalProcess, meanwhile: Callable[[], object] = lambda: 
 
     `meanwhile` is called while they do.
     """
-    folder = settings().local_dir
-    folder.mkdir(parents=True, exist_ok=True)
+    settings().local_dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as locks:
         for process in wanted:
-            locks.enter_context(FileLock(folder / f"{process.name}.lock"))
-        begun = [process._begin(folder) for process in wanted]
+            locks.enter_context(lock(process.name))
+        begun = [process._begin() for process in wanted]
         new = " and ".join(beginning.running.name for beginning in begun if beginning.is_new)
         with _told(f"starting {new}") if new else nullcontext():
             if new:
                 meanwhile()
             running = [beginning.wait() for beginning in begun]
+    if any(process.is_watched for process in wanted):
+        _watcher().ensure()
     if not new:
         meanwhile()  # others need not wait for it
     return running
 
 
-def find_running(name: str) -> Running | None:
-    """A process by its name, if it is alive."""
-    known = _read_state(name)
-    return known if known is not None and known.process() else None
+def _watcher() -> LocalProcess:
+    return LocalProcess(
+        name=WATCHER,
+        make_address=lambda: "",
+        command=lambda _: [sys.executable, "-m", "plait.local.watcher"],
+        environment={"PLAIT_HOME": str(settings().root)},
+    )
 
 
-def find_remains(name: str) -> Running | None:
-    """A process by its name, if it or anything that it started is alive."""
-    known = _read_state(name)
-    return known if known is not None and known.family() else None
-
-
-def stop(running: Running) -> None:
-    """End a process and all that it started, and forget it.
-
-    Raises:
-        PlaitError: when it belongs to another user.
-    """
-    running.end()
-    known = _read_state(running.name)
-    if known is not None and known.pid == running.pid:  # another command may have started a new one meanwhile
-        _state_file(running.name).unlink(missing_ok=True)
+def launch(
+    name: str,
+    address: str,
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    started_with: Mapping[str, str | int | None],
+    is_watched: bool,
+    is_again: bool = False,
+) -> "tuple[subprocess.Popen[bytes], Running]":
+    """Start a process and remember it; it may not be ready yet. `is_again`: what the last one said is kept."""
+    folder = settings().local_dir
+    environment = {**os.environ, **variables}
+    # It would make every user of prometheus_client in there, Ray's agent for one, write into our metrics.
+    environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    with (folder / f"{name}.log").open("ab" if is_again else "wb") as output:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=folder,
+            # Ctrl-C in a terminal ends the command, not the servers; and its children are known by the session.
+            start_new_session=True,
+        )
+    created_at = psutil.Process(child.pid).create_time()
+    running = Running(name, child.pid, created_at, address, sys.prefix, started_with)
+    if is_watched:
+        running = replace(running, command=tuple(command), variables=dict(variables))
+    # Written before it is ready, so that whatever happens now, 'plait stop' still finds it.
+    write_state(running)
+    return child, running
 
 
 def free_port() -> int:
@@ -239,7 +240,7 @@ def answers(host: str, port: int, timeout_s: float = 1.0) -> bool:
 
 
 def _answers_at(address: str) -> bool:
-    return answers(address.rpartition(":")[0], _port(address))
+    return not address or answers(address.rpartition(":")[0], _port(address))
 
 
 def _port(address: str) -> int:
@@ -278,21 +279,6 @@ def _told(what: str) -> AbstractContextManager[object]:
     if not console.is_terminal:
         console.print(what)
     return console.status(what)
-
-
-def _state_file(name: str) -> Path:
-    return settings().local_dir / f"{name}.json"
-
-
-def _read_state(name: str) -> Running | None:
-    try:
-        return Running(**json.loads(_state_file(name).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # half a file, or none of ours: as if nothing had been started
-        return None
-
-
-def _write_state(running: Running) -> None:
-    write_whole(_state_file(running.name), json.dumps(asdict(running)))
 
 
 def _last_words(log: Path) -> str:

@@ -27,11 +27,15 @@ class Running:
     pid: int
     created_at: float
     address: str
-    """host:port."""
+    """host:port; empty for one that listens nowhere."""
     environment: str
     """The Python environment (`sys.prefix`) that started it."""
     settings: Mapping[str, str | int | None] = field(default_factory=dict)
     """The settings it was started with, by their names in `Settings`."""
+    command: tuple[str, ...] = ()
+    """What starts it again when it dies by itself; empty: nothing does."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What that wants in its environment."""
     booted_at: float = field(default_factory=psutil.boot_time)
     """When the machine started, by the clock of then: a start time counts from it, so that a clock set anew
     (a resumed virtual machine) does not make a live process look like another one."""

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from plait.local import exporter, job_queue, milvus, ray_head
-from plait.local.process import find_remains, find_running, stop
+from plait.local.process import WATCHER
 from plait.local.running import Running
+from plait.local.state import find_remains, find_running, stop
 from plait.settings import settings
 
-# In the order in which they are stopped: who uses others goes first.
-_NAMES = (job_queue.NAME, ray_head.NAME, milvus.NAME, exporter.NAME)
+# In the order in which they are stopped: who starts others again goes first, then who uses others.
+_NAMES = (WATCHER, job_queue.NAME, ray_head.NAME, milvus.NAME, exporter.NAME)
 
 
 def running() -> list[Running]:

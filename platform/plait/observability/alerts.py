@@ -161,12 +161,28 @@ class _Rules:
             "The adapter {{ $labels.adapter }} cannot be loaded, again and again; its requests fail.",
         )
         yield from self._cost()
+        yield from self._processes()
         yield self._alert(
             "PlaitExporterDown",
             "ticket",
             'up{job="plait"} == 0',
             "Nothing answers at {{ $labels.instance }}: no other alert can see that node.",
             for_s=300,
+        )
+
+    def _processes(self) -> Iterator[dict[str, Any]]:
+        yield self._alert(
+            "PlaitProcessRestarted",
+            "ticket",
+            f"sum by (namespace, process) (increase({series(metrics.PROCESS_RESTARTS)}[{self.time(900)}])) > 0",
+            "{{ $labels.process }} died and was started again, about {{ $value | humanize }} times in 15 minutes.",
+        )
+        yield self._alert(
+            "PlaitProcessDown",
+            "page",
+            f"max by (namespace, process) ({series(metrics.PROCESS_UP)}) == 0",
+            "{{ $labels.process }} died, and nothing has brought it back.",
+            for_s=60,
         )
 
     def _cost(self) -> Iterator[dict[str, Any]]:

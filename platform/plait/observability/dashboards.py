@@ -105,6 +105,13 @@ def _serving() -> Iterator[Panel]:
     yield _by("Adapters by tier", metrics.ADAPTERS_RESIDENT, "tier", "short")
     yield _by("Pinned adapters", metrics.ADAPTERS_PINNED, "namespace", "short")
     yield _by("Evictions", metrics.ADAPTER_EVICTIONS, "adapter", "ops")
+    yield _latest("Processes that live", metrics.PROCESS_UP, "process", "short")
+    yield Panel(
+        "Processes started again",
+        documentation(metrics.PROCESS_RESTARTS),
+        "short",
+        (Query(f"sum by (process) ({_here(metrics.PROCESS_RESTARTS)})", "{{process}}"),),
+    )
 
 
 def _retrieval() -> Iterator[Panel]:

@@ -172,3 +172,12 @@ TRAIN_PROGRESS = Gauge(
     ["adapter"],
     multiprocess_mode="livemostrecent",
 )
+
+# The processes that Plait starts on a machine. Recorded by its watcher.
+PROCESS_UP = Gauge(
+    "plait_process_up",
+    "Whether a process that Plait started on this machine lives: 1, or 0 when it died by itself.",
+    ["process"],
+    multiprocess_mode="livemostrecent",
+)
+PROCESS_RESTARTS = Counter("plait_process_restarts", "Processes that died and were started again.", ["process"])

@@ -7,7 +7,7 @@ import httpx
 import openai
 import psutil
 
-from plait.local.process import find_running
+from plait.local.state import find_running
 from plait.settings import settings
 
 COLLECTION, OTHER, ADMIN_KEY = "serve_test", "serve_test_other", "an-admin-key"
