@@ -5,31 +5,51 @@ in about 0.1 ms, so that a schema compiles in milliseconds. Knows no logits and 
 """
 
 import asyncio
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from plait.errors import InvalidInput
+from plait.serve.engines.schema_check import SchemaCheck, cannot_follow
 
-_COMPILED_SCHEMAS = 64
+_COMPILED_SCHEMAS = 16
+_LEXER_STATES = 25_000
+"""Of a compiled schema, about 1.2 kB each: all that are kept take 0.5 GB at most."""
+
+
+@dataclass
+class _Compiled:
+    """A schema's grammar, and a matcher at its beginning that answers start as copies of."""
+
+    grammar: str
+    matcher: Any
 
 
 class JsonGrammar:
-    """Where one answer stands in its schema."""
+    """Where one answer stands in its schema.
 
-    def __init__(self, matcher: Any) -> None:
-        self._matcher = matcher
+    Args:
+        matcher: at the beginning. It shares what it finds out about the schema with others that were copied from the
+            same one, its limits too.
+        afresh: makes one that shares nothing.
+    """
+
+    def __init__(self, matcher: Any, afresh: Callable[[], Any]) -> None:
+        self._matcher, self._afresh = matcher, afresh
+        self._tokens: list[int] = []
 
     def forbidden(self, vocabulary: int) -> Tensor:
         """Bool [vocabulary]: the tokens that may not come next."""
-        try:
-            packed = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        except ValueError:  # beyond the library's limits: `push` says so, to this request alone
+        mask = self._mask()
+        if mask is None:  # other answers by this schema may have used its limits up
+            self._begin_afresh()
+            mask = self._mask()
+        if mask is None:  # this one alone has: `push` says so, unless the token happens to be right
             return torch.zeros(vocabulary, dtype=torch.bool)
+        packed = np.frombuffer(mask, dtype=np.uint8)
         allowed = np.zeros(vocabulary, dtype=np.uint8)
         known = np.unpackbits(packed, count=min(vocabulary, len(packed) * 8), bitorder="little")
         allowed[: len(known)] = known
@@ -41,8 +61,24 @@ class JsonGrammar:
         Raises:
             InvalidInput: when the answer cannot go on by this schema, which takes one that is very ambiguous.
         """
-        if not self._matcher.consume_token(token):
-            raise _cannot_follow(self._matcher.get_error())
+        self._tokens.append(token)
+        if not self._matcher.consume_token(token) or self._matcher.is_error():
+            self._begin_afresh()
+            if self._matcher.is_error():
+                raise cannot_follow(self._matcher.get_error())
+
+    def _mask(self) -> bytes | None:
+        """Packed bits of the tokens that may come next; None beyond the library's limits."""
+        try:
+            mask = bytes(self._matcher.compute_bitmask())
+        except ValueError:
+            return None
+        # Beyond a limit that the mask itself reaches, it only lets the answer end.
+        return None if self._matcher.is_error() else mask
+
+    def _begin_afresh(self) -> None:
+        self._matcher = self._afresh()
+        self._matcher.consume_tokens(self._tokens)
 
     @property
     def is_complete(self) -> bool:
@@ -62,10 +98,13 @@ class JsonGrammars:
     """
 
     def __init__(self, tokenizer: Any, end_ids: Iterable[int]) -> None:
+        from llguidance import LLParserLimits
         from llguidance.hf import from_tokenizer
 
         self._tokenizer = from_tokenizer(tokenizer, eos_token=sorted(end_ids) or None)
-        self._compiled = lru_cache(_COMPILED_SCHEMAS)(self._compile)
+        self._limits = LLParserLimits(max_lexer_states=_LEXER_STATES, verbose_errors=False)
+        self._check = SchemaCheck()
+        self._compiled: dict[str, _Compiled] = {}  # the last used are last
 
     async def start(self, schema: str | None) -> JsonGrammar | None:
         """The beginning of an answer that follows this schema, if there is one; compact, without spaces or newlines.
@@ -75,23 +114,34 @@ class JsonGrammars:
         """
         if schema is None:
             return None
-        matcher = await asyncio.to_thread(self._compiled, schema)
-        return JsonGrammar(matcher.deep_copy())
+        found = self._compiled.pop(schema, None)
+        if found is None:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._check.threads, self._compile, schema)
+        compiled = self._compiled[schema] = found
+        while len(self._compiled) > _COMPILED_SCHEMAS:
+            del self._compiled[next(iter(self._compiled))]
 
-    def _compile(self, schema: str) -> Any:
+        def afresh() -> Any:
+            compiled.matcher = self._matcher(compiled.grammar)  # for those that come after, too
+            return self._matcher(compiled.grammar)
+
+        return JsonGrammar(compiled.matcher.deep_copy(), afresh)
+
+    def _compile(self, schema: str) -> _Compiled:
+        """A schema's grammar and a matcher at its beginning, once it is known that it takes no more than it may."""
         from llguidance import LLMatcher
 
-        try:
-            # Where spaces are allowed anywhere, small models write them without end.
-            grammar = LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_flexible": False})
-        except ValueError as error:
-            raise _cannot_follow(str(error)) from error
-        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        # Where spaces are allowed anywhere, small models write them without end.
+        grammar = LLMatcher.grammar_from_json_schema(
+            self._check.check_in_this_thread(schema), overrides={"whitespace_flexible": False}
+        )
+        matcher = self._matcher(grammar)
         if matcher.is_error():
-            raise _cannot_follow(matcher.get_error())
-        return matcher
+            raise cannot_follow(matcher.get_error())
+        return _Compiled(grammar, matcher)
 
+    def _matcher(self, grammar: str) -> Any:
+        from llguidance import LLMatcher
 
-def _cannot_follow(reason: str) -> InvalidInput:
-    sentence = " ".join(reason.split()).rstrip(".")[:200]
-    return InvalidInput(f"The JSON schema cannot be followed ({sentence}).", "Change or leave out what is named.")
+        return LLMatcher(self._tokenizer, grammar, log_level=0, limits=self._limits)

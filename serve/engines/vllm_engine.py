@@ -34,6 +34,7 @@ from plait.observability import metrics
 from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
 from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
 from plait.serve.engines.prompts import PromptReader
+from plait.serve.engines.schema_check import SchemaCheck
 from plait.serve.engines.vllm_adapters import check_lora
 from plait.serve.engines.vllm_messages import next_delta, sampling_params
 
@@ -82,6 +83,7 @@ class VLLMEngine:
         config = AutoConfig.from_pretrained(base).get_text_config()
         self.max_context_tokens = min(max_context_tokens, config.max_position_embeddings)
         self.prompts = PromptReader(self.tokenizer, self.max_context_tokens)
+        self._schemas = SchemaCheck()
         self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
         self._max_loras, self._max_lora_rank = max_loras, max_lora_rank
         self._dtype = getattr(torch, dtype)
@@ -121,6 +123,9 @@ class VLLMEngine:
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
         prompt = await self.prompts.read(request.prompt)
+        if request.sampling.json_schema is not None:
+            schema = await self._schemas.check(request.sampling.json_schema)
+            request = replace(request, sampling=replace(request.sampling, json_schema=schema))
         check_length(len(prompt), request.sampling.max_tokens, self.max_context_tokens)
         check_queue(self.load().waiting, self._max_waiting)
         adapter = self._use(request.adapter) if request.adapter is not None else None

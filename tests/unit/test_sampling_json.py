@@ -91,7 +91,7 @@ async def test_constrained_rows_leave_the_text_beside_them_unchanged(engine: Tor
 @pytest.mark.parametrize(
     ("schema", "reason"),
     [
-        ("no json", "expected"),
+        ("no json", "it is no JSON"),
         ("[1]", "Expecting object schema"),
         ('{"type": "wrong"}', "Invalid type: wrong"),
         ('{"not": {"type": "string"}}', "Unimplemented keys"),
