@@ -18,7 +18,7 @@ class Call:
     `is_streamed`: pieces of the answer are wanted as they come, else only its first token and its end. `request_id` is
     in every log line about it, `traceparent` (W3C) says which trace it belongs to, and `tenant` whose documents were
     searched. After `deadline_s` seconds from when the call is sent its answer ends. `retrieval`: how
-    to retrieve, where the server's way is not meant.
+    to retrieve, where the server's way is not meant. `cache_salt`: see `GenerationRequest`.
     """
 
     model: ModelId
@@ -33,6 +33,7 @@ class Call:
     traceparent: str = ""
     tenant: str | None = None
     deadline_s: float | None = None
+    cache_salt: str = ""
 
     @property
     def is_prose(self) -> bool:

@@ -91,7 +91,14 @@ class LLM:
             left_s = None if call.deadline_s is None else max(0.0, call.deadline_s - (time.perf_counter() - started))
             interval = self._arguments.stream_interval if call.is_streamed else call.sampling.max_tokens
             sampling = replace(call.sampling, stop=prompt.stop)
-            request = GenerationRequest(prompt.text, sampling, adapter=key, deadline_s=left_s, stream_interval=interval)
+            request = GenerationRequest(
+                prompt.text,
+                sampling,
+                adapter=key,
+                deadline_s=left_s,
+                stream_interval=interval,
+                cache_salt=call.cache_salt,
+            )
             # Closed before the lease ends: the engine must not go on with an adapter that may be evicted.
             deltas = await leases.enter_async_context(aclosing(self._engine.generate(request)))
             async for delta in deltas:

@@ -13,7 +13,7 @@ from plait.retrieval.request import Rerank
 
 class PromptTokensDetails(BaseModel):
     cached_tokens: int = 0
-    """Tokens of the prompt that were computed already, for another request."""
+    """Tokens of the prompt that were computed already, for another request of the same tenant."""
 
 
 class Usage(BaseModel):

@@ -72,6 +72,7 @@ class Services:
             raise Forbidden(f"This key may not use '{call.model}'.", "GET /v1/models lists what it may use.")
         if call.model.with_retrieval or call.model.is_auto:
             call = replace(call, retrieval=self._caller.bound(call.retrieval or Retrieval()))
+        call = replace(call, cache_salt=self._caller.tenant or "")
         return self._grounded(call) if call.model.with_retrieval or call.model.is_auto else self._generated(call)
 
     async def _grounded(self, call: Call) -> AsyncGenerator[Event]:

@@ -58,7 +58,8 @@ class GenerationRequest:
 
     `adapter` is the key of a loaded adapter; None is the base model. After `deadline_s` seconds the answer ends with
     what there is, and the finish reason `deadline`. A piece comes every `stream_interval` tokens; the first token and
-    the end come at once.
+    the end come at once. What prompts have in common is computed once for requests with one `cache_salt`, and never
+    shared with others: neither times nor counts tell what these asked.
     """
 
     prompt: str
@@ -66,6 +67,7 @@ class GenerationRequest:
     adapter: str | None = None
     deadline_s: float | None = None
     stream_interval: int = 1
+    cache_salt: str = ""
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,8 @@ class Row:
         self.request, self._outbox = request, outbox
         self.prompt_tokens = len(prompt)
         # What an adapter gives stands at the first positions; which tokens stand for it does not matter.
-        self.sequence = TokenSequence([0] * given + list(prompt), namespace, given)
+        shared_within = f"{namespace}\0{request.cache_salt}"
+        self.sequence = TokenSequence([0] * given + list(prompt), shared_within, given)
         self.sampler = Sampler(request.sampling, prompt, tokenizer, grammar)
         self.is_cancelled = False
         self.deltas: asyncio.Queue[GenerationDelta | BaseException] = asyncio.Queue()

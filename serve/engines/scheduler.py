@@ -21,7 +21,7 @@ class TokenSequence:
 
     Attributes:
         tokens: all of them; whoever samples appends.
-        namespace: sequences share computed blocks only within one: the loaded adapter's.
+        namespace: sequences share computed blocks only within one: the loaded adapter's, for one salt.
         computed: tokens whose keys and values are in `blocks`.
         given: tokens at the beginning that are not computed but come with the adapter (prefix tuning).
         reused: tokens of the prompt that another sequence had computed; known once the sequence runs.

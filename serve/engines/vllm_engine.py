@@ -153,7 +153,7 @@ class VLLMEngine:
         deadline = None if request.deadline_s is None else loop.time() + request.deadline_s
         so_far = GenerationDelta(text="", prompt_tokens=len(prompt), generated_tokens=0)
         stream = self._llm.generate(
-            TokensPrompt(prompt_token_ids=list(prompt)),
+            _tokens_prompt(prompt, request.cache_salt),
             sampling_params(request.sampling),
             request_id=str(next(self._numbers)),
             lora_request=lora,
@@ -246,6 +246,12 @@ class _Steps(StatLoggerBase):  # type: ignore[misc]  # vllm is not installed whe
 
     def log_engine_initialized(self) -> None:
         """Nothing to say."""
+
+
+def _tokens_prompt(prompt: Sequence[int], cache_salt: str) -> Any:
+    """vLLM's prompt; an empty salt is none, and vLLM refuses it."""
+    salted = {"cache_salt": cache_salt} if cache_salt else {}
+    return TokensPrompt(prompt_token_ids=list(prompt), **salted)
 
 
 def _bytes_of_a_token(config: Any, dtype: str) -> int:

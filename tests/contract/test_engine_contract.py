@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,20 @@ async def test_tokens_that_were_computed_for_another_request_are_counted(engine:
     first, second = [(await collect(engine, prompt=prompt))[-1].cached_tokens for _ in range(2)]
     assert first == 0
     assert second >= 16
+
+
+async def test_what_was_computed_under_another_salt_is_neither_used_nor_counted(engine: Engine) -> None:
+    prompt = "what one tenant sends must not be told to another, in whatever way a cache tells it; " * 3
+
+    async def cached(salt: str) -> int:
+        request = replace(request_of(prompt), cache_salt=salt)
+        return [delta async for delta in engine.generate(request)][-1].cached_tokens
+
+    assert await cached("acme") == 0
+    assert await cached("other") == 0
+    assert await cached("") == 0
+    for salt in ("acme", "other", ""):
+        assert await cached(salt) >= 16
 
 
 async def test_an_adapter_that_is_not_loaded_is_named(engine: Engine) -> None:

@@ -187,6 +187,7 @@ def test_a_tenant_is_the_keys_whatever_the_request_says(client: TestClient, rout
     assert client.post("/v1/chat/completions", json=rag, headers=acme).status_code == 200
     assert client.post("/v1/rag/query", json={"query": "x", "retrieval": {"top_k": 2}}, headers=acme).status_code == 200
     assert [call.retrieval.tenant for (call,) in router.prepare.asked] == ["acme"] * 2
+    assert [call.cache_salt for (call,) in router.prepare.asked] == ["acme"] * 2
     assert router.prepare.asked[1][0].retrieval.top_k == 2
     assert client.get("/v1/vector_stores", headers=acme).status_code == 200
     assert router.collections.asked == [("acme",)]
