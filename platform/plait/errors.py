@@ -102,6 +102,12 @@ class TooSlow(PlaitError):
     code, http_status = "request_timeout", 408
 
 
+class NotFinite(PlaitError):
+    """The model's numbers for a request became infinite or NaN, which weights do: no token can be chosen."""
+
+    code = "not_finite"
+
+
 class Interrupted(PlaitError):
     """The user stopped it; what was done is kept."""
 

@@ -50,7 +50,7 @@ class DecodeGraphs:
         self._can_capture = True
 
     def forward(self, spans: Sequence[Span], adaptation: Adaptation | None) -> Tensor | None:
-        """Hidden states [r, d] of the wanted tokens, valid until the next call; None where a step is for no graph."""
+        """Hidden states [t, d] of the packed tokens, valid until the next call; None where a step is for no graph."""
         gathered = adaptation.gathered_only if adaptation else None
         if any(len(span.tokens) > 1 for span in spans) or (adaptation and gathered is None):
             return None
@@ -70,8 +70,7 @@ class DecodeGraphs:
         if graph is None:
             return None
         graph.replay()
-        wanted = [index for index, span in enumerate(spans) if span.is_wanted]
-        return graph.hidden[: len(spans)] if len(wanted) == len(spans) else graph.hidden[wanted]
+        return graph.hidden[: len(spans)]
 
     def _captured(self, shape: _Shape, spans: Sequence[Span], adaptation: Adaptation | None) -> "_Graph | None":
         """A new graph, filled; None, and a line in the log, when there is no memory for it."""

@@ -113,21 +113,21 @@ class Decoder:
 
     def key_values(self, blocks: int, block_size: int) -> KeyValues:
         """An empty cache for this model."""
-        shape = (blocks, block_size, self.kv_heads, self.head_dim)
-        return KeyValues(
-            [torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in self._layers],
-            [torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in self._layers],
-        )
+        shape = (2, len(self._layers), blocks, block_size, self.kv_heads, self.head_dim)
+        return KeyValues(torch.zeros(shape, dtype=self.dtype, device=self.device))
 
     @torch.inference_mode()
     def forward(self, step: StepInput, cache: KeyValues, adaptation: Adaptation | None = None) -> Tensor:
-        """Hidden states [r, d] of the wanted tokens; the cache gets the keys and values of all of them."""
+        """Hidden states [t, d] of the packed tokens; the cache gets their keys and values.
+
+        A token whose keys or values are not finite has a hidden state that is not: it reads them itself.
+        """
         rotations = {kind: (cos[step.positions], sin[step.positions]) for kind, (cos, sin) in self._rotations.items()}
         hidden = self._embed(step.tokens)
         gathered = adaptation.gathered_only if adaptation else None
         if self._fused is not None and (adaptation is None or gathered is not None):
-            return self._fused(hidden, step, rotations, cache, gathered)[step.wanted]
-        return self._forward(hidden, step, rotations, cache, adaptation)[step.wanted]
+            return self._fused(hidden, step, rotations, cache, gathered)
+        return self._forward(hidden, step, rotations, cache, adaptation)
 
     def _forward(
         self,
@@ -157,7 +157,7 @@ class Decoder:
 
     @torch.inference_mode()
     def likeliest(self, hidden: Tensor) -> Tensor:
-        """[r] the tokens of the largest logits, of equal ones the first."""
+        """[r] the tokens of the largest logits, of equal ones the first; -1 where the largest is not finite."""
         if self._likeliest is None or not len(hidden):
             return largest(self.logits(hidden))
         return self._likeliest(hidden)

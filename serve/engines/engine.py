@@ -135,6 +135,7 @@ class Engine(Protocol):
             InvalidInput: when the prompt is longer than the context, or the JSON schema cannot be followed.
             Overloaded: when the queue is full.
             ModelNotFound: when the adapter is not loaded.
+            NotFinite: when the model's numbers for this request become infinite or NaN; others are not harmed.
         """
         ...
 

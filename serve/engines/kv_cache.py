@@ -7,20 +7,43 @@ tokens up to its end, so a later request with the same beginning (and adapter) t
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class KeyValues:
-    """A tensor [blocks, block size, kv heads, head dim] of keys and one of values for each layer."""
+    """Keys and values of all layers.
 
-    keys: list[Tensor]
-    values: list[Tensor]
+    Attributes:
+        stored: [2, layers, blocks, block size, kv heads, head dim], keys first.
+    """
+
+    stored: Tensor
+
+    @cached_property
+    def keys(self) -> list[Tensor]:
+        """[blocks, block size, kv heads, head dim] by layer."""
+        return list(self.stored[0])
+
+    @cached_property
+    def values(self) -> list[Tensor]:
+        """As `keys`."""
+        return list(self.stored[1])
 
     @property
     def block_size(self) -> int:
         return self.keys[0].shape[1]
+
+    def clear(self, blocks: Sequence[int]) -> None:
+        """Remove what earlier users left in blocks.
+
+        Some attention reads whole blocks and gives what lies behind a sequence's end no weight; but 0 * NaN is NaN.
+        """
+        if blocks:
+            self.stored.index_fill_(2, torch.tensor(blocks, device=self.stored.device), 0)
 
     def write(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
         """Put the keys and values [t, kv heads, head dim] of tokens into their slots [t]."""
@@ -51,6 +74,7 @@ class BlockPool:
     _users: dict[int, int] = field(init=False, default_factory=dict)
     _by_hash: dict[Hashable, int] = field(init=False, default_factory=dict)
     _hash_of: dict[int, Hashable] = field(init=False, default_factory=dict)
+    _uncleared: list[int] = field(init=False, default_factory=list)
     _kept: OrderedDict[int, None] = field(init=False, default_factory=OrderedDict)
     """Unused blocks with content worth keeping, least recently used first."""
 
@@ -63,10 +87,17 @@ class BlockPool:
         return len(self._empty) + len(self._kept)
 
     def take(self, count: int) -> list[int] | None:
-        """Blocks of unknown content, or None when there are not enough."""
+        """Blocks with what others left in them, or None when there are not enough; see `uncleared`."""
         if count > self.free:
             return None
-        return [self._take_one() for _ in range(count)]
+        taken = [self._take_one() for _ in range(count)]
+        self._uncleared += taken
+        return taken
+
+    def uncleared(self) -> list[int]:
+        """Blocks taken since the last call: they must be cleared before a step reads them."""
+        taken, self._uncleared = self._uncleared, []
+        return taken
 
     def _take_one(self) -> int:
         if self._empty:

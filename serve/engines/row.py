@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from plait.errors import InvalidInput
 from plait.model_ids import BASE
 from plait.observability import metrics
 from plait.serve.engines.engine import FinishReason, GenerationDelta, GenerationRequest, TokenLogprob
@@ -103,14 +102,14 @@ class Row:
         return limit is not None and time.monotonic() - self._arrived >= limit
 
     def push(self, token: int) -> bool:
-        """Take the next token; says whether the answer goes on."""
+        """Take the next token; says whether the answer goes on.
+
+        Raises:
+            InvalidInput: when the answer cannot go on by its JSON schema.
+        """
         self.sequence.tokens.append(token)
         self._generated += 1
-        try:
-            self.sampler.push(token)
-        except InvalidInput as error:
-            self.fail(error)
-            return False
+        self.sampler.push(token)
         finish: FinishReason | None = None
         text = ""
         logprobs = self.sampler.take_logprobs()

@@ -7,7 +7,7 @@ the one that came last gives its blocks back and waits again: what it has said i
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -22,8 +22,9 @@ class TokenSequence:
     Attributes:
         tokens: all of them; whoever samples appends.
         namespace: sequences share computed blocks only within one: the loaded adapter's, for one salt.
-        computed: tokens whose keys and values are in `blocks`.
+        computed: tokens whose keys and values are in `blocks`, or come with the adapter.
         given: tokens at the beginning that are not computed but come with the adapter (prefix tuning).
+        unfilled: from which position those are still to be written, before the next step.
         reused: tokens of the prompt that another sequence had computed; known once the sequence runs.
     """
 
@@ -31,6 +32,7 @@ class TokenSequence:
     namespace: str
     given: int = 0
     computed: int = 0
+    unfilled: int | None = None
     reused: int | None = None
     named: int = 0
     blocks: list[int] = field(default_factory=list)
@@ -59,18 +61,10 @@ class Scheduler:
         block_size: tokens of a block.
         max_running: sequences that may share a step.
         max_step_tokens: tokens that a step computes at most, unless more sequences than that generate.
-        fill: puts the keys and values of a sequence's given tokens into its blocks.
     """
 
-    def __init__(
-        self,
-        pool: BlockPool,
-        block_size: int,
-        max_running: int,
-        max_step_tokens: int,
-        fill: Callable[[TokenSequence], None],
-    ) -> None:
-        self._pool, self._block_size, self._fill = pool, block_size, fill
+    def __init__(self, pool: BlockPool, block_size: int, max_running: int, max_step_tokens: int) -> None:
+        self._pool, self._block_size = pool, block_size
         self._max_running, self._max_step_tokens = max_running, max_step_tokens
         self.running: list[TokenSequence] = []  # in the order of their arrival
         self.waiting: deque[TokenSequence] = deque()
@@ -106,8 +100,9 @@ class Scheduler:
         return [(sequence, self._span(sequence, counts[sequence])) for sequence in ordered]
 
     def complete(self, sequence: TokenSequence, span: Span) -> None:
-        """Tell that a span of a sequence is computed."""
+        """Tell that a span of a sequence is computed, and right: others may use its full blocks from now on."""
         sequence.computed = span.start + len(span.tokens)
+        sequence.unfilled = None
         full = sequence.computed // self._block_size
         for index in range(sequence.named, full):
             self._pool.name(sequence.blocks[index], sequence.digests(full, self._block_size)[index])
@@ -140,8 +135,7 @@ class Scheduler:
         if sequence.reused is None:  # later it may find again what it computed itself
             sequence.reused = sequence.computed
         if sequence.given > sequence.computed:
-            self._fill(sequence)
-            sequence.computed = sequence.given
+            sequence.unfilled, sequence.computed = sequence.computed, sequence.given
         return True
 
     def _has_room_to_grow(self, sequence: TokenSequence) -> bool:
@@ -161,3 +155,4 @@ class Scheduler:
         self._pool.give_back(sequence.blocks)
         sequence.blocks = []
         sequence.computed = sequence.named = 0
+        sequence.unfilled = None

@@ -2,7 +2,8 @@
 
 Slots hold what multiplies inputs and outputs (IA3, DoRA), bottlenecks, and, where no kernel gathers them, low-rank
 products. Products with all slots' weights are computed for all tokens; a mask then keeps each token's own. That is more
-arithmetic than gathering, but each weight is read once, and a step of decoding is bound by what it reads.
+arithmetic than gathering, but each weight is read once, and a step of decoding is bound by what it reads. The mask
+fills in zeros: a product of another adapter's weights may be infinite, and 0 times that is NaN.
 """
 
 from collections.abc import Callable, Sequence
@@ -69,12 +70,15 @@ class SlotTables:
     def clear(self, slot: int) -> None:
         """Let a slot change nothing."""
         for table in self._sites.values():
-            if table.up is not None:
+            if table.down is not None and table.up is not None:
+                table.down[slot] = 0
                 table.up[slot] = 0
             for scale in (table.output_scale, table.input_scale):
                 if scale is not None:
                     scale[slot] = 1
         for bottleneck in self._bottlenecks.values():
+            bottleneck.down[slot] = 0
+            bottleneck.down_bias[slot] = 0
             bottleneck.up[slot] = 0
             bottleneck.up_bias[slot] = 0
 
@@ -124,7 +128,6 @@ class SlotTables:
             table = self._bottlenecks[where] = wider
         table.down[slot, :size] = weights.down
         table.down_bias[slot, :size] = weights.down_bias
-        table.up[slot] = 0
         table.up[slot, :size] = weights.up.T
         table.up_bias[slot] = weights.up_bias
 
@@ -142,8 +145,7 @@ class SlotAdaptation:
 
     def __init__(self, tables: SlotTables, slots: Tensor) -> None:
         self._tables, self._slots = tables, slots
-        own = slots[:, None] == torch.arange(tables.slots, device=slots.device)
-        self._own = own.to(tables._decoder.dtype)  # [t, slots]
+        self._others = slots[:, None] != torch.arange(tables.slots, device=slots.device)  # [t, slots]
 
     gathered_only = None
 
@@ -158,7 +160,7 @@ class SlotAdaptation:
         table = self._tables._sites[site]
         if table.down is not None and table.up is not None:
             products = F.linear(hidden, table.down.flatten(0, 2)).unflatten(-1, table.down.shape[:3])
-            products *= self._own[:, :, None, None]
+            products.masked_fill_(self._others[:, :, None, None], 0)
             for index, (first, end, _) in enumerate(table.bounds):
                 output[:, first:end] += products[:, :, index].flatten(1) @ table.up[:, :, first:end].flatten(0, 1)
         return output if table.output_scale is None else output.mul_(table.output_scale[self._slots])
@@ -170,6 +172,7 @@ class SlotAdaptation:
             if table is None:
                 continue
             inner = F.linear(hidden, table.down.flatten(0, 1), table.down_bias.flatten())
-            inner = _ACTIVATIONS[activation](inner).unflatten(-1, table.down.shape[:2]) * self._own[:, :, None]
+            inner = _ACTIVATIONS[activation](inner).unflatten(-1, table.down.shape[:2])
+            inner.masked_fill_(self._others[:, :, None], 0)
             output = output + inner.flatten(1) @ table.up.flatten(0, 1) + table.up_bias[self._slots]
         return output

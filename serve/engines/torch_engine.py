@@ -1,21 +1,24 @@
 """The torch engine: a decoder of our own on any hardware, every adapter method, all of them in one batch.
 
 One thread owns the model. Requests join and leave at every step; prompts are computed in chunks beside those that
-generate already, and what prompts have in common is computed once.
+generate already, and what prompts have in common is computed once. A request that makes a step fail ends alone.
 """
 
 import asyncio
+import logging
 import queue
 import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from plait.errors import PlaitError
 from plait.model_ids import BASE
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm, load_tokenizer
@@ -23,6 +26,7 @@ from plait.observability import metrics
 from plait.serve.engines.adapter_bank import AdapterBank
 from plait.serve.engines.adapter_weights import AdapterWeights, read_adapter
 from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
+from plait.serve.engines.apart import together_or_apart
 from plait.serve.engines.decode_graphs import SPARE_BLOCKS, DecodeGraphs, can_capture
 from plait.serve.engines.decoder import Decoder
 from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
@@ -31,12 +35,13 @@ from plait.serve.engines.kv_cache import BlockPool
 from plait.serve.engines.projection import Adaptation
 from plait.serve.engines.prompts import PromptReader
 from plait.serve.engines.row import Outbox, Row
-from plait.serve.engines.sampling import next_tokens
+from plait.serve.engines.sampling import known_token, next_tokens, not_finite
 from plait.serve.engines.scheduler import Scheduler, TokenSequence
 from plait.serve.engines.step import Span, pack
 
 _BLOCK_SIZE = 16
 """Tokens of a cache block: prompts share what they have in common in such units."""
+_log = logging.getLogger(__name__)
 
 
 class TorchEngine:
@@ -86,7 +91,7 @@ class TorchEngine:
         self._graphs = DecodeGraphs(self._decoder, self._cache) if can_capture(self._decoder) else None
         self._adapters = AdapterBank(self._decoder)
         self._pool = BlockPool(blocks)
-        self._scheduler = Scheduler(self._pool, _BLOCK_SIZE, max_batch_size, max_step_tokens, self._fill)
+        self._scheduler = Scheduler(self._pool, _BLOCK_SIZE, max_batch_size, max_step_tokens)
         self._rows: dict[TokenSequence, Row] = {}
         self._arrived: list[Row] = []
         self._outbox = Outbox()
@@ -223,8 +228,7 @@ class TorchEngine:
             except Exception as error:
                 # The engine must outlive a step that fails: its requests get the error, later ones a fresh start.
                 for row in list(self._rows.values()):
-                    row.fail(error)
-                    self._end(row)
+                    self._fail(row, error)
             self._outbox.flush()
 
     def _measure(self) -> None:
@@ -246,42 +250,80 @@ class TorchEngine:
         plan = self._scheduler.plan()
         if not plan:
             return
+        self._cache.clear(self._pool.uncleared())
         rows = [self._rows[sequence] for sequence, _ in plan]
-        spans = [span for _, span in plan]
         for row in rows:
             row.start()
         metrics.BATCH_SIZE.observe(len(rows))
         metrics.BATCH_ADAPTERS.observe(len({row.request.adapter for row in rows} - {None}))
-        adaptation = self._adapters.adaptation(
-            [(row.request.adapter, len(span.tokens)) for row, span in zip(rows, spans, strict=True)]
+        parts = [(row, span) for row, (_, span) in zip(rows, plan, strict=True)]
+        for (row, span), token in zip(parts, together_or_apart(parts, self._compute, _tell_of_failure), strict=True):
+            if isinstance(token, Exception):
+                self._fail(row, token)
+                continue
+            self._scheduler.complete(row.sequence, span)
+            if token is not None:
+                self._push(row, token)
+
+    def _compute(self, parts: Sequence[tuple[Row, Span]]) -> list[int | Exception | None]:
+        """The next token of each part of a step, None for one that wants none, or why it has none."""
+        spans = [span for _, span in parts]
+        for row, _ in parts:
+            self._fill(row)
+        hidden = self._forward(
+            spans, self._adapters.adaptation([(row.request.adapter, len(span.tokens)) for row, span in parts])
         )
-        hidden = self._forward(spans, adaptation)
-        for sequence, span in plan:
-            self._scheduler.complete(sequence, span)
-        asked = [row for row, span in zip(rows, spans, strict=True) if span.is_wanted]
-        for row, token in zip(asked, self._next_tokens(hidden, asked), strict=True):
-            if not row.push(token):
+        # Infinities and NaN survive a sum. What is here of all tokens is asked for behind the tokens: a GPU waits once.
+        is_finite = hidden.sum(-1, dtype=torch.float32).isfinite()
+        ends = list(accumulate(len(span.tokens) for span in spans))
+        wanted = [index for index, span in enumerate(spans) if span.is_wanted]
+        tokens: list[int | Exception | None] = [None] * len(parts)
+        if wanted:
+            asked = hidden if len(wanted) == len(hidden) else hidden[[ends[index] - 1 for index in wanted]]
+            for index, token in zip(wanted, self._next_tokens(asked, [parts[i][0] for i in wanted]), strict=True):
+                tokens[index] = token
+        finite = is_finite.tolist()
+        for index, (start, end) in enumerate(pairwise([0, *ends])):
+            if not all(finite[start:end]):
+                tokens[index] = not_finite("the model's")
+        return tokens
+
+    def _push(self, row: Row, token: int) -> None:
+        try:
+            goes_on = row.push(token)
+        except Exception as error:  # of this row: the others go on
+            self._fail(row, error)
+        else:
+            if not goes_on:
                 self._end(row)
 
     def _forward(self, spans: Sequence[Span], adaptation: Adaptation | None) -> Tensor:
-        """Hidden states [r, d] of the wanted tokens."""
+        """Hidden states [t, d] of the packed tokens."""
         hidden = self._graphs.forward(spans, adaptation) if self._graphs else None
         if hidden is not None:
             return hidden
         step = pack(spans, _BLOCK_SIZE, self._decoder.dtype, self._decoder.device)
         return self._decoder.forward(step, self._cache, adaptation)
 
-    def _next_tokens(self, hidden: Tensor, rows: Sequence[Row]) -> list[int]:
-        """The next token of each row; all logits only for rows that need them."""
+    def _next_tokens(self, hidden: Tensor, rows: Sequence[Row]) -> list[int | Exception]:
+        """The next token of each row, or why it has none; all logits only for rows that need them."""
         wants_logits = [index for index, row in enumerate(rows) if row.sampler.needs_logits]
         if len(wants_logits) == len(rows):
             return next_tokens(self._decoder.logits(hidden), [row.sampler for row in rows])
-        tokens: list[int] = self._decoder.likeliest(hidden).tolist()
+        tokens: list[int | Exception] = [known_token(token) for token in self._decoder.likeliest(hidden).tolist()]
         if wants_logits:
             drawn = next_tokens(self._decoder.logits(hidden[wants_logits]), [rows[i].sampler for i in wants_logits])
             for index, token in zip(wants_logits, drawn, strict=True):
                 tokens[index] = token
         return tokens
+
+    def _fail(self, row: Row, error: Exception) -> None:
+        """End a row with an error."""
+        code = error.code if isinstance(error, PlaitError) else PlaitError.code
+        metrics.FAILED_ROWS.labels(BASE, code).inc()
+        _log.warning("A request (adapter: %s) has ended: %s", row.request.adapter or "none", error)
+        row.fail(error)
+        self._end(row)
 
     def _end(self, row: Row) -> None:
         del self._rows[row.sequence]
@@ -294,16 +336,19 @@ class TorchEngine:
                 self._adapters.remove(key)
                 self._retiring.pop(key).set_result(None)
 
-    def _fill(self, sequence: TokenSequence) -> None:
-        """Write the keys and values that an adapter of prefix tuning brings along."""
-        adapter = self._adapters.get(self._rows[sequence].request.adapter or "")
+    def _fill(self, row: Row) -> None:
+        """Write the keys and values that an adapter of prefix tuning brings along, where they are not there yet."""
+        sequence = row.sequence
+        if sequence.unfilled is None:
+            return
+        adapter = self._adapters.get(row.request.adapter or "")
         if adapter is None or adapter.prefix is None:
             raise AssertionError("only prefix tuning gives tokens")
-        positions = torch.arange(sequence.computed, sequence.given)
+        positions = torch.arange(sequence.unfilled, sequence.given)
         blocks = torch.tensor(sequence.blocks)[positions // _BLOCK_SIZE]
         slots = (blocks * _BLOCK_SIZE + positions % _BLOCK_SIZE).to(self._decoder.device)
         for layer in range(self._decoder.layers):
-            keys, values = adapter.prefix[layer, :, sequence.computed : sequence.given]
+            keys, values = adapter.prefix[layer, :, sequence.unfilled : sequence.given]
             self._cache.write(layer, slots, keys, values)
 
 
@@ -312,6 +357,10 @@ def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     configured = model.generation_config.eos_token_id
     ids = configured if isinstance(configured, list) else [configured]
     return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
+
+
+def _tell_of_failure(count: int, error: Exception) -> None:
+    _log.warning("A step of %d requests failed (%s); it is done again in parts.", count, error)
 
 
 def _settle(done: "asyncio.Future[None]", error: BaseException | None) -> None:

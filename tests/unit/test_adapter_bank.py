@@ -112,7 +112,7 @@ def compute(decoder: Decoder, bank: AdapterBank, rows: list[tuple[str | None, in
         spans.append(Span(tokens_of(name, count), given, blocks, is_wanted=True))
     step = pack(spans, BLOCK, decoder.dtype, decoder.device)
     ordered = sorted(rows, key=lambda row: row[1] > 1)
-    return decoder.logits(decoder.forward(step, cache, bank.adaptation(ordered)))
+    return decoder.logits(decoder.forward(step, cache, bank.adaptation(ordered))[step.wanted])
 
 
 def test_all_methods_in_one_batch_compute_what_peft_computes_for_each_alone(
@@ -150,6 +150,39 @@ def test_adapters_come_and_go_in_any_order(
         ordered = sorted(rows, key=lambda row: row[1] > 1)
         for row, logits in zip(ordered, compute(decoder, bank, rows), strict=True):
             torch.testing.assert_close(logits, expected(*row), atol=2e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["lora", "dora", "houlsby", "pfeiffer"])
+def test_an_adapter_whose_products_overflow_changes_nothing_for_others_nor_for_whoever_gets_its_slot(
+    decoder: Decoder, folders: dict[str, Path], expected: Callable[[str | None, int], torch.Tensor], name: str
+) -> None:
+    bank = AdapterBank(decoder)
+    for key in ("huge", *folders):
+        add(bank, key, read_adapter(folders.get(key, folders[name]), decoder))
+    for weight in _weights(bank.loaded()["huge"]):
+        weight.mul_(5e37)
+        assert weight.isfinite().all()
+    rows: list[tuple[str | None, int]] = [(key, 9) for key in [None, "huge", *folders]]
+    logits = dict(zip(rows, compute(decoder, bank, rows), strict=True))
+    assert not logits["huge", 9].isfinite().any()
+    for _ in ("beside them", "in their place"):
+        for row in rows:
+            if row[0] is None or row[0] in folders:
+                torch.testing.assert_close(logits[row], expected(*row), atol=2e-5, rtol=1e-3)
+        rows = [(None, 9), (name, 9)]
+        bank.remove(name)
+        add(bank, name, read_adapter(folders[name], decoder))
+        logits = dict(zip(rows, compute(decoder, bank, rows), strict=True))
+
+
+def _weights(adapter: AdapterWeights) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    for site in adapter.sites.values():
+        found += [site.low_rank.down, site.low_rank.up] if site.low_rank else []
+        found += [*site.output_scale.values(), *([site.input_scale] if site.input_scale is not None else [])]
+    for bottleneck in adapter.bottlenecks.values():
+        found += [bottleneck.down, bottleneck.up]
+    return found
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,51 @@ def test_a_step_gives_the_hidden_states_and_the_cache_that_it_gives_with_torch(
             nearly(mine, theirs)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_no_kernel_reads_what_no_span_wrote(decoders: tuple[Decoder, ...], seed: int) -> None:
+    chance = random.Random(seed)
+    lengths = [1, 1, 1, chance.choice([2, 5, 17]), chance.choice([3, 33])]
+    starts = [chance.randrange(80) for _ in lengths]
+    for decoder in decoders[1:]:
+        step, cache = step_of(decoder, lengths, starts, seed)
+        expected = decoder.forward(step, cache)
+        step, cache = step_of(decoder, lengths, starts, seed)
+        unread = torch.ones(400, BLOCK, dtype=torch.bool)
+        for span in step.spans:
+            for position in range(span.start):
+                unread[span.blocks[position // BLOCK], position % BLOCK] = False
+        cache.stored[:, :, unread] = torch.nan
+        assert torch.equal(decoder.forward(step, cache), expected)
+
+
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("row", range(5))
+@pytest.mark.parametrize("part", ["keys", "values"])
+def test_numbers_that_are_not_finite_stay_in_their_row_and_are_seen_there(
+    decoders: tuple[Decoder, ...], part: str, row: int, broken: float
+) -> None:
+    lengths, starts = [1, 1, 1, 5, 17], [3, 9, 22, 3, 5]
+    for decoder in decoders[1:]:
+        expected = decoder.forward(*step_of(decoder, lengths, starts, 0))
+        step, cache = step_of(decoder, lengths, starts, 0)
+        stored = cache.keys if part == "keys" else cache.values
+        stored[2][step.spans[row].blocks[0], 2] = broken  # the last layer, which has no window
+        hidden = decoder.forward(step, cache)
+        is_own = torch.arange(5).repeat_interleave(torch.tensor(lengths)) == row
+        assert torch.equal(hidden[~is_own], expected[~is_own])
+        assert not hidden[is_own].float().sum(-1).isfinite().any()
+
+
+def test_products_in_8_bits_pass_on_what_is_not_finite(int8: Kernels) -> None:
+    linear = KernelLinear(int8, Int8Weight(torch.randn(128, 64).bfloat16()))
+    x = torch.randn(4, 64).bfloat16()
+    expected = linear(x)
+    for row, broken in enumerate((torch.nan, torch.inf, -torch.inf)):
+        x[row, 7 * row] = broken
+    assert not linear(x)[:3].isfinite().any()
+    assert torch.equal(linear(x)[3], expected[3])
+
+
 def adapter_of(decoder: Decoder, rank: int, seed: int) -> AdapterWeights:
     torch.manual_seed(seed)
     adapter = AdapterWeights()
@@ -176,11 +221,11 @@ def test_gathered_low_rank_products_equal_those_in_slots(decoders: tuple[Decoder
         for decoder, bank in banks:
             step, cache = step_of(decoder, lengths, [7] * 10, seed)
             adaptation = bank.adaptation(list(zip(keys, lengths, strict=True)))
-            results.append(decoder.forward(step, cache, adaptation))
+            results.append(decoder.forward(step, cache, adaptation)[step.wanted])
         expected, *others = results
         for actual in others:
             nearly(actual, expected)
-        plain = fused.forward(*step_of(decoder, lengths, [7] * 10, seed))
+        plain = fused.forward(*step_of(decoder, lengths, [7] * 10, seed))[step.wanted]
         for row, key in enumerate(keys):
             assert (key is None) == torch.equal(results[2][row], plain[row])
 

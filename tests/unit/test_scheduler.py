@@ -11,7 +11,7 @@ BLOCK = 4
 
 def scheduler_of(blocks: int, max_running: int = 4, max_step_tokens: int = 16) -> tuple[Scheduler, BlockPool]:
     pool = BlockPool(blocks)
-    return Scheduler(pool, BLOCK, max_running, max_step_tokens, fill=lambda _: None), pool
+    return Scheduler(pool, BLOCK, max_running, max_step_tokens), pool
 
 
 def run(scheduler: Scheduler, answers: dict[TokenSequence, int]) -> list[list[tuple[TokenSequence, int]]]:

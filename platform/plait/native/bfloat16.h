@@ -21,6 +21,19 @@ static inline bf16 narrow(float f) {
 
 static inline float rounded(float f) { return widen(narrow(f)); }
 
+/* NaN and infinities. We compile as if there were none, so that loops vectorise: arithmetic passes them on, comparisons
+ * and `exponential` lose them. Where they would be lost, the bits tell. */
+enum { INFINITE = 0x7f800000, INFINITE_BF16 = 0x7f80 };
+
+/* The bits of |f|: in the order of |f|, NaN largest. */
+static inline uint32_t magnitude(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, 4);
+    return bits & 0x7fffffff;
+}
+
+static inline float not_a_number(void) { return widen(0x7fc0); }
+
 /* e^x within 2 units in the last place of float, without a call, so that loops with it vectorise. */
 static inline float exponential(float x) {
     x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;

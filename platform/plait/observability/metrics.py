@@ -108,6 +108,11 @@ BATCH_SIZE = Histogram("plait_engine_batch_size", "Requests that share a step.",
 BATCH_ADAPTERS = Histogram(
     "plait_engine_batch_adapters", "Distinct adapters that share a step.", buckets=(0, *_BATCH_BUCKETS)
 )
+FAILED_ROWS = Counter(
+    "plait_engine_failed_requests",
+    "Requests that a step ended with an error, by its code: not_finite is weights that give infinities or NaN.",
+    ["model_name", "code"],
+)
 ADAPTER_LOADS = Counter("plait_adapter_loads", "Adapters loaded into an engine.", ["adapter", "outcome"])
 ADAPTER_LOAD_SECONDS = Histogram(
     "plait_adapter_load_seconds", "From the wish for an adapter to its weights in memory.", buckets=_STAGE_BUCKETS_S

@@ -43,6 +43,7 @@ static void attend_single(const bf16 *qkv, const Attention *attention, const bf1
                           const Span *span, long kv, long block, bf16 *out) {
     long heads = attention->heads, kv_heads = attention->kv_heads, dim = attention->dim, group = heads / kv_heads;
     float q[MOST_GROUP][MOST_DIM], mixed[MOST_GROUP][MOST_DIM], most[MOST_GROUP], total[MOST_GROUP];
+    uint32_t largest[MOST_GROUP] = {0};
     for (long g = 0; g < group; g++) {
         const bf16 *x = qkv + (span->first * (heads + 2 * kv_heads) + kv * group + g) * dim;
         for (long i = 0; i < dim; i++) q[g][i] = widen(x[i]) * (float)attention->scaling, mixed[g][i] = 0;
@@ -63,6 +64,7 @@ static void attend_single(const bf16 *qkv, const Attention *attention, const bf1
                 for (long i = 0; i < dim; i++) score += q[g][i] * widen(key[i]);
                 scores[g][p] = score;
                 best = score > best ? score : best;
+                largest[g] = magnitude(score) > largest[g] ? magnitude(score) : largest[g];
             }
             float shrink = exponential(most[g] - best);
             most[g] = best, total[g] *= shrink;
@@ -78,9 +80,11 @@ static void attend_single(const bf16 *qkv, const Attention *attention, const bf1
                 for (long i = 0; i < dim; i++) mixed[g][i] += scores[g][p] * widen(value[i]);
         }
     }
-    for (long g = 0; g < group; g++)
+    for (long g = 0; g < group; g++) {
+        if (largest[g] >= INFINITE) total[g] = not_a_number();
         for (long i = 0; i < dim; i++)
             out[(span->first * heads + kv * group + g) * dim + i] = narrow(mixed[g][i] / total[g]);
+    }
 }
 
 /* Keys and values that a chunk reads, packed as weights of products: those of [keys, dim] and of [dim, keys]. */
@@ -142,7 +146,11 @@ static void attend_some(const bf16 *qkv, const Attention *attention, const Span 
         bf16 *share = shares + i * from.padded;
         long position = span->start + first + i;
         long begin = first_read(attention, position) - from.begin, until = position + 1 - from.begin;
-        for (long at = begin; at < until; at++) most = s[at] > most ? s[at] : most;
+        uint32_t largest = 0;
+        for (long at = begin; at < until; at++) {
+            most = s[at] > most ? s[at] : most;
+            largest = magnitude(s[at]) > largest ? magnitude(s[at]) : largest;
+        }
         for (long at = start; at < begin; at++) share[at] = 0;
         for (long at = begin; at < until; at++) {
             float e = exponential((s[at] - most) * (float)attention->scaling);
@@ -150,7 +158,7 @@ static void attend_some(const bf16 *qkv, const Attention *attention, const Span 
             sum += e;
         }
         for (long at = until; at < end; at++) share[at] = 0;
-        total[i] = sum;
+        total[i] = largest >= INFINITE ? not_a_number() : sum;
         in[i] = share + start;
     }
     for (long lanes = 0; lanes < dim; lanes += BLOCK) {

@@ -15,13 +15,19 @@ typedef struct {
     const int32_t *sum;
 } Quantized;
 
-/* A row's values in bytes scaled by the largest, and their sum. */
+/* A row's values in bytes scaled by the largest, and their sum; the scale is NaN where one of them is not finite. */
 static void quantize(const bf16 *x, int8_t *q, float *scale, int32_t *sum, long inputs) {
-    float most = 1e-12f;
+    bf16 largest = 0;
     for (long i = 0; i < inputs; i++) {
-        float a = __builtin_fabsf(widen(x[i]));
-        most = a > most ? a : most;
+        bf16 size = x[i] & 0x7fff; /* in the order of |x| */
+        largest = size > largest ? size : largest;
     }
+    if (largest >= INFINITE_BF16) {
+        memset(q, 0, inputs);
+        *scale = not_a_number(), *sum = 0;
+        return;
+    }
+    float most = widen(largest) > 1e-12f ? widen(largest) : 1e-12f;
     float by = 127.0f / most;
     int32_t total = 0;
     for (long i = 0; i < inputs; i++) {
