@@ -3,10 +3,67 @@
 In: a request's numbers, or an adapter's folder. Out: nothing, or the error. It knows no engine.
 """
 
+import math
 from pathlib import Path
 
 from plait.adapters.metadata import FILE_NAME, AdapterMetadata, check_adapter_files
 from plait.errors import InvalidInput, ModelNotFound, Overloaded
+from plait.serve.engines.engine import (
+    LOGIT_BIASES,
+    MAX_LOGIT_BIASES,
+    MAX_LOGPROBS,
+    PENALTIES,
+    REPETITION_PENALTIES,
+    SEEDS,
+    TEMPERATURES,
+    GenerationRequest,
+)
+
+
+def check_request(request: GenerationRequest) -> None:
+    """Refuse a request with a number that is out of its bounds, or a text that is none.
+
+    Raises:
+        InvalidInput: names the field and its bounds.
+    """
+    sampling = request.sampling
+    _check("max_tokens", sampling.max_tokens, 1, math.inf)
+    _check("temperature", sampling.temperature, *TEMPERATURES)
+    _check("top_p", sampling.top_p, 0, 1)
+    _check("top_k", sampling.top_k, 0, math.inf)
+    _check("min_p", sampling.min_p, 0, 1)
+    if sampling.top_p == 0 or sampling.min_p == 1:
+        raise InvalidInput("top_p must be above 0, and min_p below 1.", "Leave out what keeps no token.")
+    _check("repetition_penalty", sampling.repetition_penalty, *REPETITION_PENALTIES)
+    _check("presence_penalty", sampling.presence_penalty, *PENALTIES)
+    _check("frequency_penalty", sampling.frequency_penalty, *PENALTIES)
+    _check("the number of logit_bias", len(sampling.logit_bias), 0, MAX_LOGIT_BIASES)
+    for token, bias in sampling.logit_bias:
+        _check(f"logit_bias of the token {token}", bias, *LOGIT_BIASES)
+    _check("seed", sampling.seed or 0, *SEEDS)
+    _check("logprobs", sampling.logprobs or 0, 0, MAX_LOGPROBS)
+    _check("stream_interval", request.stream_interval, 1, math.inf)
+    if not math.isfinite(request.deadline_s or 0):
+        raise InvalidInput(f"deadline_s is {request.deadline_s}.", "Give a number of seconds, or none.")
+    texts = {"prompt": request.prompt, "json_schema": sampling.json_schema or "", "stop": "".join(sampling.stop)}
+    for name, text in texts.items():
+        _check_text(name, text)
+
+
+def _check(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:  # NaN is neither
+        bounds = f"from {least:g} to {most:g}" if most < math.inf else f"{least:g} or more"
+        raise InvalidInput(f"{name} is {value}; it must be {bounds}.")
+
+
+def _check_text(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"{name} has half a character (a lone surrogate) at position {error.start}.",
+            "Do not cut text between the two halves of a character.",
+        ) from None
 
 
 def check_length(prompt_tokens: int, max_tokens: int, context_tokens: int) -> None:

@@ -12,6 +12,23 @@ from plait.serve.engines.prompts import PromptReader
 
 FinishReason = Literal["stop", "length", "deadline"]
 
+# Bounds of a request's numbers, both ends included. What they let in keeps logits finite: no request can make a step
+# overflow, and the API refuses nothing else.
+TEMPERATURES = (0.0, 2.0)
+"""OpenAI's."""
+REPETITION_PENALTIES = (0.01, 100.0)
+"""Either end makes the penalised tokens all or nothing; a penalty of 1e-40 makes logits infinite."""
+PENALTIES = (-2.0, 2.0)
+"""Of presence and frequency; OpenAI's."""
+LOGIT_BIASES = (-100.0, 100.0)
+"""OpenAI's."""
+MAX_LOGIT_BIASES = 300
+"""OpenAI's."""
+MAX_LOGPROBS = 20
+"""OpenAI's, and what vLLM reports at most."""
+SEEDS = (-(2**63), 2**63 - 1)
+"""Integers of 64 bits: OpenAI's, and vLLM's."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -19,19 +36,19 @@ class Sampling:
 
     Attributes:
         max_tokens: length of the answer at most.
-        temperature: 0 takes the likeliest token; 1 draws from the model's own distribution.
+        temperature: in [0, 2]; 0 takes the likeliest token; 1 draws from the model's own distribution.
         top_p: in (0, 1]; keeps the likeliest tokens that make up this share (Holtzman et al. 2020, arXiv:1904.09751).
         top_k: keeps this many of the likeliest tokens; 0 keeps all.
         min_p: in [0, 1); keeps tokens at least this share as likely as the likeliest (Nguyen et al. 2024,
             arXiv:2407.01082).
-        repetition_penalty: above 0, 1 changes nothing; divides positive and multiplies negative logits of tokens that
-            the prompt or the answer has (Keskar et al. 2019, CTRL, arXiv:1909.05858).
+        repetition_penalty: in [0.01, 100], 1 changes nothing; divides positive and multiplies negative logits of tokens
+            that the prompt or the answer has (Keskar et al. 2019, CTRL, arXiv:1909.05858).
         presence_penalty, frequency_penalty: in [-2, 2]; subtracted from the logits of tokens that the answer has, once
             or as often as it has them (OpenAI's API reference).
-        logit_bias: (token, bias) pairs; the bias is added to the token's logit.
+        logit_bias: at most 300 (token, bias) pairs; the bias, in [-100, 100], is added to the token's logit.
         stop: strings at which the text ends, themselves left out.
-        seed: makes sampling repeatable, whatever shares the batch.
-        logprobs: how many of the likeliest tokens are reported beside each chosen one; None reports nothing.
+        seed: of 64 bits; makes sampling repeatable, whatever shares the batch.
+        logprobs: how many, up to 20, of the likeliest tokens are reported beside each chosen one; None reports nothing.
         json_schema: a JSON schema, as text, that the answer follows.
         ignore_eos: go on to `max_tokens`, whatever the model says; for measurements.
     """
@@ -132,7 +149,8 @@ class Engine(Protocol):
         """Generate; closing the iterator cancels the request.
 
         Raises:
-            InvalidInput: when the prompt is longer than the context, or the JSON schema cannot be followed.
+            InvalidInput: when a number is out of its bounds, the prompt has no tokens or more than the context, or
+                the JSON schema cannot be followed.
             Overloaded: when the queue is full.
             ModelNotFound: when the adapter is not loaded.
             NotFinite: when the model's numbers for this request become infinite or NaN; others are not harmed.

@@ -70,10 +70,14 @@ class PromptReader:
         """The tokens of a rendered prompt.
 
         Raises:
-            InvalidInput: when it is too long for any context.
+            InvalidInput: when it is too long for any context, or has no tokens: an empty text of a model whose texts
+                begin without a token of their own.
         """
         self.check_length(len(text))
-        return await self.beside_the_loop(len(text), encode_prompt, self._tokenizer, text)
+        tokens = await self.beside_the_loop(len(text), encode_prompt, self._tokenizer, text)
+        if not tokens:
+            raise InvalidInput("The prompt has no tokens.", "Send a text for the model to continue.")
+        return tokens
 
     async def beside_the_loop(self, characters: int, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """What `call` returns; it works on a text of so many characters, in a thread if these are many."""

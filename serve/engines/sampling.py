@@ -153,29 +153,8 @@ def _bias(pairs: Sequence[tuple[int, float]], vocabulary: int) -> tuple[Tensor, 
     return torch.tensor(tokens), torch.tensor(biases, dtype=torch.float32)
 
 
-def next_tokens(logits: Tensor, samplers: Sequence[Sampler]) -> list[int | Exception]:
-    """The next token of each row, or why it has none; logits [b, v] of any floating type."""
-    return [
-        _next_token(sampler, token, row)
-        for token, sampler, row in zip(largest(logits).tolist(), samplers, logits, strict=True)
-    ]
-
-
-def _next_token(sampler: Sampler, likeliest_token: int, logits: Tensor) -> int | Exception:
-    if likeliest_token < 0 or not sampler.needs_logits:
-        return known_token(likeliest_token)
-    try:
-        return sampler.next_token(logits)
-    except Exception as error:  # of this row: the others go on
-        return error
-
-
-def known_token(likeliest_token: int) -> int | NotFinite:
-    """A token as `largest` finds it, or that there is none."""
-    return likeliest_token if likeliest_token >= 0 else not_finite("the model's")
-
-
 def not_finite(whose: str) -> NotFinite:
+    """What a request gets whose numbers are not."""
     return NotFinite(
         f"No token can be chosen: {whose} numbers are infinite or not a number.",
         "Try another adapter; one that does this to every request has broken weights.",

@@ -25,7 +25,14 @@ from plait.models.load import load_causal_lm, load_tokenizer
 from plait.observability import metrics
 from plait.serve.engines.adapter_bank import AdapterBank
 from plait.serve.engines.adapter_weights import AdapterWeights, read_adapter
-from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
+from plait.serve.engines.admission import (
+    cannot_be_loaded,
+    check_adapter,
+    check_length,
+    check_queue,
+    check_request,
+    not_loaded,
+)
 from plait.serve.engines.apart import together_or_apart
 from plait.serve.engines.decode_graphs import SPARE_BLOCKS, DecodeGraphs, can_capture
 from plait.serve.engines.decoder import Decoder
@@ -35,7 +42,7 @@ from plait.serve.engines.kv_cache import BlockPool
 from plait.serve.engines.projection import Adaptation
 from plait.serve.engines.prompts import PromptReader
 from plait.serve.engines.row import Outbox, Row
-from plait.serve.engines.sampling import known_token, next_tokens, not_finite
+from plait.serve.engines.sampling import largest, not_finite
 from plait.serve.engines.scheduler import Scheduler, TokenSequence
 from plait.serve.engines.step import Span, pack
 
@@ -107,6 +114,7 @@ class TorchEngine:
         return key in self._adapters and key not in self._retiring
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
+        check_request(request)
         prompt = await self.prompts.read(request.prompt)
         row = self._row(request, prompt, await self._grammars.start(request.sampling.json_schema))
         given = row.sequence.given
@@ -257,40 +265,42 @@ class TorchEngine:
         metrics.BATCH_SIZE.observe(len(rows))
         metrics.BATCH_ADAPTERS.observe(len({row.request.adapter for row in rows} - {None}))
         parts = [(row, span) for row, (_, span) in zip(rows, plan, strict=True)]
-        for (row, span), token in zip(parts, together_or_apart(parts, self._compute, _tell_of_failure), strict=True):
-            if isinstance(token, Exception):
-                self._fail(row, token)
+        for (row, span), found in zip(parts, together_or_apart(parts, self._compute, _tell_of_failure), strict=True):
+            if isinstance(found, Exception):
+                self._fail(row, found)
                 continue
             self._scheduler.complete(row.sequence, span)
-            if token is not None:
-                self._push(row, token)
+            if found is not None:
+                self._push(row, found)
 
-    def _compute(self, parts: Sequence[tuple[Row, Span]]) -> list[int | Exception | None]:
-        """The next token of each part of a step, None for one that wants none, or why it has none."""
+    def _compute(self, parts: Sequence[tuple[Row, Span]]) -> list[int | Tensor | Exception | None]:
+        """What the next token of each part of a step is chosen from, why there is none, or None where none is wanted.
+
+        May run again for the same parts: it changes nothing but what it writes into their own blocks.
+        """
         spans = [span for _, span in parts]
         for row, _ in parts:
             self._fill(row)
         hidden = self._forward(
             spans, self._adapters.adaptation([(row.request.adapter, len(span.tokens)) for row, span in parts])
         )
-        # Infinities and NaN survive a sum. What is here of all tokens is asked for behind the tokens: a GPU waits once.
-        is_finite = hidden.sum(-1, dtype=torch.float32).isfinite()
+        is_finite = hidden.sum(-1, dtype=torch.float32).isfinite()  # infinities and NaN survive a sum
         ends = list(accumulate(len(span.tokens) for span in spans))
         wanted = [index for index, span in enumerate(spans) if span.is_wanted]
-        tokens: list[int | Exception | None] = [None] * len(parts)
+        found: list[int | Tensor | Exception | None] = [None] * len(parts)
         if wanted:
             asked = hidden if len(wanted) == len(hidden) else hidden[[ends[index] - 1 for index in wanted]]
-            for index, token in zip(wanted, self._next_tokens(asked, [parts[i][0] for i in wanted]), strict=True):
-                tokens[index] = token
-        finite = is_finite.tolist()
+            for index, choice in zip(wanted, self._choices(asked, [parts[i][0] for i in wanted]), strict=True):
+                found[index] = choice
+        finite = is_finite.tolist()  # read behind the choices: a GPU is waited for once
         for index, (start, end) in enumerate(pairwise([0, *ends])):
             if not all(finite[start:end]):
-                tokens[index] = not_finite("the model's")
-        return tokens
+                found[index] = not_finite("the model's")
+        return found
 
-    def _push(self, row: Row, token: int) -> None:
+    def _push(self, row: Row, found: int | Tensor) -> None:
         try:
-            goes_on = row.push(token)
+            goes_on = row.push(row.sampler.next_token(found) if isinstance(found, Tensor) else found)
         except Exception as error:  # of this row: the others go on
             self._fail(row, error)
         else:
@@ -305,17 +315,21 @@ class TorchEngine:
         step = pack(spans, _BLOCK_SIZE, self._decoder.dtype, self._decoder.device)
         return self._decoder.forward(step, self._cache, adaptation)
 
-    def _next_tokens(self, hidden: Tensor, rows: Sequence[Row]) -> list[int | Exception]:
-        """The next token of each row, or why it has none; all logits only for rows that need them."""
-        wants_logits = [index for index, row in enumerate(rows) if row.sampler.needs_logits]
-        if len(wants_logits) == len(rows):
-            return next_tokens(self._decoder.logits(hidden), [row.sampler for row in rows])
-        tokens: list[int | Exception] = [known_token(token) for token in self._decoder.likeliest(hidden).tolist()]
-        if wants_logits:
-            drawn = next_tokens(self._decoder.logits(hidden[wants_logits]), [rows[i].sampler for i in wants_logits])
-            for index, token in zip(wants_logits, drawn, strict=True):
-                tokens[index] = token
-        return tokens
+    def _choices(self, hidden: Tensor, rows: Sequence[Row]) -> list[int | Tensor | Exception]:
+        """The next token of each row, logits [v] for rows whose samplers need them, or that these are not finite."""
+        needs_logits = [index for index, row in enumerate(rows) if row.sampler.needs_logits]
+        likeliest = [-1] * len(rows)
+        if len(needs_logits) < len(rows):
+            likeliest = self._decoder.likeliest(hidden).tolist()
+        choices: list[int | Tensor | Exception] = list(likeliest)
+        if needs_logits:
+            logits = self._decoder.logits(hidden if len(needs_logits) == len(rows) else hidden[needs_logits])
+            for index, token, own in zip(needs_logits, largest(logits).tolist(), logits, strict=True):
+                likeliest[index], choices[index] = token, own
+        return [
+            choice if token >= 0 else not_finite("the model's")
+            for token, choice in zip(likeliest, choices, strict=True)
+        ]
 
     def _fail(self, row: Row, error: Exception) -> None:
         """End a row with an error."""

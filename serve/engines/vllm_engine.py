@@ -31,7 +31,14 @@ from plait.model_ids import BASE
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_tokenizer
 from plait.observability import metrics
-from plait.serve.engines.admission import cannot_be_loaded, check_adapter, check_length, check_queue, not_loaded
+from plait.serve.engines.admission import (
+    cannot_be_loaded,
+    check_adapter,
+    check_length,
+    check_queue,
+    check_request,
+    not_loaded,
+)
 from plait.serve.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
 from plait.serve.engines.prompts import PromptReader
 from plait.serve.engines.schema_check import SchemaCheck
@@ -122,6 +129,7 @@ class VLLMEngine:
         return key in self._adapters
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
+        check_request(request)
         prompt = await self.prompts.read(request.prompt)
         if request.sampling.json_schema is not None:
             schema = await self._schemas.check(request.sampling.json_schema)

@@ -1,5 +1,6 @@
 """What vLLM takes and gives, in the words of engines: sampling to its parameters, its outputs to an answer's pieces."""
 
+import math
 from typing import Any
 
 from vllm import SamplingParams
@@ -7,6 +8,7 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
 from plait.errors import Unavailable
 from plait.serve.engines.engine import GenerationDelta, Sampling, TokenLogprob
+from plait.serve.engines.sampling import not_finite
 
 
 def sampling_params(sampling: Sampling) -> SamplingParams:
@@ -21,7 +23,7 @@ def sampling_params(sampling: Sampling) -> SamplingParams:
         presence_penalty=sampling.presence_penalty,
         frequency_penalty=sampling.frequency_penalty,
         logit_bias=dict(sampling.logit_bias) or None,
-        stop=list(sampling.stop) or None,
+        stop=[stop for stop in sampling.stop if stop] or None,  # vLLM refuses an empty one
         seed=sampling.seed,
         logprobs=sampling.logprobs,
         ignore_eos=sampling.ignore_eos,
@@ -35,6 +37,7 @@ def next_delta(output: Any, before: GenerationDelta, logprobs: int | None) -> Ge
 
     Raises:
         Unavailable: when vLLM gave the request up.
+        NotFinite: when a log-probability is not a number: the logits were not.
     """
     (piece,) = output.outputs
     if piece.finish_reason not in (None, "stop", "length"):
@@ -58,5 +61,7 @@ def next_delta(output: Any, before: GenerationDelta, logprobs: int | None) -> Ge
 def _logprob(token: int, candidates: Any, count: int) -> TokenLogprob:
     likeliest = sorted(candidates.values(), key=lambda candidate: candidate.rank)[:count]
     chosen = candidates[token]
+    if not math.isfinite(chosen.logprob):
+        raise not_finite("the model's")
     top = tuple(TokenLogprob(c.decoded_token or "", c.logprob) for c in likeliest)
     return TokenLogprob(chosen.decoded_token or "", chosen.logprob, top)

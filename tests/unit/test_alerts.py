@@ -81,5 +81,12 @@ def test_a_policy_that_cannot_be_measured_is_refused(override: str, message: str
 
 
 def test_what_fails_by_our_fault_is_what_answers_5xx_or_429() -> None:
-    ours = {"failed", "deadline_exceeded", "unavailable", "overloaded", "interrupted", "insufficient_storage"}
-    assert set(failures().split("|")) == ours
+    assert set(failures().split("|")) == {
+        "failed",
+        "not_finite",
+        "insufficient_storage",
+        "deadline_exceeded",
+        "unavailable",
+        "overloaded",
+        "interrupted",
+    }

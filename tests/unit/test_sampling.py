@@ -18,9 +18,9 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from plait.errors import InvalidInput
+from plait.errors import InvalidInput, NotFinite
 from plait.serve.engines.engine import Sampling
-from plait.serve.engines.sampling import Sampler, next_tokens
+from plait.serve.engines.sampling import Sampler, largest
 from plait.serve.engines.token_filters import draw, likeliest
 
 
@@ -57,7 +57,7 @@ def test_greedy_takes_the_first_of_the_largest_logits(rows: int, vocabulary: int
     torch.manual_seed(rows)
     logits = torch.randint(-20, 20, (rows, vocabulary)).to(dtype)  # many are equal
     expected = [next(i for i, x in enumerate(row) if x == max(row)) for row in logits.tolist()]
-    assert next_tokens(logits, [Sampler(Sampling(max_tokens=1), [], None)] * rows) == expected
+    assert largest(logits).tolist() == expected
 
 
 @pytest.mark.parametrize(("size", "count"), [(4096, 1), (4096, 40), (4096, 64), (4096, 65), (4096, 4096), (100, 7)])
@@ -206,9 +206,23 @@ def test_a_token_that_does_not_exist_cannot_be_biased() -> None:
         sampler(size=50, logit_bias=((50, 1.0),))
 
 
-def test_rows_that_need_more_leave_the_greedy_ones_beside_them_as_they_are() -> None:
-    logits = torch.stack([random_logits(seed, 256) for seed in range(3)])
-    banned = sampler(logit_bias=((int(logits[1].argmax()), -100.0),))
-    tokens = next_tokens(logits, [sampler(), banned, sampler()])
-    assert tokens[::2] == logits.argmax(-1).tolist()[::2]
-    assert tokens[1] == int(logits[1].topk(2).indices[1])
+@pytest.mark.parametrize("vocabulary", [100, 1024])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_rows_whose_largest_logit_is_not_finite_have_no_token(
+    vocabulary: int, dtype: torch.dtype, value: float
+) -> None:
+    logits = torch.stack([random_logits(seed, vocabulary) for seed in range(4)]).to(dtype)
+    expected = logits.argmax(-1)
+    logits[1, 77] = value
+    logits[3] = -math.inf
+    assert largest(logits).tolist() == [int(expected[0]), -1, int(expected[2]), -1]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_changes_that_leave_no_finite_logits_choose_no_token(temperature: float) -> None:
+    logits = random_logits(0, 50)
+    with pytest.raises(NotFinite, match="after bias and penalties the request's numbers are infinite"):
+        sampler(prompt=tuple(range(50)), repetition_penalty=1e-40, temperature=temperature).next_token(logits)
+    with pytest.raises(NotFinite):
+        sampler(logit_bias=((3, math.nan),), temperature=temperature).next_token(logits)

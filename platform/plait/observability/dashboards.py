@@ -85,6 +85,7 @@ def _serving() -> Iterator[Panel]:
     yield _by("Requests that share steps", metrics.ENGINE_RUNNING, "namespace", "short")
     yield _by("Requests that wait", metrics.ENGINE_WAITING, "namespace", "short")
     yield _by("Requests under way", metrics.REQUESTS_UNDER_WAY, "namespace", "short")
+    yield _by("Requests that a step ended", metrics.FAILED_ROWS, "code", "reqps")
     yield _latest("KV cache in use", metrics.KV_CACHE_USE, "namespace", "percentunit")
     yield _ratio(
         "Prompts found in the cache",
