@@ -55,7 +55,9 @@ class Embedder:
             InvalidInput: for a text that is longer than the model reads.
         """
         if model not in ("embedding", self._model.name):
-            raise ModelNotFound(f"There is no embedding model '{model}'.", f"Ask for embedding or {self._model.name}.")
+            raise ModelNotFound(
+                f"There is no embedding model {model[:80]!r}.", f"Ask for embedding or {self._model.name}."
+            )
         tokens = await asyncio.to_thread(self._count, texts)
         return Embedded(await self._embed_together((texts, input_type)), tokens)
 
@@ -88,7 +90,7 @@ class Embedder:
             ModelNotFound: when it is asked for as another model.
         """
         if model not in ("reranker", "embedding", self._model.name):
-            raise ModelNotFound(f"There is no reranker '{model}'.", f"Ask for reranker or {self._model.name}.")
+            raise ModelNotFound(f"There is no reranker {model[:80]!r}.", f"Ask for reranker or {self._model.name}.")
         of_query, of_documents = await asyncio.gather(
             self._embed_together(([query], "query")), self._embed_together((documents, "passage"))
         )

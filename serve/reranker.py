@@ -25,7 +25,7 @@ class Reranker:
             ModelNotFound: when it is asked for as another model.
         """
         if model not in ("reranker", self._model.name):
-            raise ModelNotFound(f"There is no reranker '{model}'.", f"Ask for reranker or {self._model.name}.")
+            raise ModelNotFound(f"There is no reranker {model[:80]!r}.", f"Ask for reranker or {self._model.name}.")
         scores: list[float] = await self._score_together([(query, document) for document in documents])
         return scores
 

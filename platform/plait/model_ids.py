@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from plait.errors import InvalidInput
+from plait.errors import InvalidInput, ModelNotFound
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,255}"  # MLflow's limit
 _ADAPTER = re.compile(rf"(?P<name>{_NAME})(?::(?P<version>[0-9]{{1,9}})|@(?P<alias>{_NAME}))?")
@@ -51,6 +51,20 @@ class ModelId:
     adapter: AdapterRef | None = None
     with_retrieval: bool = False
     is_auto: bool = False
+
+    @classmethod
+    def requested(cls, text: str) -> Self:
+        """The model id of a request: what cannot be a name is a model that is not there.
+
+        Raises:
+            ModelNotFound: when it has none of the known forms.
+        """
+        try:
+            return cls.parse(text)
+        except InvalidInput:
+            raise ModelNotFound(
+                f"There is no model {text[:80]!r}.", "GET /v1/models lists those that there are."
+            ) from None
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -124,6 +124,8 @@ async def _respond(
 
 
 def _of_choice(call: Call, i: int) -> Call:
-    """The call of the choice i: with one seed for all, all would say the same."""
+    """The call of the choice i: with one seed for all, all would say the same. After the highest comes the lowest."""
     seed = call.sampling.seed
-    return call if seed is None or i == 0 else replace(call, sampling=replace(call.sampling, seed=seed + i))
+    if seed is None or i == 0:
+        return call
+    return replace(call, sampling=replace(call.sampling, seed=(seed + i + 2**63) % 2**64 - 2**63))

@@ -22,8 +22,17 @@ from plait.serve.engines.engine import Sampling
 
 _MAX_CHOICES = 128
 _MAX_BIASES = 300  # OpenAI's
+_MAX_STOPS = 4  # OpenAI's
+_MAX_COUNT = 2**31 - 1  # engines count in 32 bits
 MAX_MESSAGES = 4096
 MAX_TOOLS = 128  # OpenAI's
+
+_STOP_STRING: dict[str, Any] = {"type": "string", "minLength": 1}
+_STOP: dict[str, Any] = {"anyOf": [_STOP_STRING, {"type": "array", "items": _STOP_STRING, "maxItems": _MAX_STOPS}]}
+
+MaxTokens = Annotated[int, Field(ge=1, le=_MAX_COUNT)]
+Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+"""64 bits, as OpenAI's and as engines keep it."""
 
 
 class TextPart(LenientPart):
@@ -121,19 +130,23 @@ class GenerationRequest(IgnoredByGeneration):
     """What chat and completions share."""
 
     model: str
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: MaxTokens | None = None
     temperature: float = Field(1.0, ge=0, le=2)
     top_p: float = Field(1.0, gt=0, le=1)
-    top_k: int = Field(0, ge=-1, description="Keeps this many of the likeliest tokens; 0 and -1 keep all.")
+    top_k: int = Field(
+        0, ge=-1, le=_MAX_COUNT, description="Keeps this many of the likeliest tokens; 0 and -1 keep all."
+    )
     min_p: float = Field(0.0, ge=0, lt=1, description="Keeps tokens at least this share as likely as the likeliest.")
-    repetition_penalty: float = Field(1.0, gt=0, description="Of tokens that the prompt or the answer has; 1: none.")
+    repetition_penalty: float = Field(
+        1.0, ge=0.01, le=100, description="Of tokens that the prompt or the answer has; 1: none."
+    )
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     frequency_penalty: float = Field(0.0, ge=-2, le=2)
     logit_bias: dict[int, float] | None = Field(
         None, max_length=_MAX_BIASES, description="Added to the logits of these tokens, -100 to 100."
     )
-    stop: str | list[str] | None = None
-    seed: int | None = Field(None, description="Repeats an answer; the choices of `n` take seed, seed + 1, …")
+    stop: str | list[str] | None = Field(None, json_schema_extra=_STOP)
+    seed: Seed | None = Field(None, description="Repeats an answer; the choices of `n` take seed, seed + 1, …")
     n: int = Field(1, ge=1, le=_MAX_CHOICES)
     ignore_eos: bool = Field(False, description="Go on to max_tokens, whatever the model says.")
     stream: bool = False
@@ -141,9 +154,11 @@ class GenerationRequest(IgnoredByGeneration):
 
     @field_validator("stop")
     @classmethod
-    def _at_most_four(cls, stop: str | list[str] | None) -> str | list[str] | None:
-        if isinstance(stop, list) and len(stop) > 4:
-            raise ValueError("at most 4 stop strings")
+    def _are_few_and_not_empty(cls, stop: str | list[str] | None) -> str | list[str] | None:
+        if isinstance(stop, list) and len(stop) > _MAX_STOPS:
+            raise ValueError(f"at most {_MAX_STOPS} stop strings")
+        if stop == "" or (isinstance(stop, list) and "" in stop):
+            raise ValueError("a stop string has a character at least")
         return stop
 
     @field_validator("logit_bias")
@@ -188,7 +203,7 @@ class GenerationRequest(IgnoredByGeneration):
 
 class ChatCompletionRequest(GenerationRequest, IgnoredByChat, NeutralInChat):
     messages: Conversation
-    max_completion_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: MaxTokens | None = None
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
     response_format: ResponseFormat | None = None
@@ -231,7 +246,7 @@ class ChatCompletionRequest(GenerationRequest, IgnoredByChat, NeutralInChat):
         else:
             schema = self.response_format.schema_text if self.response_format else None
         logprobs = (self.top_logprobs or 0) if self.logprobs else None
-        model = ModelId.parse(self.model)
+        model = ModelId.requested(self.model)
         if self.retrieval is not None and not (model.with_retrieval or model.is_auto):
             raise InvalidInput(
                 f"'{self.model}' does not retrieve.", f"Ask for rag/{self.model}, or leave retrieval out."
@@ -261,7 +276,7 @@ class CompletionRequest(GenerationRequest, NeutralInCompletions):
 
     def calls(self, default_max_tokens: int) -> list[Call]:
         """One call a prompt."""
-        model = ModelId.parse(self.model)
+        model = ModelId.requested(self.model)
         sampling = self._sampling(self.max_tokens or default_max_tokens, self.logprobs, None)
         prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
         return [Call(model, sampling, prompt=prompt) for prompt in prompts]

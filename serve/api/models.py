@@ -23,5 +23,5 @@ async def model(model_id: str, asked: Annotated[Services, Depends(services)]) ->
     """One model id."""
     cards = {card.id: card for card in await asked.models()}
     if model_id not in cards:
-        raise ModelNotFound(f"There is no model '{model_id}'.", did_you_mean(model_id, cards))
+        raise ModelNotFound(f"There is no model {model_id[:80]!r}.", did_you_mean(model_id, cards))
     return cards[model_id]

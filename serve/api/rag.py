@@ -12,7 +12,7 @@ from plait.retrieval.request import Retrieval
 from plait.serve.api.citations import Citation
 from plait.serve.api.generation import answered_whole
 from plait.serve.api.generation_answers import ChatCompletion, ChatFinish
-from plait.serve.api.generation_requests import ChatCompletionRequest, ChatMessage
+from plait.serve.api.generation_requests import ChatCompletionRequest, ChatMessage, MaxTokens, Seed
 from plait.serve.api.openapi import errors
 from plait.serve.api.request_body import NullIsNotGiven, RequestBody
 from plait.serve.api.request_context import RequestContext, request_context
@@ -54,9 +54,9 @@ class RagQuery(RequestBody):
     query: str = Field(min_length=1)
     model: str = Field("base", description="Who answers: base, or an adapter; without rag/.")
     retrieval: RetrievalOptions | None = None
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: MaxTokens | None = None
     temperature: float = Field(0.0, ge=0, le=2)
-    seed: int | None = None
+    seed: Seed | None = None
 
 
 class RagAnswer(BaseModel):

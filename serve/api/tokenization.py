@@ -53,7 +53,7 @@ class DetokenizeResponse(BaseModel):
 async def tokenize(body: TokenizeRequest, asked: Annotated[Services, Depends(services)]) -> TokenizeResponse:
     """Count the tokens of a prompt, and say which they are."""
     call = Call(
-        model=ModelId.parse(body.model),
+        model=ModelId.requested(body.model),
         sampling=Sampling(max_tokens=1),
         messages=None if body.messages is None else tuple(message.to_message() for message in body.messages),
         prompt=body.prompt or "",
@@ -66,5 +66,5 @@ async def tokenize(body: TokenizeRequest, asked: Annotated[Services, Depends(ser
 @routes.post("/v1/detokenize", responses=errors(404, 503))
 async def detokenize(body: DetokenizeRequest, asked: Annotated[Services, Depends(services)]) -> DetokenizeResponse:
     """The text of tokens."""
-    ModelId.parse(body.model)
+    ModelId.requested(body.model)
     return DetokenizeResponse(prompt=await asked.detokenize(body.tokens))

@@ -17,6 +17,9 @@ def test_an_unknown_model_is_named_with_the_nearest_also_in_a_stream(client: ope
         assert refused.value.code == "model_not_found"
     with pytest.raises(openai.NotFoundError, match="'auto' has no routing policy yet"):
         ask(client, "auto")
+    for odd in ("no such name", "org/base", "rag/rag/base"):
+        with pytest.raises(openai.NotFoundError, match="There is no model"):
+            ask(client, odd)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +27,6 @@ def test_an_unknown_model_is_named_with_the_nearest_also_in_a_stream(client: ope
     [
         ("base", {"max_tokens": 9999}, "together exceed the context of 512 tokens"),
         ("base", {"extra_body": {"tools_": []}}, "'tools_' is not known"),
-        ("no such name", {}, "is no adapter name"),
         ("rag/base", {"messages": [{"role": "system", "content": "x"}]}, "needs a message of the user"),
         ("foreign", {}, "was trained on another base model"),
     ],
