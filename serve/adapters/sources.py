@@ -164,7 +164,9 @@ def _resolved(location: str) -> Path:
         InvalidInput: when there is none: links in a circle, a home of nobody, a name that is too long.
     """
     try:
-        return Path(location).expanduser().resolve()
+        folder = Path(location).expanduser().resolve()
+        folder.is_dir()  # to resolve passes over a name that is too long
+        return folder
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:100]
         raise InvalidInput(f"'{location[:200]}' is no path that can be opened ({reason}).") from None

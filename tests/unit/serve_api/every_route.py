@@ -29,7 +29,7 @@ from plait.serve.ingress import build_api
 from plait.serve.protocol import ModelCard
 from plait.uploads import Reach
 
-TENANT, COLLECTION, ADAPTER, BATCH = "acme", "docs", "support", "vsfb_1"
+TENANT, COLLECTION, ADAPTER, BATCH, PASSAGE = "acme", "docs", "support", "vsfb_1", "c1"
 CANARY = "canary"
 FILE = "the id of the file"
 OWNER = Reach(tenant=TENANT, collections=(COLLECTION,))
@@ -174,7 +174,7 @@ def _retrieved(asked: Retrieval) -> Retrieved:
 
 def _passage(collection: str, chunk_id: str, tenant: str | None) -> Passage:
     _check_collection(collection)
-    if tenant not in (None, TENANT):
+    if chunk_id != PASSAGE or tenant not in (None, TENANT):
         raise NotFound("There is no such passage.")
     return Passage(chunk_id, f"{CANARY}.md", "", "", "text", 0, 4, 0.0)
 
@@ -275,7 +275,7 @@ def attached_file() -> str:
 def send(client: TestClient, ask: Ask, headers: Mapping[str, str], file_id: str = "") -> Any:
     """Ask, of a file."""
     path = ask.path.format(
-        store_id=COLLECTION, file_id=file_id, batch_id=BATCH, model_id=ADAPTER, name=ADAPTER, passage_id="c1"
+        store_id=COLLECTION, file_id=file_id, batch_id=BATCH, model_id=ADAPTER, name=ADAPTER, passage_id=PASSAGE
     )
     if ask.route == ("POST", "/v1/files"):
         return client.post(path, files={"file": ("new.md", b"text")}, headers=headers)

@@ -33,6 +33,9 @@ NAMES = [
     "．．/outside.md",
     "‥/outside.md",
     "{outside}",
+    "{home}/store/\x00",
+    "{home}/store/" + "x" * 10_000,
+    "~no-such-user/outside.md",
     "file://{outside}",
     "~/outside.md",
     "/etc/passwd",
@@ -101,7 +104,11 @@ def client(home: Path) -> Iterator[TestClient]:
 
 
 def named(name: str, outside: Path) -> str:
-    return name.replace("{outside}", str(outside)).replace("{zeros}", "0" * 32)
+    return (
+        name.replace("{outside}", str(outside))
+        .replace("{home}", str(outside.parent / "home"))
+        .replace("{zeros}", "0" * 32)
+    )
 
 
 def asks_of(name: str) -> Iterator[tuple[str, str, Any]]:
