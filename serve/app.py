@@ -63,6 +63,7 @@ def build(args: dict[str, Any]) -> Application:
         indexer,
         arguments.default_max_tokens,
         arguments.default_timeout_s,
+        arguments.llm.max_requests,
         arguments.limits,
         arguments.citations,
     )

@@ -72,6 +72,12 @@ class LLMArguments(Section):
     )
     adapter_cache_bytes: int = Field(20 * 2**30, ge=0, description="Downloaded adapters that stay on disk.")
 
+    @property
+    def max_requests(self) -> int:
+        """As many as all replicas together run and let wait."""
+        replicas = self.autoscaling.max_replicas if self.autoscaling else self.replicas
+        return (self.max_batch_size + self.max_waiting) * replicas
+
     @field_validator("preload", "pinned")
     @classmethod
     def _are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -75,6 +75,7 @@ class Ingress:
         indexer: DeploymentHandle | None,
         default_max_tokens: int,
         default_timeout_s: float | None,
+        max_choices: int,
         limits: RequestLimits,
         citations: CitationArguments,
     ) -> None:
@@ -82,7 +83,7 @@ class Ingress:
         tracing.configure("ingress")
         self._limits = limits
         self.deployments = Deployments(
-            llm, router, embedder, reranker, indexer, default_max_tokens, default_timeout_s, citations
+            llm, router, embedder, reranker, indexer, default_max_tokens, default_timeout_s, max_choices, citations
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from plait.errors import InvalidInput, NotFound, PlaitError
+from plait.errors import InvalidInput, NotFound, Unavailable
 from plait.scope import Scope
 from plait.settings import settings
 from plait.whole_files import write_whole
@@ -26,6 +26,10 @@ _DAY_S = 24 * 60 * 60
 
 _seen: set[Path] = set()
 """Files of keys that this process has read: one that is gone must not open a server that it closed."""
+
+
+class KeysUnreadable(Unavailable):
+    """The file of keys cannot be read, or is gone: nobody is let in. The sentence names the file."""
 
 
 class ApiKey(BaseModel):
@@ -65,7 +69,7 @@ def create(
 
     Raises:
         InvalidInput: for an administrator's key that is bound to something.
-        PlaitError: when the file of keys cannot be read.
+        KeysUnreadable: when the file of keys cannot be read.
     """
     if Scope.ADMIN in scopes and (tenant, collections, adapters) != (None, None, None):
         raise InvalidInput("A key of the scope admin may do everything.", "Leave out tenant, collections and adapters.")
@@ -93,7 +97,7 @@ def revoke(key_id: str) -> ApiKey:
 
     Raises:
         NotFound: when there is none of this id.
-        PlaitError: when the file of keys cannot be read.
+        KeysUnreadable: when the file of keys cannot be read.
     """
     with _locked():
         known = all_keys() or ()
@@ -108,7 +112,7 @@ def all_keys() -> tuple[ApiKey, ...] | None:
     """Every key, in the order they were made; None as long as none was ever made: then a server is open.
 
     Raises:
-        PlaitError: when the file of keys cannot be read, or is gone: that must not open a server.
+        KeysUnreadable: when the file of keys cannot be read, or is gone: that must not open a server.
     """
     keys = _by_hash()
     return None if keys is None else tuple(keys.values())
@@ -118,7 +122,7 @@ def find(secret: str) -> ApiKey | None:
     """What is kept of a key, also when it has expired. Looked up by its hash, so that time tells nothing of others.
 
     Raises:
-        PlaitError: when the file of keys cannot be read.
+        KeysUnreadable: when the file of keys cannot be read.
     """
     return (_by_hash() or {}).get(_hash(secret))
 
@@ -133,7 +137,7 @@ def _by_hash() -> Mapping[str, ApiKey] | None:
         status = file.stat()
     except FileNotFoundError:
         if file in _seen or settings().keys_required:
-            raise PlaitError(
+            raise KeysUnreadable(
                 f"The file of API keys is not there: {file}", "Bring it back; 'plait keys create' begins another."
             ) from None
         return None
@@ -152,8 +156,8 @@ def _read(file: Path, _version: tuple[int, int, int]) -> Mapping[str, ApiKey]:
     return {key.sha256: key for key in keys}
 
 
-def _unreadable(file: Path, error: Exception) -> PlaitError:
-    return PlaitError(f"The file of API keys cannot be read ({type(error).__name__}): {file}", "Mend it.")
+def _unreadable(file: Path, error: Exception) -> KeysUnreadable:
+    return KeysUnreadable(f"The file of API keys cannot be read ({type(error).__name__}): {file}", "Mend it.")
 
 
 def _locked() -> FileLock:

@@ -144,6 +144,9 @@ class Overloaded(PlaitError):
         self.retry_after_s = retry_after_s
 
 
+_MAX_NAME = 200  # how alike two names are takes their lengths multiplied
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """'Did you mean a or b?' for the nearest candidates, or a list of some that exist, or nothing.
 
@@ -151,7 +154,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     "Did you mean 'lr'?"
     """
     known = sorted(set(candidates))
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(name[:_MAX_NAME], known, n=3, cutoff=0.6)
     if near:
         return "Did you mean " + " or ".join(repr(n) for n in near) + "?"
     if known:

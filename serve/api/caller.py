@@ -4,6 +4,7 @@ In: the header `Authorization: Bearer <key>`. Out: a `Caller`, which refuses, or
 """
 
 import hmac
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -15,8 +16,8 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as HttpScope
 
 from plait import api_keys
-from plait.api_keys import ApiKey
-from plait.errors import Forbidden, PlaitError, Unauthorized
+from plait.api_keys import ApiKey, KeysUnreadable
+from plait.errors import Forbidden, PlaitError, Unauthorized, Unavailable
 from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.api.errors import error_response
@@ -24,6 +25,9 @@ from plait.settings import settings
 from plait.uploads import EVERYTHING, Reach
 
 _OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
+_log = logging.getLogger("ray.serve")
+# Where the file is and what is wrong with it is for the log: whoever asks has shown no key.
+_KEYS_UNREADABLE = Unavailable("API keys cannot be checked now.", "Whoever runs this server finds why in its log.")
 _REMEDY = "Send the header Authorization: Bearer <key>."
 
 
@@ -95,6 +99,10 @@ class KeyCheck:
         if scope["type"] == "http" and scope["path"] not in _OPEN:
             try:
                 _look(scope)
+            except KeysUnreadable as error:
+                _log.error("%s", error)
+                await error_response(_KEYS_UNREADABLE)(scope, receive, send)
+                return
             except PlaitError as error:
                 await error_response(error)(scope, receive, send)
                 return
@@ -105,6 +113,7 @@ def _look(scope: HttpScope) -> None:
     scheme, _, given = Headers(scope=scope).get("Authorization", "").partition(" ")
     secret = given.strip() if scheme.lower() == "bearer" else ""
     scope["state"]["caller"] = caller = _caller(secret)
+    scope["state"]["is_admin"] = caller.may(Scope.ADMIN)
     scope["state"]["key_id"] = caller.key.id if caller.key else None
 
 

@@ -2,7 +2,11 @@
 
 import logging
 import math
+import re
+import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -32,9 +36,12 @@ from plait.errors import (
 from plait.observability import tracing
 from plait.observability.tracing import Step
 from plait.serve.protocol import ErrorBody, ErrorResponse
+from plait.settings import settings
+from plait.validation import first_problem
 from plait.whole_files import is_disk_full
 
 _log = logging.getLogger("ray.serve")
+_MAX_MESSAGE = 2_000  # it may quote what was sent
 _KINDS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -81,19 +88,33 @@ def _is_of_a_dead_replica(error: Exception) -> bool:
     return False
 
 
-def error_body(error: PlaitError) -> ErrorBody:
+def error_body(error: PlaitError, names_folders: bool = False) -> ErrorBody:
+    """`names_folders`: for an administrator, who may know where things lie on the server."""
     field = error.field if isinstance(error, InvalidField) else ""
     kind = _KINDS.get(error.http_status, "server_error")
-    return ErrorBody(message=str(error), type=kind, code=error.code, param=field or None)
+    message = str(error) if names_folders else _without_folders(str(error))
+    return ErrorBody(message=message[:_MAX_MESSAGE], type=kind, code=error.code, param=field or None)
 
 
-def error_response(error: PlaitError) -> JSONResponse:
+def _without_folders(message: str) -> str:
+    """A message that names no folder of this server: of a path under one of its own, only the last name stays."""
+    for folder in (str(settings().root), str(Path.home()), tempfile.gettempdir(), sys.prefix):
+        if len(folder) > 1 and folder in message:
+            message = re.sub(rf"{re.escape(folder)}(/[^\s'\"`(),:;]*)?", _last_name, message)
+    return message
+
+
+def _last_name(path: re.Match[str]) -> str:
+    return f"…/{path[0].rstrip('/.').rpartition('/')[2]}" if path[1] else "…"
+
+
+def error_response(error: PlaitError, names_folders: bool = False) -> JSONResponse:
     headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if error.retry_after_s is not None else None
     if isinstance(error, Unauthorized):
         headers = {"WWW-Authenticate": "Bearer"}
     if isinstance(error, TooSlow):
         headers = {"Connection": "close"}  # nobody reads the rest of the request
-    return _response(error.http_status, error_body(error), headers)
+    return _response(error.http_status, error_body(error, names_folders), headers)
 
 
 def install(app: FastAPI) -> None:
@@ -116,7 +137,7 @@ async def _on_error(request: Request, error: Exception) -> JSONResponse:
     step: Step | None = getattr(request.state, "step", None)
     if step is not None:
         tracing.fail(step.span, known.code)
-    return error_response(known)
+    return error_response(known, names_folders=getattr(request.state, "is_admin", False))
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:
@@ -134,17 +155,25 @@ async def _on_http_error(request: Request, error: HTTPException) -> JSONResponse
 
 
 async def _on_bad_request(request: Request, error: RequestValidationError) -> JSONResponse:
-    first = error.errors()[0]
-    is_json = first["type"] != "json_invalid"  # where it is not, the place is a position in the text
-    path = [str(part) for part in first["loc"] if part != "body"] if is_json else []
-    field = ".".join(path)
-    if first["type"] == "extra_forbidden":
-        hint = did_you_mean(path[-1], _fields_of_body(request)) if len(path) == 1 else ""
-        message = f"The field '{field}' is not known or not supported. {hint}".strip()
-    elif not is_json:
-        message = f"The body is not valid JSON ({first.get('ctx', {}).get('error', first['msg'])})."
-    else:
-        message = f"The field '{field}' is not valid: {first['msg']}." if field else f"{first['msg']}."
+    errors = error.errors()
+    if errors[0]["type"] == "json_invalid":
+        reason = errors[0].get("ctx", {}).get("error", errors[0]["msg"])
+        return _bad_request(f"The body is not valid JSON ({reason}).")
+    if isinstance(error.body, bytes):  # FastAPI parses what says that it is JSON, and nothing else
+        return _bad_request("The body is not marked as JSON. Send the header Content-Type: application/json.")
+    where = errors[0]["loc"][0]
+    given = error.body if where == "body" else {**request.path_params, **request.query_params}
+    if where == "body" and given is None:
+        return _bad_request("The request has no body. Send a JSON object.")
+    of_it = [e | {"loc": e["loc"][1:]} for e in errors if e["loc"][0] == where]
+    problem = first_problem(of_it, given)
+    hint = ""
+    if problem.is_unknown and "." not in problem.field:
+        hint = did_you_mean(problem.field, _fields_of_body(request))
+    return _bad_request(f"{problem} {hint}".strip(), problem.field)
+
+
+def _bad_request(message: str, field: str = "") -> JSONResponse:
     return _response(
         400, ErrorBody(message=message, type="invalid_request_error", code="invalid_input", param=field or None)
     )

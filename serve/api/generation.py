@@ -7,6 +7,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import StreamingResponse
 
+from plait.errors import InvalidField
 from plait.serve.api.accounting import recorded
 from plait.serve.api.choices import Indexed, merged, until_deadline
 from plait.serve.api.citations import CitationLinks
@@ -60,6 +61,14 @@ async def completions(
 
 def _calls(body: ChatCompletionRequest | CompletionRequest, asked: Services, context: RequestContext) -> Sequence[Call]:
     deadline_s = context.timeout_s or asked.default_timeout_s
+    calls = body.calls(asked.default_max_tokens)
+    choices = len(calls) * body.n
+    if choices > asked.max_choices:
+        raise InvalidField(
+            f"The request asks for {choices} choices, and this server holds {asked.max_choices} at once.",
+            "Ask for fewer: lower n, or send fewer prompts.",
+            "n" if body.n > 1 else "prompt",
+        )
     return [
         replace(
             call,
@@ -68,7 +77,7 @@ def _calls(body: ChatCompletionRequest | CompletionRequest, asked: Services, con
             traceparent=context.step.traceparent,
             deadline_s=deadline_s,
         )
-        for call in body.calls(asked.default_max_tokens)
+        for call in calls
     ]
 
 

@@ -1,6 +1,6 @@
 """What a request says about itself in its headers: its id and how long its client waits.
 
-`X-Request-Id` is taken where it is sane, else made, and returned; `X-Request-Timeout` is in seconds. The trace of a W3C
+`X-Request-Id` is taken where it is sane, else made; `X-Request-Timeout` is in seconds. The trace of a W3C
 `traceparent` is continued, else one begun, and its id returned as `X-Trace-Id`.
 """
 
@@ -91,11 +91,12 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(ID_HEADER, "")
-        request_id = given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
+        given = Headers(scope=scope).get(ID_HEADER)
+        request_id = given if given is not None and _SANE_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["id"] = request_id
-        # Ray Serve's proxy makes an id where the client sent none, and returns what came to us: that is said already.
-        said = {ID_HEADER: request_id} if request_id != given else {}
+        # Ray Serve's proxy makes an id where the client sent none, and adds what came to us to the response, whatever
+        # it is: a header of ours beside it would be the second one.
+        said = {ID_HEADER: request_id} if given is None else {}
         scope["state"]["said"] = said
 
         async def send_with_ids(message: Message) -> None:

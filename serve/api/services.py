@@ -28,7 +28,10 @@ from plait.uploads import Attachment, Attributes
 
 @dataclass(frozen=True)
 class Deployments:
-    """What is behind the API; `embedder`, `reranker` and `indexer` are None where the application has none."""
+    """What is behind the API; `embedder`, `reranker` and `indexer` are None where the application has none.
+
+    `max_choices`: as many as the LLM's replicas run and let wait, so that a request for more is never answered.
+    """
 
     llm: DeploymentHandle
     router: DeploymentHandle
@@ -37,6 +40,7 @@ class Deployments:
     indexer: DeploymentHandle | None
     default_max_tokens: int
     default_timeout_s: float | None
+    max_choices: int
     citations: CitationArguments = field(default_factory=CitationArguments)
 
     async def is_ready(self) -> None:
@@ -59,6 +63,7 @@ class Services:
         self._reranker, self._indexer = deployments.reranker, deployments.indexer
         self.default_max_tokens = deployments.default_max_tokens
         self.default_timeout_s = deployments.default_timeout_s
+        self.max_choices = deployments.max_choices
         self.citations = deployments.citations
         self._caller = caller
 

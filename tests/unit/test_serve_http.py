@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from plait.models.chat import Message
 from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.serve.api.accounting import recorded
-from plait.serve.api.errors import install
+from plait.serve.api.errors import error_body, install
 from plait.serve.api.generation_requests import ChatCompletionRequest, CompletionRequest
 from plait.serve.api.responses import Answer, server_sent_events
 from plait.serve.app import build, parse
@@ -92,6 +93,9 @@ def client() -> TestClient:
             "full": Overloaded("9 requests are waiting already.", "Try again in a moment.", retry_after_s=2.2),
             "backpressure": BackPressureError(num_queued_requests=1, max_queued_requests=1),
             "bug": RuntimeError("a secret of the inside"),
+            "folder": PlaitError(
+                f"'{settings().root}/adapters/support/1' cannot be read ({sys.prefix}/lib/x.py), see {Path.home()}."
+            ),
             "too-large": AioRpcError(StatusCode.RESOURCE_EXHAUSTED, Metadata(), Metadata(), "a secret of the inside"),
             **DEATHS,
         }
@@ -138,7 +142,7 @@ def test_a_bad_field_is_named(client: TestClient, change: dict[str, Any], param:
 
 def test_a_missing_field_is_named(client: TestClient) -> None:
     response = client.post("/v1/completions", json={"model": "base"})
-    assert response.json()["error"]["message"] == "The field 'prompt' is not valid: Field required."
+    assert response.json()["error"]["message"] == "The field 'prompt' is required."
 
 
 def test_a_body_that_is_no_json_is_a_sentence(client: TestClient) -> None:
@@ -190,6 +194,22 @@ def test_a_bug_tells_nothing_of_the_inside(client: TestClient, kind: str) -> Non
     assert response.status_code == 500
     assert "secret" not in response.text
     assert response.json()["error"]["type"] == "server_error"
+
+
+def test_an_error_names_no_folder_of_the_server(client: TestClient) -> None:
+    message = client.get("/fail/folder").json()["error"]["message"]
+    assert message == "'…/1' cannot be read (…/x.py), see …."
+    assert str(settings().root) in error_body(PlaitError(f"{settings().root}/a is gone."), names_folders=True).message
+
+
+@pytest.mark.parametrize("header", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_a_body_that_is_not_marked_as_json_is_told_the_header(client: TestClient, header: str | None) -> None:
+    headers = {} if header is None else {"content-type": header}
+    response = client.post("/v1/completions", content=b'{"model": "base", "prompt": "x"}', headers=headers)
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (400, None)
+    assert error["message"] == "The body is not marked as JSON. Send the header Content-Type: application/json."
+    assert client.post("/v1/completions").json()["error"]["message"] == "The request has no body. Send a JSON object."
 
 
 def test_an_unknown_path_says_where_the_routes_are(client: TestClient) -> None:

@@ -119,7 +119,9 @@ def client(llm: Talker) -> TestClient:
     arguments = RetrievalArguments(collection="docs", mode="bm25", rerank="none", tenant="acme")
     router = Router(Handle(llm), Handle(Searcher()), arguments)
     api = build_api()
-    api.dependency_overrides[deployments] = lambda: Deployments(Handle(llm), Handle(router), None, None, None, 16, 60.0)
+    api.dependency_overrides[deployments] = lambda: Deployments(
+        Handle(llm), Handle(router), None, None, None, 16, 60.0, 72
+    )
     return TestClient(api, raise_server_exceptions=False)
 
 

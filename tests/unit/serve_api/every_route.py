@@ -235,7 +235,7 @@ class Behind:
             detach=indexer.detach,
             detach_and_delete=indexer.detach_and_delete,
         )
-        self.deployments = Deployments(self.llm, router, embedder, None, takes_files, 16, None)
+        self.deployments = Deployments(self.llm, router, embedder, None, takes_files, 16, None, 72)
 
     def load_adapters_by(self, lifecycle: AdapterLifecycle) -> None:
         """Let adapters be loaded, unloaded and pinned by the real thing."""

@@ -45,7 +45,7 @@ class Fakes(Services):
     """Deployments that say what a test wants."""
 
     def __init__(self) -> None:
-        self.default_max_tokens, self.default_timeout_s = 16, 60.0
+        self.default_max_tokens, self.default_timeout_s, self.max_choices = 16, 60.0, 72
         self.citations = CitationArguments()
         self.texts = ["hello"]
         self.error: PlaitError | None = None
