@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from plait.index.filters import quote
-from plait.serve.api.request_body import RequestBody
+from plait.serve.api.request_body import RequestBody, does_not_fit
 from plait.uploads import uploaded_like
 
 _OPERATORS = {"eq": "==", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -25,7 +25,7 @@ class ComparisonFilter(RequestBody):
     @model_validator(mode="after")
     def _has_the_values_that_its_type_takes(self) -> Self:
         if isinstance(self.value, list) != (self.type in ("in", "nin")):
-            raise ValueError("in and nin take a list of values, every other type takes one")
+            raise does_not_fit("value", "in and nin take a list of values, every other type takes one")
         return self
 
     def condition(self) -> str:

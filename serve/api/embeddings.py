@@ -7,7 +7,7 @@ import numpy as np
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field, field_validator
 
-from plait.errors import InvalidInput
+from plait.errors import InvalidField
 from plait.models.embedding import Vectors
 from plait.serve.api.ignored_fields import IgnoredFields, NeutralInEmbeddings
 from plait.serve.api.openapi import errors
@@ -73,7 +73,9 @@ def _first_dimensions(vectors: Vectors, dimensions: int | None) -> Vectors:
     if dimensions is None:
         return vectors
     if dimensions > vectors.shape[1]:
-        raise InvalidInput(f"The model makes {vectors.shape[1]} dimensions, not {dimensions}.", "Ask for fewer.")
+        raise InvalidField(
+            f"The model makes {vectors.shape[1]} dimensions, not {dimensions}.", "Ask for fewer.", "dimensions"
+        )
     cut = vectors[:, :dimensions]
     return np.asarray(cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12), np.float32)
 

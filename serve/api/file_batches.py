@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from plait.errors import NotFound
 from plait.serve.api.openapi import errors
-from plait.serve.api.request_body import RequestBody
+from plait.serve.api.request_body import RequestBody, does_not_fit
 from plait.serve.api.services import Services, services
 from plait.serve.api.vector_store_files import Attributes, AutoChunking, NewStoreFile, StoreFileList, described, listed
 from plait.serve.api.vector_stores import FileCounts
@@ -34,9 +34,9 @@ class NewFileBatch(RequestBody):
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:
         if (self.file_ids is None) == (self.files is None):
-            raise ValueError("either file_ids or files is required")
+            raise does_not_fit("file_ids", "either file_ids or files is required")
         if self.files is not None and self.attributes is not None:
-            raise ValueError("attributes are those of file_ids; each of files has its own")
+            raise does_not_fit("attributes", "attributes are those of file_ids; each of files has its own")
         return self
 
     def wanted(self) -> dict[str, Attributes]:

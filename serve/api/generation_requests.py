@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from plait.errors import InvalidInput
+from plait.errors import InvalidField
 from plait.model_ids import ModelId
 from plait.models.chat import Message
 from plait.models.tools import ToolCall
 from plait.serve.api.ignored_fields import IgnoredByChat, IgnoredByGeneration, NeutralInChat, NeutralInCompletions
-from plait.serve.api.request_body import LenientPart, RequestBody
+from plait.serve.api.request_body import LenientPart, RequestBody, does_not_fit
 from plait.serve.api.retrieval_options import RetrievalOptions, what_is_set
 from plait.serve.api.tool_requests import ToolChoice, ToolDefinition, forced_call_schema
 from plait.serve.calls import Call
@@ -64,11 +64,11 @@ class ChatMessage(LenientPart):
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         if self.content is None and not (self.role == "assistant" and self.tool_calls):
-            raise ValueError("content is required, except beside an assistant's tool_calls")
+            raise does_not_fit("content", "content is required, except beside an assistant's tool_calls")
         if self.tool_calls and self.role != "assistant":
-            raise ValueError("only an assistant has tool_calls")
+            raise does_not_fit("tool_calls", "only an assistant has tool_calls")
         if (self.role == "tool") != (self.tool_call_id is not None):
-            raise ValueError("tool_call_id is required in a message of the role tool, and only there")
+            raise does_not_fit("tool_call_id", "tool_call_id is required in a message of the role tool, and only there")
         return self
 
     def to_message(self) -> Message:
@@ -116,7 +116,7 @@ class ResponseFormat(RequestBody):
     @model_validator(mode="after")
     def _has_its_schema(self) -> Self:
         if (self.type == "json_schema") != (self.json_schema is not None):
-            raise ValueError("json_schema is required with the type json_schema, and only there")
+            raise does_not_fit("json_schema", "json_schema is required with the type json_schema, and only there")
         return self
 
     @property
@@ -171,7 +171,7 @@ class GenerationRequest(IgnoredByGeneration):
     @model_validator(mode="after")
     def _streams_what_it_has_options_for(self) -> Self:
         if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options needs stream: true")
+            raise does_not_fit("stream_options", "stream_options needs stream: true")
         return self
 
     @property
@@ -215,14 +215,16 @@ class ChatCompletionRequest(GenerationRequest, IgnoredByChat, NeutralInChat):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.top_logprobs and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs: true")
+            raise does_not_fit("top_logprobs", "top_logprobs needs logprobs: true")
         names = {tool.function.name for tool in self.tools or ()}
         if self.must_call_a_tool and not names:
-            raise ValueError("tool_choice needs tools")
+            raise does_not_fit("tool_choice", "tool_choice needs tools")
         if self.forced_tool is not None and self.forced_tool not in names:
-            raise ValueError(f"tool_choice names '{self.forced_tool}', which is none of the tools")
+            raise does_not_fit("tool_choice", f"tool_choice names '{self.forced_tool}', which is none of the tools")
         if self.may_call_tools and self.response_format and self.response_format.schema_text:
-            raise ValueError('response_format and tools exclude each other; send tool_choice: "none"')
+            raise does_not_fit(
+                "response_format", 'response_format and tools exclude each other; send tool_choice: "none"'
+            )
         return self
 
     @property
@@ -248,8 +250,8 @@ class ChatCompletionRequest(GenerationRequest, IgnoredByChat, NeutralInChat):
         logprobs = (self.top_logprobs or 0) if self.logprobs else None
         model = ModelId.requested(self.model)
         if self.retrieval is not None and not (model.with_retrieval or model.is_auto):
-            raise InvalidInput(
-                f"'{self.model}' does not retrieve.", f"Ask for rag/{self.model}, or leave retrieval out."
+            raise InvalidField(
+                f"'{self.model}' does not retrieve.", f"Ask for rag/{self.model}, or leave retrieval out.", "retrieval"
             )
         call = Call(
             model=model,

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 _NULL = {"type": "null"}
 
@@ -70,6 +70,12 @@ class LenientPart(NullIsNotGiven):
     """A part of a request that clients send back as they were answered: what it does not know means nothing."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+def does_not_fit(field: str, why: str) -> ValidationError:
+    """For a validator of a whole part that finds one of its fields at fault: an error of that field."""
+    kind = PydanticCustomError("does_not_fit", "{why}", {"why": why})
+    return ValidationError.from_exception_data("request", [InitErrorDetails(type=kind, loc=(field,), input=None)])
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from plait.model_ids import ModelId
 from plait.serve.api.generation_requests import MAX_TOOLS, Conversation
 from plait.serve.api.ignored_fields import IgnoredFields, NeutralInTokenize
 from plait.serve.api.openapi import errors
-from plait.serve.api.request_body import RequestBody
+from plait.serve.api.request_body import RequestBody, does_not_fit
 from plait.serve.api.services import Services, services
 from plait.serve.api.tool_requests import ToolDefinition
 from plait.serve.calls import Call
@@ -30,7 +30,7 @@ class TokenizeRequest(IgnoredFields, NeutralInTokenize):
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:
         if (self.prompt is None) == (self.messages is None):
-            raise ValueError("either prompt or messages is required")
+            raise does_not_fit("prompt", "either prompt or messages is required")
         return self
 
 

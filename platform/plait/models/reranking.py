@@ -5,7 +5,7 @@ In: a model source, pairs of a query and a text. Out: a score for each, higher i
 
 from collections.abc import Sequence
 
-from plait.errors import InvalidInput, ModelNotFound
+from plait.errors import InvalidField, ModelNotFound
 from plait.models.source import resolve_model
 
 
@@ -13,15 +13,16 @@ def check_uncut(tokens: Sequence[int], limit_tokens: int, reads_tokens: int) -> 
     """Whether a limit changes nothing. `tokens`: of each document; `reads_tokens`: where the model itself cuts.
 
     Raises:
-        InvalidInput: when a document is longer than the limit, and the limit shorter than what the model reads.
+        InvalidField: when a document is longer than the limit, and the limit shorter than what the model reads.
     """
     if limit_tokens >= reads_tokens:
         return
     for i, length in enumerate(tokens):
         if length > limit_tokens:
-            raise InvalidInput(
+            raise InvalidField(
                 f"max_tokens_per_doc={limit_tokens} would cut document {i}, which has {length} tokens.",
                 "Nothing is cut here but what the model does not read: shorten it, or leave max_tokens_per_doc out.",
+                "max_tokens_per_doc",
             )
 
 

@@ -113,6 +113,30 @@ def test_what_does_not_fit_together_is_a_sentence(
     assert error["code"] == "invalid_input"
 
 
+@pytest.mark.parametrize(
+    ("path", "change", "param"),
+    [
+        ("/v1/chat/completions", {"top_logprobs": 2}, "top_logprobs"),
+        ("/v1/chat/completions", {"tool_choice": "required"}, "tool_choice"),
+        ("/v1/chat/completions", {"stream_options": {"include_usage": True}}, "stream_options"),
+        ("/v1/chat/completions", {"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ("/v1/chat/completions", {"tools": [WEATHER], "response_format": {"type": "json_object"}}, "response_format"),
+        ("/v1/chat/completions", {"messages": [{"role": "tool", "content": "x"}]}, "messages.0.tool_call_id"),
+        ("/v1/chat/completions", {"retrieval": {"top_k": 2}}, "retrieval"),
+        ("/v1/embeddings", {"input": "x", "dimensions": 4}, "dimensions"),
+        ("/v1/tokenize", {}, "prompt"),
+        ("/v1/vector_stores/docs/search", {"query": "x", "filters": {"type": "in", "key": "a", "value": 1}}, "filters"),
+    ],
+)
+def test_what_does_not_fit_together_names_the_field(
+    client: TestClient, path: str, change: dict[str, Any], param: str
+) -> None:
+    body = {} if "search" in path else CHAT if "chat" in path else {"model": "base"}
+    status, error = error_of(client, path, body | change)
+    assert status == 400
+    assert str(error["param"]).startswith(param)
+
+
 def test_log_probabilities_come_in_the_shape_of_chat(client: TestClient, fakes: Fakes) -> None:
     fakes.texts = ["aé"]
     body = CHAT | {"logprobs": True, "top_logprobs": 2}
