@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from plait.errors import CollectionNotFound, InvalidInput
 from plait.model_ids import AdapterRef
-from plait.recipes import DEFAULT_MODEL, Section
+from plait.recipes import DEFAULT_MODEL, DocumentLimits, Section
 from plait.retrieval.request import Retrieval
 
 
@@ -99,6 +99,7 @@ class RetrievalArguments(Retrieval):
     no_context: Literal["refuse", "answer"] = Field(
         "refuse", description="When nothing is found: say only that, or let the model answer after a notice."
     )
+    limits: DocumentLimits = Field(DocumentLimits(), description="What reading one uploaded file may take.")
     num_cpus: float = Field(0.1, ge=0)
 
     @property

@@ -1,13 +1,16 @@
 """The indexer deployment: files that came over the API, into the collections that are served and out of them again.
 
-One file at a time is parsed and chunked as ingestion does it, embedded by the application's embedder, and written while
-no other writer is there. What is to be done is on the disk: a replica that was killed goes on with it.
+A file is parsed and chunked as ingestion does it, in a process of its own, embedded by the application's embedder, and
+written while no other writer is there. Tenants take turns, and small files do not wait for a large one. What is to be
+done is on the disk: a replica that was killed goes on with it, but for a file that it was just reading.
 """
 
 import asyncio
 import logging
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pyarrow as pa
@@ -18,11 +21,12 @@ from plait.errors import Conflict, Forbidden, InsufficientStorage, InvalidInput,
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.quarantine import Failure
-from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
-from plait.jobs.ingest.formats import FORMATS
+from plait.jobs.ingest.chunk import Origin, settings_hash
+from plait.jobs.ingest.formats import FORMATS, Unreadable
 from plait.jobs.ingest.load import load
 from plait.jobs.ingest.only_writer import only_writer
 from plait.jobs.ingest.read import DocumentFile
+from plait.jobs.ingest.reader import DocumentReader
 from plait.jobs.ingest.rows import RowReader
 from plait.local.milvus import milvus_uri
 from plait.models.source import resolve_model
@@ -31,29 +35,44 @@ from plait.observability import metrics, tracing
 from plait.recipes import DEFAULT_EMBEDDING, IngestRecipe
 from plait.serve.arguments import RetrievalArguments
 from plait.serve.request_log import log_expected_errors_in_one_line
+from plait.serve.turns import Key, Turns, key_of
 from plait.uploads import Attachment, Attributes, Reach, UploadedFile
 
 _log = logging.getLogger("ray.serve")
 _CHUNKS_AT_A_TIME = 32  # questions are embedded in between
 _WAIT_FOR_WRITERS_S = 3600.0
+_SMALL_BYTES = 2**20
+_IDLE_S = 60.0  # then the process that reads files gives its memory back
 
 
 class Indexer:
     """What is written to collections from within the application; one replica of it."""
 
-    # Serve awaits it, and so it has the loop that its task runs in.
+    # Serve awaits it, and so it has the loop that its tasks run in.
     async def __init__(self, arguments: RetrievalArguments, embedder: DeploymentHandle) -> None:  # type: ignore[misc]
         log_expected_errors_in_one_line()
         tracing.configure("indexer")
         self._collections, self._tenant = arguments.collections, arguments.tenant
         self._milvus_uri, self._embedder = arguments.milvus_uri or milvus_uri(), embedder
-        self._to_do: asyncio.Queue[Attachment] = asyncio.Queue()
-        self._writing = asyncio.Lock()
-        uploads.tidy()
+        self._limits = arguments.limits
+        self._start()
+        await asyncio.to_thread(uploads.tidy)
         for unfinished in (a for name in self._collections for a in reversed(uploads.attachments(name))):
             if unfinished.status == "in_progress":
-                self._to_do.put_nowait(unfinished)
-        self._worker = asyncio.create_task(self._work())
+                await self._take_up_again(unfinished)
+        # The second takes small files only: they never wait for a large one.
+        self._lanes = [asyncio.create_task(self._work(max_bytes)) for max_bytes in (None, _SMALL_BYTES)]
+
+    def _start(self) -> None:
+        self._turns = Turns()
+        self._in_work: dict[Key, asyncio.Task[None]] = {}
+        self._being_read: dict[Key, Attachment] = {}
+        self._writing = asyncio.Lock()
+
+    def __del__(self) -> None:
+        """Serve calls it before it ends a replica in good order: what is being read then is not at fault."""
+        for attachment in list(self._being_read.values()):
+            _note(attachment)
 
     def attached(self, collection: str, tenant: str | None) -> list[Attachment]:
         """The files of a collection, newest first."""
@@ -104,7 +123,8 @@ class Indexer:
                 uploads.drop_attachment(new)
             raise
         for new in attached:
-            self._to_do.put_nowait(new)
+            await self._leave_off(new)
+            await self._turns.put(new, uploads.file(new.file_id).bytes)
         return attached
 
     async def detach(self, collection: str, file_id: str, tenant: str | None) -> None:
@@ -116,6 +136,7 @@ class Indexer:
         await self._detach(self.attachment(collection, file_id, tenant))
 
     async def _detach(self, attachment: Attachment) -> None:
+        await self._leave_off(attachment)
         async with self._writing:
             await asyncio.to_thread(self._delete, attachment, uploads.file(attachment.file_id).source)
             uploads.drop_attachment(attachment)
@@ -147,25 +168,57 @@ class Indexer:
 
     # ------------------------------------------------------------ the work
 
-    async def _work(self) -> None:
-        while True:
-            to_do = await self._to_do.get()
-            async with self._writing:
-                try:
-                    await self._index(to_do)
-                except Exception as error:
-                    _log.error("a file could not be indexed", exc_info=error)
+    async def _take_up_again(self, unfinished: Attachment) -> None:
+        """Let a file wait that a killed replica had not finished, unless the replica ended while it read this file."""
+        if unfinished.is_being_read:
+            _note(
+                unfinished,
+                status="failed",
+                error="The server ended while it read this file, so the file is not tried again by itself. "
+                "Attach it again to try it once more.",
+            )
+            metrics.DOCUMENTS.labels(collection=unfinished.collection, outcome="failed").inc()
+            return
+        with suppress(NotFound):  # deleted this very moment
+            await self._turns.put(unfinished, uploads.file(unfinished.file_id).bytes)
 
-    async def _index(self, to_do: Attachment) -> None:
+    async def _leave_off(self, attachment: Attachment) -> None:
+        """Let a file wait no longer; when it is in work, end that."""
+        self._turns.drop(key_of(attachment))
+        task = self._in_work.get(key_of(attachment))
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _work(self, max_bytes: int | None) -> None:
+        reader = DocumentReader(self._limits)
+        while True:
+            try:
+                to_do = await asyncio.wait_for(self._turns.next(max_bytes), _IDLE_S)
+            except TimeoutError:
+                await asyncio.to_thread(reader.close)
+                continue
+            task = self._in_work[key_of(to_do)] = asyncio.create_task(self._index(to_do, reader))
+            await asyncio.wait([task])
+            del self._in_work[key_of(to_do)]
+            if not task.cancelled() and (error := task.exception()):
+                _log.error("a file could not be indexed", exc_info=error)
+
+    async def _index(self, to_do: Attachment, reader: DocumentReader) -> None:
         """Bring one file into a collection, and note how it ended."""
         collection = to_do.collection
         try:
+            file = uploads.file(to_do.file_id)
             attached = uploads.attachment(to_do.file_id, collection, to_do.tenant)
         except NotFound:  # taken out again before its turn
             return
-        file = uploads.file(to_do.file_id)
+        is_left_off = threading.Event()
         try:
-            chunk_count = await self._bring(file, collection, to_do.tenant)
+            chunk_count = await self._bring(file, attached, reader, is_left_off)
+        except asyncio.CancelledError:
+            is_left_off.set()
+            reader.stop()
+            raise
         except Exception as error:
             reason = str(find_plait_error(error) or "Something went wrong inside the server. Its log says what.")
             _note(attached, status="failed", error=reason)
@@ -175,25 +228,52 @@ class Indexer:
         metrics.DOCUMENTS.labels(collection=collection, outcome="written").inc()
         metrics.CHUNKS.labels(collection=collection).inc(chunk_count)
 
-    async def _bring(self, file: UploadedFile, collection: str, tenant: str) -> int:
+    async def _bring(
+        self, file: UploadedFile, attached: Attachment, reader: DocumentReader, is_left_off: threading.Event
+    ) -> int:
         """Chunk, embed and write one file; anew when a rebuild with another model came in between."""
+        collection, tenant = attached.collection, attached.tenant
         while True:
             index = await asyncio.to_thread(Index.open, collection, self._milvus_uri)
-            chunks = await asyncio.to_thread(self._chunks, file, index, tenant)
+            with self._marked(attached):
+                chunks = await asyncio.to_thread(self._chunks, file, index, tenant, reader, is_left_off)
             table = await self._with_vectors(chunks, index)
-            if await asyncio.to_thread(self._write, collection, tenant, table, index.vectors):
+            async with self._writing:
+                written = await asyncio.to_thread(self._write, collection, tenant, table, index.vectors, is_left_off)
+            if written:
                 return len(chunks)
 
-    def _chunks(self, file: UploadedFile, index: Index, tenant: str) -> list[Chunk]:
+    @contextmanager
+    def _marked(self, attached: Attachment) -> Iterator[None]:
+        """Note that a file is being read: should that end this replica, the next one knows which file it was."""
+        marked = attached.model_copy(update={"is_being_read": True})
+        if not _replace(attached, marked):
+            raise NotFound(f"File '{attached.file_id}' was attached anew or taken out.")
+        self._being_read[key_of(attached)] = marked
+        try:
+            yield
+        finally:
+            del self._being_read[key_of(attached)]
+            _replace(marked, attached)
+
+    def _chunks(
+        self, file: UploadedFile, index: Index, tenant: str, reader: DocumentReader, is_left_off: threading.Event
+    ) -> list[Chunk]:
         recipe = self._recipe(file, index, tenant)
         settings_key = settings_hash(recipe.chunk, recipe.embedding.made_with)
         with RowReader(recipe.table) as rows:
-            loaded = load(DocumentFile(file.source, str(file.path)), recipe, settings_key, rows)
+            loaded = load(DocumentFile(file.source, str(file.path)), recipe, settings_key, rows, reader)
+        if is_left_off.is_set():
+            return []
         if isinstance(loaded, Failure):
-            raise InvalidInput(f"'{file.filename}' cannot be indexed: {loaded.reason}.", "Mend it and send it again.")
+            raise _refusal(file, loaded.reason)
         version, document = loaded
-        chunker = Chunker(resolve_model(recipe.embedding.tokenizer_source), recipe.chunk, settings_key)
-        return chunker.chunk(document, Origin(tenant, file.source, version, int(time.time() * 1000)))
+        origin = Origin(tenant, file.source, version, int(time.time() * 1000))
+        tokenizer_folder = resolve_model(recipe.embedding.tokenizer_source)
+        try:
+            return reader.chunk(document, origin, tokenizer_folder, recipe.chunk, settings_key)
+        except Unreadable as error:
+            raise _refusal(file, str(error)) from error
 
     def _recipe(self, file: UploadedFile, index: Index, tenant: str) -> IngestRecipe:
         """Whatever ingests the collection later makes the chunks anew if its recipe has other settings."""
@@ -206,6 +286,7 @@ class Indexer:
                 "tenant": tenant,
                 "sources": [str(file.path)],
                 "embedding": embedding,
+                "limits": self._limits.model_dump(),
                 "sync": False,
             }
         )
@@ -218,11 +299,14 @@ class Indexer:
             vectors += list(await self._embedder.embed_for.remote(index.vectors, texts, "passage"))
         return chunk_table(chunks).append_column("dense", pa.array(vectors, pa.list_(pa.float32(), index.dimension)))
 
-    def _write(self, collection: str, tenant: str, chunks: pa.Table, vectors: VectorKind) -> bool:
+    def _write(
+        self, collection: str, tenant: str, chunks: pa.Table, vectors: VectorKind, is_left_off: threading.Event
+    ) -> bool:
         """Write what was embedded for an index of this kind; False when it is of another now."""
         with only_writer(collection, tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
             index = Index.open(collection, self._milvus_uri)
-            if index.vectors == vectors:
+            # Who takes the file out waits for this lock too: nothing is written after it was deleted.
+            if index.vectors == vectors and not is_left_off.is_set():
                 index.upsert(chunks)
                 index.flush()
             return index.vectors == vectors
@@ -239,6 +323,20 @@ class Indexer:
 
 
 def _note(attached: Attachment, **outcome: Any) -> None:
-    """Write how it ended, unless the file was attached anew meanwhile: that has a turn of its own."""
-    if uploads.attachment(attached.file_id, attached.collection, attached.tenant) == attached:
-        uploads.write_attachment(attached.model_copy(update=outcome))
+    """Write how it ended, unless the file was attached anew or taken out meanwhile."""
+    _replace(attached, attached.model_copy(update={"is_being_read": False, **outcome}))
+
+
+def _replace(before: Attachment, after: Attachment) -> bool:
+    """Write another state over one, if that is still there."""
+    try:
+        if uploads.attachment(before.file_id, before.collection, before.tenant) != before:
+            return False
+        uploads.write_attachment(after)
+    except NotFound:
+        return False
+    return True
+
+
+def _refusal(file: UploadedFile, reason: str) -> InvalidInput:
+    return InvalidInput(f"'{file.filename}' cannot be indexed: {reason}.", "Mend it and send it again.")

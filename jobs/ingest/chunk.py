@@ -6,6 +6,9 @@ it. Where to cut says a splitter (split.py). It knows the embedding model's toke
 
 import hashlib
 import json
+import re
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -15,8 +18,8 @@ from tokenizers import Tokenizer
 
 from plait.errors import ModelNotFound
 from plait.index.chunk import Chunk, make_chunk_id
-from plait.jobs.ingest.parse import Document, shorten
-from plait.jobs.ingest.split import make_splitter
+from plait.jobs.ingest.parse import Document, Heading, shorten
+from plait.jobs.ingest.split import make_splitter, spans_within_lines
 from plait.recipes import ChunkConfig
 
 _VERSION = 3
@@ -26,6 +29,7 @@ _VERSION = 3
 # without end. English has 4 to 5 characters a token; 16,000 characters always fit Milvus's 65,535 bytes.
 _MAX_CHARS_PER_TOKEN = 16
 _MAX_CHARS = 16_000
+_WORD = re.compile(r"\S")
 
 # The splitter leaves scraps where a heading or the fence of a code block does not fit with what follows: of the 1,342
 # chunks of 191 README files, 84 had less than 40 characters, with this none of 1,275. A piece of less than an eighth
@@ -77,12 +81,13 @@ class Chunker:
     def chunk(self, document: Document, origin: Origin) -> list[Chunk]:
         """The chunks of a document, in order. `text[start:end]` of the document is each chunk's text."""
         pieces = self._pieces(document)
+        heading_at = heading_finder(document)
         return [
             Chunk(
                 chunk_id=make_chunk_id(origin.tenant, origin.source, position, text, self._settings_hash),
                 source=origin.source,
                 title=document.title,
-                heading=heading_at(document, start),
+                heading=heading_at(start),
                 text=text,
                 position=position,
                 start=start,
@@ -100,7 +105,7 @@ class Chunker:
         """Where each chunk starts, and its text."""
         spans = [
             (start + offset, start + offset + len(part))
-            for start, end in self._splitter.spans(document.text, document.syntax)
+            for start, end in spans_within_lines(self._splitter, document.text, document.syntax)
             for offset, part in self._characters.chunk_indices(document.text[start:end])
         ]
         return [(start, document.text[start:end]) for start, end in self._without_scraps(document, spans)]
@@ -134,19 +139,35 @@ class Chunker:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def heading_at(document: Document, start: int) -> str:
-    """The headings above the first words from a place in the text that are no heading themselves.
+def heading_finder(document: Document) -> Callable[[int], str]:
+    """What tells the headings above the first words from a place in the text that are no heading themselves.
 
     Outermost first, as `Install > From source`; the title is left out.
     """
-    path: list[tuple[int, str]] = []
-    for heading in document.headings:
-        if heading.start > start and document.text[start : heading.start].strip():
-            break
-        start = max(start, heading.end)
-        path = [(level, words) for level, words in path if level < heading.level]
-        path.append((heading.level, heading.words))
-    return shorten(" > ".join(words for _, words in path if words and words != document.title))
+    headings = document.headings
+    starts = [heading.start for heading in headings]
+    paths: list[tuple[Heading, ...]] = []  # those above the text below each heading; six at most
+    for heading in headings:
+        above = paths[-1] if paths else ()
+        paths.append((*(other for other in above if other.level < heading.level), heading))
+
+    # Where headings follow each other without text between them, the last one counts for all.
+    last_of_run = list(range(len(headings)))
+    for i in reversed(range(len(headings) - 1)):
+        if not _WORD.search(document.text, headings[i].end, starts[i + 1]):
+            last_of_run[i] = last_of_run[i + 1]
+
+    def heading_at(start: int) -> str:
+        following = bisect_right(starts, start)
+        if following:
+            start = max(start, headings[following - 1].end)
+        if following < len(headings) and not _WORD.search(document.text, start, starts[following]):
+            path = paths[last_of_run[following]]
+        else:
+            path = paths[following - 1] if following else ()
+        return shorten(" > ".join(h.words for h in path if h.words and h.words != document.title))
+
+    return heading_at
 
 
 def _tokenizer(model_folder: Path) -> Tokenizer:

@@ -4,16 +4,23 @@ In: a document's bytes. Out: text, and the syntax it is written in. Text formats
 citations point into what the author wrote; others are converted to Markdown by libraries.
 """
 
-from collections.abc import Callable
+import json
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from io import BytesIO
 from typing import Any
+from zipfile import BadZipFile
 
 from plait.jobs.ingest.html import UNESCAPED, html_to_markdown
 
 MARKDOWN = "markdown"
 TEXT = "text"
+PACKED = frozenset({".docx", ".pptx", ".xlsx", ".epub"})
+"""Suffixes of formats that are ZIP files."""
+
+_OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 _MAX_REASON_CHARS = 300
 
 
@@ -53,12 +60,55 @@ def _convert(data: bytes, suffix: str) -> str:
     try:
         if suffix == ".html":
             return html_to_markdown(data)
+        if suffix in PACKED and data.startswith(_OLE):
+            raise Unreadable(_old_or_locked(data))
         from markitdown import StreamInfo
 
         return str(_converter(suffix).convert(BytesIO(data), StreamInfo(extension=suffix), **UNESCAPED).markdown)
+    except (Unreadable, MemoryError):
+        raise
     except Exception as error:  # whatever a converter trips over concerns this document alone, and is reported
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise Unreadable(f"it could not be converted ({reason[:_MAX_REASON_CHARS]})") from error
+        raise Unreadable(_reason(error, suffix)) from error
+
+
+def _reason(error: BaseException, suffix: str) -> str:
+    """Why a converter failed, in our words where it is one of the usual reasons."""
+    causes = list(_causes(error))
+    if any(isinstance(cause, MemoryError) for cause in causes):
+        raise MemoryError from error
+    for cause in causes:
+        name = type(cause).__name__
+        if name == "PDFPasswordIncorrect":
+            return "it is protected by a password"
+        if isinstance(cause, RecursionError):
+            return "it is nested too deeply"
+        if isinstance(cause, json.JSONDecodeError):
+            return f"it is not valid JSON ({cause})"
+        if isinstance(cause, BadZipFile | zlib.error | EOFError) or (suffix in PACKED and isinstance(cause, KeyError)):
+            return f"it is not a whole {suffix} file: it is broken, cut off, or of another format"
+        if name in ("PDFSyntaxError", "PSEOF", "PDFNoValidXRef"):
+            return "it is not a whole PDF: it is broken, cut off, or of another format"
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"it could not be converted ({text[:_MAX_REASON_CHARS]})"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it; libraries wrap them in errors of their own, some as an argument."""
+    seen: set[int] = set()
+    pending: list[object] = [error]
+    while pending:
+        cause = pending.pop(0)
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            pending += [cause.__cause__, cause.__context__, *cause.args]
+
+
+def _old_or_locked(data: bytes) -> str:
+    """Of a file in the container that Office used before 2007, and still uses around what it encrypts."""
+    if "EncryptedPackage".encode("utf-16-le") in data:
+        return "it is protected by a password"
+    return "it is in the format of Office before 2007: save it as DOCX, PPTX or XLSX"
 
 
 @cache

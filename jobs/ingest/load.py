@@ -6,32 +6,28 @@ from pathlib import Path
 from plait import uploads
 from plait.index.quarantine import Failure
 from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.parse import Document, parse
+from plait.jobs.ingest.parse import Document
 from plait.jobs.ingest.read import DocumentFile, content_hash
+from plait.jobs.ingest.reader import DocumentReader
 from plait.jobs.ingest.rows import RowReader
-from plait.jobs.ingest.stores import read_file, reason_of
+from plait.jobs.ingest.stores import read_file
 from plait.recipes import IngestRecipe
 
 
 def load(
-    file: DocumentFile, recipe: IngestRecipe, settings_key: str, rows: RowReader
+    file: DocumentFile, recipe: IngestRecipe, settings_key: str, rows: RowReader, reader: DocumentReader
 ) -> tuple[str, Document] | Failure:
     """A document with its content hash, or why it cannot be read. An uploaded one has its attributes as metadata."""
     try:
-        data = b"" if file.is_row else read_file(file.uri)
+        data = b"" if file.is_row else read_file(file.uri, recipe.limits.max_bytes)
         row = rows.read(file) if file.is_row else None
     except Unreadable as error:
         return Failure(file.source, str(error))
     version = content_hash(file.etag.encode() or data, settings_key)
     try:
-        document = rows.parse(row, file) if row else parse(data, file.source)
-        f"{document.title}{document.text}".encode()
+        document = reader.parse_row(row, file, recipe.table) if row else reader.parse(data, file.source)
     except Unreadable as error:
         return Failure(file.source, str(error), "parse", version)
-    except Exception as error:  # whatever a parser trips over concerns this document alone
-        return Failure(
-            file.source, f"it cannot be parsed ({type(error).__name__}: {reason_of(error)})", "parse", version
-        )
     if uploads.uploaded_as(file.source):
         attributes = uploads.attributes_of(Path(file.uri), recipe.collection, recipe.tenant)
         document = replace(document, metadata=document.metadata | attributes)

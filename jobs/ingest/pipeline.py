@@ -18,20 +18,22 @@ import ray
 from plait.errors import PlaitError, find_plait_error
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.quarantine import Failure
-from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
+from plait.jobs.ingest.chunk import Origin, settings_hash
 from plait.jobs.ingest.dedup import Candidate
 from plait.jobs.ingest.duplicates import fingerprint
 from plait.jobs.ingest.embed import Embed, batch_size_of
+from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.load import load
 from plait.jobs.ingest.parse import Document
 from plait.jobs.ingest.read import DocumentFile, file_table
+from plait.jobs.ingest.reader import DocumentReader
 from plait.jobs.ingest.rows import RowReader
 from plait.jobs.ingest.write import Write
 from plait.local.ray_data import set_up_ray_data
 from plait.models.endpoint import is_endpoint
 from plait.models.vectors import Prompts
 from plait.observability import metrics
-from plait.recipes import ChunkConfig, IngestRecipe
+from plait.recipes import DocumentLimits, IngestRecipe
 
 _FILES_A_BLOCK = 8
 _ROWS_A_BLOCK = 256
@@ -155,8 +157,8 @@ def chunk_files(
     A `judge` says which documents to drop because they repeat others.
     """
     settings_key = settings_hash(recipe.chunk, recipe.embedding.made_with)
-    chunker = _chunker(tokenizer_folder, recipe.chunk, settings_key)
-    documents = _read(files, recipe, settings_key, ledger)
+    reader = _reader(recipe.limits)
+    documents = _read(files, recipe, settings_key, ledger, reader)
     if judge is not None:
         candidates = [
             Candidate(source, version, fingerprint(document, recipe.dedup))
@@ -168,25 +170,35 @@ def chunk_files(
     now_ms = int(time.time() * 1000)
     chunks: list[Chunk] = []
     for source, (version, document) in documents.items():
-        chunks += chunker.chunk(document, Origin(recipe.tenant, source, version, now_ms))
+        origin = Origin(recipe.tenant, source, version, now_ms)
+        try:
+            chunks += reader.chunk(document, origin, tokenizer_folder, recipe.chunk, settings_key)
+        except Unreadable as error:
+            _report(Failure(source, str(error), "parse", version), recipe, ledger)
     return chunk_table(chunks)
 
 
-def _read(files: pa.Table, recipe: IngestRecipe, settings_key: str, ledger: Any) -> dict[str, tuple[str, Document]]:
+def _read(
+    files: pa.Table, recipe: IngestRecipe, settings_key: str, ledger: Any, reader: DocumentReader
+) -> dict[str, tuple[str, Document]]:
     """The documents that can be read, with their content hashes."""
     documents = {}
     with RowReader(recipe.table) as rows:
         for file in (DocumentFile(**fields) for fields in files.to_pylist()):
-            outcome = load(file, recipe, settings_key, rows)
+            outcome = load(file, recipe, settings_key, rows, reader)
             if isinstance(outcome, Failure):
-                ray.get(ledger.record_failure.remote(outcome))
-                metrics.DOCUMENTS.labels(collection=recipe.collection, outcome="failed").inc()
+                _report(outcome, recipe, ledger)
             else:
                 documents[file.source] = outcome
     return documents
 
 
+def _report(failure: Failure, recipe: IngestRecipe, ledger: Any) -> None:
+    ray.get(ledger.record_failure.remote(failure))
+    metrics.DOCUMENTS.labels(collection=recipe.collection, outcome="failed").inc()
+
+
 @cache
-def _chunker(model_folder: Path, config: ChunkConfig, settings_key: str) -> Chunker:
-    """One a process: reading a tokenizer takes longer than chunking a few documents."""
-    return Chunker(model_folder, config, settings_key)
+def _reader(limits: DocumentLimits) -> DocumentReader:
+    """One a process, with a process of its own: starting that takes longer than reading a few documents."""
+    return DocumentReader(limits)

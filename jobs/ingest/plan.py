@@ -16,7 +16,7 @@ from plait.index.schema import MAX_SOURCE_BYTES
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.read import DocumentFile, Found, content_hash
 from plait.jobs.ingest.rows import UnnamedRow, row_documents
-from plait.jobs.ingest.stores import read_file
+from plait.jobs.ingest.stores import blocks_of
 from plait.recipes import IngestRecipe
 from plait.uploads import uploaded_as
 
@@ -79,7 +79,9 @@ def make_plan(
         try:
             if len(document.source.encode()) > MAX_SOURCE_BYTES:
                 return Failure(document.source, f"its name is longer than {MAX_SOURCE_BYTES} bytes")
-            return content_hash(document.etag.encode() or read_file(document.uri), settings_hash)
+            return content_hash(
+                document.etag.encode() or blocks_of(document.uri, recipe.limits.max_bytes), settings_hash
+            )
         except UnicodeEncodeError:
             return Failure(ascii(document.source), "its name is not UTF-8")
         except Unreadable as error:

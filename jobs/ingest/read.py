@@ -6,7 +6,7 @@ does not know what the bytes mean.
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 
@@ -143,6 +143,12 @@ def file_table(documents: Sequence[DocumentFile]) -> pa.Table:
     return pa.Table.from_pylist([asdict(document) for document in documents], schema=FILE_SCHEMA)
 
 
-def content_hash(data: bytes, settings_hash: str) -> str:
-    """Hash of a document's bytes (or its etag) and of the settings that make its chunks: equal hashes, equal chunks."""
-    return hashlib.sha256(settings_hash.encode() + data).hexdigest()
+def content_hash(data: bytes | Iterable[bytes], settings_hash: str) -> str:
+    """Hash of a document's bytes (or its etag) and of the settings that make its chunks: equal hashes, equal chunks.
+
+    `data`: whole or in blocks.
+    """
+    hashed = hashlib.sha256(settings_hash.encode())
+    for block in [data] if isinstance(data, bytes) else data:
+        hashed.update(block)
+    return hashed.hexdigest()

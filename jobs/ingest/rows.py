@@ -51,13 +51,15 @@ def row_documents(tables: Iterable[StoredFile], config: TableConfig) -> Iterator
         except PlaitError:
             raise
         except Exception as error:  # each store and each format has errors of its own
-            raise DataError(f"'{file.uri}' cannot be read ({reason_of(error)}).") from error
+            raise DataError(
+                f"'{file.uri}' cannot be read in or after row {number + 1} ({reason_of(error)})."
+            ) from error
         if not number:
             raise DataError(f"'{file.uri}' holds no rows.", "Remove it from the sources if that is meant.")
 
 
 class RowReader:
-    """Reads single rows, keeping their tables open. A context manager."""
+    """Reads single rows, keeping their tables open; `parse_row` makes documents of them. A context manager."""
 
     def __init__(self, config: TableConfig) -> None:
         self._config = config
@@ -71,7 +73,7 @@ class RowReader:
         self._open.close()
 
     def read(self, file: DocumentFile) -> Row:
-        """The row itself, whose document `parse` makes.
+        """The row itself.
 
         Raises:
             Unreadable: with the reason, also when another row has taken its place since the plan was made.
@@ -89,18 +91,19 @@ class RowReader:
             raise Unreadable("it changed while it was read; run again")
         return row
 
-    def parse(self, row: Row, file: DocumentFile) -> Document:
-        """The document of a row.
 
-        Raises:
-            Unreadable: when its text is not what the recipe's `table.format` says, or empty.
-        """
-        format = FORMATS[_SUFFIX_BY_FORMAT[self._config.format]]
-        title = str(row.values[self._config.title] or "") if self._config.title else ""
-        fallback = file.source if self._config.id else PurePosixPath(file.source.rpartition("#")[0]).stem
-        metadata: dict[str, Any] = {column: _plain(row.values[column]) for column in self._config.metadata}
-        text = format.to_text(str(row.values[str(self._config.text)]).encode())
-        return parse_text(text, format.syntax, title=title, name=fallback, metadata=metadata)
+def parse_row(row: Row, file: DocumentFile, config: TableConfig) -> Document:
+    """The document of a row.
+
+    Raises:
+        Unreadable: when its text is not what the recipe's `table.format` says, or empty.
+    """
+    format = FORMATS[_SUFFIX_BY_FORMAT[config.format]]
+    title = str(row.values[config.title] or "") if config.title else ""
+    fallback = file.source if config.id else PurePosixPath(file.source.rpartition("#")[0]).stem
+    metadata: dict[str, Any] = {column: _plain(row.values[column]) for column in config.metadata}
+    text = format.to_text(str(row.values[str(config.text)]).encode())
+    return parse_text(text, format.syntax, title=title, name=fallback, metadata=metadata)
 
 
 def _columns(config: TableConfig) -> list[str]:

@@ -6,7 +6,7 @@ credentials of the machine that reads. It knows no formats.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
@@ -17,6 +17,7 @@ from plait.jobs.ingest.formats import Unreadable
 
 _EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gs", "gcs": "gs"}
 _MAX_REASON_CHARS = 300
+_BLOCK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,34 @@ def open_file(uri: str) -> BinaryIO:
     return opened
 
 
-def read_file(uri: str) -> bytes:
+def read_file(uri: str, max_bytes: int) -> bytes:
     """All bytes of a file.
 
     Raises:
-        Unreadable: with the reason.
+        Unreadable: with the reason, as that it has more than `max_bytes`.
     """
+    return b"".join(blocks_of(uri, max_bytes))
+
+
+def blocks_of(uri: str, max_bytes: int) -> Iterator[bytes]:
+    """The bytes of a file, in blocks.
+
+    Raises:
+        Unreadable: with the reason, as that it has more than `max_bytes`.
+    """
+    size = 0
     try:
+        # A pipe or a device has no end, and opening a pipe waits for who writes to it.
+        if not is_remote(uri) and Path(uri).exists() and not Path(uri).is_file():
+            raise Unreadable("it is no regular file")
         with open_file(uri) as stream:
-            return stream.read()
+            while block := stream.read(_BLOCK_BYTES):
+                size += len(block)
+                if size > max_bytes:
+                    raise Unreadable(f"it has more than the {max_bytes:,} bytes of limits.max_bytes")
+                yield block
+    except Unreadable:
+        raise
     except Exception as error:  # botocore's and gcsfs's errors are no OSErrors
         raise Unreadable(f"it cannot be read ({reason_of(error)})") from error
 

@@ -87,7 +87,8 @@ class Attachment(BaseModel):
     """A file in a collection, for a tenant.
 
     `attributes` become the document's metadata. `batch`: of the files that were put there together. `error`: why it
-    failed. `chunks` and `indexed_bytes`: once completed. Where the state cannot be read and nobody can say which
+    failed. `chunks` and `indexed_bytes`: once completed. `is_being_read`: noted before its file is read, so that one
+    which ends the server is known after the restart. Where the state cannot be read and nobody can say which
     collection it is of, that and the tenant are empty.
     """
 
@@ -103,6 +104,7 @@ class Attachment(BaseModel):
     error: str | None = None
     chunks: int = 0
     indexed_bytes: int = 0
+    is_being_read: bool = False
 
     @property
     def of(self) -> Reach:

@@ -45,7 +45,7 @@ def contents(recipe: IngestRecipe) -> list[dict[str, object]]:
 def expected(recipe: IngestRecipe) -> list[dict[str, object]]:
     """What a run that nothing disturbs makes of the sources, without Ray and without an index."""
     found = find_documents(recipe.sources).documents
-    prints = {d.source: fingerprint(parse(read_file(d.uri), d.source), recipe.dedup) for d in found}
+    prints = {d.source: fingerprint(parse(read_file(d.uri, 2**20), d.source), recipe.dedup) for d in found}
     dropped = Duplicates(recipe.dedup).add_all(prints)
     documents = [document for document in found if document.source not in dropped]
     chunks = chunk_files(file_table(documents), recipe, Path(recipe.embedding.model), ledger=None)

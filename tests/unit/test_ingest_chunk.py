@@ -12,10 +12,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from plait.errors import ModelNotFound
 from plait.index.chunk import CHUNK_SCHEMA, chunk_table
 from plait.index.schema import MAX_TEXT_BYTES
-from plait.jobs.ingest.chunk import Chunker, Origin, heading_at, settings_hash
+from plait.jobs.ingest.chunk import Chunker, Origin, heading_finder, settings_hash
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.parse import Document, parse
-from plait.jobs.ingest.split import _GRAMMARS
+from plait.jobs.ingest.split import _GRAMMARS, spans_within_lines
 from plait.recipes import ChunkConfig
 
 By = Literal["structure", "sentence", "recursive"]
@@ -50,6 +50,30 @@ def test_chunks_hold_at_most_so_many_tokens(folder: Path) -> None:
     assert 14 <= max(lengths) <= 16
 
 
+@pytest.mark.parametrize("line", ["word " * 40_000, "x" * 200_000, "{'a':1}," * 25_000, "éà " * 60_000])
+def test_a_splitter_is_never_given_more_of_a_line_than_it_can_split_in_time(line: str) -> None:
+    class Seen:
+        def spans(self, text: str, syntax: str) -> list[tuple[int, int]]:
+            lengths.append(max(map(len, text.split("\n"))))
+            return [(0, len(text))]
+
+    lengths: list[int] = []
+    text = f"# Before\n\nA paragraph.\n{line}\nAfter.\n"
+    spans = spans_within_lines(Seen(), text, "text")
+    assert max(lengths) <= 32_768
+    assert "".join(text[start:end] for start, end in spans).replace("\n", "") == text.replace("\n", "")
+    assert not any(text[end - 1 : end + 1].isalpha() for _, end in spans[1:-2]) or " " not in line
+
+
+def test_a_text_of_ordinary_lines_is_split_in_one_go() -> None:
+    class Whole:
+        def spans(self, text: str, syntax: str) -> list[tuple[int, int]]:
+            return [(0, len(text))]
+
+    text = ("x" * 32_768 + "\n") * 3
+    assert spans_within_lines(Whole(), text, "text") == [(0, len(text))]
+
+
 def test_headings_and_ends_of_sections_are_not_left_alone(folder: Path) -> None:
     text = "# Guide\n\n" + " ".join(["word"] * 30) + "\n\n## Use\n\n" + " ".join(["more"] * 30)
     chunks = chunker(folder, max_tokens=32).chunk(parse(text.encode(), "guide.md"), ORIGIN)
@@ -76,7 +100,7 @@ def test_markdown_is_split_between_sections(folder: Path) -> None:
     ],
 )
 def test_a_chunk_that_begins_with_headings_is_under_the_last_of_them(text: str, heading: str) -> None:
-    assert heading_at(parse(text.encode(), "guide.md"), 0) == heading
+    assert heading_finder(parse(text.encode(), "guide.md"))(0) == heading
 
 
 def test_a_chunk_knows_the_headings_above_it(folder: Path) -> None:

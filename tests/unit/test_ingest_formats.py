@@ -120,7 +120,7 @@ def test_office_formats_become_markdown(name: str, make: Callable[[], bytes], ex
 
 @pytest.mark.parametrize("name", ["x.pdf", "x.docx", "x.pptx", "x.xlsx", "x.epub", "x.ipynb"])
 def test_a_file_that_is_not_what_its_suffix_says_is_unreadable(name: str) -> None:
-    with pytest.raises(Unreadable, match=r"^it could not be converted \(\w+"):
+    with pytest.raises(Unreadable, match=r"^it is not (a whole|valid) "):
         parse(b"this is no such file", name)
 
 
@@ -202,5 +202,5 @@ def test_the_encoding_of_a_page_is_declared_or_found_out(declaration: str) -> No
 
 
 def test_a_page_nested_without_end_is_one_unreadable_document() -> None:
-    with pytest.raises(Unreadable, match="RecursionError"):
+    with pytest.raises(Unreadable, match="nested too deeply"):
         parse(b"<div>" * 5000 + b"x" + b"</div>" * 5000, "deep.html")

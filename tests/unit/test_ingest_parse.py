@@ -9,6 +9,7 @@ from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.load import load
 from plait.jobs.ingest.parse import parse, shorten
 from plait.jobs.ingest.read import DocumentFile
+from plait.jobs.ingest.reader import DocumentReader
 from plait.jobs.ingest.rows import RowReader
 from plait.recipes import IngestRecipe
 
@@ -89,7 +90,9 @@ def test_whatever_a_parser_trips_over_fails_its_document_alone(tmp_path: Path, t
     (tmp_path / "a.md").write_text(text, encoding="utf-8")
     recipe = IngestRecipe(sources=[str(tmp_path)])
     with RowReader(recipe.table) as rows:
-        outcome = load(DocumentFile("a.md", str(tmp_path / "a.md")), recipe, "settings", rows)
+        outcome = load(
+            DocumentFile("a.md", str(tmp_path / "a.md")), recipe, "settings", rows, DocumentReader(recipe.limits)
+        )
     assert isinstance(outcome, Failure)
     assert reason in outcome.reason
     assert outcome.step == "parse"

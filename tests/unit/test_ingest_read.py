@@ -117,7 +117,7 @@ def bucket(object_store: Any) -> Any:
 def test_a_bucket_is_read_like_a_folder(bucket: Any, source: str, names: list[str]) -> None:
     documents = find_documents([source]).documents
     assert [document.source for document in documents] == names
-    assert read_file(documents[0].uri).decode() == f"text of {documents[0].uri.removeprefix('s3://docs/')}"
+    assert read_file(documents[0].uri, 2**20).decode() == f"text of {documents[0].uri.removeprefix('s3://docs/')}"
 
 
 def test_the_store_says_whether_an_object_has_changed(bucket: Any) -> None:
@@ -138,7 +138,7 @@ def test_what_is_not_in_a_bucket_and_a_bucket_that_is_not_there_are_named(bucket
     with pytest.raises(DataError, match="'s3://nowhere/x'"):
         find_documents(["s3://nowhere/x"])
     with pytest.raises(Unreadable, match="it cannot be read"):
-        read_file("s3://docs/gone.md")
+        read_file("s3://docs/gone.md", 2**20)
     with pytest.raises(DataError, match="'what://x' cannot be opened"):
         find_documents(["what://x"])
 

@@ -14,7 +14,7 @@ from plait.index.quarantine import Failure
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.read import DocumentFile, content_hash, find_documents
-from plait.jobs.ingest.rows import RowReader, UnnamedRow, row_documents
+from plait.jobs.ingest.rows import RowReader, UnnamedRow, parse_row, row_documents
 from plait.jobs.ingest.stores import list_files
 from plait.recipes import IngestRecipe, TableConfig
 
@@ -67,7 +67,9 @@ def test_each_row_is_a_document(tmp_path: Path, kind: str) -> None:
     found = documents(write(tmp_path / kind, ROWS), wanted)
     assert [row.source for row in found] == ["one", "two", "three"]
     with RowReader(wanted) as reader:
-        read = [reader.parse(reader.read(row), row) for row in reversed(found) if isinstance(row, DocumentFile)][::-1]
+        read = [parse_row(reader.read(row), row, wanted) for row in reversed(found) if isinstance(row, DocumentFile)][
+            ::-1
+        ]
     assert [document.text for document in read] == [row["text"] for row in ROWS]
     assert [document.title for document in read] == ["First", "two", "Third"]
     assert [document.metadata for document in read] == [{"lang": row["lang"]} for row in ROWS]
@@ -105,7 +107,7 @@ def test_html_and_markdown_in_a_column_are_read_as_such(tmp_path: Path) -> None:
     row = documents(file, config(format="html"))[0]
     assert isinstance(row, DocumentFile)
     with RowReader(config(format="html")) as reader:
-        document = reader.parse(reader.read(row), row)
+        document = parse_row(reader.read(row), row, config(format="html"))
     assert (document.text, document.title, len(document.headings)) == ("# Title\n\nBody", "Title", 1)
 
 

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from plait import uploads, whole_files
 from plait.errors import CollectionNotFound, Forbidden
+from plait.recipes import DocumentLimits
 from plait.serve.api.services import services
 from plait.serve.indexer import Indexer, _note
 from plait.serve.ingress import build_api
@@ -28,8 +29,8 @@ class Idle(Indexer):
 
     def __init__(self) -> None:
         self._collections, self._tenant = ("docs",), "default"
-        self._to_do: asyncio.Queue[uploads.Attachment] = asyncio.Queue()
-        self._writing = asyncio.Lock()
+        self._limits = DocumentLimits()
+        self._start()
 
     def _delete(self, attachment: uploads.Attachment, source: str) -> None:
         pass
@@ -224,6 +225,64 @@ def test_what_was_attached_anew_meanwhile_keeps_its_turn(client: TestClient) -> 
     assert uploads.attachments("docs") == [anew]
     _note(anew, status="completed")
     assert [a.status for a in uploads.attachments("docs")] == ["completed"]
+
+
+def in_progress(**fields: Any) -> uploads.Attachment:
+    file = uploads.save("a.md", "assistants", io.BytesIO(b"text"))
+    one = uploads.Attachment(
+        file_id=file.id, collection="docs", tenant="default", created_at=1, attributes={}, **fields
+    )
+    uploads.write_attachment(one)
+    return one
+
+
+def test_a_file_that_ended_the_server_is_not_taken_up_again_by_itself(client: TestClient) -> None:
+    guilty, innocent = in_progress(is_being_read=True), in_progress()
+
+    async def started() -> uploads.Attachment:
+        indexer = Idle()
+        for unfinished in (guilty, innocent):
+            await indexer._take_up_again(unfinished)
+        return await asyncio.wait_for(indexer._turns.next(), 1)
+
+    assert asyncio.run(started()) == innocent
+    found = uploads.attachment(guilty.file_id, "docs", "default")
+    assert (found.status, found.is_being_read) == ("failed", False)
+    assert "ended while it read this file" in str(found.error)
+
+
+def test_the_mark_of_a_file_that_is_being_read_goes_when_the_server_ends_in_good_order(client: TestClient) -> None:
+    attached, indexer = in_progress(), Idle()
+    with indexer._marked(attached):
+        assert uploads.attachment(attached.file_id, "docs", "default").is_being_read
+        indexer.__del__()
+        assert uploads.attachment(attached.file_id, "docs", "default") == attached
+    assert uploads.attachment(attached.file_id, "docs", "default") == attached
+
+
+def test_a_file_that_is_taken_out_while_it_is_in_work_is_worked_on_no_longer(client: TestClient) -> None:
+    class Stuck(Idle):
+        async def _bring(self, file: Any, attached: Any, reader: Any, is_left_off: Any) -> int:
+            with self._marked(attached):
+                at_work.set()
+                await asyncio.sleep(60)
+            return 1
+
+    attached = in_progress()
+
+    async def left() -> None:
+        indexer = Stuck()
+        lane = asyncio.create_task(indexer._work(None))
+        await indexer._turns.put(attached, 4)
+        await asyncio.wait_for(at_work.wait(), 5)
+        await asyncio.wait_for(indexer.detach("docs", attached.file_id, None), 5)
+        await asyncio.sleep(0)
+        assert not indexer._in_work
+        lane.cancel()
+
+    at_work = asyncio.Event()
+    asyncio.run(left())
+    assert uploads.attachments("docs") == []
 
 
 def test_a_batch_is_the_files_that_were_put_there_together(client: TestClient) -> None:

@@ -17,6 +17,7 @@ from plait.index.document_state import DocumentState, DocumentVersion
 from plait.jobs.ingest.load import load
 from plait.jobs.ingest.plan import make_plan
 from plait.jobs.ingest.read import DocumentFile, find_documents, with_uploaded
+from plait.jobs.ingest.reader import DocumentReader
 from plait.jobs.ingest.rows import RowReader
 from plait.recipes import IngestRecipe
 from plait.uploads import Attachment
@@ -105,7 +106,7 @@ def test_ingestion_keeps_what_was_uploaded_with_its_attributes(home: Path) -> No
     found = with_uploaded(find_documents(recipe.sources), "docs", "acme")
     assert [document.source for document in found.documents] == ["b.md", done.source]
     with RowReader(recipe.table) as rows:
-        loaded = load(DocumentFile(done.source, str(done.path)), recipe, "s", rows)
+        loaded = load(DocumentFile(done.source, str(done.path)), recipe, "s", rows, DocumentReader(recipe.limits))
     assert isinstance(loaded, tuple)
     assert (loaded[1].title, loaded[1].metadata) == ("Of the API", {"year": 2026})
 

@@ -88,6 +88,24 @@ class EmbeddingConfig(Section):
         return self.model if self.tokenizer is None else f"{self.model} with the tokens of {self.tokenizer}"
 
 
+class DocumentLimits(Section):
+    """What reading one document may take; one that takes more is refused, and costs no other anything."""
+
+    max_bytes: int = Field(512 * 2**20, ge=1, description="Bytes of a file.")
+    max_inflated_bytes: int = Field(
+        256 * 2**20,
+        ge=1,
+        description="Bytes by which a packed file (DOCX, PPTX, XLSX, EPUB) may grow when it is unpacked.",
+    )
+    max_pages: int = Field(10_000, ge=1, description="Pages of a PDF.")
+    max_cells: int = Field(2_000_000, ge=1, description="Cells of a workbook (XLSX).")
+    max_chars: int = Field(20_000_000, ge=1, description="Characters of a document's text.")
+    max_memory_bytes: int = Field(
+        2 * 2**30, ge=256 * 2**20, description="Memory of the process that reads and splits a document."
+    )
+    max_seconds: float = Field(300, gt=0, description="How long a document may be read, and then split.")
+
+
 class IngestRecipe(Section):
     """Documents to an index."""
 
@@ -98,6 +116,7 @@ class IngestRecipe(Section):
     dedup: DedupConfig = DedupConfig()
     chunk: ChunkConfig = ChunkConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
+    limits: DocumentLimits = DocumentLimits()
     sync: bool = Field(True, description="Remove documents from the index that are gone from the sources.")
     max_bad_share: float = Field(0.1, ge=0, le=1, description="Share of unreadable documents that fails the job.")
 

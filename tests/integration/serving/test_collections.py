@@ -1,5 +1,7 @@
 """Collections as OpenAI's client sees them: vector stores to search, files to upload."""
 
+import io
+import zipfile
 from typing import Any
 
 import openai
@@ -57,6 +59,16 @@ def test_openais_client_uploads_a_file_finds_it_and_takes_it_out_again(client: o
     assert failed.status == "failed"
     assert failed.last_error is not None
     assert "'broken.pdf' cannot be indexed" in failed.last_error.message
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as book, book.open("a.html", "w") as page:
+        for _ in range(270):
+            page.write(b" " * 2**20)
+    too_much = admin.vector_stores.files.upload_and_poll(
+        vector_store_id=COLLECTION, file=("bomb.epub", bomb.getvalue()), poll_interval_ms=200
+    )
+    assert too_much.last_error is not None
+    assert "limits.max_inflated_bytes" in too_much.last_error.message
+    assert admin.files.delete(too_much.id).deleted
     assert {f.id for f in admin.vector_stores.files.list(COLLECTION)} == {attached.id, broken.id}
     assert [f.id for f in admin.vector_stores.files.list(COLLECTION, filter="failed")] == [broken.id]
     odd = admin.files.create(file=("odd.xyz", b"x"), purpose="assistants")
