@@ -62,7 +62,7 @@ def ask(
     """
     with httpx.Client(timeout=_TIMEOUT_S, headers=headers()) as client:
         try:
-            body = _request(model, question, max_tokens) | ({"retrieval": dict(retrieval)} if retrieval else {})
+            body = _request(model, question, max_tokens, retrieval)
             response = client.post(f"{base_url}/v1/chat/completions", json=body)
         except httpx.HTTPError as error:
             raise _unavailable(base_url, error) from None
@@ -100,9 +100,15 @@ def _unavailable(base_url: str, error: Exception) -> Unavailable:
     return Unavailable(f"No server answers at {base_url} ({type(error).__name__}).", "Start one: plait serve")
 
 
-def _request(model: str, question: str, max_tokens: int) -> dict[str, Any]:
+def _request(model: str, question: str, max_tokens: int, retrieval: Mapping[str, Any] | None = None) -> dict[str, Any]:
     messages = [{"role": "user", "content": question}]
-    return {"model": model, "messages": messages, "max_tokens": max_tokens, "temperature": 0}
+    body: dict[str, Any] = {"model": model, "messages": messages, "max_tokens": max_tokens, "temperature": 0}
+    if model.startswith("rag/"):
+        # What is read here is the answer alone, also where the server writes its sources into the text.
+        body["retrieval"] = {"citations": "annotations"} | dict(retrieval or {})
+    elif retrieval:
+        body["retrieval"] = dict(retrieval)
+    return body
 
 
 def _cited(citation: dict[str, Any]) -> CitedPassage:

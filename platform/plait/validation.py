@@ -22,6 +22,10 @@ _KINDS = {
     "none": "null",
 }
 _A_KIND = re.compile(rf"({'|'.join(_KINDS)})(_attributes)?_(type|parsing|from_float|parsing_size|required)")
+DOES_NOT_FIT = "does_not_fit"
+"""The type of an error of a field that does not fit the others, which may be because it is not there."""
+NOT_SUPPORTED = "not_supported"
+_OWN_CHECKS = ("value_error", "assertion_error", DOES_NOT_FIT, NOT_SUPPORTED)
 _PREFIX = re.compile(r"^(Value error, |Assertion error, )")
 _SHOULD = re.compile(r"^(Input|List|String|Tuple|Dictionary|Value) should ")
 
@@ -54,9 +58,9 @@ def first_problem(errors: Sequence[Mapping[str, Any]], given: Any) -> Problem:
             break
         near.append((path, error))
     # What a type's own check says is about a value that has the type's shape.
-    own = next((path for path, error in near if error["type"] in ("value_error", "assertion_error")), None)
+    own = next((path for path, error in near if error["type"] in _OWN_CHECKS), None)
     deepest = own if own is not None else max((path for path, _ in near), key=len)
-    at_it = [error for path, error in near if path == deepest and (own is None or error["type"].endswith("_error"))]
+    at_it = [error for path, error in near if path == deepest and (own is None or error["type"] in _OWN_CHECKS)]
     phrases = list(dict.fromkeys(_phrase(error) for error in at_it))
     must = [phrase.removeprefix("must be ") for phrase in phrases if phrase.startswith("must be ")]
     others = [phrase for phrase in phrases if not phrase.startswith("must be ")]
@@ -70,7 +74,7 @@ def _path(error: Mapping[str, Any], given: Any) -> tuple[str, ...]:
     location = list(error["loc"])
     for i, part in enumerate(location):
         is_last = i == len(location) - 1
-        if isinstance(given, Mapping) and (part in given or (is_last and error["type"] == "missing")):
+        if isinstance(given, Mapping) and (part in given or (is_last and error["type"] in ("missing", DOES_NOT_FIT))):
             given = given.get(part)
         elif isinstance(given, list | tuple) and isinstance(part, int) and part < len(given):
             given = given[part]

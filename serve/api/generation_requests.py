@@ -104,7 +104,7 @@ class JsonSchema(LenientPart):
     model_config = ConfigDict(populate_by_name=True)
 
     name: str = "answer"
-    json_schema: dict[str, Any] = Field(alias="schema")
+    json_schema: dict[str, Any] = Field({"type": "object"}, alias="schema")
 
 
 class ResponseFormat(RequestBody):

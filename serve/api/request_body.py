@@ -12,6 +12,8 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
+from plait.validation import DOES_NOT_FIT, NOT_SUPPORTED
+
 _NULL = {"type": "null"}
 
 
@@ -29,7 +31,7 @@ class NullIsNotGiven(BaseModel):
         if not isinstance(given, dict):
             return given
         # A null that a field's own type has stays set: in `retrieval` it turns off what the server does.
-        fields = cls.model_fields
+        fields = {info.alias or name: info for name, info in cls.model_fields.items()}
         return {
             name: value
             for name, value in given.items()
@@ -74,7 +76,7 @@ class LenientPart(NullIsNotGiven):
 
 def does_not_fit(field: str, why: str) -> ValidationError:
     """For a validator of a whole part that finds one of its fields at fault: an error of that field."""
-    kind = PydanticCustomError("does_not_fit", "{why}", {"why": why})
+    kind = PydanticCustomError(DOES_NOT_FIT, "{why}", {"why": why})
     return ValidationError.from_exception_data("request", [InitErrorDetails(type=kind, loc=(field,), input=None)])
 
 
@@ -94,4 +96,4 @@ class Refused:
         try:
             return check(value)
         except ValidationError:
-            raise PydanticCustomError("not_supported", "{because}", {"because": self.because}) from None
+            raise PydanticCustomError(NOT_SUPPORTED, "{because}", {"because": self.because}) from None

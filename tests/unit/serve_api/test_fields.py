@@ -59,6 +59,7 @@ def test_null_is_the_same_as_leaving_a_field_out_in_every_part_of_a_request(clie
         {"tools": [tool]},
         {"response_format": {"type": "text", "json_schema": None}},
         {"response_format": {"type": "json_schema", "json_schema": {"schema": {}, "strict": None, "name": None}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "any", "schema": None}}},
         {"stream": True, "stream_options": {"include_usage": None}},
     ]
     for part in parts:
