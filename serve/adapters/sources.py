@@ -86,7 +86,7 @@ class AdapterSources:
             return self._from_object_store(location)
         if _is_folder(location):
             folder = _resolved(location)
-            if not folder.is_dir():
+            if not _is_there(folder):
                 raise ModelNotFound(f"There is no folder '{location}'.")
             check_links(folder, self._folders)
             return folder
@@ -168,8 +168,19 @@ def _resolved(location: str) -> Path:
         folder.is_dir()  # to resolve passes over a name that is too long
         return folder
     except (OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:100]
-        raise InvalidInput(f"'{location[:200]}' is no path that can be opened ({reason}).") from None
+        raise _no_path(location, error) from None
+
+
+def _is_there(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError as error:  # a name that is too long, a folder that is closed to this user
+        raise _no_path(str(folder), error) from None
+
+
+def _no_path(location: str, error: Exception) -> InvalidInput:
+    reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:100]
+    return InvalidInput(f"'{location[:200]}' is no path that can be opened ({reason}).")
 
 
 def _is_folder(location: str) -> bool:

@@ -27,7 +27,8 @@ def read_tensors(file: Path, dtype: torch.dtype, device: torch.device | str = "c
     """
     try:
         _check_header(file)
-        with safe_open(file, framework="pt", device=str(device)) as opened:
+        # Read, and not mapped: what is checked here must not change with the file.
+        with safe_open(file, framework="pt", device=str(device), backend="pread") as opened:
             seen: set[str] = set()
             for saved_as in opened.keys():  # noqa: SIM118  # no dictionary
                 name = _ADAPTER_NAME.sub("", saved_as)
@@ -45,16 +46,21 @@ def check_finite(weight: Tensor, name: str) -> Tensor:
     Raises:
         ValueError: names it.
     """
-    if not bool(torch.isfinite(weight).all()):
+    if not _is_finite(weight):
         raise ValueError(f"its weight '{name}' has values that are not finite numbers")
     return weight
+
+
+def _is_finite(weight: Tensor) -> bool:
+    """In one pass and without a copy: a NaN is the least and the greatest of all values."""
+    return weight.numel() == 0 or bool(torch.isfinite(torch.stack(torch.aminmax(weight))).all())
 
 
 def _as(weight: Tensor, dtype: torch.dtype, name: str) -> Tensor:
     if not weight.is_floating_point():
         raise ValueError(f"its weight '{name}' is of the type {_name(weight.dtype)}, and not of real numbers")
     converted = weight.to(dtype)
-    if not bool(torch.isfinite(converted).all()):
+    if not _is_finite(converted):
         check_finite(weight.float() if weight.element_size() < 4 else weight, name)
         raise ValueError(f"its weight '{name}' has values beyond the range of {_name(dtype)}")
     return converted

@@ -323,3 +323,25 @@ def test_a_header_without_end_is_not_read(
         file.truncate(18 << 20)
     with pytest.raises(ValueError, match=r"has a header of [\d,]+ bytes"):
         read_adapter(tmp_path, decoder)
+
+
+@pytest.mark.parametrize("name", ["lora", "ia3", "prefix", "houlsby"])
+def test_weights_that_were_read_do_not_change_with_their_file(
+    decoder: Decoder, folders: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    changed_adapter(folders[name], tmp_path, lambda c, w: None)
+    adapter = read_adapter(tmp_path, decoder)
+    with (tmp_path / "adapter_model.safetensors").open("r+b") as file:  # in place: no new file
+        begin = 8 + int.from_bytes(file.read(8), "little")
+        size = file.seek(0, 2)
+        file.seek(begin)
+        file.write(b"\xff" * (size - begin))
+    tensors = [adapter.prefix] if adapter.prefix is not None else []
+    for site in adapter.sites.values():
+        tensors += [*site.output_scale.values()]
+        tensors += [site.input_scale] if site.input_scale is not None else []
+        tensors += [site.low_rank.down, site.low_rank.up] if site.low_rank else []
+    for bottleneck in adapter.bottlenecks.values():
+        tensors += [bottleneck.down, bottleneck.up]
+    assert tensors
+    assert all(torch.isfinite(tensor).all() for tensor in tensors)

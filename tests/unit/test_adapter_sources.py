@@ -88,9 +88,18 @@ def test_a_link_inside_the_stores_is_followed_and_a_pipe_is_no_file(tmp_path: Pa
 
 @pytest.mark.parametrize(
     "location",
-    ["{store}/a\0b", "{store}/\x1b[2J", "/\ud83d", "s3://bucket/\0", "org/na\0me", "/" + "a" * 5000, "/" + "a" * 300,
-     "~nobody-has-this-name/x", "{store}/circle"],
-)  # fmt: skip
+    [
+        "{store}/a\0b",
+        "{store}/\x1b[2J",
+        "/\ud83d",
+        "s3://bucket/\0",
+        "org/na\0me",
+        "/" + "a" * 5000,
+        "{store}/" + "a" * 300,
+        "~nobody-has-this-name/x",
+        "{store}/circle",
+    ],
+)
 def test_a_location_that_no_path_has_is_refused_in_a_sentence(tmp_path: Path, location: str) -> None:
     store = tmp_path / "store"
     store.mkdir()
