@@ -21,9 +21,11 @@ from plait.models.reranking import check_uncut
 from plait.models.vectors import VectorKind
 from plait.recipes import DEFAULT_EMBEDDING
 from plait.serve.arguments import EmbeddingArguments, RetrievalArguments
+from plait.serve.fair_turns import check_readable, cut, in_turns
 from plait.serve.request_log import log_expected_errors_in_one_line
 
 InputType = Literal["passage", "query"]
+_TEXTS_A_TURN = 128  # about a second on two cores, after which questions of others come in
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ class Embedder:
             raise ModelNotFound(
                 f"There is no embedding model {model[:80]!r}.", f"Ask for embedding or {self._model.name}."
             )
+        check_readable(texts, self._model.max_tokens)
         tokens = await asyncio.to_thread(self._count, texts)
-        return Embedded(await self._embed_together((texts, input_type)), tokens)
+        return Embedded(await self._embed(texts, input_type), tokens)
 
     async def embed_for(self, collection: VectorKind, texts: Sequence[str], input_type: InputType) -> Vectors:
         """Vectors of the collection's kind, of texts to search it for or to put into it; what is too long is cut.
@@ -72,8 +75,13 @@ class Embedder:
         async with self._changing:
             if collection != self._model.kind:
                 await self._change_to(collection)
-        vectors: Vectors = await self._embed_together((texts, input_type))
-        return vectors
+        return await self._embed(texts, input_type)
+
+    async def _embed(self, texts: Sequence[str], input_type: InputType) -> Vectors:
+        """Vectors of texts, of which what is too long is cut."""
+        readable = [cut(text, self._model.max_tokens) for text in texts]
+        vectors = await in_turns(readable, _TEXTS_A_TURN, lambda part: self._embed_together((part, input_type)))
+        return np.asarray(vectors, np.float32).reshape(len(texts), self._model.dimension)
 
     async def _change_to(self, kind: VectorKind) -> None:
         if not self._follows_the_collection and kind.model != self._model.name:
@@ -91,9 +99,7 @@ class Embedder:
         """
         if model not in ("reranker", "embedding", self._model.name):
             raise ModelNotFound(f"There is no reranker {model[:80]!r}.", f"Ask for reranker or {self._model.name}.")
-        of_query, of_documents = await asyncio.gather(
-            self._embed_together(([query], "query")), self._embed_together((documents, "passage"))
-        )
+        of_query, of_documents = await asyncio.gather(self._embed([query], "query"), self._embed(documents, "passage"))
         return [float(score) for score in of_documents @ of_query[0]]
 
     async def check_uncut(self, documents: Sequence[str], limit_tokens: int) -> None:
@@ -102,12 +108,18 @@ class Embedder:
         Raises:
             InvalidInput: when one is longer.
         """
-        tokens = await asyncio.to_thread(self._model.count_tokens, documents)
+        readable = [cut(document, self._model.max_tokens) for document in documents]
+        tokens = await asyncio.to_thread(self._model.count_tokens, readable)
         check_uncut(tokens, limit_tokens, self._model.max_tokens)
 
     async def late_interaction(self, query: str, documents: Sequence[str]) -> list[float]:
         """How well each document answers the query by the model's token vectors, -1 to 1."""
-        return await asyncio.to_thread(late_interaction_scores, self._model, query, documents)
+        query, *texts = [cut(text, self._model.max_tokens) for text in (query, *documents)]
+        return await in_turns(
+            texts,
+            _TEXTS_A_TURN,
+            lambda part: asyncio.to_thread(late_interaction_scores, self._model, query, part),
+        )
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)  # type: ignore[untyped-decorator]  # ray ships no types
     async def _embed_together(self, asked: list[tuple[Sequence[str], InputType]]) -> list[Vectors]:

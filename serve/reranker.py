@@ -8,7 +8,10 @@ from ray import serve
 from plait.errors import ModelNotFound
 from plait.models.reranking import RerankingModel, check_uncut
 from plait.serve.arguments import RerankArguments
+from plait.serve.fair_turns import cut, in_turns
 from plait.serve.request_log import log_expected_errors_in_one_line
+
+_PAIRS_A_TURN = 64  # a second or more on two cores, after which pairs of others come in
 
 
 class Reranker:
@@ -26,8 +29,8 @@ class Reranker:
         """
         if model not in ("reranker", self._model.name):
             raise ModelNotFound(f"There is no reranker {model[:80]!r}.", f"Ask for reranker or {self._model.name}.")
-        scores: list[float] = await self._score_together([(query, document) for document in documents])
-        return scores
+        query, *texts = [cut(text, self._model.max_tokens) for text in (query, *documents)]
+        return await in_turns([(query, text) for text in texts], _PAIRS_A_TURN, self._score_together)
 
     async def check_uncut(self, documents: Sequence[str], limit_tokens: int) -> None:
         """Whether no document is longer than a limit, or the model itself reads no more.
@@ -35,7 +38,8 @@ class Reranker:
         Raises:
             InvalidInput: when one is longer.
         """
-        tokens = await asyncio.to_thread(self._model.count_tokens, documents)
+        readable = [cut(document, self._model.max_tokens) for document in documents]
+        tokens = await asyncio.to_thread(self._model.count_tokens, readable)
         check_uncut(tokens, limit_tokens, self._model.max_tokens)
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)  # type: ignore[untyped-decorator]  # ray ships no types
