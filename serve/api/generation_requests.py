@@ -18,10 +18,18 @@ from plait.serve.api.request_body import LenientPart, RequestBody, does_not_fit
 from plait.serve.api.retrieval_options import RetrievalOptions, what_is_set
 from plait.serve.api.tool_requests import ToolChoice, ToolDefinition, forced_call_schema
 from plait.serve.calls import Call
-from plait.serve.engines.engine import Sampling
+from plait.serve.engines.engine import (
+    LOGIT_BIASES,
+    MAX_LOGIT_BIASES,
+    MAX_LOGPROBS,
+    PENALTIES,
+    REPETITION_PENALTIES,
+    SEEDS,
+    TEMPERATURES,
+    Sampling,
+)
 
 _MAX_CHOICES = 128
-_MAX_BIASES = 300  # OpenAI's
 _MAX_STOPS = 4  # OpenAI's
 _MAX_COUNT = 2**31 - 1  # engines count in 32 bits
 MAX_MESSAGES = 4096
@@ -31,8 +39,9 @@ _STOP_STRING: dict[str, Any] = {"type": "string", "minLength": 1}
 _STOP: dict[str, Any] = {"anyOf": [_STOP_STRING, {"type": "array", "items": _STOP_STRING, "maxItems": _MAX_STOPS}]}
 
 MaxTokens = Annotated[int, Field(ge=1, le=_MAX_COUNT)]
-Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
-"""64 bits, as OpenAI's and as engines keep it."""
+Seed = Annotated[int, Field(ge=SEEDS[0], le=SEEDS[1])]
+Temperature = Annotated[float, Field(ge=TEMPERATURES[0], le=TEMPERATURES[1])]
+_Penalty = Annotated[float, Field(ge=PENALTIES[0], le=PENALTIES[1])]
 
 
 class TextPart(LenientPart):
@@ -131,19 +140,22 @@ class GenerationRequest(IgnoredByGeneration):
 
     model: str
     max_tokens: MaxTokens | None = None
-    temperature: float = Field(1.0, ge=0, le=2)
+    temperature: Temperature = 1.0
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(
         0, ge=-1, le=_MAX_COUNT, description="Keeps this many of the likeliest tokens; 0 and -1 keep all."
     )
     min_p: float = Field(0.0, ge=0, lt=1, description="Keeps tokens at least this share as likely as the likeliest.")
     repetition_penalty: float = Field(
-        1.0, ge=0.01, le=100, description="Of tokens that the prompt or the answer has; 1: none."
+        1.0,
+        ge=REPETITION_PENALTIES[0],
+        le=REPETITION_PENALTIES[1],
+        description="Of tokens that the prompt or the answer has; 1: none.",
     )
-    presence_penalty: float = Field(0.0, ge=-2, le=2)
-    frequency_penalty: float = Field(0.0, ge=-2, le=2)
+    presence_penalty: _Penalty = 0.0
+    frequency_penalty: _Penalty = 0.0
     logit_bias: dict[int, float] | None = Field(
-        None, max_length=_MAX_BIASES, description="Added to the logits of these tokens, -100 to 100."
+        None, max_length=MAX_LOGIT_BIASES, description="Added to the logits of these tokens, -100 to 100."
     )
     stop: str | list[str] | None = Field(None, json_schema_extra=_STOP)
     seed: Seed | None = Field(None, description="Repeats an answer; the choices of `n` take seed, seed + 1, …")
@@ -164,8 +176,8 @@ class GenerationRequest(IgnoredByGeneration):
     @field_validator("logit_bias")
     @classmethod
     def _is_a_bias(cls, biases: dict[int, float] | None) -> dict[int, float] | None:
-        if biases and not all(-100 <= bias <= 100 for bias in biases.values()):
-            raise ValueError("a bias is between -100 and 100")
+        if biases and not all(LOGIT_BIASES[0] <= bias <= LOGIT_BIASES[1] for bias in biases.values()):
+            raise ValueError("a bias is between {:g} and {:g}".format(*LOGIT_BIASES))
         return biases
 
     @model_validator(mode="after")
@@ -205,7 +217,7 @@ class ChatCompletionRequest(GenerationRequest, IgnoredByChat, NeutralInChat):
     messages: Conversation
     max_completion_tokens: MaxTokens | None = None
     logprobs: bool = False
-    top_logprobs: int | None = Field(None, ge=0, le=20)
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
     response_format: ResponseFormat | None = None
     tools: list[ToolDefinition] | None = Field(None, max_length=MAX_TOOLS)
     tool_choice: ToolChoice | None = Field(None, description="auto where there are tools, else none.")
@@ -267,7 +279,7 @@ class ChatCompletionRequest(GenerationRequest, IgnoredByChat, NeutralInChat):
 
 class CompletionRequest(GenerationRequest, NeutralInCompletions):
     prompt: str | list[str] = Field(description="One text, or several: their choices come one prompt after the other.")
-    logprobs: int | None = Field(None, ge=0, le=20)
+    logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
 
     @field_validator("prompt")
     @classmethod

@@ -12,7 +12,7 @@ from plait.retrieval.request import Retrieval
 from plait.serve.api.citations import Citation
 from plait.serve.api.generation import answered_whole
 from plait.serve.api.generation_answers import ChatCompletion, ChatFinish
-from plait.serve.api.generation_requests import ChatCompletionRequest, ChatMessage, MaxTokens, Seed
+from plait.serve.api.generation_requests import ChatCompletionRequest, ChatMessage, MaxTokens, Seed, Temperature
 from plait.serve.api.openapi import errors
 from plait.serve.api.request_body import NullIsNotGiven, RequestBody
 from plait.serve.api.request_context import RequestContext, request_context
@@ -55,7 +55,7 @@ class RagQuery(RequestBody):
     model: str = Field("base", description="Who answers: base, or an adapter; without rag/.")
     retrieval: RetrievalOptions | None = None
     max_tokens: MaxTokens | None = None
-    temperature: float = Field(0.0, ge=0, le=2)
+    temperature: Temperature = 0.0
     seed: Seed | None = None
 
 
