@@ -1,4 +1,6 @@
+import difflib
 import doctest
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,3 +48,16 @@ def test_whatever_is_found_stands_in_the_source_and_in_the_answer(start: int, le
         assert SOURCE[found.start : found.end] == found.text
         first, *_ = found.text.split()
         assert first.lower() in answer.lower()
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=12), st.lists(st.sampled_from("abc"), max_size=12))
+def test_the_longest_run_is_the_one_that_difflib_finds(said: list[str], there: list[str]) -> None:
+    found = plait.retrieval.verbatim._longest_run(said, there)
+    assert found == difflib.SequenceMatcher(None, said, there, autojunk=False).find_longest_match()
+
+
+def test_an_answer_that_says_one_word_again_and_again_holds_nobody_up() -> None:
+    text = "ray " * 4000
+    started = time.perf_counter()
+    assert repeated(text, Passage("1", "ray.md", "", "", text, 0, len(text), 0.9)) is not None
+    assert time.perf_counter() - started < 3  # by difflib, which compares every word with every word: more than 8 s

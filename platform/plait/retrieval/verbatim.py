@@ -5,8 +5,11 @@ in the source by construction; that the rest of the answer follows from it is no
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from difflib import Match
+
+import numpy as np
 
 from plait.retrieval.passage import Passage
 
@@ -40,7 +43,7 @@ def repeated(answer: str, passage: Passage) -> Verbatim | None:
     said = [word[0].lower() for word in in_answer]
     words = list(_WORD.finditer(passage.text))
     there = [word[0].lower() for word in words]
-    longest = SequenceMatcher(None, said, there, autojunk=False).find_longest_match()
+    longest = _longest_run(said, there)
     if not said or longest.size < min(MIN_WORDS, len(said)):
         return None
     first, last = words[longest.b], words[longest.b + longest.size - 1]
@@ -52,3 +55,26 @@ def repeated(answer: str, passage: Passage) -> Verbatim | None:
         answer_start=in_answer[longest.a].start(),
         answer_end=in_answer[longest.a + longest.size - 1].end(),
     )
+
+
+def _longest_run(said: Sequence[str], there: Sequence[str]) -> Match:
+    """The longest run of words that both have; of several the first in `said`, then in `there`.
+
+    As difflib finds it, which takes minutes where one word is repeated thousands of times, as models at their wits' end
+    do: here each word of `there` takes microseconds.
+    """
+    numbers = {word: number for number, word in enumerate(dict.fromkeys(said))}
+    answer = np.array([numbers[word] for word in said])
+    ending = np.zeros(len(said) + 1, np.int64)  # words of the run that ends before each place of the answer
+    best = Match(0, 0, 0)
+    for place, word in enumerate(there):
+        before = ending
+        ending = np.zeros_like(before)
+        if word not in numbers:
+            continue
+        ending[1:] = np.where(answer == numbers[word], before[:-1] + 1, 0)
+        end = int(ending.argmax())
+        size = int(ending[end])
+        if size > best.size or (size == best.size and end - size < best.a):
+            best = Match(end - size, place + 1 - size, size)
+    return best
