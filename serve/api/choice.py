@@ -3,6 +3,7 @@
 In: events of one call. Out: what is new to send, and what there is in all. It knows neither ids nor streams.
 """
 
+import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -39,12 +40,21 @@ class Choice:
     first: Event | None = None
     last: Event = field(default_factory=lambda: Event("", 0, 0))
     _marks: InlineCitations | None = None
+    # A character counts with the token that ends it, whichever events its tokens come in.
+    _offsets: list[int] = field(default_factory=list)
+    _characters: int = 0
+    _decoder: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")(errors="replace")
+    )
 
     def add(self, event: Event) -> str:
         """Take the next event; returns the text to send for it."""
         self.first = self.first or event
         self.last = event
         self.logprobs += event.logprobs
+        for token in event.logprobs:
+            self._offsets.append(self._characters)
+            self._characters += len(self._decoder.decode(token.utf8))
         text = event.text
         if self.reader is not None:
             text = self.reader.push(text)
@@ -100,21 +110,18 @@ class Choice:
             ]
         )
 
-    def text_logprobs(self, tokens: Sequence[TokenLogprob], offset: int) -> TextLogprobs | None:
-        """Those of some tokens, as completions show them; `offset`: characters of the answer before them."""
+    def text_logprobs(self, first: int) -> TextLogprobs | None:
+        """Those of the tokens from `first` on, as completions show them."""
         if not self.has_logprobs:
             return None
-        offsets = []
-        for token in tokens:
-            offsets.append(offset)
-            offset += len(token.token)
+        tokens = self.logprobs[first:]
         return TextLogprobs(
             tokens=[t.token for t in tokens],
             token_logprobs=[t.logprob for t in tokens],
             top_logprobs=[{likely.token: likely.logprob for likely in t.top} for t in tokens],
-            text_offset=offsets,
+            text_offset=self._offsets[first:],
         )
 
 
 def _token(token: TokenLogprob) -> TopLogprob:
-    return TopLogprob(token=token.token, logprob=token.logprob, bytes=list(token.token.encode()))
+    return TopLogprob(token=token.token, logprob=token.logprob, bytes=list(token.utf8))

@@ -31,7 +31,7 @@ class ChatLogprobs(BaseModel):
 
 
 class TextLogprobs(BaseModel):
-    """Of completions: lists with one entry a token. `text_offset`: characters before the token."""
+    """Of completions: lists with one entry a token. `text_offset`: whole characters before the token."""
 
     tokens: list[str]
     token_logprobs: list[float]

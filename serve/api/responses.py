@@ -131,7 +131,7 @@ class Answer:
             TextChoice(
                 index=choice.index,
                 text=choice.text,
-                logprobs=choice.text_logprobs(choice.logprobs, 0),
+                logprobs=choice.text_logprobs(0),
                 finish_reason=_text_finish(choice) or "stop",
             )
             for choice in self.choices
@@ -141,7 +141,7 @@ class Answer:
     def chunks(self, index: int, event: Event) -> list[BaseModel]:
         """What to send for an event, which may be nothing; the last of a choice carries its citations."""
         choice = self.choices[index]
-        offset = len(choice.text)
+        told = len(choice.logprobs)
         text = self.add(index, event)
         if self._is_chat:
             return self._chat_chunks(choice, event, text)
@@ -150,7 +150,7 @@ class Answer:
         piece = TextChunkChoice(
             index=index,
             text=text,
-            logprobs=choice.text_logprobs(event.logprobs, offset),
+            logprobs=choice.text_logprobs(told),
             finish_reason=_text_finish(choice),
         )
         return [CompletionChunk(choices=[piece], **self._chunk_head(), **self._ending())]

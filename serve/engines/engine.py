@@ -89,11 +89,21 @@ class GenerationRequest:
 
 @dataclass(frozen=True)
 class TokenLogprob:
-    """A token's text and the logarithm of its probability, before temperature and filters; `top`: the likeliest."""
+    """A token and the logarithm of its probability, before temperature and filters.
 
-    token: str
+    Attributes:
+        utf8: the token's own bytes; a character may begin in one token and end in the next.
+        top: the likeliest at its place.
+    """
+
+    utf8: bytes
     logprob: float
     top: tuple["TokenLogprob", ...] = ()
+
+    @property
+    def token(self) -> str:
+        """Its text, with U+FFFD for parts of characters."""
+        return self.utf8.decode(errors="replace")
 
 
 @dataclass(frozen=True)

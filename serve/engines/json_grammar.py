@@ -5,7 +5,7 @@ in about 0.1 ms, so that a schema compiles in milliseconds. Knows no logits and 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from plait.serve.engines.schema_check import SchemaCheck, cannot_follow
+from plait.serve.engines.vocabulary import Vocabulary
 
 _COMPILED_SCHEMAS = 16
 _LEXER_STATES = 25_000
@@ -89,19 +90,16 @@ class JsonGrammar:
 class JsonGrammars:
     """The schemas' compiler for one tokenizer.
 
-    Building it holds Python's lock for seconds (2 with Gemma's 262,144 tokens, most of it reading the tokenizer), so it
-    is built before there are requests; compiling is for a thread.
+    Compiling is for a thread.
 
     Args:
-        tokenizer: a fast transformers tokenizer.
-        end_ids: tokens that end an answer; allowed only where the JSON may end.
+        vocabulary: the tokens; those that end an answer are allowed only where the JSON may end.
     """
 
-    def __init__(self, tokenizer: Any, end_ids: Iterable[int]) -> None:
+    def __init__(self, vocabulary: Vocabulary) -> None:
         from llguidance import LLParserLimits
-        from llguidance.hf import from_tokenizer
 
-        self._tokenizer = from_tokenizer(tokenizer, eos_token=sorted(end_ids) or None)
+        self._tokenizer = vocabulary.guidance
         self._limits = LLParserLimits(max_lexer_states=_LEXER_STATES, verbose_errors=False)
         self._check = SchemaCheck()
         self._compiled: dict[str, _Compiled] = {}  # the last used are last

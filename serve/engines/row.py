@@ -12,6 +12,7 @@ from plait.serve.engines.json_grammar import JsonGrammar
 from plait.serve.engines.sampling import Sampler
 from plait.serve.engines.scheduler import TokenSequence
 from plait.serve.engines.text_stream import TextStream
+from plait.serve.engines.vocabulary import Vocabulary
 
 
 class Outbox:
@@ -47,6 +48,7 @@ class Row:
         prompt: the tokens of its prompt.
         outbox: of the engine, for what the row says.
         tokenizer: the base model's.
+        vocabulary: its tokens.
         end_ids: tokens that end an answer.
         namespace: of the adapter's computed blocks; see `TokenSequence`.
         given: tokens that the adapter brings along (prefix tuning).
@@ -62,6 +64,7 @@ class Row:
         prompt: Sequence[int],
         outbox: Outbox,
         tokenizer: Any,
+        vocabulary: Vocabulary,
         end_ids: frozenset[int],
         namespace: str = "",
         given: int = 0,
@@ -72,7 +75,7 @@ class Row:
         # What an adapter gives stands at the first positions; which tokens stand for it does not matter.
         shared_within = f"{namespace}\0{request.cache_salt}"
         self.sequence = TokenSequence([0] * given + list(prompt), shared_within, given)
-        self.sampler = Sampler(request.sampling, prompt, tokenizer, grammar)
+        self.sampler = Sampler(request.sampling, prompt, vocabulary, grammar)
         self.is_cancelled = False
         self.deltas: asyncio.Queue[GenerationDelta | BaseException] = asyncio.Queue()
         self.loop = asyncio.get_running_loop()

@@ -8,7 +8,6 @@ Knows neither text nor batches: what shares the batch changes no token.
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from plait.errors import InvalidInput, NotFinite
 from plait.serve.engines.engine import Sampling, TokenLogprob
 from plait.serve.engines.json_grammar import JsonGrammar
 from plait.serve.engines.token_filters import draw, likeliest
+from plait.serve.engines.vocabulary import Vocabulary
 
 _GREEDY_BELOW = 1e-5
 """A temperature below which the likeliest token is taken, as in vLLM: logits divided by less overflow."""
@@ -31,7 +31,7 @@ class Sampler:
     Args:
         sampling: what the request asks for.
         prompt: the tokens of its prompt.
-        tokenizer: the base model's.
+        vocabulary: the base model's tokens.
         grammar: of its JSON schema.
 
     Raises:
@@ -39,15 +39,15 @@ class Sampler:
     """
 
     def __init__(
-        self, sampling: Sampling, prompt: Sequence[int], tokenizer: Any, grammar: JsonGrammar | None = None
+        self, sampling: Sampling, prompt: Sequence[int], vocabulary: Vocabulary, grammar: JsonGrammar | None = None
     ) -> None:
-        self._sampling, self._tokenizer, self._grammar = sampling, tokenizer, grammar
+        self._sampling, self._vocabulary, self._grammar = sampling, vocabulary, grammar
         self._is_greedy = sampling.temperature < _GREEDY_BELOW
         self._has_penalties = bool(sampling.presence_penalty or sampling.frequency_penalty)
         self._prompt = dict.fromkeys(prompt if sampling.repetition_penalty != 1 else ())
         self._counts: Counter[int] = Counter()
         self._logprobs: list[TokenLogprob] = []
-        self._bias = _bias(sampling.logit_bias, len(tokenizer)) if sampling.logit_bias else None
+        self._bias = _bias(sampling.logit_bias, len(vocabulary)) if sampling.logit_bias else None
         self._generator = torch.Generator()  # on the CPU: the same numbers on any device
         if sampling.seed is None:
             self._generator.seed()
@@ -132,13 +132,10 @@ class Sampler:
         normalizer = largest_logit + float((logits - largest_logit).exp_().sum().log())
         others = zip(tokens[:count].tolist(), values[:count].tolist(), strict=True)
         return TokenLogprob(
-            self._text(token),
+            self._vocabulary.utf8(token),
             float(logits[token]) - normalizer,
-            tuple(TokenLogprob(self._text(other), value - normalizer) for other, value in others),
+            tuple(TokenLogprob(self._vocabulary.utf8(other), value - normalizer) for other, value in others),
         )
-
-    def _text(self, token: int) -> str:
-        return str(self._tokenizer.decode([token]))
 
 
 def _bias(pairs: Sequence[tuple[int, float]], vocabulary: int) -> tuple[Tensor, Tensor]:

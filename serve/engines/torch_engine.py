@@ -45,6 +45,7 @@ from plait.serve.engines.row import Outbox, Row
 from plait.serve.engines.sampling import largest, not_finite
 from plait.serve.engines.scheduler import Scheduler, TokenSequence
 from plait.serve.engines.step import Span, pack
+from plait.serve.engines.vocabulary import Vocabulary
 
 _BLOCK_SIZE = 16
 """Tokens of a cache block: prompts share what they have in common in such units."""
@@ -87,7 +88,8 @@ class TorchEngine:
         self._base_sha256 = model_sha256(base)
         model = load_causal_lm(base, dtype, "none" if quantization == "int8" else quantization)
         self._end_ids = _end_ids(model, self.tokenizer)
-        self._grammars = JsonGrammars(self.tokenizer, self._end_ids)
+        self._vocabulary = Vocabulary(self.tokenizer, self._end_ids)
+        self._grammars = JsonGrammars(self._vocabulary)
         self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
         self.max_context_tokens = min(max_context_tokens, model.config.max_position_embeddings)
         self.prompts = PromptReader(self.tokenizer, self.max_context_tokens)
@@ -140,20 +142,14 @@ class TorchEngine:
             row.is_cancelled = True  # harmless when it has ended
 
     def _row(self, request: GenerationRequest, prompt: Sequence[int], grammar: JsonGrammar | None) -> Row:
-        if request.adapter is None:
-            return Row(request, prompt, self._outbox, self.tokenizer, self._end_ids, grammar=grammar)
-        adapter = self._adapters.get(request.adapter)
-        if adapter is None:
-            raise not_loaded(request.adapter)
+        namespace, given = "", 0
+        if request.adapter is not None:
+            adapter = self._adapters.get(request.adapter)
+            if adapter is None:
+                raise not_loaded(request.adapter)
+            namespace, given = adapter.namespace, adapter.virtual_tokens
         return Row(
-            request,
-            prompt,
-            self._outbox,
-            self.tokenizer,
-            self._end_ids,
-            adapter.namespace,
-            adapter.virtual_tokens,
-            grammar,
+            request, prompt, self._outbox, self.tokenizer, self._vocabulary, self._end_ids, namespace, given, grammar
         )
 
     async def load_adapter(self, key: str, folder: Path) -> None:

@@ -44,6 +44,7 @@ from plait.serve.engines.prompts import PromptReader
 from plait.serve.engines.schema_check import SchemaCheck
 from plait.serve.engines.vllm_adapters import check_lora
 from plait.serve.engines.vllm_messages import next_delta, sampling_params
+from plait.serve.engines.vocabulary import Vocabulary
 
 _TOKENS_TO_SPARE = 256
 """A request's keys and values end in a block that is not full: vLLM's largest, on CPUs, has 128 tokens."""
@@ -117,6 +118,7 @@ class VLLMEngine:
         )
         self._kv_use = 0.0
         self._llm = AsyncLLM.from_engine_args(arguments, stat_loggers=[lambda *_: _Steps(self._measure)])
+        self._vocabulary = Vocabulary(self.tokenizer, [])
         self._numbers = itertools.count(1)
         self._adapters: dict[str, _Adapter] = {}  # the last used are last
         self._requests: Counter[str | None] = Counter()
@@ -174,7 +176,7 @@ class VLLMEngine:
                 except TimeoutError:
                     yield replace(so_far, text="", logprobs=(), finish_reason="deadline")
                     return
-                so_far = next_delta(output, so_far, request.sampling.logprobs)
+                so_far = next_delta(output, so_far, request.sampling.logprobs, self._vocabulary)
                 yield so_far
 
     async def load_adapter(self, key: str, folder: Path) -> None:

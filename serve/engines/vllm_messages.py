@@ -9,6 +9,7 @@ from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from plait.errors import Unavailable
 from plait.serve.engines.engine import GenerationDelta, Sampling, TokenLogprob
 from plait.serve.engines.sampling import not_finite
+from plait.serve.engines.vocabulary import Vocabulary
 
 
 def sampling_params(sampling: Sampling) -> SamplingParams:
@@ -32,7 +33,7 @@ def sampling_params(sampling: Sampling) -> SamplingParams:
     )
 
 
-def next_delta(output: Any, before: GenerationDelta, logprobs: int | None) -> GenerationDelta:
+def next_delta(output: Any, before: GenerationDelta, logprobs: int | None, vocabulary: Vocabulary) -> GenerationDelta:
     """The next piece of an answer, from vLLM's RequestOutput and the piece before, which has the counts so far.
 
     Raises:
@@ -51,17 +52,17 @@ def next_delta(output: Any, before: GenerationDelta, logprobs: int | None) -> Ge
         cached_tokens=max(before.cached_tokens, output.num_cached_tokens or 0),
         queue_s=max(0.0, times.scheduled_ts - times.queued_ts) if times else before.queue_s,
         logprobs=tuple(
-            _logprob(token, candidates, logprobs)
+            _logprob(token, candidates, logprobs, vocabulary)
             for token, candidates in zip(piece.token_ids, piece.logprobs or (), strict=False)
             if logprobs is not None
         ),
     )
 
 
-def _logprob(token: int, candidates: Any, count: int) -> TokenLogprob:
-    likeliest = sorted(candidates.values(), key=lambda candidate: candidate.rank)[:count]
+def _logprob(token: int, candidates: Any, count: int, vocabulary: Vocabulary) -> TokenLogprob:
+    likeliest = sorted(candidates.items(), key=lambda candidate: candidate[1].rank)[:count]
     chosen = candidates[token]
     if not math.isfinite(chosen.logprob):
         raise not_finite("the model's")
-    top = tuple(TokenLogprob(c.decoded_token or "", c.logprob) for c in likeliest)
-    return TokenLogprob(chosen.decoded_token or "", chosen.logprob, top)
+    top = tuple(TokenLogprob(vocabulary.utf8(other), candidate.logprob) for other, candidate in likeliest)
+    return TokenLogprob(vocabulary.utf8(token), chosen.logprob, top)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import ENGINE, MAX_BATCH_SIZE, MAX_WAITING
 
-from plait.errors import InvalidInput, ModelNotFound, Overloaded
+from plait.errors import InvalidInput, ModelNotFound, NotFinite, Overloaded
 from plait.models.load import load_causal_lm, load_tokenizer
 from plait.serve.engines.engine import Engine, GenerationDelta, GenerationRequest, Sampling
 
@@ -193,6 +193,67 @@ async def test_what_was_computed_under_another_salt_is_neither_used_nor_counted(
     assert await cached("") == 0
     for salt in ("acme", "other", ""):
         assert await cached(salt) >= 16
+
+
+async def test_an_adapter_whose_numbers_overflow_harms_nobody_beside_or_after_it(
+    engine: Engine, loras: dict[str, Path], make_adapter: Callable[..., Path], reference: Callable[..., str]
+) -> None:
+    from peft import LoraConfig
+    from safetensors.torch import load_file, save_file
+
+    huge = make_adapter(9, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
+    weights = load_file(huge / "adapter_model.safetensors")
+    save_file({name: weight * 1e25 for name, weight in weights.items()}, huge / "adapter_model.safetensors")
+    await engine.load_adapter("huge:1", huge)
+    await engine.load_adapter("beside:1", loras["two:1"])
+
+    async def bad() -> None:
+        # vLLM looks at log-probabilities alone: before one is told, tokens of no meaning may come.
+        with pytest.raises(NotFinite) if ENGINE == "torch" else suppress(NotFinite):
+            await collect(engine, prompt=PROMPTS[0], adapter="huge:1", logprobs=1)
+
+    for _ in range(3):
+        *texts, _, _ = await asyncio.gather(
+            *(whole_text(engine, prompt=prompt) for prompt in PROMPTS),
+            *(whole_text(engine, prompt=prompt, adapter="beside:1") for prompt in PROMPTS),
+            bad(),
+            bad(),
+        )
+        assert texts == [reference(prompt) for prompt in PROMPTS] + [reference(prompt, "two:1") for prompt in PROMPTS]
+    await nobody_runs(engine)
+    await engine.unload_adapter("huge:1")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"repetition_penalty": 1e-40},
+        {"repetition_penalty": float("nan")},
+        {"temperature": float("inf")},
+        {"top_p": 0.0},
+        {"min_p": float("nan")},
+        {"logit_bias": ((5, float("inf")),)},
+        {"logit_bias": ((10**9, 1.0),)},
+        {"seed": 2**64},
+        {"logprobs": 21},
+        {"max_tokens": 0},
+        {"prompt": "cut \ud83d"},
+        {"stop": ("\udc00",)},
+    ],
+    ids=str,
+)
+async def test_a_request_that_is_out_of_bounds_is_refused(engine: Engine, asked: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        await collect(engine, **{"prompt": "short", **asked})
+
+
+async def test_log_probabilities_have_the_bytes_of_the_text(engine: Engine) -> None:
+    deltas = await collect(engine, prompt="short", max_tokens=40, temperature=1.5, seed=1, logprobs=1, ignore_eos=True)
+    said = b"".join(logprob.utf8 for delta in deltas for logprob in delta.logprobs)
+    text = "".join(delta.text for delta in deltas)
+    for special in ("<pad>", "<eos>", "<bos>"):
+        said = said.replace(special.encode(), b"")
+    assert said.decode(errors="replace").rstrip("\ufffd") == text.rstrip("\ufffd")
 
 
 async def test_an_adapter_that_is_not_loaded_is_named(engine: Engine) -> None:

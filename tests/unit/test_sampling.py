@@ -22,19 +22,17 @@ from plait.errors import InvalidInput, NotFinite
 from plait.serve.engines.engine import Sampling
 from plait.serve.engines.sampling import Sampler, largest
 from plait.serve.engines.token_filters import draw, likeliest
+from plait.serve.engines.vocabulary import Vocabulary
 
 
-class Words:
-    """A tokenizer whose token 7 is `w7`."""
+class Words(Vocabulary):
+    """Token 7 is `w7`."""
 
     def __init__(self, size: int) -> None:
         self._size = size
 
-    def __len__(self) -> int:
-        return self._size
-
-    def decode(self, tokens: list[int]) -> str:
-        return " ".join(f"w{token}" for token in tokens)
+    def utf8(self, token: int) -> bytes:
+        return f"w{token}".encode()
 
 
 def sampler(prompt: tuple[int, ...] = (), said: tuple[int, ...] = (), size: int = 4096, **asked: Any) -> Sampler:

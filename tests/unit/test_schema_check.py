@@ -14,6 +14,7 @@ from plait.errors import InvalidInput
 from plait.models.load import load_tokenizer
 from plait.serve.engines.json_grammar import JsonGrammars
 from plait.serve.engines.schema_check import SchemaCheck
+from plait.serve.engines.vocabulary import Vocabulary
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -56,7 +57,7 @@ FOLLOWED: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def grammars(tiny_model: Path) -> JsonGrammars:
-    return JsonGrammars(load_tokenizer(tiny_model), [1])
+    return JsonGrammars(Vocabulary(load_tokenizer(tiny_model), [1]))
 
 
 @pytest.mark.parametrize("name", TOO_COMPLEX)
@@ -101,7 +102,7 @@ async def test_answers_by_one_schema_do_not_use_each_others_limits_up(
 ) -> None:
     monkeypatch.setattr("plait.serve.engines.json_grammar._LEXER_STATES", 400)
     tokenizer = load_tokenizer(tiny_model)
-    few, letters = JsonGrammars(tokenizer, [1]), tokenizer.convert_tokens_to_ids(["a", "b"])
+    few, letters = JsonGrammars(Vocabulary(tokenizer, [1])), tokenizer.convert_tokens_to_ids(["a", "b"])
     quote = tokenizer.convert_tokens_to_ids('"')
     for seed in range(12):  # the fifth finds the states of the others used up
         grammar = await few.start(json.dumps(string(pattern="^(a|b)*a(a|b){12}$")))

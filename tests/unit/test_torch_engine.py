@@ -133,6 +133,18 @@ async def test_a_stop_string_ends_the_text_and_stays_out_of_it(engine: TorchEngi
     assert deltas[-1].finish_reason == "stop"
 
 
+async def test_log_probabilities_have_the_bytes_of_the_text(engine: TorchEngine) -> None:
+    for seed in range(4):
+        deltas = await collect(engine, prompt="short", max_tokens=40, temperature=2.0, seed=seed, logprobs=3)
+        told = [logprob for delta in deltas for logprob in delta.logprobs]
+        text = "".join(delta.text for delta in deltas)
+        said = b"".join(logprob.utf8 for logprob in told)
+        assert any(len(logprob.token.encode()) != len(logprob.utf8) for logprob in told)  # parts of characters
+        for special in ("<pad>", "<eos>", "<bos>"):
+            said = said.replace(special.encode(), b"")
+        assert said.decode(errors="replace").rstrip("\ufffd") == text.rstrip("\ufffd")
+
+
 async def test_a_seed_gives_the_same_text_whatever_shares_the_batch(engine: TorchEngine) -> None:
     seeded = {"prompt": "short", "temperature": 1.0, "top_p": 0.9, "seed": 7}
     alone = await text_of(engine, **seeded)

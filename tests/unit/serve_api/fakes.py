@@ -63,8 +63,10 @@ class Fakes(Services):
             await asyncio.sleep(self.seconds)
             wanted = call.sampling.logprobs
             for i, letter in enumerate(text, start=1):
-                top = tuple(TokenLogprob(c, -0.5) for c in "xy"[: wanted or 0])
-                logprobs = () if wanted is None else (TokenLogprob(letter, -0.25, top),)
+                top = tuple(TokenLogprob(c.encode(), -0.5) for c in "xy"[: wanted or 0])
+                logprobs = (
+                    () if wanted is None else tuple(TokenLogprob(bytes([byte]), -0.25, top) for byte in letter.encode())
+                )
                 rag = call.model.with_retrieval and i == 1
                 yield Event(
                     letter,

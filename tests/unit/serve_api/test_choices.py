@@ -141,7 +141,11 @@ def test_log_probabilities_come_in_the_shape_of_chat(client: TestClient, fakes: 
     fakes.texts = ["aé"]
     body = CHAT | {"logprobs": True, "top_logprobs": 2}
     tokens = post(client, "/v1/chat/completions", body)["choices"][0]["logprobs"]["content"]
-    assert [(t["token"], t["logprob"], t["bytes"]) for t in tokens] == [("a", -0.25, [97]), ("é", -0.25, [195, 169])]
+    assert [(t["token"], t["logprob"], t["bytes"]) for t in tokens] == [
+        ("a", -0.25, [97]),
+        ("\ufffd", -0.25, [195]),  # each its own byte of one character
+        ("\ufffd", -0.25, [169]),
+    ]
     assert [t["token"] for t in tokens[0]["top_logprobs"]] == ["x", "y"]
     streamed = [chunk["choices"][0]["logprobs"]["content"] for chunk in chunks_of(client, "/v1/chat/completions", body)]
     assert [t for piece in streamed for t in piece] == tokens
@@ -153,13 +157,13 @@ def test_log_probabilities_come_in_the_shape_of_completions(client: TestClient, 
     body: dict[str, Any] = {"model": "base", "prompt": "x", "logprobs": 1}
     logprobs = post(client, "/v1/completions", body)["choices"][0]["logprobs"]
     assert logprobs == {
-        "tokens": ["a", "é", "b"],
-        "token_logprobs": [-0.25] * 3,
-        "top_logprobs": [{"x": -0.5}] * 3,
-        "text_offset": [0, 1, 2],
+        "tokens": ["a", "\ufffd", "\ufffd", "b"],
+        "token_logprobs": [-0.25] * 4,
+        "top_logprobs": [{"x": -0.5}] * 4,
+        "text_offset": [0, 1, 1, 2],
     }
     streamed = [chunk["choices"][0]["logprobs"]["text_offset"] for chunk in chunks_of(client, "/v1/completions", body)]
-    assert streamed == [[0], [1], [2]]
+    assert streamed == [[0], [1, 1], [2]]
 
 
 def test_a_response_format_becomes_a_schema_for_the_engine(client: TestClient, fakes: Fakes) -> None:

@@ -1,0 +1,36 @@
+"""The tokens of a model as bytes: a character may be cut between tokens, so a token alone need not be text.
+
+In: a tokenizer. Out: each token's own bytes, whether it writes bytes as letters (byte-level BPE) or as `<0xE2>`
+(SentencePiece), by llguidance, whose grammars need them too. Knows no requests.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class Vocabulary:
+    """One tokenizer's tokens.
+
+    Building it holds Python's lock for seconds (2 with Gemma's 262,144 tokens, most of it reading the tokenizer), so it
+    is built before there are requests.
+
+    Args:
+        tokenizer: a fast transformers tokenizer.
+        end_ids: tokens that end an answer.
+
+    Attributes:
+        guidance: the same for llguidance.
+    """
+
+    def __init__(self, tokenizer: Any, end_ids: Iterable[int]) -> None:
+        from llguidance.hf import from_tokenizer
+
+        self.guidance = from_tokenizer(tokenizer, eos_token=sorted(end_ids) or None)
+        self._size = len(tokenizer)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def utf8(self, token: int) -> bytes:
+        """A token's bytes; those of its name for a special token."""
+        return bytes(self.guidance.decode_bytes([token]))

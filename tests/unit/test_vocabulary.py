@@ -1,0 +1,46 @@
+"""The bytes of tokens, for tokenizers that write bytes as letters and for those that write them as `<0xE2>`."""
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from plait.serve.engines.vocabulary import Vocabulary
+
+NAMES = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+SPECIAL = {name: number for number, name in enumerate(NAMES.values())}
+
+
+def byte_level() -> PreTrainedTokenizerFast:
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe = Tokenizer(models.BPE({**SPECIAL, **{letter: 3 + i for i, letter in enumerate(letters)}}, merges=[]))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, **NAMES)
+
+
+def byte_fallback() -> PreTrainedTokenizerFast:
+    vocabulary = {**SPECIAL, **{f"<0x{byte:02X}>": 3 + byte for byte in range(256)}, "▁": 259, "a": 260, "▁a": 261}
+    bpe = Tokenizer(models.BPE(vocabulary, merges=[("▁", "a")], byte_fallback=True, unk_token="<unk>"))
+    bpe.normalizer = normalizers.Replace(" ", "▁")
+    bpe.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, **NAMES)
+
+
+@pytest.mark.parametrize("make", [byte_level, byte_fallback])
+@pytest.mark.parametrize("text", ["a €a", "🦜", "a é\n", "नमस्ते"])
+def test_the_bytes_of_tokens_make_up_the_text(make: object, text: str) -> None:
+    tokenizer = make()  # type: ignore[operator]
+    vocabulary = Vocabulary(tokenizer, [tokenizer.eos_token_id])
+    tokens = tokenizer.encode(text, add_special_tokens=False)
+    assert b"".join(vocabulary.utf8(token) for token in tokens) == text.encode()
+    assert len(tokens) > len(text) / 2
+
+
+@pytest.mark.parametrize("make", [byte_level, byte_fallback])
+def test_parts_of_a_character_and_special_tokens_have_bytes_of_their_own(make: object) -> None:
+    tokenizer = make()  # type: ignore[operator]
+    vocabulary = Vocabulary(tokenizer, [tokenizer.eos_token_id])
+    parts = [vocabulary.utf8(token) for token in tokenizer.encode("€", add_special_tokens=False)]
+    assert parts == [b"\xe2", b"\x82", b"\xac"]
+    assert [vocabulary.utf8(token) for token in range(3)] == [b"<unk>", b"<s>", b"</s>"]
+    assert len(vocabulary) == len(tokenizer)
