@@ -20,7 +20,9 @@ from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.stores import open_file, version_of
 
 _ROWS_AT_ONCE = 1_000
-csv.field_size_limit(2**31 - 1)  # the default, 131,072 characters, is less than a document may have
+# A row is held in memory: a line or a quotation without end would fill it.
+_MAX_ROW_BYTES = 128 * 2**20
+csv.field_size_limit(_MAX_ROW_BYTES)  # the default, 131,072 characters, is less than a document may have
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class JsonLines:
 
     def rows(self) -> Iterator[Row]:
         start = 0
-        for line in self._stream:
+        while line := self._stream.readline(_MAX_ROW_BYTES + 1):
+            if len(line) > _MAX_ROW_BYTES:
+                raise Unreadable(f"a row has more than {_MAX_ROW_BYTES:,} bytes")
             if line.strip():
                 yield self._row(start, line)
             start += len(line)
@@ -126,7 +130,7 @@ class CsvTable:
             try:
                 yield line.decode(encoding)
             except UnicodeDecodeError:
-                raise DataError(f"'{self._uri}' is not UTF-8 text.", "Save it as UTF-8.") from None
+                raise Unreadable("it is not UTF-8 text there: save it as UTF-8") from None
 
 
 class ParquetTable:

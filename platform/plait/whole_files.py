@@ -116,7 +116,7 @@ def full_disk_told(where: Path) -> Iterator[None]:
         ) from error
 
 
-def is_disk_full(error: BaseException) -> bool:
+def is_disk_full(error: BaseException | None) -> bool:
     """The disk, or what a user may have of it, is used up."""
     return isinstance(error, OSError) and error.errno in _FULL
 

@@ -59,7 +59,7 @@ def as_plait_error(error: Exception) -> PlaitError:
     known = find_plait_error(error)
     if known is not None:
         return known
-    if is_disk_full(error):
+    if is_disk_full(error) or is_disk_full(getattr(error, "cause", None)):  # Ray's errors have what was raised as cause
         return InsufficientStorage("A disk of the server is full.", "Make room on it and try again.")
     if isinstance(error, BackPressureError):
         return Overloaded("Too many requests are waiting.", "Try again in a moment.")

@@ -1,5 +1,6 @@
 """Rows of tables are documents: named so that they stay the same, and found again without reading the table."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,7 @@ def test_a_table_that_breaks_off_ends_the_run(tmp_path: Path) -> None:
         documents(file, config())
     file = write(tmp_path / "t.csv", ROWS)
     file.write_bytes(file.read_bytes() + b"\xff\xfe,x\n")
-    with pytest.raises(DataError, match=r"t\.csv' is not UTF-8"):
+    with pytest.raises(DataError, match=r"t\.csv' cannot be read in or after row 4 \(it is not UTF-8 text"):
         documents(file, config())
     (tmp_path / "t.jsonl").touch()
     with pytest.raises(DataError, match="holds no rows"):
@@ -199,8 +200,28 @@ def test_without_a_text_column_tables_are_left_out_and_one_given_by_itself_is_an
 
 def test_a_table_that_ends_inside_quotes_is_an_error_and_loses_no_row(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text('id,text\n1,"a\n2,b\n3,c\n')
-    with pytest.raises(DataError, match=r"t\.csv"):
+    with pytest.raises(DataError, match=r"t\.csv' cannot be read in or after row 1 \("):
         list(row_documents(list_files(str(tmp_path / "t.csv")).files, TableConfig(text="text", id="id")))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("t.jsonl", '{"text": "a"}\n{"text": "' + "x" * 2_000 + '"}\n', "a row has more than 1,000 bytes"),
+        ("t.csv", 'text\na\n"' + "x\n" * 1_000, "field larger than field limit"),
+    ],
+)
+def test_a_row_without_an_end_ends_the_run_before_it_fills_the_memory(
+    name: str, text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).write_text(text)
+    monkeypatch.setattr("plait.jobs.ingest.tables._MAX_ROW_BYTES", 1_000)
+    before = csv.field_size_limit(1_000)
+    try:
+        with pytest.raises(DataError, match=rf"{name}' cannot be read in or after row 2 \({reason}"):
+            documents(tmp_path / name, config())
+    finally:
+        csv.field_size_limit(before)
 
 
 def test_the_suffix_of_a_table_may_be_written_in_capitals(tmp_path: Path) -> None:

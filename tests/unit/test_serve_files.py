@@ -12,10 +12,12 @@ import pytest
 from changed_settings import changed_settings
 from described import strict, validator
 from fastapi.testclient import TestClient
+from ray.exceptions import RayTaskError
 
 from plait import uploads, whole_files
 from plait.errors import CollectionNotFound, Forbidden
 from plait.recipes import DocumentLimits
+from plait.serve.api.errors import as_plait_error
 from plait.serve.api.services import services
 from plait.serve.indexer import Indexer, _note
 from plait.serve.ingress import build_api
@@ -157,6 +159,12 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(client: TestClient, monkey
     assert uploads.attachments("docs") == []
     assert {file["id"] for file in client.get("/v1/files").json()["data"]} == set(files)
     assert not list(uploads.file(files[0]).path.parent.parent.rglob(".part-*"))
+
+
+def test_a_disk_that_is_full_in_another_process_is_told_as_such() -> None:
+    wrapped = RayTaskError("load_adapter", "a traceback", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    assert as_plait_error(wrapped.as_instanceof_cause()).http_status == 507
+    assert as_plait_error(OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))).code == "insufficient_storage"
 
 
 def test_a_file_in_another_collection_is_not_forgotten(client: TestClient) -> None:
