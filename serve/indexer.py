@@ -50,12 +50,12 @@ class Indexer:
 
     # Serve awaits it, and so it has the loop that its tasks run in.
     async def __init__(self, arguments: RetrievalArguments, embedder: DeploymentHandle) -> None:  # type: ignore[misc]
+        self._start()
         log_expected_errors_in_one_line()
         tracing.configure("indexer")
         self._collections, self._tenant = arguments.collections, arguments.tenant
         self._milvus_uri, self._embedder = arguments.milvus_uri or milvus_uri(), embedder
         self._limits = arguments.limits
-        self._start()
         await asyncio.to_thread(uploads.tidy)
         for unfinished in (a for name in self._collections for a in reversed(uploads.attachments(name))):
             if unfinished.status == "in_progress":

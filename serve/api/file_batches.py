@@ -60,7 +60,7 @@ class FileBatch(BaseModel):
 _Asked = Annotated[Services, Depends(services)]
 
 
-@routes.post("", responses=errors(404))
+@routes.post("", responses=errors(404, 507))
 async def add_batch(store_id: str, body: NewFileBatch, asked: _Asked) -> FileBatch:
     """Put uploaded files into the store: all of them, or none when one cannot be."""
     batch_id = f"vsfb_{uuid.uuid4().hex}"

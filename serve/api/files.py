@@ -57,6 +57,7 @@ class FileDeleted(BaseModel):
 # The form is read in here: by then the key is checked.
 @routes.post(
     "",
+    responses=errors(507),
     openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}},
 )
 async def upload(request: Request, asking: _Asking) -> FileObject:

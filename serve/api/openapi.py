@@ -21,6 +21,7 @@ _MEANINGS = {
     429: "Too many requests wait; `Retry-After` says when to come back.",
     503: "A model is not loaded yet, or a server behind this one does not answer.",
     504: "Nothing was generated within the request's time.",
+    507: "A disk of the server is full; nothing was kept of the request.",
 }
 _REF = "#/components/schemas/{model}"
 

@@ -68,7 +68,7 @@ class StoreFileDeleted(BaseModel):
 _Asked = Annotated[Services, Depends(services)]
 
 
-@routes.post("", responses=errors(404))
+@routes.post("", responses=errors(404, 507))
 async def add_file(store_id: str, body: NewStoreFile, asked: _Asked) -> StoreFile:
     """Put an uploaded file into the store; poll until its status is no longer `in_progress`."""
     (attached,) = await asked.attach(store_id, {body.file_id: body.attributes or {}})
