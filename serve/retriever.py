@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, NotFound
 from plait.index.collection import Index
+from plait.index.connection import Milvus
 from plait.index.search import Hit, Search, Vectors
 from plait.models.vectors import VectorKind
 from plait.observability import metrics, tracing
@@ -27,6 +28,7 @@ from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected, text_to_rank
 from plait.serve.arguments import RetrievalArguments
 from plait.serve.calls import Collection, Retrieved
+from plait.serve.probe import Probe
 from plait.serve.request_log import log_expected_errors_in_one_line, say
 from plait.settings import settings
 
@@ -34,6 +36,7 @@ _T = TypeVar("_T")
 _QUESTION_CHARACTERS = 16_384
 """Of a question, its beginning is searched for: dense models read a quarter of that at most, and every word more makes
 BM25 slower for everybody."""
+_PROBE_TIMEOUT_S = 1.5
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class Retriever:
         self._arguments, self._embedder, self._reranker = arguments, embedder, reranker
         self._indexes = {name: self._open(name) for name in arguments.collections}
         self._opening = asyncio.Lock()
+        milvus = Milvus.connect(arguments.milvus_uri)
+        self._probe = Probe(lambda: milvus.check_answers(_PROBE_TIMEOUT_S), "The index does not answer.")
         source = await embedder.model_source.remote()
         for index in self._indexes.values():
             if source != index.embedding_model:
@@ -236,7 +241,12 @@ class Retriever:
         return passage
 
     async def is_ready(self) -> bool:
-        """Answers when the collections are open."""
+        """Answers when the collections are open and Milvus answers, as it did within the last second.
+
+        Raises:
+            Unavailable: when Milvus does not.
+        """
+        await self._probe.check()
         return True
 
 

@@ -135,8 +135,7 @@ class Router:
         return text
 
     async def is_ready(self) -> bool:
-        """Answers when everything behind it answers."""
-        await self._llm.is_ready.remote()
+        """Answers when the retriever does, and the index behind it."""
         if self._retriever is not None:
             await self._retriever.is_ready.remote()
         return True

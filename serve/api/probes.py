@@ -1,13 +1,11 @@
 """Routes that say how this server is: /healthz, /readyz. They ask for no key."""
 
-import asyncio
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from plait.errors import Unavailable
 from plait.serve.api.errors import as_plait_error, error_response
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Deployments, deployments
@@ -30,10 +28,7 @@ async def healthz() -> Health:
 async def readyz(there: Annotated[Deployments, Depends(deployments)]) -> Health | JSONResponse:
     """Whether a request would be answered: 200, or 503 with what is missing."""
     try:
-        async with asyncio.timeout(_READY_TIMEOUT_S):
-            await there.is_ready()
-    except TimeoutError:
-        return error_response(Unavailable("The model is not loaded yet.", "Try again in a moment."))
+        await there.check_ready(_READY_TIMEOUT_S)
     except Exception as error:
         return error_response(as_plait_error(error))
     return Health(status="ready")

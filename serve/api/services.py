@@ -4,6 +4,7 @@ In: calls and texts, and who asks. Out: events, vectors, scores. A route gets it
 another in its place. What a caller may not use is refused here, whichever route it came by.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from fastapi import Depends
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from plait.errors import Forbidden, NotFound
+from plait.errors import Forbidden, NotFound, Unavailable
 from plait.model_ids import ModelId
 from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
@@ -43,11 +44,26 @@ class Deployments:
     max_choices: int
     citations: CitationArguments = field(default_factory=CitationArguments)
 
-    async def is_ready(self) -> None:
-        """Returns when everything behind the API answers."""
-        for handle in (self.router, self.embedder, self.reranker, self.indexer):
-            if handle is not None:
-                await handle.is_ready.remote()
+    async def check_ready(self, timeout_s: float) -> None:
+        """Ask everything behind the API at once; returns when all of it answers.
+
+        Raises:
+            Unavailable: with what did not answer in time.
+            Exception: what the first to refuse says.
+        """
+        parts = {"LLM": self.llm, "router": self.router, "embedder": self.embedder}
+        parts |= {"reranker": self.reranker, "indexer": self.indexer}
+        asked = {asyncio.create_task(_is_ready(part)): name for name, part in parts.items() if part is not None}
+        try:
+            done, waiting = await asyncio.wait(asked, timeout=timeout_s, return_when=asyncio.FIRST_EXCEPTION)
+            for answer in done:
+                answer.result()
+        finally:
+            for answer in asked:
+                answer.cancel()
+        if waiting:
+            names = ", ".join(sorted(asked[answer] for answer in waiting))
+            raise Unavailable(f"Not there yet: {names}.", "Try again in a moment.")
 
 
 class Services:
@@ -269,6 +285,10 @@ class Services:
         if handle is None:
             raise NotFound(f"This application has no {what} model.", f"Serve one: set {what}.model.")
         return handle
+
+
+async def _is_ready(part: DeploymentHandle) -> None:
+    await part.is_ready.remote()
 
 
 async def deployments() -> Deployments:

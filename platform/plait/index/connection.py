@@ -50,14 +50,28 @@ class Milvus:
                 uri,
                 token=settings().milvus_token if token is None else token,
                 timeout=settings().milvus_timeout_s,
-                # pymilvus would ping an idle connection every 10 s, and Milvus Lite ends it for that.
-                grpc_options={"grpc.keepalive_time_ms": 300_000},
+                grpc_options={
+                    # pymilvus would ping an idle connection every 10 s, and Milvus Lite ends it for that.
+                    "grpc.keepalive_time_ms": 300_000,
+                    # gRPC would let up to two minutes pass before it looks whether a server that died is back.
+                    "grpc.initial_reconnect_backoff_ms": 200,
+                    "grpc.max_reconnect_backoff_ms": 1_000,
+                },
             )
         except ConnectionConfigException as error:
             raise InvalidInput(f"'{uri}' is no address of a Milvus server ({error.message}).") from error
         except MilvusException as error:
             raise _unavailable(uri, error.message) from error
         return cls(uri, client)
+
+    def check_answers(self, timeout_s: float) -> None:
+        """Ask for something that costs nothing.
+
+        Raises:
+            Unavailable: when the server does not answer; its connection may be tried for longer than `timeout_s`.
+        """
+        with self.answering("answer") as client:
+            client.get_server_version(timeout=timeout_s)
 
     @cached_property
     def version(self) -> str:

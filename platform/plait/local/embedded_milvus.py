@@ -1,9 +1,14 @@
-"""The embedded server: `milvus-lite server`, whose BM25 counts words in the whole collection, as a Milvus server does.
+"""The embedded server: `milvus-lite server`, which does two things more as a Milvus server does them.
+
+Its BM25 counts words in the whole collection.
 
 Milvus Lite 3.2 scores each segment by that segment's own numbers of documents and of documents that hold a word, so
 that scores from two segments do not compare: a word that is rare in the collection is common in the small segment that
 was written last. Here all segments of a collection are scored by their sums. Chunks that are not flushed yet are scored
 by these sums and their own; chunks that were replaced or deleted count until segments are merged.
+
+And after a restart collections can be searched: Milvus Lite would refuse until a client tells it to load them, while
+those that are connected do not know that it died.
 """
 
 import sys
@@ -55,7 +60,14 @@ def _segments(collection: Collection) -> list[Any]:
     return [segment for segment in segments if len(segment.table)]
 
 
+def load_when_needed(collection: Collection) -> None:
+    """In place of the check that a client has loaded the collection."""
+    if collection.load_state != "loaded":  # `load` would wait for whatever maintenance goes on
+        collection.load()
+
+
 if __name__ == "__main__":
     sparse_factory.SparseInvertedIndex = SegmentIndex
     Collection._search_sparse = search_sparse
+    Collection._require_loaded = load_when_needed
     sys.exit(main())

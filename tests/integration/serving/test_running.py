@@ -8,6 +8,7 @@ import httpx
 import openai
 
 from plait.local.ray_head import temp_dir
+from plait.local.state import find_running
 from serving.asking import metric, replicas, text_of, until
 
 
@@ -46,3 +47,46 @@ def test_a_killed_replica_comes_back_and_no_count_is_lost(server: str, client: o
     until(is_back, timeout_s=120)
     assert text_of(client, "support") == expected
     assert metric("plait_requests_total", outcome="ok") == answered + 1
+
+
+def test_a_killed_milvus_comes_back_with_its_data_and_readyz_says_both(server: str, client: openai.OpenAI) -> None:
+    # 10 to 20 s: a server that dies and starts, for real.
+    expected = text_of(client, "rag/base")
+    restarted = metric("plait_process_restarts_total", process="milvus")
+    before = find_running("milvus")
+    process = before.process() if before else None
+    assert before is not None
+    assert process is not None
+
+    def readyz() -> tuple[int, str]:
+        answer = httpx.get(f"{server}/readyz", timeout=30)
+        return answer.status_code, answer.text
+
+    process.kill()
+    seen: list[tuple[int, str]] = []
+    until(lambda: seen.append(readyz()) or seen[-1][0] == 503, timeout_s=10)  # type: ignore[func-returns-value]
+    assert "The index does not answer" in seen[-1][1]
+    assert text_of(client, "base")  # needs no index
+    until(lambda: readyz()[0] == 200, timeout_s=60)
+    after = find_running("milvus")
+    assert after is not None
+    assert (after.pid != before.pid, after.address) == (True, before.address)
+    assert text_of(client, "rag/base") == expected
+    until(lambda: metric("plait_process_restarts_total", process="milvus") == restarted + 1)
+
+
+def test_a_killed_exporter_comes_back_with_every_count(server: str) -> None:
+    answered = metric("plait_requests_total")
+    before = find_running("exporter")
+    process = before.process() if before else None
+    assert process is not None
+    process.kill()
+    until(lambda: (found := find_running("exporter")) is not None and found.pid != process.pid)
+
+    def is_back() -> bool:
+        try:
+            return metric("plait_requests_total") == answered
+        except httpx.TransportError:
+            return False
+
+    until(is_back)

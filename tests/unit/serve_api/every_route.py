@@ -203,6 +203,7 @@ class Behind:
         indexer = _IdleIndexer()
         cards = [ModelCard(id="base", created=0, root="r"), ModelCard(id=ADAPTER, created=0, root=f"/{CANARY}")]
         self.llm = self._handle(
+            is_ready=True,
             load_adapter=None,
             unload_adapter=None,
             pin_adapter=None,

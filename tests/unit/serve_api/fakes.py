@@ -112,7 +112,7 @@ class Fakes(Services):
             ModelCard(id="support", created=5, root="/adapters/support", parent="base"),
         ]
 
-    async def is_ready(self) -> None:
+    async def check_ready(self, timeout_s: float) -> None:
         if self.error is not None:
             raise self.error
 
