@@ -188,8 +188,7 @@ class _IdleIndexer(Indexer):
 
     def __init__(self) -> None:
         self._collections, self._tenant = (COLLECTION,), "default"
-        self._to_do: asyncio.Queue[uploads.Attachment] = asyncio.Queue()
-        self._writing = asyncio.Lock()
+        self._start()
 
     def _delete(self, attachment: uploads.Attachment, source: str) -> None:
         pass
