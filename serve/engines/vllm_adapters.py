@@ -4,6 +4,7 @@ In: an adapter's folder. Out: its rank, or the error. vLLM reads the folder agai
 here needs vLLM.
 """
 
+import re
 from pathlib import Path
 
 import torch
@@ -13,13 +14,16 @@ from plait.errors import InvalidInput
 from plait.serve.engines.adapter_tensors import check_finite, read_tensors
 from plait.serve.engines.admission import cannot_be_loaded
 
+_MATCHED_AT_ONCE = re.compile(r"[^*+?{]*")
+"""A pattern without repetitions, as PEFT's names of modules are: vLLM's process uses expressions that backtrack."""
+
 
 def check_lora(key: str, folder: Path, dtype: torch.dtype, max_rank: int) -> int:
     """The highest rank of a LoRA adapter's folder; reads all of its weights.
 
     Raises:
-        InvalidInput: when vLLM does not serve its method or has no room for its rank, and for weights that are not
-            finite in `dtype`, or not once they are scaled.
+        InvalidInput: when vLLM does not serve its method or has no room for its rank, for patterns of ranks and
+            scalings that repeat something, and for weights that are not finite in `dtype`, or not once they are scaled.
     """
     config = read_adapter_config(folder)
     if not isinstance(config, PeftLora) or config.use_dora:
@@ -33,10 +37,18 @@ def check_lora(key: str, folder: Path, dtype: torch.dtype, max_rank: int) -> int
             f"The adapter '{key}' has rank {config.highest_rank}, above the {max_rank} that vLLM has room for.",
             "Raise llm.max_lora_rank.",
         )
+    for pattern in (*(config.rank_pattern or ()), *(config.alpha_pattern or ())):
+        if not _MATCHED_AT_ONCE.fullmatch(pattern):
+            raise InvalidInput(
+                f"The adapter '{key}' has the pattern '{pattern[:80]}', which vLLM matches without an end.",
+                "Write the names of the modules, or serve it by llm.engine=torch.",
+            )
     try:
         for name, weight in read_tensors(folder / "adapter_model.safetensors", dtype):
             if ".lora_B." in name:
-                check_finite(weight * config.scaling(config.r, config.lora_alpha), f"{name} (scaled)")
+                module = name.partition(".lora_B.")[0].removeprefix("base_model.model.")
+                scaling = config.scaling(config.rank(module), config.alpha(module))
+                check_finite(weight * scaling, f"{name} (scaled)")
     except ValueError as error:
         raise cannot_be_loaded(key, error) from error
     return config.highest_rank

@@ -42,6 +42,21 @@ def test_weights_that_are_not_finite_never_reach_vllm(tmp_path: Path, values: di
         check_lora("a:1", lora(tmp_path, **values), torch.float16, 64)
 
 
+@pytest.mark.parametrize("field", ["rank_pattern", "alpha_pattern"])
+@pytest.mark.parametrize("pattern", ["([a-z_.0-9]+)*X", ".*.*.*.*.*.*.*.*X", "(a?){60}a", "(q_proj|k_proj)+"])
+def test_a_pattern_that_vllm_would_match_without_an_end_is_refused(tmp_path: Path, field: str, pattern: str) -> None:
+    with pytest.raises(InvalidInput, match="which vLLM matches without an end"):
+        check_lora("a:1", lora(tmp_path, **{field: {pattern: 4}}), torch.bfloat16, 64)
+    for harmless in ("q_proj", r"^model\.layers\.0\.self_attn\.q_proj", "layers.(0|1).self_attn.q_proj"):
+        check_lora("a:1", lora(tmp_path, **{field: {harmless: 4}}), torch.bfloat16, 64)
+
+
+def test_the_scaling_of_a_module_counts(tmp_path: Path) -> None:
+    folder = lora(tmp_path, up=3000.0, alpha_pattern={"q_proj": 400.0})
+    with pytest.raises(InvalidInput, match=r"lora_B.weight \(scaled\)'"):
+        check_lora("a:1", folder, torch.float16, 64)
+
+
 @pytest.mark.parametrize(
     ("config", "kind"), [({"use_dora": True}, "DoRA"), ({"peft_type": "IA3", "target_modules": ["k_proj"]}, "IA3")]
 )
