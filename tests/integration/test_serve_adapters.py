@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import httpx
 import pytest
 from changed_settings import changed_settings
 from made_adapters import register_adapter, save_adapter
+from safetensors.torch import load_file, save_file
 
 from plait.adapters.registry import Registry
 from plait.model_ids import AdapterRef
@@ -154,6 +156,9 @@ async def test_an_adapter_is_loaded_in_every_replica_replaced_and_unloaded(
         ("x", "s3://bucket/x", 400, "lies in none of the stores"),
         ("x", "{store}/gone", 404, "There is no folder"),
         ("x", "{store}/wide", 400, "has rank 32; this server takes at most 16"),
+        ("x", "{store}/\0", 400, "is no place of an adapter"),
+        ("x", "{store}/" + "a" * 300, 400, "is no path that can be opened"),
+        ("x", "never-registered:" + "9" * 4000, 400, "is no adapter name"),
         ("x", "never-registered", 404, "There is no adapter 'never-registered'"),
         ("base", "{store}/red", 400, "reserved"),
         ("x:3", "{store}/red", 400, "Leave out ':version'"),
@@ -166,6 +171,45 @@ async def test_what_must_not_be_served_is_refused_and_changes_nothing(
     assert answer.status_code == status, answer.text
     assert message in answer.json()["error"]["message"]
     assert (await ask(client, "x")).status_code == 404
+
+
+def _changed(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def _one_nan(file: Path) -> None:
+    weights = load_file(file)
+    weights[max(weights)][0, 0] = float("nan")
+    save_file(weights, file)
+
+
+HOSTILE: dict[str, tuple[str, Callable[[Path], Any], str]] = {
+    "a NaN": ("adapter_model.safetensors", _one_nan, "has values that are not finite numbers"),
+    "alpha": ("adapter_config.json", lambda file: _changed(file, lora_alpha=float("nan")), "is no valid JSON"),
+    "endless": ("adapter_config.json", lambda file: _changed(file, target_modules="([a-z_.0-9]+)*X"), "do not match"),
+    "bracket": ("adapter_config.json", lambda file: _changed(file, target_modules="("), "cannot be matched"),
+    "brackets": ("adapter_config.json", lambda file: file.write_text("[" * 100_000), "is no valid JSON"),
+    "link": ("adapter_config.json", lambda file: (file.unlink(), file.symlink_to("/etc/passwd")), "outside the stores"),
+}
+
+
+@pytest.mark.parametrize("name", [*HOSTILE])
+async def test_a_hostile_adapter_is_refused_while_others_are_answered_as_before(
+    client: httpx.AsyncClient, store: Path, name: str
+) -> None:
+    file, damage, message = HOSTILE[name]
+    folder = shutil.copytree(store / "red", store / f"hostile {name}")
+    damage(folder / file)
+    text = await text_of(client, "base")
+    started = time.monotonic()
+    loading = asyncio.create_task(load(client, "hostile", folder))
+    texts = await asyncio.gather(*(text_of(client, "base") for _ in range(4)))
+    refused = await loading
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_input")
+    assert message in refused.json()["error"]["message"]
+    assert set(texts) == {text}
+    assert time.monotonic() - started < 10
+    assert (await ask(client, "hostile")).status_code == 404
 
 
 async def test_a_stream_ends_on_its_adapter_after_that_was_unloaded(client: httpx.AsyncClient, store: Path) -> None:
