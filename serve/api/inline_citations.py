@@ -17,6 +17,8 @@ _NEEDS_NO_SPACE = "。！？"
 _MARK = re.compile(r"\[(\d{1,3})\]")
 _MARKUP = re.compile(r"([\\`*_\[\]<>!|#])")
 _LONGEST_TITLE = 200
+_LONGEST_SENTENCE = 2_000  # characters; keeps what is looked at for each of them bounded
+_LONGEST_END = 16
 
 
 @dataclass
@@ -58,9 +60,13 @@ class InlineCitations:
         """Whether a sentence ends before this character; a few words, as of a number in a list, are none."""
         if character == "\n":
             return bool(self._sentence.strip())
+        if len(self._sentence) > 2 * _LONGEST_SENTENCE:  # not even a space
+            return True
         if not character.isspace() and not self._sentence.endswith(tuple(_NEEDS_NO_SPACE)):
             return False
-        return bool(_ENDED.search(self._sentence)) and len(self._sentence.split()) >= MIN_WORDS
+        if len(self._sentence) > _LONGEST_SENTENCE:
+            return True
+        return bool(_ENDED.search(self._sentence[-_LONGEST_END:])) and len(self._sentence.split()) >= MIN_WORDS
 
     def _mark(self) -> str:
         sentence, self._sentence = self._sentence, ""

@@ -125,6 +125,12 @@ def test_a_sentence_that_the_model_has_marked_is_not_marked_again() -> None:
     assert "[2]" not in text
 
 
+def test_a_sentence_without_an_end_is_marked_in_parts_and_in_time() -> None:
+    text, marks = marked(["and the installed version of ray is " * 10_000])
+    assert len(marks.inserted) > 100
+    assert text.startswith("and the installed version of ray is and")
+
+
 def test_what_repeats_nothing_has_all_sources() -> None:
     text, _ = marked(["Nobody knows."])
     assert [line[:4] for line in text.splitlines()] == ["Nobo", "", "Sour", "[1] ", "[2] "]
