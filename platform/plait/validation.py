@@ -26,6 +26,7 @@ DOES_NOT_FIT = "does_not_fit"
 """The type of an error of a field that does not fit the others, which may be because it is not there."""
 NOT_SUPPORTED = "not_supported"
 _OWN_CHECKS = ("value_error", "assertion_error", DOES_NOT_FIT, NOT_SUPPORTED)
+_ERRORS_READ = 100  # a list of 50,000 wrong values has 50,000
 _PREFIX = re.compile(r"^(Value error, |Assertion error, )")
 _SHOULD = re.compile(r"^(Input|List|String|Tuple|Dictionary|Value) should ")
 
@@ -51,15 +52,13 @@ def first_problem(errors: Sequence[Mapping[str, Any]], given: Any) -> Problem:
     `errors`: as ValidationError.errors() has them, from the first one on. `given`: what was validated.
     """
     first = _path(errors[0], given)
-    near: list[tuple[tuple[str, ...], Mapping[str, Any]]] = []
-    for error in errors:
-        path = _path(error, given)
-        if path[: len(first)] != first:
-            break
-        near.append((path, error))
+    paths = [(_path(error, given), error) for error in errors[:_ERRORS_READ]]
+    near = [(path, error) for path, error in paths if path[: len(first)] == first]
+    beside = [(path, error) for path, error in paths if path[: len(first) - 1] == first[:-1]] if first[1:] else near
     # What a type's own check says is about a value that has the type's shape.
-    own = next((path for path, error in near if error["type"] in _OWN_CHECKS), None)
+    own = next((path for path, error in beside if error["type"] in _OWN_CHECKS), None)
     deepest = own if own is not None else max((path for path, _ in near), key=len)
+    near = near if own is None else beside
     at_it = [error for path, error in near if path == deepest and (own is None or error["type"] in _OWN_CHECKS)]
     phrases = list(dict.fromkeys(_phrase(error) for error in at_it))
     must = [phrase.removeprefix("must be ") for phrase in phrases if phrase.startswith("must be ")]

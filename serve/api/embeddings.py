@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field
 
 from plait.errors import InvalidField
 from plait.models.embedding import Vectors
@@ -23,7 +23,9 @@ _VECTORS_AT_A_TIME = 64  # are written in about 10 ms; so many texts' vectors at
 
 class EmbeddingRequest(IgnoredFields, NeutralInEmbeddings):
     model: str = Field(description="`embedding`, or the model source that it is served from.")
-    input: str | list[str] = Field(description="One text, or several. Token ids are not accepted.")
+    input: str | Annotated[list[str], Field(min_length=1, max_length=_MAX_TEXTS)] = Field(
+        description="One text, or several. Token ids are not accepted."
+    )
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(
         None,
@@ -34,13 +36,6 @@ class EmbeddingRequest(IgnoredFields, NeutralInEmbeddings):
     input_type: InputType = Field(
         "passage", description="query: a text to search with, for models that tell them apart."
     )
-
-    @field_validator("input")
-    @classmethod
-    def _is_not_empty(cls, texts: str | list[str]) -> str | list[str]:
-        if isinstance(texts, list) and not 1 <= len(texts) <= _MAX_TEXTS:
-            raise ValueError(f"1 to {_MAX_TEXTS} texts")
-        return texts
 
 
 class EmbeddingItem(BaseModel):

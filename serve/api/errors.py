@@ -5,7 +5,7 @@ import math
 import re
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -21,6 +21,7 @@ from ray.serve.exceptions import (
     ReplicaUnavailableError,
 )
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from plait.errors import (
     InsufficientStorage,
@@ -147,11 +148,21 @@ async def _on_bug(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_http_error(request: Request, error: HTTPException) -> JSONResponse:
-    message = str(error.detail)
+    message, headers = str(error.detail), error.headers
     if error.status_code == 404:
         message = f"There is no {request.method} {request.url.path} here. GET /docs lists what there is."
+    if error.status_code == 405:
+        allowed = ", ".join(_methods_of(request)) or (error.headers or {}).get("Allow", "")
+        headers = {"Allow": allowed}  # Starlette's names those of one route; others have the same path
+        message = f"{request.url.path} takes {allowed}, not {request.method}."
     kind = _KINDS.get(error.status_code, "invalid_request_error")
-    return _response(error.status_code, ErrorBody(message=message, type=kind, code="http_error"))
+    return _response(error.status_code, ErrorBody(message=message, type=kind, code="http_error"), headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    described: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    return sorted({m.upper() for route, ms in described.items() if compile_path(route)[0].match(path) for m in ms})
 
 
 async def _on_bad_request(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -184,5 +195,5 @@ def _fields_of_body(request: Request) -> Iterable[str]:
     return body.field_info.annotation.model_fields if body else ()
 
 
-def _response(status: int, body: ErrorBody, headers: dict[str, str] | None = None) -> JSONResponse:
+def _response(status: int, body: ErrorBody, headers: Mapping[str, str] | None = None) -> JSONResponse:
     return JSONResponse(ErrorResponse(error=body).model_dump(), status_code=status, headers=headers)

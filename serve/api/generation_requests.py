@@ -278,15 +278,10 @@ class ChatCompletionRequest(GenerationRequest, IgnoredByChat, NeutralInChat):
 
 
 class CompletionRequest(GenerationRequest, NeutralInCompletions):
-    prompt: str | list[str] = Field(description="One text, or several: their choices come one prompt after the other.")
+    prompt: str | Annotated[list[str], Field(min_length=1, max_length=_MAX_CHOICES)] = Field(
+        description="One text, or several: their choices come one prompt after the other."
+    )
     logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
-
-    @field_validator("prompt")
-    @classmethod
-    def _is_not_empty(cls, prompt: str | list[str]) -> str | list[str]:
-        if isinstance(prompt, list) and not 1 <= len(prompt) <= _MAX_CHOICES:
-            raise ValueError(f"1 to {_MAX_CHOICES} prompts")
-        return prompt
 
     def calls(self, default_max_tokens: int) -> list[Call]:
         """One call a prompt."""

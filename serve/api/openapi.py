@@ -68,6 +68,11 @@ def describe(app: FastAPI) -> None:
                     operation["responses"].pop("422", None)
                     if "requestBody" in operation:
                         operation["responses"] |= refused
+                    # Where a good answer is plain text, FastAPI describes errors as plain text, too.
+                    for status, response in operation["responses"].items():
+                        if status >= "4" and "content" in response:
+                            (content,) = response["content"].values()
+                            response["content"] = {"application/json": content}
             for name in ("HTTPValidationError", "ValidationError"):
                 schemas.pop(name, None)
             app.openapi_schema = document

@@ -7,7 +7,7 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field
 
 from plait.errors import InvalidInput
 from plait.index.filters import MAX_FILTER_CHARACTERS
@@ -60,18 +60,11 @@ class RankingOptions(RequestBody):
 
 
 class VectorStoreSearch(RequestBody):
-    query: str | list[str]
+    query: str | Annotated[list[str], Field(min_length=1, max_length=_MAX_QUERIES)]
     filters: AttributeFilter | None = Field(None, description="On keys of the documents' metadata, and on `filename`.")
     max_num_results: int = Field(10, ge=1, le=MAX_PASSAGES)
     ranking_options: RankingOptions = RankingOptions()
     rewrite_query: Literal[False] = Field(False, description="Queries are searched for as they are.")
-
-    @field_validator("query")
-    @classmethod
-    def _is_not_empty(cls, query: str | list[str]) -> str | list[str]:
-        if isinstance(query, list) and not 1 <= len(query) <= _MAX_QUERIES:
-            raise ValueError(f"1 to {_MAX_QUERIES} queries")
-        return query
 
     def retrieval(self, collection: str) -> Retrieval:
         """What is set here; the rest is the server's."""

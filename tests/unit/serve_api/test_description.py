@@ -81,3 +81,21 @@ def test_every_route_is_tried_against_the_description(client: TestClient) -> Non
         if not {"adapters", "files"} & set(operation["tags"])
     }
     assert described == {(method, path) for method, path, _ in REQUESTS}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("TRACE", "/healthz", "GET"),
+        ("PUT", "/v1/files", "GET, POST"),
+        ("PATCH", "/v1/files/file-1", "DELETE, GET"),
+        ("GET", "/v1/chat/completions", "POST"),
+        ("DELETE", "/v1/models/rag/base", "GET"),
+    ],
+)
+def test_a_method_that_a_path_does_not_take_is_405_with_those_that_it_takes(
+    client: TestClient, method: str, path: str, allowed: str
+) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.json()["error"]["message"] == f"{path} takes {allowed}, not {method}."
