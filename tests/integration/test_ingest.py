@@ -210,12 +210,9 @@ def test_whatever_is_killed_the_same_command_again_ends_as_if_undisturbed(
     many_documents(docs, 60)
     undisturbed = expected(recipe)
     moments = random.Random(seed)
-    file = tmp_path / "recipe.yaml"
-    file.write_text(yaml.safe_dump(recipe.model_dump()), encoding="utf-8")
 
     def start() -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "plait.jobs.ingest", str(file)]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        return start_run(recipe, tmp_path)
 
     def wait_for(run: subprocess.Popen[str], share: tuple[float, float]) -> None:
         """Until a random share of the chunks is in the index, and a moment longer."""
@@ -245,6 +242,46 @@ def test_whatever_is_killed_the_same_command_again_ends_as_if_undisturbed(
     assert 0 < third.written < 63
     assert third.duplicates == 6
     assert contents(recipe) == undisturbed
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(int(os.environ.get("PLAIT_TEST_KILL_TRIES", "1"))))
+def test_a_run_that_is_killed_while_it_replaces_documents_ends_as_if_undisturbed_when_run_again(
+    seed: int, recipe: IngestRecipe, docs: Path, tmp_path: Path
+) -> None:
+    many_documents(docs, 30)
+    ingest(recipe)
+    before = contents(recipe)
+    change_documents(docs)
+    run = start_run(recipe, tmp_path)
+    wait_until(lambda: contents(recipe) != before or run.poll() is not None)
+    time.sleep(random.Random(seed).uniform(0, 0.1))
+    assert run.poll() is None, "the run ended before its time"
+    run.kill()
+    run.wait()
+    wait_until(lambda: not workers("Write"))
+    halfway = contents(recipe)
+    ingest(recipe)
+    assert contents(recipe) == expected(recipe) != halfway
+
+
+def change_documents(folder: Path) -> None:
+    """Of the documents 000 to 029, change one in three, remove one in ten, and add thirty."""
+    for number in range(0, 30, 3):
+        with (folder / f"{number:03}.md").open("a", encoding="utf-8") as file:
+            file.write("\n\n## One part more\n\nthat nobody knew")
+    for number in range(5, 30, 10):
+        (folder / f"{number:03}.md").unlink()
+    for number in range(30, 60):
+        (folder / f"{number:03}.md").write_text(f"# Document {number}\n\nThe newest, number {number}", encoding="utf-8")
+
+
+def start_run(recipe: IngestRecipe, folder: Path) -> subprocess.Popen[str]:
+    """The job in a process of its own."""
+    file = folder / "recipe.yaml"
+    file.write_text(yaml.safe_dump(recipe.model_dump()), encoding="utf-8")
+    command = [sys.executable, "-m", "plait.jobs.ingest", str(file)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def kill(victims: list[psutil.Process]) -> list[psutil.Process]:
