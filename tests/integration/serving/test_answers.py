@@ -64,9 +64,12 @@ def test_adapters_answer_by_name_version_and_alias(client: openai.OpenAI) -> Non
     assert ask(client, "rag/support@champion").plait["model"] == "support:1"
 
 
-def test_a_message_of_several_megabytes_comes_whole(server: str) -> None:
-    body = {"model": "base", "prompt": "installed " * 600_000}  # by itself gRPC refuses what is longer than 4 MiB
-    assert httpx.post(f"{server}/v1/tokenize", json=body, timeout=120).json()["count"] >= 600_000
+def test_a_message_of_megabytes_reaches_the_model_and_is_refused_there_by_its_length(server: str) -> None:
+    for route in ("/v1/tokenize", "/v1/completions"):
+        body = {"model": "base", "prompt": "installed " * 400_000}
+        answer = httpx.post(f"{server}{route}", json=body, timeout=120)
+        assert answer.status_code == 400
+        assert "The prompt has 4000000 characters" in answer.json()["error"]["message"]
 
 
 def test_a_seed_repeats_an_answer(client: openai.OpenAI) -> None:
