@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from plait.errors import InvalidInput, did_you_mean
 from plait.models.chat_template import render_template
+from plait.models.special_tokens import special_tokens
 from plait.models.tools import Tool, ToolCall, in_words
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -58,11 +59,12 @@ class ChatFormat(BaseModel):
             InvalidInput: when the template cannot write this conversation.
         """
         takes_tools = "tools" in self.template
+        forged = special_tokens(self.special_tokens)
         spoken = messages if takes_tools else in_words(messages, tools)
         return render_template(
             self.template,
-            messages=[self._for_template(m) for m in spoken],
-            tools=[self._defuse_all(tool.as_template()) for tool in tools] if takes_tools and tools else None,
+            messages=[forged.break_up(_for_template(m)) for m in spoken],
+            tools=[forged.break_up(tool.as_template()) for tool in tools] if takes_tools and tools else None,
             documents=None,
             add_generation_prompt=add_generation_prompt,
             bos_token=self.bos_token,
@@ -88,29 +90,14 @@ class ChatFormat(BaseModel):
                 refusals.append(error)
         raise refusals[0]
 
-    def _for_template(self, message: Message) -> Any:
-        fields: dict[str, Any] = {"role": message.role, "content": message.content}
-        if message.tool_calls:
-            fields["tool_calls"] = [call.as_template() for call in message.tool_calls]
-        if message.tool_call_id:
-            fields["tool_call_id"] = message.tool_call_id
-        return self._defuse_all(fields)
 
-    def _defuse_all(self, value: Any) -> Any:
-        """The same JSON value with every text in it defused."""
-        if isinstance(value, str):
-            return self._defuse(value)
-        if isinstance(value, list):
-            return [self._defuse_all(v) for v in value]
-        if isinstance(value, dict):
-            return {self._defuse(k): self._defuse_all(v) for k, v in value.items()}
-        return value
-
-    def _defuse(self, content: str) -> str:
-        for token in self.special_tokens:
-            if token in content:
-                content = content.replace(token, f"{token[0]} {token[1:]}")
-        return content
+def _for_template(message: Message) -> dict[str, Any]:
+    fields: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        fields["tool_calls"] = [call.as_template() for call in message.tool_calls]
+    if message.tool_call_id:
+        fields["tool_call_id"] = message.tool_call_id
+    return fields
 
 
 PLAIN_TEMPLATE = """\
@@ -152,6 +139,6 @@ def chat_format_for(tokenizer: Any, name: str = "auto") -> ChatFormat:
 
 
 def _special_tokens(tokenizer: Any) -> tuple[str, ...]:
-    """Every string that the tokenizer turns into a control token, longest first."""
+    """Every string that the tokenizer turns into a control token."""
     control = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-    return tuple(sorted((t for t in control | set(tokenizer.all_special_tokens) if len(t) > 1), key=len, reverse=True))
+    return tuple(sorted(t for t in control | set(tokenizer.all_special_tokens) if len(t) > 1))
