@@ -40,6 +40,11 @@ _STOP: dict[str, Any] = {"anyOf": [_STOP_STRING, {"type": "array", "items": _STO
 
 MaxTokens = Annotated[int, Field(ge=1, le=_MAX_COUNT)]
 Seed = Annotated[int, Field(ge=SEEDS[0], le=SEEDS[1])]
+_TokenAsText = Annotated[int, Field(ge=0, strict=False, json_schema_extra={"pattern": r"^\d+$"})]
+_Bias = Annotated[float, Field(ge=LOGIT_BIASES[0], le=LOGIT_BIASES[1])]
+LogitBias = Annotated[
+    dict[_TokenAsText, _Bias], Field(max_length=MAX_LOGIT_BIASES, json_schema_extra={"additionalProperties": False})
+]
 Temperature = Annotated[float, Field(ge=TEMPERATURES[0], le=TEMPERATURES[1])]
 _Penalty = Annotated[float, Field(ge=PENALTIES[0], le=PENALTIES[1])]
 
@@ -154,9 +159,7 @@ class GenerationRequest(IgnoredByGeneration):
     )
     presence_penalty: _Penalty = 0.0
     frequency_penalty: _Penalty = 0.0
-    logit_bias: dict[int, float] | None = Field(
-        None, max_length=MAX_LOGIT_BIASES, description="Added to the logits of these tokens, -100 to 100."
-    )
+    logit_bias: LogitBias | None = Field(None, description="Added to the logits of these tokens.")
     stop: str | list[str] | None = Field(None, json_schema_extra=_STOP)
     seed: Seed | None = Field(None, description="Repeats an answer; the choices of `n` take seed, seed + 1, …")
     n: int = Field(1, ge=1, le=_MAX_CHOICES)
@@ -172,13 +175,6 @@ class GenerationRequest(IgnoredByGeneration):
         if stop == "" or (isinstance(stop, list) and "" in stop):
             raise ValueError("a stop string has a character at least")
         return stop
-
-    @field_validator("logit_bias")
-    @classmethod
-    def _is_a_bias(cls, biases: dict[int, float] | None) -> dict[int, float] | None:
-        if biases and not all(LOGIT_BIASES[0] <= bias <= LOGIT_BIASES[1] for bias in biases.values()):
-            raise ValueError("a bias is between {:g} and {:g}".format(*LOGIT_BIASES))
-        return biases
 
     @model_validator(mode="after")
     def _streams_what_it_has_options_for(self) -> Self:

@@ -23,7 +23,8 @@ class NullIsNotGiven(BaseModel):
     A field whose own type has null keeps it: there null has a meaning, or is the default.
     """
 
-    model_config = ConfigDict(allow_inf_nan=False)
+    # Strict, as OpenAI is: true is no 1, and "5" is no 5.
+    model_config = ConfigDict(allow_inf_nan=False, strict=True)
 
     @model_validator(mode="before")
     @classmethod

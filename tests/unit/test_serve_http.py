@@ -115,7 +115,7 @@ CHAT = {"model": "base", "messages": [{"role": "user", "content": "hi"}]}
         ({"top_p": 0}, "top_p", "greater than 0"),
         ({"n": 0}, "n", "greater than or equal to 1"),
         ({"presence_penalty": 2.5}, "presence_penalty", "less than or equal to 2"),
-        ({"logit_bias": {"5": 101}}, "logit_bias", "between -100 and 100"),
+        ({"logit_bias": {"5": 101}}, "logit_bias.5", "less than or equal to 100"),
         ({"top_logprobs": 21, "logprobs": True}, "top_logprobs", "less than or equal to 20"),
         ({"response_format": {"type": "yaml"}}, "response_format.type", "'json_object'"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name", "pattern"),

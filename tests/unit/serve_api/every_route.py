@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 
 from plait import uploads
 from plait.errors import CollectionNotFound, ModelNotFound, NotFound
+from plait.models.reranking import check_uncut
 from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.scope import Scope
@@ -167,6 +168,10 @@ def _scored(query: str, documents: list[str], model: str) -> list[float]:
     return [0.5] * len(documents)
 
 
+def _check_uncut(documents: list[str], limit_tokens: int) -> None:
+    check_uncut([len(document) for document in documents], limit_tokens, reads_tokens=512)
+
+
 def _retrieved(asked: Retrieval) -> Retrieved:
     _check_collection(asked.collection)
     return Retrieved((), COLLECTION, asked, {"total": 1.0}, "answered")
@@ -226,6 +231,7 @@ class Behind:
             model_source="package:embedder",
             embed=_embedded,
             rerank=_scored,
+            check_uncut=_check_uncut,
         )
         takes_files = self._handle(
             is_ready=True,
