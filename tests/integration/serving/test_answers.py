@@ -13,9 +13,9 @@ from serving.asking import COLLECTION, ask, metric, text_of
 
 
 def test_health_readiness_and_the_api_description_answer(server: str) -> None:
-    assert httpx.get(f"{server}/healthz").json() == {"status": "ok"}
-    assert httpx.get(f"{server}/readyz").json() == {"status": "ready"}
-    assert "/v1/chat/completions" in httpx.get(f"{server}/openapi.json").json()["paths"]
+    assert httpx.get(f"{server}/healthz", timeout=30).json() == {"status": "ok"}
+    assert httpx.get(f"{server}/readyz", timeout=30).json() == {"status": "ready"}
+    assert "/v1/chat/completions" in httpx.get(f"{server}/openapi.json", timeout=30).json()["paths"]
 
 
 def test_models_lists_names_versions_and_aliases_with_and_without_retrieval(client: openai.OpenAI) -> None:

@@ -88,7 +88,8 @@ async def test_a_hundred_clients_that_leave_in_the_middle_leave_an_idle_engine(
     assert metric("plait_requests_total", outcome="cancelled") - cancelled > 50
     until(lambda: metric("vllm:kv_cache_usage_perc") == 0, timeout_s=5)
     assert metric("vllm:num_requests_running") == metric("vllm:num_requests_waiting") == 0
-    cards = httpx.get(f"{server}/v1/adapters", headers={"Authorization": f"Bearer {ADMIN_KEY}"}).json()["data"]
+    admin = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    cards = httpx.get(f"{server}/v1/adapters", headers=admin, timeout=30).json()["data"]
     assert {replica["requests"] for card in cards for replica in card["replicas"]} == {0}
     assert text_of(client, "base")
 

@@ -15,9 +15,9 @@ from serving.asking import metric, replicas, text_of, until
 def test_the_log_is_lines_of_json_tied_by_an_id_without_what_was_said(server: str) -> None:
     words = "which heron reads lines?"
     body = {"model": "rag/base", "messages": [{"role": "user", "content": words}], "max_tokens": 4}
-    answer = httpx.post(f"{server}/v1/chat/completions", json=body, headers={"X-Request-Id": "heron-7"})
+    answer = httpx.post(f"{server}/v1/chat/completions", json=body, headers={"X-Request-Id": "heron-7"}, timeout=60)
     body["model"] = "rag/nobody"
-    httpx.post(f"{server}/v1/chat/completions", json=body, headers={"X-Request-Id": "heron-8"})
+    httpx.post(f"{server}/v1/chat/completions", json=body, headers={"X-Request-Id": "heron-8"}, timeout=60)
     logs = [file.read_text() for file in (temp_dir() / "r/session_latest/logs/serve").glob("replica_*.log")]
     lines = [json.loads(line) for log in logs for line in log.splitlines()]  # every one of them
     ours = [line for line in lines if line.get("trace_id") == answer.headers["x-trace-id"]]
