@@ -3,6 +3,9 @@
 Engines are imported only when they are asked for: each brings libraries along that the other does not need.
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -37,6 +40,26 @@ def make_engine(arguments: LLMArguments, base: Path) -> Engine:
         InvalidInput: when it is not installed, or the model cannot be served.
     """
     check_engine(arguments)
+    with _without_collection():
+        return _load(arguments, base)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Keep Python's collector from what is made here, now and later.
+
+    Of modules and of a tokenizer's millions of strings and lists nothing is garbage: looking them through over and over
+    takes more than half of the time to read a tokenizer, and later holds up the answers.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+def _load(arguments: LLMArguments, base: Path) -> Engine:
     if arguments.engine == "vllm":
         from plait.serve.engines.vllm_engine import VLLMEngine
 

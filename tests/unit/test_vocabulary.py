@@ -44,3 +44,13 @@ def test_parts_of_a_character_and_special_tokens_have_bytes_of_their_own(make: o
     assert parts == [b"\xe2", b"\x82", b"\xac"]
     assert [vocabulary.utf8(token) for token in range(3)] == [b"<unk>", b"<s>", b"</s>"]
     assert len(vocabulary) == len(tokenizer)
+
+
+def test_a_tokenizer_that_pads_and_cuts_gives_whole_texts() -> None:
+    tokenizer = byte_fallback()
+    tokenizer.backend_tokenizer.enable_padding(length=9)
+    tokenizer.backend_tokenizer.enable_truncation(2)
+    vocabulary = Vocabulary(tokenizer, [])
+    tokens = vocabulary.guidance.tokenize_str("aaaa")
+    assert b"".join(vocabulary.utf8(token) for token in tokens) == b"aaaa"
+    assert vocabulary.guidance.eos_token == tokenizer.eos_token_id
