@@ -114,6 +114,7 @@ class VLLMEngine:
             max_cpu_loras=max(max_loras, max_loaded_loras),
             # The torch engine's grammars too: a model that may put spaces anywhere may never stop to.
             structured_outputs_config=StructuredOutputsConfig(backend="guidance", disable_any_whitespace=True),
+            worker_extension_cls="plait.serve.engines.vllm_cpu.WorkerExtension" if current_platform.is_cpu() else "",
             disable_log_stats=True,  # its own metrics; what we record comes from _Steps
         )
         self._kv_use = 0.0

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,22 @@ async def test_adapters_of_different_ranks_in_one_batch_each_answer_as_peft_alon
     assert {key: engine.adapters()[key].rank for key in loras} == {"one.a:1": 4, "two:1": 16, "three:2": 8}
 
 
+async def test_the_base_model_is_itself_beside_more_adapters_than_have_a_place_in_a_batch(
+    engine: Engine, loras: dict[str, Path], reference: Callable[..., str]
+) -> None:
+    folders = {f"place-{number}:1": key for number, key in enumerate(["one.a:1", "two:1", "three:2"] * 2)}
+    for key, same in folders.items():
+        await engine.load_adapter(key, loras[same])
+    for key, same in folders.items():
+        texts = await asyncio.gather(
+            *(whole_text(engine, prompt=prompt) for prompt in PROMPTS),
+            whole_text(engine, prompt=PROMPTS[0], adapter=key),
+        )
+        assert texts == [*map(reference, PROMPTS), reference(PROMPTS[0], same)]
+    for key in folders:
+        await engine.unload_adapter(key)
+
+
 async def test_an_adapter_is_unloaded_once_no_request_uses_it(
     engine: Engine, loras: dict[str, Path], reference: Callable[..., str]
 ) -> None:
@@ -195,22 +211,32 @@ async def test_what_was_computed_under_another_salt_is_neither_used_nor_counted(
         assert await cached(salt) >= 16
 
 
+@pytest.mark.parametrize("factor", [50.0, 1e12, 1e25])
 async def test_an_adapter_whose_numbers_overflow_harms_nobody_beside_or_after_it(
-    engine: Engine, loras: dict[str, Path], make_adapter: Callable[..., Path], reference: Callable[..., str]
+    engine: Engine,
+    loras: dict[str, Path],
+    make_adapter: Callable[..., Path],
+    reference: Callable[..., str],
+    factor: float,
 ) -> None:
     from peft import LoraConfig
     from safetensors.torch import load_file, save_file
 
+    key, overflows = f"huge:{factor:g}", factor > 1000
     huge = make_adapter(9, LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False))
     weights = load_file(huge / "adapter_model.safetensors")
-    save_file({name: weight * 1e25 for name, weight in weights.items()}, huge / "adapter_model.safetensors")
-    await engine.load_adapter("huge:1", huge)
+    save_file({name: weight * factor for name, weight in weights.items()}, huge / "adapter_model.safetensors")
+    if ENGINE == "vllm" and overflows:  # it could spread: vLLM does not look at each row's numbers
+        with pytest.raises(InvalidInput, match="longer than 1000, with which sums may overflow"):
+            await engine.load_adapter(key, huge)
+    else:
+        await engine.load_adapter(key, huge)
     await engine.load_adapter("beside:1", loras["two:1"])
 
     async def bad() -> None:
-        # vLLM looks at log-probabilities alone: before one is told, tokens of no meaning may come.
-        with pytest.raises(NotFinite) if ENGINE == "torch" else suppress(NotFinite):
-            await collect(engine, prompt=PROMPTS[0], adapter="huge:1", logprobs=1)
+        refused = ModelNotFound if ENGINE == "vllm" else NotFinite
+        with pytest.raises(refused) if overflows else nullcontext():
+            await collect(engine, prompt=PROMPTS[0], adapter=key, logprobs=1)
 
     for _ in range(3):
         *texts, _, _ = await asyncio.gather(
@@ -221,7 +247,7 @@ async def test_an_adapter_whose_numbers_overflow_harms_nobody_beside_or_after_it
         )
         assert texts == [reference(prompt) for prompt in PROMPTS] + [reference(prompt, "two:1") for prompt in PROMPTS]
     await nobody_runs(engine)
-    await engine.unload_adapter("huge:1")
+    await engine.unload_adapter(key)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,27 @@ def test_weights_that_are_not_finite_never_reach_vllm(tmp_path: Path, values: di
         check_lora("a:1", lora(tmp_path, **values), torch.float16, 64)
 
 
+@pytest.mark.parametrize(
+    ("values", "weight"),
+    [
+        ({"up": 1e25}, r"lora_B.weight \(scaled\)"),
+        ({"down": 1e25}, "lora_A.weight"),
+        ({"down": 501.0}, "lora_A.weight"),
+        ({"up": 251.0}, r"lora_B.weight \(scaled\)"),
+        ({"up": 1e-20, "down": 1e20}, "lora_A.weight"),
+        ({"lora_alpha": 10_000}, r"lora_B.weight \(scaled\)"),
+    ],
+)
+def test_weights_with_which_sums_may_overflow_never_reach_vllm(
+    tmp_path: Path, values: dict[str, float], weight: str
+) -> None:
+    with pytest.raises(
+        InvalidInput, match=rf"'a:1' cannot be loaded .*'base_model.*{weight}' has rows or columns longer"
+    ):
+        check_lora("a:1", lora(tmp_path, **values), torch.float32, 64)
+    assert check_lora("a:1", lora(tmp_path, up=249.0, down=499.0), torch.bfloat16, 64) == 4
+
+
 @pytest.mark.parametrize("field", ["rank_pattern", "alpha_pattern"])
 @pytest.mark.parametrize("pattern", ["([a-z_.0-9]+)*X", ".*.*.*.*.*.*.*.*X", "(a?){60}a", "(q_proj|k_proj)+"])
 def test_a_pattern_that_vllm_would_match_without_an_end_is_refused(tmp_path: Path, field: str, pattern: str) -> None:
