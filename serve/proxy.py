@@ -1,6 +1,7 @@
 """What Ray Serve's HTTP proxy says when the replica of the API that it asked dies: an error that clients can read.
 
-Left alone it says "Internal Server Error" with status 500, and cuts a stream that has begun. The proxy loads this by
+Left alone it says "Internal Server Error" with status 500, and cuts a stream that has begun; and it keeps connections
+that send no request. The proxy loads this by
 `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=plait.serve.proxy:middlewares`, set where Ray is started.
 """
 
@@ -12,12 +13,14 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plait.errors import Unavailable
+from plait.serve.request_heads import close_without_heads
 
 _DIED = Unavailable("The part of the server that worked on this request died, and starts anew.", "Try again.")
 
 
 def middlewares() -> list[Middleware]:
     """Called by the proxy when it starts."""
+    close_without_heads()
     return [Middleware(UnfinishedAnswers)]
 
 
