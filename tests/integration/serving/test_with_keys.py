@@ -36,5 +36,5 @@ def test_keys_close_the_server_and_keep_tenants_apart(client: openai.OpenAI) -> 
     assert acme.files.delete(attached.id).deleted
     assert sources(acme) == set()
     settings().keys_path.unlink()
-    with pytest.raises(openai.InternalServerError, match="file of API keys is not there"):
+    with pytest.raises(openai.InternalServerError, match="keys cannot be checked"):
         ask(client.with_options(max_retries=0), "base")
