@@ -7,6 +7,7 @@ started anew when it has ended.
 
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -43,6 +44,7 @@ class DocumentReader:
         self._one_at_a_time = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
+        self._inherited_bytes = 0
 
     def parse(self, data: bytes, source: str) -> Document:
         """Read a document; `source` is its name, whose suffix says the format.
@@ -107,6 +109,7 @@ class DocumentReader:
                 "OMP_NUM_THREADS": "1",
                 "TOKENIZERS_PARALLELISM": "false",
             }
+            self._inherited_bytes = _most_bytes(resource.getrusage(resource.RUSAGE_SELF))
             with theirs:
                 self._process = subprocess.Popen(
                     # Not by -m: its classes would then be of a module __main__, which is none that we know.
@@ -130,7 +133,9 @@ class DocumentReader:
             return "it was not read"
         if process.returncode is None:
             _, status, usage = os.wait4(process.pid, 0)
-            process.returncode, most_bytes = os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
+            process.returncode, most_bytes = os.waitstatus_to_exitcode(status), _most_bytes(usage)
+        if most_bytes <= self._inherited_bytes:  # Linux begins with the most that this process had: nothing is known
+            most_bytes = 0
         self._forget()
         return _reason(process.returncode, most_bytes, self._limits)
 
@@ -150,6 +155,10 @@ class DocumentReader:
 @cache
 def _pickled(model_folder: Path, config: ChunkConfig, settings_hash: str) -> bytes:
     return pickle.dumps((model_folder, config, settings_hash))
+
+
+def _most_bytes(usage: resource.struct_rusage) -> int:
+    return usage.ru_maxrss * 1024
 
 
 def _reason(exit_code: int, most_bytes: int, limits: DocumentLimits) -> str:

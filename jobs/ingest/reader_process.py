@@ -157,9 +157,14 @@ def _table(config: str) -> TableConfig:
 
 
 def _data_bytes() -> int:
-    with open("/proc/self/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
+    return _status_bytes("VmData")
 
 
 def _most_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The most memory that it ever had. Unlike that of `getrusage`, it does not begin with that of who started it."""
+    return _status_bytes("VmHWM")
+
+
+def _status_bytes(name: str) -> int:
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(f"{name}:"))

@@ -129,10 +129,10 @@ def test_what_takes_too_much_memory_ends_alone() -> None:
 
 
 def test_what_takes_too_long_ends_alone() -> None:
-    reader = DocumentReader(LIMITS.model_copy(update={"max_seconds": 0.5}))
+    reader = DocumentReader(LIMITS.model_copy(update={"max_seconds": 0.3}))
     reader.parse(b"x", "a.md")
-    with pytest.raises(Unreadable, match=r"takes more than the 0\.5 s of limits\.max_seconds"):
-        reader.parse(b"*a **a " * 14_000, "a.md")
+    with pytest.raises(Unreadable, match=r"takes more than the 0\.3 s of limits\.max_seconds"):
+        reader.parse(b"![" * 49_000, "a.md")
     assert reader.parse(b"# Next", "b.md").title == "Next"
     reader.close()
 
@@ -186,6 +186,21 @@ def test_an_error_of_ours_comes_through(reader: DocumentReader, tmp_path: Path) 
     document = reader.parse(b"x", "a.md")
     with pytest.raises(ModelNotFound, match="holds no tokenizer"):
         reader.chunk(document, Origin("t", "a.md", "v", 0), tmp_path, ChunkConfig(), "s")
+
+
+def test_a_process_lasts_however_much_memory_who_started_it_once_had() -> None:
+    large = b"x" * LIMITS.max_memory_bytes  # Linux counts it as what the new process had
+    del large
+    reader = DocumentReader(LIMITS)
+    reader.parse(b"x", "a.md")
+    first = process_of(reader)
+    reader.parse(b"x", "a.md")
+    assert process_of(reader) == first
+    first.suspend()
+    threading.Timer(0.1, first.kill).start()
+    with pytest.raises(Unreadable, match=r"it ended the process that read it \(SIGKILL\)"):
+        reader.parse(b"x", "a.md")
+    reader.close()
 
 
 def test_it_needs_neither_ray_nor_torch(reader: DocumentReader) -> None:
