@@ -25,6 +25,7 @@ from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.progress import shown
 from plait.jobs.ingest.read import find_documents, with_uploaded
 from plait.jobs.ingest.rebuild import Rebuild
+from plait.listing import LeftOut
 from plait.local.machines import check_all_reach_milvus
 from plait.local.milvus import milvus_uri
 from plait.models.source import resolve_model
@@ -51,6 +52,8 @@ class IngestReport:
     failed: tuple[Failure, ...]
     skipped: dict[str, int]
     """Files of unknown formats, by suffix."""
+    left_out: tuple[LeftOut, ...]
+    """Pipes, devices, and links that lead out of their source or nowhere."""
     chunks_written: int
     seconds: float
 
@@ -112,6 +115,7 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         withheld=len(plan.withheld),
         failed=failed,
         skipped=found.skipped,
+        left_out=found.left_out,
         chunks_written=sum(written.values()),
         seconds=time.monotonic() - started,
     )

@@ -16,6 +16,7 @@ from plait import uploads
 from plait.errors import DataError, InvalidInput
 from plait.jobs.ingest.formats import FORMATS
 from plait.jobs.ingest.stores import StoredFile, list_files
+from plait.listing import LeftOut, described
 
 TABLES = frozenset({".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"})
 """Suffixes of files whose rows are documents."""
@@ -60,12 +61,13 @@ class DocumentFile:
 class Found:
     """The documents of some sources, by name, and how many files of which suffix were left out as unknown.
 
-    `tables` are files whose rows are documents.
+    `tables` are files whose rows are documents; `left_out` are pipes, devices, and links that lead out of their source.
     """
 
     documents: tuple[DocumentFile, ...]
     skipped: dict[str, int]
     tables: tuple[StoredFile, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def find_documents(sources: Sequence[str], with_tables: bool = False) -> Found:
@@ -83,8 +85,10 @@ def find_documents(sources: Sequence[str], with_tables: bool = False) -> Found:
     skipped: Counter[str] = Counter()
     known = FORMATS.keys() | (TABLES if with_tables else set())
     empty: list[str] = []
+    left_out: list[LeftOut] = []
     for source in sources:
         listing = list_files(source)
+        left_out += listing.left_out
         if not listing.files:
             empty.append(source)
         for file in listing.files:
@@ -97,7 +101,8 @@ def find_documents(sources: Sequence[str], with_tables: bool = False) -> Found:
                 skipped[suffix or "(no suffix)"] += 1
     if not files:
         remedy = next((_remedy(suffix) for suffix in skipped if suffix in TABLES), _remedy(""))
-        raise DataError(f"The sources hold no documents: {', '.join(sources)}.", remedy)
+        but = f", only {described(left_out)}" if left_out else ""
+        raise DataError(f"The sources hold no documents: {', '.join(sources)}{but}.", remedy)
     if empty:
         raise DataError(
             f"There is no file in '{empty[0]}': what the index has from there would be removed.",
@@ -108,6 +113,7 @@ def find_documents(sources: Sequence[str], with_tables: bool = False) -> Found:
         documents=tuple(DocumentFile(f.name, f.uri, f.etag) for f in stored if _suffix(f) not in TABLES),
         skipped=dict(skipped),
         tables=tuple(f for f in stored if _suffix(f) in TABLES),
+        left_out=tuple(left_out),
     )
 
 

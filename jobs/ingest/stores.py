@@ -6,18 +6,21 @@ credentials of the machine that reads. It knows no formats.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
-from glob import glob, has_magic
+from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from plait.errors import DataError
 from plait.jobs.ingest.formats import Unreadable
+from plait.listing import LeftOut, files_below, files_matching, part_without_wildcards
 
 _EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gs", "gcs": "gs"}
 _MAX_REASON_CHARS = 300
 _BLOCK_BYTES = 2**20
+_LOCAL = "file://"
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,16 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a source; `is_one_file` when the source is that file itself."""
+    """The files of a source, and what it holds besides; `is_one_file` when the source is that file itself."""
 
     files: tuple[StoredFile, ...]
     is_one_file: bool = False
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def is_remote(location: str) -> bool:
-    """It is a URI such as s3://bucket/folder, not a path."""
-    return "://" in location
+    """It is a URI such as s3://bucket/folder, not a path or file:///folder."""
+    return "://" in location and not location.startswith(_LOCAL)
 
 
 def is_pattern(source: str) -> bool:
@@ -56,21 +60,33 @@ def is_pattern(source: str) -> bool:
 def list_files(source: str) -> Listing:
     """The files of a source: a file itself, all below a folder, or all that match a pattern.
 
-    Hidden files and folders are left out.
+    Hidden files and folders are left out. On this machine links are followed where they lead inside the source.
 
     Raises:
-        DataError: when there is no such file or folder, or its store cannot be read.
+        DataError: when there is no such file or folder, it is a pipe or a device, or its store cannot be read.
     """
     return _list_remote(source) if is_remote(source) else _list_local(source)
 
 
 def open_file(uri: str) -> BinaryIO:
-    """Open a file for reading. Each store raises errors of its own."""
+    """Open a file for reading. Each store raises errors of its own.
+
+    Raises:
+        Unreadable: when it is a pipe, a socket or a device: these have no end, and some wait for who writes to them.
+    """
     if not is_remote(uri):
-        return open(uri, "rb")
+        return open(uri, "rb", opener=_open_regular)
     filesystem, path = _filesystem(uri)
     opened: BinaryIO = filesystem.open(path, "rb")
     return opened
+
+
+def _open_regular(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK)  # opening a pipe would wait for who writes to it
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Unreadable("it is no regular file")
+    return descriptor
 
 
 def read_file(uri: str, max_bytes: int) -> bytes:
@@ -90,9 +106,6 @@ def blocks_of(uri: str, max_bytes: int) -> Iterator[bytes]:
     """
     size = 0
     try:
-        # A pipe or a device has no end, and opening a pipe waits for who writes to it.
-        if not is_remote(uri) and Path(uri).exists() and not Path(uri).is_file():
-            raise Unreadable("it is no regular file")
         with open_file(uri) as stream:
             while block := stream.read(_BLOCK_BYTES):
                 size += len(block)
@@ -121,37 +134,19 @@ def reason_of(error: Exception) -> str:
 
 
 def _list_local(source: str) -> Listing:
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return Listing(tuple(_local_file(file, path) for file in _files_below(path)))
-    if path.exists():
+    path = Path(source.removeprefix(_LOCAL)).expanduser()
+    if path.is_file():
         return Listing((_local_file(path, path.parent),), is_one_file=True)
-    if is_pattern(source):
-        root = Path(_fixed_part(path))
-        found = (Path(match) for match in sorted(glob(str(path), recursive=True)))
-        return Listing(tuple(_local_file(file, root) for file in found if file.is_file()))
+    if path.is_dir() or is_pattern(source):
+        listed = files_below(path) if path.is_dir() else files_matching(path)
+        return Listing(tuple(_local_file(file, listed.root) for file in listed.files), left_out=listed.left_out)
+    if path.exists():
+        raise DataError(f"'{source}' is no regular file.", "Save what it gives to a file, and name that.")
     raise DataError(f"There is no file or folder '{source}'.", "Correct the recipe's sources.")
-
-
-def _files_below(folder: Path) -> Iterable[Path]:
-    def refuse(error: OSError) -> None:
-        # What is below would count as removed.
-        raise DataError(f"The folder '{error.filename}' cannot be read ({error.strerror}).", "Mend its permissions.")
-
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
 def _local_file(path: Path, root: Path) -> StoredFile:
     return StoredFile(path.relative_to(root).as_posix(), str(path.absolute()))
-
-
-def _fixed_part(pattern: Path | PurePosixPath) -> PurePosixPath | Path:
-    """The folders of a pattern before its first wildcard."""
-    while has_magic(str(pattern)):
-        pattern = pattern.parent
-    return pattern
 
 
 # ------------------------------------------------------------ object stores
@@ -161,7 +156,7 @@ def _list_remote(source: str) -> Listing:
     try:
         filesystem, path = _filesystem(source)
         if is_pattern(path):
-            root, found = str(_fixed_part(PurePosixPath(path))), filesystem.glob(path, detail=True)
+            root, found = str(part_without_wildcards(Path(path))), filesystem.glob(path, detail=True)
         else:
             root, found = path.rstrip("/"), filesystem.find(path, detail=True)
     except (ImportError, ValueError) as error:

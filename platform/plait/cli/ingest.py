@@ -62,6 +62,10 @@ def _tell(report: "IngestReport") -> None:
     if report.skipped:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(report.skipped.items()))
         print(f"left out, of no known format: {kinds}")
+    if report.left_out:
+        from plait.listing import described
+
+        print(f"left out, no file of its source: {described(report.left_out)}")
     if report.withheld:
         print(f"not removed: {report.withheld} documents that the sources lack, for any may be a row without an id")
     print(
