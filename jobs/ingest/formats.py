@@ -13,6 +13,7 @@ from io import BytesIO
 from typing import Any
 from zipfile import BadZipFile
 
+from plait import text_encoding
 from plait.jobs.ingest.html import UNESCAPED, html_to_markdown
 
 MARKDOWN = "markdown"
@@ -40,20 +41,15 @@ class Format:
 
 
 def decode(data: bytes) -> str:
-    """Text in whatever encoding: UTF-8, UTF-16 or UTF-32 by its mark, else the one in which it reads best.
+    """Text in whatever encoding (plait.text_encoding).
 
     Raises:
         Unreadable: when it reads in none, as pictures and programs do.
     """
-    from charset_normalizer import from_bytes
-
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        best = from_bytes(data).best()
-        if best is None:
-            raise Unreadable(f"it is not text in any known encoding (not UTF-8 from byte {error.start})") from None
-        return str(best)
+        return text_encoding.decode(data)
+    except text_encoding.UnknownEncoding as error:
+        raise Unreadable(str(error)) from None
 
 
 def _convert(data: bytes, suffix: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from plait.errors import DataError, PlaitError
 from plait.index.quarantine import Failure
@@ -46,7 +46,7 @@ def row_documents(tables: Iterable[StoredFile], config: TableConfig) -> Iterator
         number = 0
         try:
             with open_file(file.uri) as stream:
-                for number, row in enumerate(open_table(file.uri, stream, _columns(config)).rows(), start=1):
+                for number, row in enumerate(_open(file.uri, stream, config).rows(), start=1):
                     yield _document_file(file, number, row, config)
         except PlaitError:
             raise
@@ -81,7 +81,7 @@ class RowReader:
         try:
             if file.uri not in self._tables:
                 stream = self._open.enter_context(open_file(file.uri))
-                self._tables[file.uri] = open_table(file.uri, stream, _columns(self._config))
+                self._tables[file.uri] = _open(file.uri, stream, self._config)
             row = self._tables[file.uri].row(file.start, file.length)
         except Unreadable:
             raise
@@ -104,6 +104,10 @@ def parse_row(row: Row, file: DocumentFile, config: TableConfig) -> Document:
     metadata: dict[str, Any] = {column: _plain(row.values[column]) for column in config.metadata}
     text = format.to_text(str(row.values[str(config.text)]).encode())
     return parse_text(text, format.syntax, title=title, name=fallback, metadata=metadata)
+
+
+def _open(uri: str, stream: BinaryIO, config: TableConfig) -> Table:
+    return open_table(uri, stream, _columns(config), config.delimiter)
 
 
 def _columns(config: TableConfig) -> list[str]:
@@ -131,7 +135,7 @@ def _document_file(file: StoredFile, number: int, row: Row, config: TableConfig)
 
 def _version(row: Row, config: TableConfig) -> str:
     """Changes with any value that makes the document, and with what the recipe takes them for."""
-    key = [config.model_dump(), row.values]
+    key = [config.model_dump(exclude={"delimiter"}), row.values]  # by what delimiter the values stood apart is all one
     return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
 
 

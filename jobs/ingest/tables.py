@@ -4,8 +4,6 @@ In: an open file. Out: its rows as mappings from column to value, each with its 
 without reading the rows before it. It knows neither which columns hold what, nor documents.
 """
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,14 +13,13 @@ from typing import Any, BinaryIO, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from plait.csv_files import MAX_RECORD_BYTES, CsvError, CsvFile, CsvRecord
 from plait.errors import DataError
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.stores import open_file, version_of
 
 _ROWS_AT_ONCE = 1_000
-# A row is held in memory: a line or a quotation without end would fill it.
-_MAX_ROW_BYTES = 128 * 2**20
-csv.field_size_limit(_MAX_ROW_BYTES)  # the default, 131,072 characters, is less than a document may have
+_MAX_ROW_BYTES = MAX_RECORD_BYTES  # a row is held in memory: a line without end would fill it
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,8 @@ class Table(Protocol):
         """The row at a place."""
 
 
-def open_table(uri: str, stream: BinaryIO, columns: Sequence[str]) -> Table:
-    """A table for reading some columns.
+def open_table(uri: str, stream: BinaryIO, columns: Sequence[str], delimiter: str | None = None) -> Table:
+    """A table for reading some columns. `delimiter`: of CSV; None: tabs in TSV, else what the file looks like.
 
     Raises:
         DataError: when it is broken, or has no such column.
@@ -56,7 +53,7 @@ def open_table(uri: str, stream: BinaryIO, columns: Sequence[str]) -> Table:
     if name.endswith(".parquet"):
         return ParquetTable(uri, stream, columns)
     if name.endswith((".csv", ".tsv")):
-        return CsvTable(uri, stream, columns, delimiter="\t" if name.endswith(".tsv") else ",")
+        return CsvTable(uri, stream, columns, delimiter or ("\t" if name.endswith(".tsv") else None))
     return JsonLines(stream, columns)
 
 
@@ -90,47 +87,29 @@ class JsonLines:
 
 
 class CsvTable:
-    """Comma- or tab-separated values with a header line, in UTF-8; values may hold line ends between quotes."""
+    """A CSV file with a header line (plait.csv_files)."""
 
-    def __init__(self, uri: str, stream: BinaryIO, columns: Sequence[str], delimiter: str) -> None:
-        self._uri, self._stream, self._columns, self._delimiter = uri, stream, columns, delimiter
-        self._place = 0
-        self._header: list[str] = next(self._records(), [])
-        self._body = self._place
-        _check_columns(uri, columns, self._header)
+    def __init__(self, uri: str, stream: BinaryIO, columns: Sequence[str], delimiter: str | None) -> None:
+        self._columns = columns
+        try:
+            self._file = CsvFile(stream, delimiter, columns)
+        except CsvError as error:
+            raise DataError(f"'{uri}': {error}.", "Set table.delimiter, or save it as UTF-8.") from error
+        _check_columns(uri, columns, self._file.header)
 
     def rows(self) -> Iterator[Row]:
-        self._stream.seek(self._body)
-        start = self._place = self._body
-        for values in self._records():
-            if values:
-                yield self._row(start, self._place - start, values)
-            start = self._place
+        return (self._row(record) for record in self._file.records())
 
     def row(self, start: int, length: int) -> Row:
-        self._stream.seek(start)
-        text = self._stream.read(length).decode("utf-8")
-        values = next(csv.reader(io.StringIO(text, newline=""), delimiter=self._delimiter, strict=True), [])
-        return self._row(start, length, values)
+        return self._row(self._file.record(start, length))
 
-    def _row(self, start: int, length: int, values: list[str]) -> Row:
-        if len(values) != len(self._header):
-            return Row(start, length, {}, f"it has {len(values)} values, the header names {len(self._header)}")
-        by_column = dict(zip(self._header, values, strict=True))
-        return Row(start, length, {column: by_column[column] for column in self._columns})
-
-    def _records(self) -> Iterator[list[str]]:
-        """Records from where the stream stands; `_place` is then the end of the last one: csv takes line by line."""
-        return csv.reader(self._lines(), delimiter=self._delimiter, strict=True)
-
-    def _lines(self) -> Iterator[str]:
-        for line in self._stream:
-            encoding = "utf-8" if self._place else "utf-8-sig"
-            self._place += len(line)
-            try:
-                yield line.decode(encoding)
-            except UnicodeDecodeError:
-                raise Unreadable("it is not UTF-8 text there: save it as UTF-8") from None
+    def _row(self, record: CsvRecord) -> Row:
+        header, values = self._file.header, record.values
+        if len(values) != len(header):
+            reason = f"it has {len(values)} values, the header names {len(header)}"
+            return Row(record.start, record.length, {}, reason)
+        by_column = dict(zip(header, values, strict=True))
+        return Row(record.start, record.length, {column: by_column[column] for column in self._columns})
 
 
 class ParquetTable:
@@ -174,9 +153,11 @@ def _row_group(uri: str, version: str, group: int, columns: tuple[str, ...]) -> 
 
 
 def _check_columns(uri: str, columns: Sequence[str], there: Sequence[str]) -> None:
-    missing = [column for column in columns if column not in there]
-    if missing:
-        raise DataError(
-            f"'{uri}' has no column '{missing[0]}' (it has {', '.join(there) or 'none'}).",
-            "Correct the recipe's table section.",
-        )
+    for column in columns:
+        if column not in there:
+            names = ", ".join(there) or "none"
+            raise DataError(
+                f"'{uri}' has no column '{column}' (it has {names}).", "Correct the recipe's table section."
+            )
+        if there.count(column) > 1:
+            raise DataError(f"'{uri}' has {there.count(column)} columns named '{column}'.", "Rename all but one.")

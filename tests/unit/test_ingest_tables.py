@@ -230,3 +230,29 @@ def test_the_suffix_of_a_table_may_be_written_in_capitals(tmp_path: Path) -> Non
     (tmp_path / "T.CSV").write_text("id,text\n1,a\n")
     with (tmp_path / "T.CSV").open("rb") as stream:
         assert isinstance(open_table(str(tmp_path / "T.CSV"), stream, ["text"]), CsvTable)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_csv_saved_by_a_spreadsheet_is_read(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    file = tmp_path / "t.csv"
+    lines = [("id", "text"), ("one", "für Fußgänger, überall"), ("two", "Straße nach Köln")]
+    file.write_bytes("\r\n".join(delimiter.join(line) for line in lines).encode(encoding))
+    found = documents(file, config(id="id"))
+    with RowReader(config(id="id")) as reader:
+        texts = [reader.read(row).values["text"] for row in found if isinstance(row, DocumentFile)]
+    assert texts == ["für Fußgänger, überall", "Straße nach Köln"]
+
+
+def test_a_csv_whose_delimiter_cannot_be_told_asks_for_it(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text,more;text\na,b;c\n")
+    with pytest.raises(DataError, match=r"t\.csv': its delimiter cannot be told: ',' or ';'. Set table\.delimiter"):
+        documents(tmp_path / "t.csv", config())
+    found = documents(tmp_path / "t.csv", config(delimiter="comma"))
+    assert isinstance(found[0], DocumentFile)
+
+
+def test_two_columns_of_the_name_that_is_read_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text,text\na,b\n")
+    with pytest.raises(DataError, match=r"has 2 columns named 'text'\. Rename"):
+        documents(tmp_path / "t.csv", config())

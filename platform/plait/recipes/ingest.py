@@ -7,6 +7,8 @@ from pydantic import Field, field_validator, model_validator
 
 from plait.recipes.section import DEFAULT_EMBEDDING, Section
 
+_DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
+
 
 class ChunkConfig(Section):
     by: Literal["structure", "sentence", "recursive"] = Field(
@@ -28,14 +30,25 @@ class TableConfig(Section):
     """Tables (JSONL, CSV, TSV, Parquet) whose rows are documents."""
 
     text: str | None = Field(None, description="Column with the text; without it tables are left out.")
+    delimiter: str | None = Field(
+        None,
+        pattern=r'^[^"\r\n]$',
+        description="Between the values of a CSV: comma, semicolon, tab, bar, or a character; unset: told by the file.",
+    )
     format: Literal["text", "markdown", "html"] = Field("text", description="What the text is written in.")
     id: str | None = Field(None, description="Column that names a document; without it, a hash of the row does.")
     title: str | None = Field(None, description="Column with the title.")
     metadata: list[str] = Field([], description="Columns that are kept as metadata of the chunks.")
 
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def may_be_named(cls, delimiter: object) -> object:
+        """By a word, since shells and YAML read some of the characters themselves."""
+        return _DELIMITERS.get(delimiter, delimiter) if isinstance(delimiter, str) else delimiter
+
     @model_validator(mode="after")
     def text_is_named(self) -> Self:
-        if not self.text and (self.id or self.title or self.metadata):
+        if not self.text and (self.id or self.title or self.metadata or self.delimiter):
             raise ValueError("table.text must name the column with the text")
         return self
 
