@@ -128,6 +128,7 @@ def _open_index(recipe: IngestRecipe, uri: str) -> Index | None:
     except CollectionNotFound:
         return None
     index.check_vectors(wished_vectors(recipe.embedding, index.vectors))
+    index.check_words()
     return index
 
 

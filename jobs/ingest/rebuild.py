@@ -44,8 +44,8 @@ class Rebuild:
             index = Index.open(recipe.collection, uri, generation=self.generation)
         except CollectionNotFound:
             return None
-        if index.vectors != wished_vectors(recipe.embedding, index.vectors):
-            index.drop_generation()  # left by a rebuild with another model
+        if index.vectors != wished_vectors(recipe.embedding, index.vectors) or not index.has_current_words:
+            index.drop_generation()  # left by a rebuild with another model, or by an earlier version of Plait
             return None
         return index
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plait.errors import InvalidInput
+from plait.errors import Conflict, InvalidInput
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.search import Mode, Search
@@ -81,6 +81,46 @@ def test_bm25_finds_words_and_scores_higher_what_has_them_more_often(index: Inde
 
 def test_bm25_knows_titles_and_headings_too(index: Index) -> None:
     assert len(numbers(index, Search(9, mode="bm25"), "title")) == 5
+
+
+SPOKEN = {
+    "东京的天气很好": "天气",
+    "黒い猫が好きです": "猫",
+    "서울에서 기차를 탔다": "서울",
+    "แมวอยู่บนเสื่อ": "แมว",
+    "यह पुस्तक हिन्दी में है": "हिन्दी",
+    "Das Cafe\u0301 in der Ｓtraße": "café strasse",
+    "con\u00adﬁgu\u200bration": "configuration",
+}
+"""Texts, and questions that have words of one of them alone."""
+
+
+@pytest.fixture(scope="module")
+def many_languages(milvus: str) -> Iterator[Index]:
+    index = Index.open_or_create(f"languages_{uuid4().hex}", embedding_model="model-a", dimension=8, uri=milvus)
+    index.upsert(chunks_of(list(SPOKEN)))
+    yield index
+    index.drop()
+
+
+def test_bm25_finds_words_of_languages_without_blanks_and_of_any_normal_form(many_languages: Index) -> None:
+    found = many_languages.search(Search(3, mode="bm25"), list(SPOKEN.values()))
+    assert [[hit.passage.text for hit in hits] for hits in found] == [[text] for text in SPOKEN]
+
+
+def test_words_of_an_earlier_version_are_neither_searched_nor_mixed_with_others(
+    many_languages: Index, milvus: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plait.index.words.VERSION", "2")
+    old = Index.open(many_languages.name, milvus)
+    for use in (
+        lambda: old.search(Search(3, mode="bm25"), ["cat"]),
+        lambda: old.check_mode("hybrid"),
+        lambda: old.upsert(chunks_of(["cat"])),
+    ):
+        with pytest.raises(Conflict, match=r"earlier version .* --rebuild"):
+            use()
+    assert numbers(old, Search(1), "", 0, 1) == [1]
 
 
 def test_a_bm25_score_does_not_tell_when_a_chunk_was_written(milvus: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
-from plait.index import alias, filters
+from plait.index import alias, filters, words
 from plait.index.chunk import text_to_embed
 from plait.index.connection import Milvus
 from plait.index.document_state import DocumentState, DocumentVersion
@@ -32,6 +32,7 @@ from plait.index.schema import (
     MAX_TEXT_BYTES,
     PASSAGE_PROMPT_PROPERTY,
     QUERY_PROMPT_PROPERTY,
+    WORDS_PROPERTY,
     collection_indexes,
     collection_schema,
 )
@@ -74,6 +75,7 @@ class Index:
         name: the index's; in Milvus the alias of its collection.
         vectors: the kind of its vectors.
         has_bm25: it can be searched by words; on Milvus before 2.5 it cannot.
+        has_current_words: its words are those that questions are searched for by.
         dense_weight: what hybrid search was fitted to; None: reciprocal ranks.
     """
 
@@ -85,6 +87,7 @@ class Index:
         vectors: VectorKind,
         fields: frozenset[str],
         dense_weight: float | None = None,
+        words_version: str | None = words.VERSION,
     ) -> None:
         self._milvus = milvus
         self._collection = collection
@@ -92,6 +95,7 @@ class Index:
         self.vectors = vectors
         self.has_bm25 = "sparse" in fields
         self._has_words = "words" in fields
+        self.has_current_words = not self._has_words or words_version == words.VERSION
         self.dense_weight = dense_weight
 
     @property
@@ -181,7 +185,8 @@ class Index:
         vectors = VectorKind(embedding_model, int(dense["params"]["dim"]), prompts)
         fields = frozenset(field["name"] for field in about["fields"])
         fitted = properties.get(DENSE_WEIGHT_PROPERTY)
-        return cls(milvus, name, collection, vectors, fields, float(fitted) if fitted else None)
+        dense_weight = float(fitted) if fitted else None
+        return cls(milvus, name, collection, vectors, fields, dense_weight, properties.get(WORDS_PROPERTY))
 
     @classmethod
     def _create(cls, milvus: Milvus, name: str, generation: int, vectors: VectorKind) -> Self:
@@ -206,6 +211,7 @@ class Index:
                         EMBEDDING_PROPERTY: vectors.model,
                         QUERY_PROMPT_PROPERTY: vectors.prompts.query,
                         PASSAGE_PROMPT_PROPERTY: vectors.prompts.passage,
+                        WORDS_PROPERTY: words.VERSION,
                     },
                     timeout=settings().milvus_timeout_s,
                 )
@@ -248,12 +254,28 @@ class Index:
                 "Embed the same way, use another collection, or make this one anew: plait ingest … --rebuild",
             )
 
-    def check_mode(self, mode: Mode) -> None:
-        """Not every server can search in every way.
+    def check_words(self) -> None:
+        """Words that were written in another form are not found by those of a question.
 
         Raises:
-            InvalidInput: when this one cannot.
+            Conflict: when the collection's are of an earlier version of Plait.
         """
+        if not self.has_current_words:
+            raise Conflict(
+                f"An earlier version of Plait indexed the words of collection '{self.name}', and this one looks for "
+                "them in another form.",
+                "Make it anew: plait ingest … --rebuild",
+            )
+
+    def check_mode(self, mode: Mode) -> None:
+        """Not every server can search in every way, nor every collection.
+
+        Raises:
+            InvalidInput: when this server cannot.
+            Conflict: when the collection is of an earlier version of Plait.
+        """
+        if mode != "dense":
+            self.check_words()
         if mode != "dense" and not self.has_bm25:
             raise InvalidInput(
                 f"Milvus {self._milvus.version} has no BM25, so collection '{self.name}' cannot be searched by {mode}.",
@@ -263,14 +285,20 @@ class Index:
     # ------------------------------------------------------------ write
 
     def upsert(self, chunks: pa.Table) -> None:
-        """Write chunks, each over the one with its id. Columns: CHUNK_SCHEMA and `dense`, list<float32>[dimension]."""
+        """Write chunks, each over the one with its id. Columns: CHUNK_SCHEMA and `dense`, list<float32>[dimension].
+
+        Raises:
+            Conflict: when the collection is of an earlier version of Plait.
+        """
+        self.check_words()
         dense = np.asarray(chunks["dense"].combine_chunks().flatten()).reshape(-1, self.dimension)
         rows = chunks.drop_columns(["dense"]).to_pylist()
         for row, vector in zip(rows, dense, strict=True):
             row["metadata"] = json.loads(row["metadata"])
             row["dense"] = vector
             if self._has_words:
-                row["words"] = _within(MAX_TEXT_BYTES, text_to_embed(row["title"], row["heading"], row["text"]))
+                text = text_to_embed(row["title"], row["heading"], row["text"])
+                row["words"] = _within(MAX_TEXT_BYTES, words.analyzed(text))
         if rows:
             with self._milvus.answering(f"write to '{self.name}'") as client:
                 client.upsert(self._collection, rows, timeout=settings().milvus_timeout_s)

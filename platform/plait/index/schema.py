@@ -1,8 +1,8 @@
 """The Milvus collection of an index: its fields, limits, indexes and properties.
 
 Columns are those of a chunk (plait.index.chunk), plus `dense`, the embedding, and `sparse`, the BM25 weights that
-Milvus itself makes from `words`: the text with its title and headings, as it is embedded, because questions are often
-asked in the words of a heading. It knows no connection.
+Milvus itself makes from `words`: the words (plait.index.words) of the text with its title and headings, as it is
+embedded, because questions are often asked in the words of a heading. It knows no connection.
 """
 
 from typing import Any
@@ -20,6 +20,8 @@ EMBEDDING_PROPERTY = "plait.embedding"
 QUERY_PROMPT_PROPERTY = "plait.query_prompt"
 PASSAGE_PROMPT_PROPERTY = "plait.passage_prompt"
 """Collection properties with the prompts that its vectors were made with, and queries need; absent: none."""
+WORDS_PROPERTY = "plait.words"
+"""Collection property with the version of plait.index.words that its `words` were made by; absent: none."""
 FRESHNESS_PROPERTY = "plait.freshness"
 """Collection property with the freshness of the last run's documents, as JSON."""
 

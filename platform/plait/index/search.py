@@ -14,6 +14,7 @@ import numpy.typing as npt
 from plait.errors import InvalidInput, PlaitError
 from plait.index import filters
 from plait.index.connection import Milvus
+from plait.index.words import analyzed
 from plait.retrieval.passage import Passage
 from plait.settings import settings
 
@@ -102,7 +103,7 @@ def _ask(
     # HNSW looks at `ef` candidates, which must be at least as many as are asked for.
     dense = {"anns_field": "dense", "data": [] if vectors is None else list(vectors)}
     dense_params = {"metric_type": "COSINE", "params": {"ef": max(64, 2 * depth)}}
-    sparse = {"anns_field": "sparse", "data": list(texts)}
+    sparse = {"anns_field": "sparse", "data": [analyzed(text) for text in texts]}
     sparse_params = {"metric_type": "BM25", "params": {}}
     if how.mode == "dense":
         found = client.search(**shared, **dense, search_params=dense_params, filter=allowed, output_fields=fields)
