@@ -73,8 +73,8 @@ class Bench:
     """Adapters, prompts that nobody has seen yet, and the rounds of a case."""
 
     def __init__(self, folder: Path, given: Options) -> None:
-        from plait.models.load import load_tokenizer
         from plait.models.source import resolve_model
+        from plait.models.tokenizer import load_tokenizer
 
         self.given, self.folder, self.base = given, folder, resolve_model(MODEL)
         self.requests = 1 if given.quick else 2  # a round is so many batches

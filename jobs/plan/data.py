@@ -60,8 +60,8 @@ class _Tokenized:
     def __init__(self, recipe: TrainRecipe) -> None:
         from plait.jobs.train.encode import Encoder
         from plait.models.chat import chat_format_for
-        from plait.models.load import load_tokenizer
         from plait.models.source import resolve_model
+        from plait.models.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(resolve_model(recipe.model.source))
         chat_format = chat_format_for(tokenizer, recipe.model.chat_format)

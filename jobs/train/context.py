@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from plait.jobs.train.rows import BadRow, Conversation, parse_row
 from plait.models.chat import Message
-from plait.models.load import load_tokenizer
+from plait.models.tokenizer import load_tokenizer
 from plait.recipes import ContextConfig, ObjectiveConfig
 
 

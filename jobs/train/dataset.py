@@ -29,7 +29,7 @@ from plait.jobs.train.sources import DataFile, read_rows
 from plait.local.machines import check_all_reach_milvus
 from plait.local.milvus import milvus_uri
 from plait.models.chat import ChatFormat
-from plait.models.load import load_tokenizer
+from plait.models.tokenizer import load_tokenizer
 from plait.recipes import DataConfig, ObjectiveConfig
 from plait.settings import settings
 

@@ -11,7 +11,7 @@ from typing import Any
 from plait.jobs.train.loss import IGNORED
 from plait.jobs.train.rows import BadRow, Conversation, Preference, Text
 from plait.models.chat import ChatFormat, Message
-from plait.models.load import encode_prompt
+from plait.models.tokenizer import encode_prompt
 from plait.recipes import ObjectiveConfig as Objective
 from plait.recipes import PretrainConfig, SftConfig
 

@@ -31,7 +31,7 @@ from plait.jobs.train.record import final_metrics, log_run, samples_table
 from plait.jobs.train.schedule import total_steps
 from plait.local.ray_head import connect
 from plait.model_ids import AdapterRef
-from plait.models.load import load_tokenizer
+from plait.models.tokenizer import load_tokenizer
 from plait.recipes import PretrainConfig, ScaleConfig, TrainRecipe
 from plait.settings import settings
 

@@ -14,8 +14,9 @@ from plait.jobs.train.sources import DataFile, find_files, fingerprint
 from plait.model_ids import AdapterRef
 from plait.models.chat import ChatFormat, chat_format_for
 from plait.models.fingerprint import model_sha256
-from plait.models.load import context_length, load_tokenizer
+from plait.models.load import context_length
 from plait.models.source import resolve_model
+from plait.models.tokenizer import load_tokenizer
 from plait.recipes import ContextConfig, TrainRecipe
 
 _BUILTIN = "builtin"

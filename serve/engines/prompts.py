@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from plait.errors import InvalidInput
-from plait.models.load import encode_prompt
+from plait.models.tokenizer import encode_prompt
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -21,7 +21,8 @@ from torch import Tensor
 from plait.errors import PlaitError
 from plait.model_ids import BASE
 from plait.models.fingerprint import model_sha256
-from plait.models.load import load_causal_lm, load_tokenizer
+from plait.models.load import load_causal_lm
+from plait.models.tokenizer import load_tokenizer
 from plait.observability import metrics
 from plait.serve.engines.adapter_bank import AdapterBank
 from plait.serve.engines.adapter_weights import AdapterWeights, read_adapter

@@ -29,7 +29,7 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 from plait.errors import InvalidInput, Unavailable
 from plait.model_ids import BASE
 from plait.models.fingerprint import model_sha256
-from plait.models.load import load_tokenizer
+from plait.models.tokenizer import load_tokenizer
 from plait.observability import metrics
 from plait.serve.engines.admission import (
     cannot_be_loaded,

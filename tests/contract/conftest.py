@@ -11,7 +11,8 @@ import torch
 from plait.adapters.metadata import AdapterMetadata
 from plait.models.chat import FORMATS
 from plait.models.fingerprint import model_sha256
-from plait.models.load import load_causal_lm, load_tokenizer
+from plait.models.load import load_causal_lm
+from plait.models.tokenizer import load_tokenizer
 from plait.serve.engines.engine import Engine
 
 ENGINE = os.environ.get("PLAIT_TEST_ENGINE", "torch")

@@ -23,7 +23,7 @@ from plait.jobs.train.sources import find_files
 from plait.local.process import free_port
 from plait.models.chat import chat_format_for
 from plait.models.embedding import EmbeddingModel
-from plait.models.load import load_tokenizer
+from plait.models.tokenizer import load_tokenizer
 from plait.recipes import ContextConfig, DataConfig, DpoConfig, PretrainConfig, SftConfig
 from plait.retrieval.context import INSTRUCTION
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.models.chat import ChatFormat, Message, chat_format_for
-from plait.models.load import encode_prompt, load_tokenizer
+from plait.models.tokenizer import encode_prompt, load_tokenizer
 from plait.retrieval.context import with_passages
 from plait.retrieval.passage import Passage
 

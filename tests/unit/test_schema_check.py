@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from plait.errors import InvalidInput
-from plait.models.load import load_tokenizer
+from plait.models.tokenizer import load_tokenizer
 from plait.serve.engines.json_grammar import JsonGrammars
 from plait.serve.engines.schema_check import SchemaCheck
 from plait.serve.engines.vocabulary import Vocabulary

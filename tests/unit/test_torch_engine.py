@@ -17,7 +17,8 @@ from plait.adapters.metadata import AdapterMetadata
 from plait.errors import InvalidInput, ModelNotFound, Overloaded
 from plait.models.chat import FORMATS
 from plait.models.fingerprint import model_sha256
-from plait.models.load import load_causal_lm, load_tokenizer
+from plait.models.load import load_causal_lm
+from plait.models.tokenizer import load_tokenizer
 from plait.serve.engines.engine import GenerationDelta, GenerationRequest, Sampling
 from plait.serve.engines.text_stream import TextStream
 from plait.serve.engines.torch_engine import TorchEngine

@@ -9,7 +9,7 @@ from plait.jobs.train.encode import Encoder, encode_conversation
 from plait.jobs.train.loss import IGNORED
 from plait.jobs.train.rows import BadRow, Conversation, Preference, Text
 from plait.models.chat import ChatFormat, Message, chat_format_for
-from plait.models.load import encode_prompt, load_tokenizer
+from plait.models.tokenizer import encode_prompt, load_tokenizer
 from plait.recipes import DpoConfig, PretrainConfig, SftConfig
 
 TALK = Conversation((Message("user", "Which version?"), Message("assistant", "It is 2.60.0.")))

@@ -1,4 +1,4 @@
-"""Load a base model and its tokenizer from a folder: type, 4-bit quantisation, device.
+"""Load a base model from a folder: type, 4-bit quantisation, device.
 
 In: a folder from `resolve_model`. Out: transformers objects. It knows nothing of adapters, training or serving.
 """
@@ -13,7 +13,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging as transformers_logging
 
@@ -72,26 +72,3 @@ def context_length(folder: Path) -> int | None:
     except (OSError, ValueError) as error:
         raise ModelNotFound(f"'{folder}' holds no model config ({str(error).splitlines()[0]}).") from error
     return getattr(config, "max_position_embeddings", None)
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """The fast tokenizer of a model folder, with a pad token.
-
-    Raises:
-        ModelNotFound: when the folder holds no tokenizer.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise ModelNotFound(f"'{folder}' holds no tokenizer ({str(error).splitlines()[0]}).") from error
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer
-
-
-def encode_prompt(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a rendered prompt, with exactly one BOS where the model uses one."""
-    has_bos = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
-    ids: list[int] = tokenizer.encode(text, add_special_tokens=not has_bos)
-    # Some tokenizers append EOS to an encoded text; a prompt must stay open.
-    return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
