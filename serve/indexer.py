@@ -23,7 +23,7 @@ from plait.index.collection import Index
 from plait.index.quarantine import Failure
 from plait.jobs.ingest.chunk import Origin, settings_hash
 from plait.jobs.ingest.formats import FORMATS, Unreadable
-from plait.jobs.ingest.load import load
+from plait.jobs.ingest.load import count_notes, load
 from plait.jobs.ingest.only_writer import only_writer
 from plait.jobs.ingest.read import DocumentFile
 from plait.jobs.ingest.reader import DocumentReader
@@ -268,6 +268,9 @@ class Indexer:
         if isinstance(loaded, Failure):
             raise _refusal(file, loaded.reason)
         version, document = loaded
+        count_notes(document, index.name)
+        for note in document.notes:
+            _log.warning("%s, uploaded as %s: %s", file.filename, file.id, note.text)
         origin = Origin(tenant, file.source, version, int(time.time() * 1000))
         tokenizer_folder = resolve_model(recipe.embedding.tokenizer_source)
         try:

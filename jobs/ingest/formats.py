@@ -7,13 +7,14 @@ citations point into what the author wrote; others are converted to Markdown by 
 import json
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from io import BytesIO
 from typing import Any
 from zipfile import BadZipFile
 
 from plait import text_encoding
+from plait.jobs.ingest.converted import Converted, Note
 from plait.jobs.ingest.html import UNESCAPED, html_to_markdown
 
 MARKDOWN = "markdown"
@@ -33,34 +34,45 @@ class Unreadable(Exception):
 class Format:
     """How the bytes of a format become text, and what that text is written in.
 
-    `to_text` raises Unreadable with the reason. `syntax` is `markdown`, `text` or the name of a programming language.
+    `convert` raises Unreadable with the reason. `syntax` is `markdown`, `text` or the name of a programming language.
     """
 
-    to_text: Callable[[bytes], str]
+    convert: Callable[[bytes], Converted]
     syntax: str
 
 
-def decode(data: bytes) -> str:
-    """Text in whatever encoding (plait.text_encoding).
+def decode(data: bytes) -> Converted:
+    """Text in whatever encoding (plait.text_encoding), with a note when that is a guess.
 
     Raises:
         Unreadable: when it reads in none, as pictures and programs do.
     """
     try:
-        return text_encoding.decode(data)
+        encoding = text_encoding.encoding_of(data)
     except text_encoding.UnknownEncoding as error:
         raise Unreadable(str(error)) from None
+    return Converted(data.decode(encoding.codec, encoding.errors).removeprefix("\ufeff"), _notes(encoding))
 
 
-def _convert(data: bytes, suffix: str) -> str:
+def _notes(encoding: text_encoding.Encoding) -> tuple[Note, ...]:
+    if encoding.is_guessed:
+        return (Note("encoding_guessed", f"read as {encoding.codec} (guessed): save it as UTF-8 if words look wrong"),)
+    if encoding.errors == "replace":
+        return (Note("bytes_replaced", f"it has bytes that are not {encoding.codec}: they were read as �"),)
+    return ()
+
+
+def _convert(data: bytes, suffix: str) -> Converted:
     try:
         if suffix == ".html":
-            return html_to_markdown(data)
+            decoded = decode(data)
+            return replace(html_to_markdown(decoded.text), notes=decoded.notes)
         if suffix in PACKED and data.startswith(_OLE):
             raise Unreadable(_old_or_locked(data))
         from markitdown import StreamInfo
 
-        return str(_converter(suffix).convert(BytesIO(data), StreamInfo(extension=suffix), **UNESCAPED).markdown)
+        markdown = _converter(suffix).convert(BytesIO(data), StreamInfo(extension=suffix), **UNESCAPED).markdown
+        return Converted(str(markdown))
     except (Unreadable, MemoryError):
         raise
     except Exception as error:  # whatever a converter trips over concerns this document alone, and is reported

@@ -5,7 +5,7 @@ completed by the next, and the index is then the same as if nothing had happened
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -15,7 +15,7 @@ from plait.errors import CollectionNotFound, DataError, PlaitError
 from plait.index.collection import Index
 from plait.index.connection import Milvus
 from plait.index.freshness import Freshness
-from plait.index.quarantine import Failure, Quarantine
+from plait.index.quarantine import NOTED, Failure, Quarantine
 from plait.jobs.ingest.chunk import settings_hash
 from plait.jobs.ingest.dedup import Deduplication
 from plait.jobs.ingest.embed import prompts_of, wished_vectors
@@ -50,6 +50,8 @@ class IngestReport:
     withheld: int
     """Kept though the sources do not have them: any of them may be a row of which no id can be read now."""
     failed: tuple[Failure, ...]
+    noted: tuple[Failure, ...]
+    """Documents that this run read with something to know about them, as pages without text."""
     skipped: dict[str, int]
     """Files of unknown formats, by suffix."""
     left_out: tuple[LeftOut, ...]
@@ -79,20 +81,21 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         generation = rebuilding.generation if rebuilding else None
         states = index.document_states(recipe.tenant) if index else {}
         quarantine = Quarantine(Milvus.connect(uri), recipe.collection)
-        held = {entry.failure.source: entry.failure for entry in quarantine.entries(recipe.tenant)}
+        entries = {entry.failure.source: entry.failure for entry in quarantine.entries(recipe.tenant)}
+        held = {source: failure for source, failure in entries.items() if failure.step != NOTED}
         version = settings_hash(recipe.chunk, recipe.embedding.made_with)
         plan = make_plan(recipe, found, states, version, {} if retry_quarantined or rebuild else held)
         if rebuilding:
             rebuilding.check_nothing_is_lost(recipe, plan, plan.failed)
         dedup = Deduplication(recipe, plan)
-        written, written_at, failed = _write(recipe, plan, dedup, uri, generation)
+        written, written_at, failed, noted = _write(recipe, plan, dedup, uri, generation)
         if written:
             now = Index.open(recipe.collection, uri, generation=generation)
             now.flush()
             if index and not rebuilding:  # a first run's documents did not change, they are only new to us
                 _note_freshness(now, plan, written_at)
             index = now
-        _keep(quarantine, recipe, plan, held, failed)
+        _keep(quarantine, recipe, plan, entries, (*failed, *noted))
         _check_bad_share(recipe, plan, failed, rebuild)
         to_delete = dedup.superfluous(states) | set(plan.gone)
         if index and to_delete:
@@ -114,6 +117,7 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         removed=len(plan.gone),
         withheld=len(plan.withheld),
         failed=failed,
+        noted=noted,
         skipped=found.skipped,
         left_out=found.left_out,
         chunks_written=sum(written.values()),
@@ -134,16 +138,16 @@ def _open_index(recipe: IngestRecipe, uri: str) -> Index | None:
 
 def _write(
     recipe: IngestRecipe, plan: Plan, dedup: Deduplication, uri: str, generation: int | None
-) -> tuple[dict[str, int], dict[str, float], tuple[Failure, ...]]:
+) -> tuple[dict[str, int], dict[str, float], tuple[Failure, ...], tuple[Failure, ...]]:
     """Run the pipeline over what has changed.
 
-    Returns the documents written with their chunk counts, when each was written, and all failures.
+    Returns the documents written with their chunk counts, when each was written, all failures, and what was noted.
 
     Without changes Ray is not even started.
     """
     to_write, to_read = dedup.to_write, dedup.to_read
     if not to_write and not to_read:
-        return {}, {}, plan.failed
+        return {}, {}, plan.failed, ()
     embedding = recipe.embedding
     tokenizer_folder = resolve_model(embedding.tokenizer_source)
     prompts = prompts_of(embedding)
@@ -179,7 +183,7 @@ def _write(
     if lost:
         raise PlaitError(f"{len(lost)} documents did not reach the index, as '{min(lost)}'.", "Run again.")
     written_at: dict[str, float] = ray.get(ledger.written_at.remote())
-    return written, written_at, (*plan.failed, *failed)
+    return written, written_at, (*plan.failed, *failed), tuple(ray.get(ledger.noted.remote()))
 
 
 def _note_freshness(index: Index, plan: Plan, written_at: Mapping[str, float]) -> None:
@@ -199,11 +203,15 @@ def _note_freshness(index: Index, plan: Plan, written_at: Mapping[str, float]) -
 
 
 def _keep(
-    quarantine: Quarantine, recipe: IngestRecipe, plan: Plan, held: Mapping[str, Failure], failed: Iterable[Failure]
+    quarantine: Quarantine, recipe: IngestRecipe, plan: Plan, entries: Mapping[str, Failure], now: Collection[Failure]
 ) -> None:
-    """Let the quarantine hold what failed now, and nothing that was read or, with sync, is gone."""
-    quarantine.put(recipe.tenant, (failure for failure in failed if held.get(failure.source) != failure))
-    mended = held.keys() - {failure.source for failure in failed}
+    """Let the quarantine hold what failed or was noted `now`, and nothing that was read or, with sync, is gone.
+
+    `entries`: what it held before. A note stays as long as its document is as it was.
+    """
+    quarantine.put(recipe.tenant, (entry for entry in now if entries.get(entry.source) != entry))
+    as_noted = {d.source for d in plan.unchanged if d.source in entries and entries[d.source].step == NOTED}
+    mended = entries.keys() - {entry.source for entry in now} - as_noted
     if not recipe.sync:
         mended &= plan.sources
     quarantine.release(recipe.tenant, mended)

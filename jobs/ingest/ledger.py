@@ -26,6 +26,7 @@ class Ledger:
     def __init__(self) -> None:
         self._failed: dict[str, Failure] = {}
         self._written: dict[str, int] = {}
+        self._noted: dict[str, Failure] = {}
         self._skipped: set[str] = set()
         self._written_at: dict[str, float] = {}
         self._chunks_written = 0
@@ -33,6 +34,10 @@ class Ledger:
     def record_failure(self, failure: Failure) -> None:
         """A document cannot be read."""
         self._failed[failure.source] = failure
+
+    def record_noted(self, noted: Failure) -> None:
+        """A document was read, but there is something to know about it."""
+        self._noted[noted.source] = noted
 
     def record_skipped(self, sources: set[str]) -> None:
         """Documents need no writing: they repeat others, or are in the index already."""
@@ -52,6 +57,10 @@ class Ledger:
     def failures(self) -> list[Failure]:
         """Documents that could not be read, by name."""
         return [self._failed[source] for source in sorted(self._failed)]
+
+    def noted(self) -> list[Failure]:
+        """Documents that were read with something to know about them, by name."""
+        return [self._noted[source] for source in sorted(self._noted.keys() - self._failed.keys())]
 
     def written(self) -> dict[str, int]:
         """Documents that are whole in the index, with the count of their chunks."""

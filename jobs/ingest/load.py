@@ -11,6 +11,7 @@ from plait.jobs.ingest.read import DocumentFile, content_hash
 from plait.jobs.ingest.reader import DocumentReader
 from plait.jobs.ingest.rows import RowReader
 from plait.jobs.ingest.stores import read_file
+from plait.observability import metrics
 from plait.recipes import IngestRecipe
 
 
@@ -32,3 +33,9 @@ def load(
         attributes = uploads.attributes_of(Path(file.uri), recipe.collection, recipe.tenant)
         document = replace(document, metadata=document.metadata | attributes)
     return version, document
+
+
+def count_notes(document: Document, collection: str) -> None:
+    """Count what there is to know about a document that was read, as metrics."""
+    for note in document.notes:
+        metrics.INGEST_NOTES.labels(collection=collection, kind=note.kind).inc()

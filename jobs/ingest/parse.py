@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from markdown_it import MarkdownIt
 
+from plait.jobs.ingest.converted import Converted, Note
 from plait.jobs.ingest.formats import FORMATS, MARKDOWN, TEXT, Unreadable
 
 _FRONT_MATTER = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
@@ -45,6 +46,7 @@ class Document:
     metadata: dict[str, Any] = field(default_factory=dict)
     given_title: str = ""
     """A title that stands beside the text, as in a column of its own; empty where it is taken from text or name."""
+    notes: tuple[Note, ...] = ()
 
 
 def parse(data: bytes, source: str) -> Document:
@@ -55,23 +57,24 @@ def parse(data: bytes, source: str) -> Document:
     """
     path = PurePosixPath(source)
     format = FORMATS[path.suffix.lower()]
-    text = format.to_text(data)
+    converted = format.convert(data)
     if format.syntax in (MARKDOWN, TEXT):
-        return parse_text(text, format.syntax, name=path.stem)
-    if max(map(len, text.split("\n"))) > _MAX_LINE_OF_CODE:
+        return parse_text(converted, format.syntax, name=path.stem)
+    if max(map(len, converted.text.split("\n"))) > _MAX_LINE_OF_CODE:
         raise Unreadable("it is minified or generated code: nobody can read such long lines")
-    return parse_text(text, format.syntax, name=path.name)
+    return parse_text(converted, format.syntax, name=path.name)
 
 
 def parse_text(
-    text: str, syntax: str, *, name: str, title: str = "", metadata: Mapping[str, Any] | None = None
+    converted: Converted, syntax: str, *, name: str, title: str = "", metadata: Mapping[str, Any] | None = None
 ) -> Document:
-    """A document of a text. Without a `title` it has that in its front matter or its first heading, or else its `name`.
+    """A document of a text. Its title is `title`, or else that in its front matter, its first heading of level 1, the
+    title that was converted with it, its first heading, or its `name`.
 
     Raises:
         Unreadable: when it holds no text.
     """
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = converted.text.replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
         raise Unreadable("it holds NUL bytes, so it is not text")
     if not text.strip():
@@ -81,8 +84,18 @@ def parse_text(
     if syntax == MARKDOWN:
         body_start, own_title = _front_matter(text)
         headings = tuple(heading for heading in _headings(text) if heading.start >= body_start)
-        own_title = own_title or next((heading.words for heading in headings if heading.words), "")
-    return Document(text, shorten(title or own_title or name), syntax, headings, dict(metadata or {}), shorten(title))
+        lowest = 1 if converted.title else 6
+        titles = (heading.words for heading in headings if heading.words and heading.level <= lowest)
+        own_title = own_title or next(titles, converted.title)
+    return Document(
+        text,
+        shorten(title or own_title or name),
+        syntax,
+        headings,
+        dict(metadata or {}),
+        shorten(title),
+        converted.notes,
+    )
 
 
 def shorten(name: str) -> str:

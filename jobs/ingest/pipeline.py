@@ -17,13 +17,13 @@ import ray
 
 from plait.errors import PlaitError, find_plait_error
 from plait.index.chunk import Chunk, chunk_table
-from plait.index.quarantine import Failure
+from plait.index.quarantine import NOTED, Failure
 from plait.jobs.ingest.chunk import Origin, settings_hash
 from plait.jobs.ingest.dedup import Candidate
 from plait.jobs.ingest.duplicates import fingerprint
 from plait.jobs.ingest.embed import Embed, batch_size_of
 from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.load import load
+from plait.jobs.ingest.load import count_notes, load
 from plait.jobs.ingest.parse import Document
 from plait.jobs.ingest.read import DocumentFile, file_table
 from plait.jobs.ingest.reader import DocumentReader
@@ -175,6 +175,11 @@ def chunk_files(
             chunks += reader.chunk(document, origin, tokenizer_folder, recipe.chunk, settings_key)
         except Unreadable as error:
             _report(Failure(source, str(error), "parse", version), recipe, ledger)
+            continue
+        if document.notes:
+            reason = "; ".join(note.text for note in document.notes)
+            ray.get(ledger.record_noted.remote(Failure(source, reason, NOTED, version)))
+            count_notes(document, recipe.collection)
     return chunk_table(chunks)
 
 

@@ -102,8 +102,8 @@ def parse_row(row: Row, file: DocumentFile, config: TableConfig) -> Document:
     title = str(row.values[config.title] or "") if config.title else ""
     fallback = file.source if config.id else PurePosixPath(file.source.rpartition("#")[0]).stem
     metadata: dict[str, Any] = {column: _plain(row.values[column]) for column in config.metadata}
-    text = format.to_text(str(row.values[str(config.text)]).encode())
-    return parse_text(text, format.syntax, title=title, name=fallback, metadata=metadata)
+    converted = format.convert(str(row.values[str(config.text)]).encode())
+    return parse_text(converted, format.syntax, title=title, name=fallback, metadata=metadata)
 
 
 def _open(uri: str, stream: BinaryIO, config: TableConfig) -> Table:

@@ -145,7 +145,7 @@ def _encoding(head: bytes) -> str:
     except UnicodeDecodeError:
         lines = head[: head.rfind(b"\n") + 1]
         try:
-            return encoding_of(head if lines.isascii() else lines).replace("_", "-")
+            return encoding_of(head if lines.isascii() else lines).codec.replace("_", "-")
         except UnknownEncoding as error:
             raise CsvError(str(error)) from None
     return "utf-8"

@@ -55,6 +55,27 @@ def test_an_unreadable_document_is_held_until_it_changes_or_is_retried(
     assert in_quarantine(recipe) == []
 
 
+def test_what_there_is_to_know_about_a_document_is_said_and_kept_until_it_changes(
+    recipe: IngestRecipe, docs: Path
+) -> None:
+    (docs / "köln.txt").write_bytes("Grüße aus Köln, wo die Straße für Fußgänger geöffnet ist.".encode("cp1252"))
+    fields = [f"collection={recipe.collection}", "chunk.max_tokens=32", f"embedding.model={recipe.embedding.model}"]
+    said = CliRunner().invoke(app, ["ingest", str(docs), *fields]).output
+    assert "read, but: köln.txt: read as cp1252 (guessed)" in said
+    assert "4 documents written" in said
+    assert "0 not read, 1 read with a note, in" in said
+    (noted,) = in_quarantine(recipe)
+    assert (noted.source, noted.step) == ("köln.txt", "note")
+
+    # It is in the index, so it counts neither as unreadable nor as one to try again.
+    again = ingest(recipe, retry_quarantined=True)
+    assert (again.written, again.unchanged, again.failed, again.noted) == (0, 4, (), ())
+    assert in_quarantine(recipe) == [noted]
+    (docs / "köln.txt").write_text("Grüße aus Köln", encoding="utf-8")
+    assert ingest(recipe).written == 1
+    assert in_quarantine(recipe) == []
+
+
 def in_quarantine(recipe: IngestRecipe) -> list[Failure]:
     entries = Quarantine(Milvus.connect(), recipe.collection).entries(recipe.tenant)
     return [entry.failure for entry in entries]

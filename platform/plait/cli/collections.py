@@ -126,7 +126,7 @@ def quarantine(
     name: str = typer.Argument(help="The collection."),
     tenant: str = typer.Option(None, help="Only this tenant's documents."),
 ) -> None:
-    """List the documents that could not be read, where they failed, why, and when.
+    """List the documents that could not be read, or not all of them (step `note`), where they failed, why, and when.
 
     They are tried again when they have changed, or with `plait ingest … --retry-quarantined`.
 

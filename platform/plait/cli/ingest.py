@@ -59,6 +59,11 @@ def _tell(report: "IngestReport") -> None:
         print(f"not read: {failure.source}: {failure.reason}")
     if len(report.failed) > _FAILURES_SHOWN:
         print(f"not read: {len(report.failed) - _FAILURES_SHOWN} more")
+    for noted in report.noted[:_FAILURES_SHOWN]:
+        print(f"read, but: {noted.source}: {noted.reason}")
+    if len(report.noted) > _FAILURES_SHOWN:
+        hidden = len(report.noted) - _FAILURES_SHOWN
+        print(f"read, but: {hidden} more: plait collections quarantine {report.collection}")
     if report.skipped:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(report.skipped.items()))
         print(f"left out, of no known format: {kinds}")
@@ -72,6 +77,7 @@ def _tell(report: "IngestReport") -> None:
         f"{report.collection}: {report.written} documents written ({report.chunks_written} chunks), "
         f"{report.unchanged} unchanged, {report.duplicates} duplicates, {report.removed} removed, "
         f"{len(report.failed)} not read, "
+        f"{f'{len(report.noted)} read with a note, ' if report.noted else ''}"
         f"in {report.seconds:.1f} s",
         flush=True,
     )

@@ -1,4 +1,4 @@
-"""Quarantine: the documents that could not be read, with the reason, beside the indexes that they were meant for.
+"""Quarantine: the documents that could not be read, or not all of them, with the reason, beside their indexes.
 
 In: failures of ingestion. Out: what lies in quarantine, by document. It is one Milvus collection for all indexes of a
 server, so every host that ingests sees it. It does not know how documents are read.
@@ -16,6 +16,8 @@ from plait.index.connection import Milvus
 from plait.settings import settings
 
 COLLECTION = "plait_quarantine"
+NOTED = "note"
+"""The step of documents that are in the index, but of which something should be known, such as pages without text."""
 _MAX_REASON_CHARS = 2_000
 _FIELDS = ["tenant", "source", "step", "reason", "content_hash", "failed_at"]
 _NO_VECTOR = [0.0, 0.0]  # Milvus has no collection without a vector
@@ -25,8 +27,8 @@ _NO_VECTOR = [0.0, 0.0]  # Milvus has no collection without a vector
 class Failure:
     """A document that could not be read, and why; the reason follows its name and a colon.
 
-    `step` is where it failed: `read` its bytes, or `parse` them. `content_hash` is that of its version in
-    the index if it could be read; empty when not even its bytes were there.
+    `step` is where it failed: `read` its bytes, or `parse` them; or `note`: it was read, but see the reason.
+    `content_hash` is that of its version in the index if it could be read; empty when not even its bytes were there.
     """
 
     source: str

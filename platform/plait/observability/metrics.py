@@ -147,6 +147,11 @@ DOCUMENTS = Counter(
     "Documents seen: written, unchanged, duplicate, removed or failed.",
     ["collection", "outcome"],
 )
+INGEST_NOTES = Counter(
+    "plait_ingest_notes",
+    "Documents read with something to know: encoding_guessed, bytes_replaced or pages_without_text.",
+    ["collection", "kind"],
+)
 CHUNKS = Counter("plait_ingest_chunks", "Chunks written to the index.", ["collection"])
 EMBED_SECONDS = Histogram("plait_ingest_embed_seconds", "Time to embed a batch of chunks.", buckets=_STAGE_BUCKETS_S)
 INGEST_FRESHNESS_SECONDS = Histogram(
