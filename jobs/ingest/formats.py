@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 
 from plait import text_encoding
 from plait.jobs.ingest.converted import Converted, Note
+from plait.jobs.ingest.grid import TableTooLarge
 from plait.jobs.ingest.html import UNESCAPED, html_to_markdown
 
 MARKDOWN = "markdown"
@@ -69,6 +70,10 @@ def _convert(data: bytes, suffix: str) -> Converted:
             return replace(html_to_markdown(decoded.text), notes=decoded.notes)
         if suffix in PACKED and data.startswith(_OLE):
             raise Unreadable(_old_or_locked(data))
+        if suffix in (".docx", ".pptx", ".epub"):
+            from plait.jobs.ingest.office import office_to_markdown
+
+            return Converted(office_to_markdown(data, suffix))
         from markitdown import StreamInfo
 
         markdown = _converter(suffix).convert(BytesIO(data), StreamInfo(extension=suffix), **UNESCAPED).markdown
@@ -88,6 +93,8 @@ def _reason(error: BaseException, suffix: str) -> str:
         name = type(cause).__name__
         if name == "PDFPasswordIncorrect":
             return "it is protected by a password"
+        if isinstance(cause, TableTooLarge):
+            return str(cause)
         if isinstance(cause, RecursionError):
             return "it is nested too deeply"
         if isinstance(cause, json.JSONDecodeError):
@@ -129,10 +136,7 @@ def _converter(suffix: str) -> Any:
 
 _CONVERTERS = {
     ".pdf": "PdfConverter",
-    ".docx": "DocxConverter",
-    ".pptx": "PptxConverter",
     ".xlsx": "XlsxConverter",
-    ".epub": "EpubConverter",
     ".ipynb": "IpynbConverter",
 }
 
@@ -173,6 +177,6 @@ _SUFFIXES_BY_LANGUAGE = {
 FORMATS: dict[str, Format] = {
     **{suffix: Format(decode, syntax) for syntax, suffixes in _SUFFIXES_BY_LANGUAGE.items() for suffix in suffixes},
     **{suffix: Format(partial(_convert, suffix=".html"), MARKDOWN) for suffix in (".html", ".htm", ".xhtml")},
-    **{suffix: Format(partial(_convert, suffix=suffix), MARKDOWN) for suffix in _CONVERTERS},
+    **{suffix: Format(partial(_convert, suffix=suffix), MARKDOWN) for suffix in {*_CONVERTERS, *PACKED}},
 }
 """By suffix, in lower case."""

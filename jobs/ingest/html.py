@@ -10,6 +10,7 @@ code in library/stdtypes.html and all four tables of library/json.html.
 from typing import Any
 
 from plait.jobs.ingest.converted import Converted
+from plait.jobs.ingest.html_tables import TableConverter, unwrap_layout
 
 # What never is content: it is removed wherever it stands. (Not as one CSS selector, which takes ten times as long.)
 _FURNITURE = frozenset({"script", "style", "template", "noscript", "iframe", "svg", "nav", "button"})
@@ -31,6 +32,7 @@ def html_to_markdown(text: str) -> Converted:
     title = page.title.get_text(" ", strip=True) if page.title else ""
     for element in [element for element in page.find_all(True) if _is_furniture(element)]:
         element.decompose()
+    unwrap_layout(page)
     return Converted(str(_converter().convert_soup(_main_content(page))).strip(), title=title)
 
 
@@ -58,4 +60,7 @@ def _main_content(page: Any) -> Any:
 def _converter() -> Any:
     from markdownify import ATX, MarkdownConverter
 
-    return MarkdownConverter(heading_style=ATX, strip=["a", "img"], **UNESCAPED)
+    class PageConverter(TableConverter, MarkdownConverter):
+        """Ours where a page has tables."""
+
+    return PageConverter(heading_style=ATX, strip=["a", "img"], **UNESCAPED)

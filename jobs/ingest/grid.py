@@ -1,0 +1,185 @@
+"""Tables as a grid: each value stands in its own column, whatever cells were merged, and the whole becomes Markdown.
+
+In: rows of cells, some of which span columns and rows. Out: rows of texts, and a Markdown table. It knows no format:
+web pages, documents, slides and workbooks all make their tables here.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+_MAX_COLUMNS_SPANNED = 1_000  # as in HTML
+_MAX_REPEATED_CHARS = 5_000_000
+_CHARS_A_PLACE = 8  # what a repeated cell without text counts as
+_MAX_LABEL_CHARS = 1_000
+_MAX_HEADER_ROWS = 5
+_MAX_NAME_CHARS = 200
+_BLANKS = re.compile(r"\s+")
+_NUMBER = re.compile(r"\W*\d[\d\W]*")
+_YEAR = re.compile(r"(?:19|20)\d\d")
+
+
+class TableTooLarge(Exception):
+    """A table whose merged cells would fill the memory; its text says so, to follow a document's name and a colon."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell. `columns` and `rows`: how many it spans; rows=0: all that are left in its group."""
+
+    text: str
+    columns: int = 1
+    rows: int = 1
+
+
+@dataclass
+class _Placed:
+    """A cell in its place: columns `first` to `end`; `left`: rows below that it spans too."""
+
+    first: int
+    end: int
+    left: int
+    text: str
+
+
+def spread(groups: Sequence[Sequence[Sequence[Cell]]]) -> list[list[str]]:
+    """The rows of all groups, with the text of a spanning cell in every place that it covers.
+
+    Cells are placed as in HTML (html.spec.whatwg.org, forming a table): they span rows only within their group.
+    Columns in which no cell begins are left out, for they repeat the one before. A text of more than 1,000 characters
+    is no label, and stands once. Rows may have different lengths.
+
+    Raises:
+        TableTooLarge: when repeated texts would have more than 5,000,000 characters.
+    """
+    cells = [row for group in groups for row in group]
+    if all(cell.columns == 1 == cell.rows for row in cells for cell in row):
+        return [[cell.text for cell in row] for row in cells]
+    placed = [row for group in groups for row in _placed(group)]
+    starts = sorted({cell.first for row in placed for cell, _ in row})
+    rows: list[list[str]] = []
+    repeated = 0
+    for row in placed:
+        texts: list[str] = []
+        for cell, is_first in row:
+            here = bisect_left(starts, cell.first)
+            count = bisect_left(starts, cell.end) - here
+            text = cell.text if is_first or len(cell.text) <= _MAX_LABEL_CHARS else ""
+            again = cell.text if len(cell.text) <= _MAX_LABEL_CHARS else ""
+            _check(repeated := repeated + here - len(texts) + (count - is_first) * (len(again) + _CHARS_A_PLACE))
+            texts += [""] * (here - len(texts)) + [text] + [again] * (count - 1)
+        rows.append(texts)
+    return rows
+
+
+def _placed(group: Sequence[Sequence[Cell]]) -> list[list[tuple[_Placed, bool]]]:
+    """Of each row the cells that it shows, from left to right, and whether a cell begins there."""
+    rows: list[list[tuple[_Placed, bool]]] = []
+    from_above: list[_Placed] = []
+    repeated = 0
+    for number, cells in enumerate(group):
+        row = [(cell, False) for cell in from_above]
+        above = iter([*from_above, None])
+        barrier = next(above)
+        column = 0
+        for cell in cells:
+            while barrier is not None and barrier.first <= column:
+                column = max(column, barrier.end)
+                barrier = next(above)
+            columns = max(1, min(cell.columns, _MAX_COLUMNS_SPANNED))
+            if barrier is not None:
+                columns = min(columns, barrier.first - column)
+            rest = len(group) - number
+            left = (rest if cell.rows == 0 else max(1, min(cell.rows, rest))) - 1
+            row.append((_Placed(column, column + columns, left, cell.text), True))
+            column += columns
+        row.sort(key=lambda place: place[0].first)
+        _check(repeated := repeated + len(from_above) * _CHARS_A_PLACE)
+        rows.append(row)
+        from_above = []
+        for place, _ in row:
+            if place.left > 0:
+                place.left -= 1
+                from_above.append(place)
+    return rows
+
+
+def _check(repeated_chars: int) -> None:
+    if repeated_chars > _MAX_REPEATED_CHARS:
+        raise TableTooLarge(f"merged cells of a table repeat more than {_MAX_REPEATED_CHARS:,} characters")
+
+
+def to_markdown(rows: Sequence[Sequence[str]], header_rows: int = 0) -> str:
+    """A Markdown table, without the rows and columns in which nothing stands; empty where nothing stands at all.
+
+    Args:
+        rows: of texts, which may have different lengths.
+        header_rows: how many rows at the top name the columns: several become one (`2024 Q1`), and one that is a single
+            text over the whole table stands above it. Where none does, the first row, if it looks like names.
+    """
+    lines = [[_BLANKS.sub(" ", text).strip() for text in row] for row in rows]
+    head = [line for line in lines[: min(header_rows, _MAX_HEADER_ROWS)] if any(line)]
+    body = [line for line in lines[min(header_rows, _MAX_HEADER_ROWS) :] if any(line)]
+    used = sorted({column for line in (*head, *body) for column, text in enumerate(line) if text})
+    if not used:
+        return ""
+    titles = []
+    while head and len(used) > 1 and len({_at(head[0], column) for column in used}) == 1:
+        titles.append(_at(head.pop(0), used[0]))
+    if not head and looks_like_names([[_at(line, column) for column in used] for line in body[:2]]):
+        head.append(body.pop(0))
+    names = [" ".join(dict.fromkeys(filter(None, (_at(line, column) for line in head)))) for column in used]
+    table = [names, ["---"] * len(used), *([_at(line, column) for column in used] for line in body)]
+    return "\n\n".join([*titles, "\n".join(f"| {' | '.join(map(_escaped, row))} |" for row in table)])
+
+
+def grouped_header_rows(cells: Sequence[Sequence[Cell]], rows: Sequence[Sequence[str]]) -> int:
+    """How many rows at the top name the columns where the first one groups them (`2024` over `Q1` and `Q2`); else 0.
+
+    Args:
+        cells: the table before it was spread.
+        rows: after.
+    """
+    first = cells[0] if cells else ()
+    if len(first) < 2 or all(cell.columns == 1 for cell in first):
+        return 0
+    count = max(2, *(cell.rows for cell in first))
+    names = [text for row in rows[:count] for text in row if text]
+    return count if count < len(rows) and all(map(_is_name_or_year, names)) else 0
+
+
+def looks_like_names(rows: Sequence[Sequence[str]]) -> bool:
+    """The first row may name the columns: rows follow it, and it has a short text in each, or a year; the corner may
+    be empty."""
+    if len(rows) < 2 or len(rows[0]) < 2:
+        return False
+    corner, *others = rows[0]
+    return (not corner or _is_name(corner)) and all(map(_is_name_or_year, others)) and (bool(corner) or len(others) > 1)
+
+
+def is_number(text: str) -> bool:
+    """A number, a date, a percentage or an amount of money, and no word."""
+    return len(text) <= _MAX_NAME_CHARS and bool(_NUMBER.fullmatch(text))
+
+
+def in_one_line(rows: Iterable[Sequence[str]]) -> str:
+    """A table as it stands in a cell of another one."""
+    lines = ([_BLANKS.sub(" ", text).strip() for text in row] for row in rows)
+    return "; ".join(", ".join(filter(None, line)) for line in lines if any(line))
+
+
+def _is_name(text: str) -> bool:
+    return 0 < len(text) <= _MAX_NAME_CHARS and not is_number(text)
+
+
+def _is_name_or_year(text: str) -> bool:
+    return _is_name(text) or bool(_YEAR.fullmatch(text))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _at(row: Sequence[str], column: int) -> str:
+    return row[column] if column < len(row) else ""

@@ -1,0 +1,65 @@
+"""Documents of office programs to Markdown by markitdown, with tables of ours (grid.py): its own drop merged cells.
+
+In: bytes, and the suffix that says their format. Out: Markdown. What a failure means is for formats.py to say.
+"""
+
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+from bs4 import BeautifulSoup
+from markdownify import ATX
+from markitdown import DocumentConverterResult, StreamInfo, converters
+from markitdown.converters._markdownify import _CustomMarkdownify
+
+from plait.jobs.ingest.grid import Cell, grouped_header_rows, spread, to_markdown
+from plait.jobs.ingest.html import UNESCAPED
+from plait.jobs.ingest.html_tables import TableConverter, unwrap_layout
+
+
+def office_to_markdown(data: bytes, suffix: str) -> str:
+    """A DOCX, PPTX or EPUB as Markdown. Raises whatever its library trips over."""
+    converter = _converter(suffix)
+    return str(converter.convert(BytesIO(data), StreamInfo(extension=suffix), **UNESCAPED).markdown)
+
+
+class _Markdownify(TableConverter, _CustomMarkdownify):  # type: ignore[misc]
+    """Theirs but for tables."""
+
+
+class _HtmlConverter(converters.HtmlConverter):  # type: ignore[misc]
+    """What DOCX and EPUB become Markdown by, once they are web pages."""
+
+    def convert(self, file_stream: Any, stream_info: Any, **options: Any) -> Any:
+        page = BeautifulSoup(file_stream, "lxml", from_encoding=stream_info.charset or "utf-8")
+        for element in page(["script", "style"]):
+            element.extract()
+        unwrap_layout(page)
+        body = page.body or page
+        return DocumentConverterResult(_Markdownify(heading_style=ATX, **options).convert_soup(body).strip())
+
+
+class _PptxConverter(converters.PptxConverter):  # type: ignore[misc]
+    def _convert_table_to_markdown(self, table: Any, **options: Any) -> str:
+        cells = [
+            [
+                Cell(" ".join(cell.text.split()), cell.span_width, cell.span_height)
+                for cell in row.cells
+                if not cell.is_spanned
+            ]
+            for row in table.rows
+        ]
+        rows = spread([cells])
+        header_rows = grouped_header_rows(cells, rows) or int(bool(table.first_row))
+        return f"\n\n{to_markdown(rows, header_rows)}\n\n"
+
+
+@cache
+def _converter(suffix: str) -> Any:
+    """One of markitdown's, not left for it to choose: it takes what is broken for plain text."""
+    made = _CONVERTERS[suffix]()
+    made._html_converter = _HtmlConverter()
+    return made
+
+
+_CONVERTERS = {".docx": converters.DocxConverter, ".pptx": _PptxConverter, ".epub": converters.EpubConverter}
