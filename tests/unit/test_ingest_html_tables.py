@@ -8,7 +8,7 @@ from plait.jobs.ingest.parse import parse
 
 
 def lines(html: str) -> list[str]:
-    return html_to_markdown(html.encode()).splitlines()
+    return html_to_markdown(html).text.splitlines()
 
 
 def test_merged_cells_are_repeated_and_values_stay_in_their_columns() -> None:
@@ -50,7 +50,7 @@ def test_a_table_that_lays_the_page_out_is_none(page: str) -> None:
 
 def test_code_beside_its_line_numbers_stays_code() -> None:
     page = "<table><tr><td><pre>1\n2</pre><td><pre>def f():\n    return 1</pre></table>"
-    assert "```\ndef f():\n    return 1\n```" in html_to_markdown(page.encode())
+    assert "```\ndef f():\n    return 1\n```" in html_to_markdown(page).text
 
 
 @pytest.mark.parametrize("span", ["100000", "99999999999999999999", "-1", "x", "", "1.5", "²"])
