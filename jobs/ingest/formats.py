@@ -74,6 +74,12 @@ def _convert(data: bytes, suffix: str) -> Converted:
             from plait.jobs.ingest.office import office_to_markdown
 
             return Converted(office_to_markdown(data, suffix))
+        if suffix == ".xlsx":
+            from plait.jobs.ingest.workbook import workbook_to_markdown
+
+            markdown, hidden = workbook_to_markdown(data)
+            note = Note("hidden_sheets", f"hidden sheets were left out: {', '.join(hidden)}")
+            return Converted(markdown, (note,) if hidden else ())
         from markitdown import StreamInfo
 
         markdown = _converter(suffix).convert(BytesIO(data), StreamInfo(extension=suffix), **UNESCAPED).markdown
@@ -136,7 +142,6 @@ def _converter(suffix: str) -> Any:
 
 _CONVERTERS = {
     ".pdf": "PdfConverter",
-    ".xlsx": "XlsxConverter",
     ".ipynb": "IpynbConverter",
 }
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 _MAX_COLUMNS_SPANNED = 1_000  # as in HTML
 _MAX_REPEATED_CHARS = 5_000_000
-_CHARS_A_PLACE = 8  # what a repeated cell without text counts as
-_MAX_LABEL_CHARS = 1_000
+CHARS_A_PLACE = 8  # what a repeated cell without text counts as
+MAX_LABEL_CHARS = 1_000
 _MAX_HEADER_ROWS = 5
 _MAX_NAME_CHARS = 200
 _BLANKS = re.compile(r"\s+")
@@ -65,9 +65,9 @@ def spread(groups: Sequence[Sequence[Sequence[Cell]]]) -> list[list[str]]:
         for cell, is_first in row:
             here = bisect_left(starts, cell.first)
             count = bisect_left(starts, cell.end) - here
-            text = cell.text if is_first or len(cell.text) <= _MAX_LABEL_CHARS else ""
-            again = cell.text if len(cell.text) <= _MAX_LABEL_CHARS else ""
-            _check(repeated := repeated + here - len(texts) + (count - is_first) * (len(again) + _CHARS_A_PLACE))
+            text = cell.text if is_first or len(cell.text) <= MAX_LABEL_CHARS else ""
+            again = cell.text if len(cell.text) <= MAX_LABEL_CHARS else ""
+            check_repeated(repeated := repeated + here - len(texts) + (count - is_first) * (len(again) + CHARS_A_PLACE))
             texts += [""] * (here - len(texts)) + [text] + [again] * (count - 1)
         rows.append(texts)
     return rows
@@ -95,7 +95,7 @@ def _placed(group: Sequence[Sequence[Cell]]) -> list[list[tuple[_Placed, bool]]]
             row.append((_Placed(column, column + columns, left, cell.text), True))
             column += columns
         row.sort(key=lambda place: place[0].first)
-        _check(repeated := repeated + len(from_above) * _CHARS_A_PLACE)
+        check_repeated(repeated := repeated + len(from_above) * CHARS_A_PLACE)
         rows.append(row)
         from_above = []
         for place, _ in row:
@@ -105,7 +105,12 @@ def _placed(group: Sequence[Sequence[Cell]]) -> list[list[tuple[_Placed, bool]]]
     return rows
 
 
-def _check(repeated_chars: int) -> None:
+def check_repeated(repeated_chars: int) -> None:
+    """Refuse a table whose merged cells repeat too much.
+
+    Raises:
+        TableTooLarge: when it does.
+    """
     if repeated_chars > _MAX_REPEATED_CHARS:
         raise TableTooLarge(f"merged cells of a table repeat more than {_MAX_REPEATED_CHARS:,} characters")
 
@@ -146,7 +151,7 @@ def grouped_header_rows(cells: Sequence[Sequence[Cell]], rows: Sequence[Sequence
         return 0
     count = max(2, *(cell.rows for cell in first))
     names = [text for row in rows[:count] for text in row if text]
-    return count if count < len(rows) and all(map(_is_name_or_year, names)) else 0
+    return count if count < len(rows) and all(map(is_name_or_year, names)) else 0
 
 
 def looks_like_names(rows: Sequence[Sequence[str]]) -> bool:
@@ -155,7 +160,7 @@ def looks_like_names(rows: Sequence[Sequence[str]]) -> bool:
     if len(rows) < 2 or len(rows[0]) < 2:
         return False
     corner, *others = rows[0]
-    return (not corner or _is_name(corner)) and all(map(_is_name_or_year, others)) and (bool(corner) or len(others) > 1)
+    return (not corner or _is_name(corner)) and all(map(is_name_or_year, others)) and (bool(corner) or len(others) > 1)
 
 
 def is_number(text: str) -> bool:
@@ -173,7 +178,8 @@ def _is_name(text: str) -> bool:
     return 0 < len(text) <= _MAX_NAME_CHARS and not is_number(text)
 
 
-def _is_name_or_year(text: str) -> bool:
+def is_name_or_year(text: str) -> bool:
+    """A short text that may name a column, as a year may."""
     return _is_name(text) or bool(_YEAR.fullmatch(text))
 
 
