@@ -1,9 +1,10 @@
 """The command line: quick to help, one sentence and an exit code for whatever goes wrong."""
 
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
+from statistics import median
 
 import pytest
 import typer
@@ -37,14 +38,42 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     return (code if isinstance(code, int) else 0), capsys.readouterr().err
 
 
-def test_help_comes_in_under_three_tenths_of_a_second() -> None:
-    command = [str(Path(sys.executable).parent / "plait"), "--help"]
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 0.3  # the fastest of five: other work on the machine must not fail this
+def test_help_takes_no_more_than_twelve_bare_interpreters() -> None:
+    bare, plait = [sys.executable, "-c", "pass"], [str(Path(sys.executable).parent / "plait"), "--help"]
+    # In CPU time and side by side: other work on the machine must not fail this.
+    assert median(_cpu_s(plait) / _cpu_s(bare) for _ in range(9)) <= 12
+
+
+def _cpu_s(command: list[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+_HELP = """
+import sys
+from plait.cli import main
+try:
+    main(["--help"])
+except SystemExit:
+    slow = {"importlib.metadata", "rich.markdown", "rich.traceback", "pydantic", "yaml", "httpx", "numpy", "ray"}
+    print(*sorted(slow & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_help_imports_nothing_that_takes_long() -> None:
+    shown = subprocess.run([sys.executable, "-c", _HELP], capture_output=True, text=True, check=True)
+    assert "Commands" in shown.stdout
+    assert shown.stderr.split() == []
+
+
+def test_the_overview_says_of_every_command_and_option_what_it_does() -> None:
+    shown = " ".join(CliRunner().invoke(app, ["--help"]).output.replace("│", " ").split())
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        assert f"{name} {' '.join((command.help or '').partition(chr(10) * 2)[0].split())}" in shown
+    assert "--debug Show the traceback of an error. [env var: PLAIT_DEBUG]" in shown
 
 
 @pytest.mark.parametrize("command", COMMANDS)

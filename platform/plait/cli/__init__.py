@@ -25,9 +25,11 @@ from plait.cli import (
     serve,
     train,
 )
+from plait.cli.overview import Overview
 
 app = typer.Typer(
     name="plait",
+    cls=Overview,
     help="Give a model your knowledge by fine-tuning, by retrieval, or both, on one Ray cluster; measure which wins.",
     no_args_is_help=True,
     add_completion=False,
