@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -18,11 +18,14 @@ from tokenizers import Tokenizer
 
 from plait.errors import ModelNotFound
 from plait.index.chunk import Chunk, make_chunk_id
+from plait.index.table_columns import with_columns
+from plait.jobs.ingest.formats import MARKDOWN, TEXT
+from plait.jobs.ingest.markdown_tables import MarkdownTable, TableCutter, columns_finder, find_tables
 from plait.jobs.ingest.parse import Document, Heading, shorten
-from plait.jobs.ingest.split import make_splitter, spans_within_lines
+from plait.jobs.ingest.split import Span, Splitter, StructureSplitter, make_splitter, spans_within_lines
 from plait.recipes import ChunkConfig
 
-_VERSION = 3
+_VERSION = 4
 """Counts up when the same document and settings give other chunks than before, so that documents are chunked anew."""
 
 # A tokenizer may take a long run of letters (base64, a hash) or of blanks for one token or none, and a chunk would grow
@@ -77,17 +80,26 @@ class Chunker:
         self._max_chars = min(_MAX_CHARS, _MAX_CHARS_PER_TOKEN * config.max_tokens)
         self._scrap_chars = min(_MAX_SCRAP_CHARS, self._max_chars // _SCRAP_SHARE)
         self._characters = TextSplitter(self._max_chars - self._scrap_chars)
+        halves = StructureSplitter(self._tokenizer, max(1, capacity // 2), 0)
+        self._tables = TableCutter(
+            self._token_counts,
+            capacity,
+            self._max_chars - self._scrap_chars,
+            lambda text: self._spans(halves, text, TEXT),
+        )
 
     def chunk(self, document: Document, origin: Origin) -> list[Chunk]:
         """The chunks of a document, in order. `text[start:end]` of the document is each chunk's text."""
-        pieces = self._pieces(document)
+        tables = find_tables(document.text) if document.syntax == MARKDOWN else []
+        pieces = self._pieces(document, tables)
         heading_at = heading_finder(document)
+        columns_in = columns_finder(tables)
         return [
             Chunk(
                 chunk_id=make_chunk_id(origin.tenant, origin.source, position, text, self._settings_hash),
                 source=origin.source,
                 title=document.title,
-                heading=heading_at(start),
+                heading=with_columns(heading_at(start), columns_in((start, start + len(text)))),
                 text=text,
                 position=position,
                 start=start,
@@ -101,14 +113,17 @@ class Chunker:
             for position, (start, text) in enumerate(pieces)
         ]
 
-    def _pieces(self, document: Document) -> list[tuple[int, str]]:
+    def _pieces(self, document: Document, tables: Sequence[MarkdownTable]) -> list[tuple[int, str]]:
         """Where each chunk starts, and its text."""
-        spans = [
+        spans = self._without_scraps(document, self._spans(self._splitter, document.text, document.syntax))
+        return [(start, document.text[start:end]) for start, end in self._tables.spans(document.text, tables, spans)]
+
+    def _spans(self, splitter: Splitter, text: str, syntax: str) -> list[Span]:
+        return [
             (start + offset, start + offset + len(part))
-            for start, end in spans_within_lines(self._splitter, document.text, document.syntax)
-            for offset, part in self._characters.chunk_indices(document.text[start:end])
+            for start, end in spans_within_lines(splitter, text, syntax)
+            for offset, part in self._characters.chunk_indices(text[start:end])
         ]
-        return [(start, document.text[start:end]) for start, end in self._without_scraps(document, spans)]
 
     def _without_scraps(self, document: Document, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """The spans, with scraps put before what follows in their section, or else behind what precedes."""
@@ -137,6 +152,11 @@ class Chunker:
 
     def _token_count(self, text: str) -> int:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _token_counts(self, texts: Sequence[str]) -> list[int]:
+        return [
+            len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        ]
 
 
 def heading_finder(document: Document) -> Callable[[int], str]:

@@ -6,6 +6,7 @@ In: passages and the chunks around them. Out: longer passages. How the chunks ar
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from plait.index.table_columns import columns_of, with_columns, without_columns
 from plait.retrieval.passage import Passage
 
 # Between chunks lies white space, which the index does not keep. A wider gap is something else: text that was left out.
@@ -69,4 +70,5 @@ def _joined(best: Passage, group: Mapping[int, Passage]) -> Passage:
     for chunk in chunks[1:]:
         text += "\n" * max(0, chunk.start - end) + chunk.text[max(0, end - chunk.start) :]
         end = max(end, chunk.end)
-    return replace(best, text=text, start=chunks[0].start, end=end, chunk=best)
+    heading = with_columns(without_columns(best.heading), columns_of(chunks[0].heading))
+    return replace(best, heading=heading, text=text, start=chunks[0].start, end=end, chunk=best)

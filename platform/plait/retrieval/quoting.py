@@ -7,6 +7,7 @@ not follow what a document says is no property of the text; `benchmarks/hostile_
 
 import re
 
+from plait.index.table_columns import header_of
 from plait.retrieval.passage import Passage
 
 _TAG = re.compile(r"<(?=\s*/?\s*passage)", re.IGNORECASE)
@@ -17,7 +18,9 @@ _ROLE = re.compile(
 
 
 def quote(passage: Passage, number: int) -> str:
-    """`<passage id="1" source="ray.md"> … </passage>`."""
-    text = _ROLE.sub(lambda turn: turn[0].replace(":", " -"), _TAG.sub("< ", passage.text.strip()))
+    """`<passage id="1" source="ray.md"> … </passage>`; rows of a table have their columns above them."""
+    text = _ROLE.sub(
+        lambda turn: turn[0].replace(":", " -"), _TAG.sub("< ", header_of(passage.heading) + passage.text.strip())
+    )
     source = " ".join(passage.source.split()).replace('"', "'").replace("<", "(").replace(">", ")")
     return f'<passage id="{number}" source="{source}">\n{text}\n</passage>'
