@@ -121,6 +121,10 @@ def _document_file(file: StoredFile, number: int, row: Row, config: TableConfig)
     place = f"{file.name}, row {number}"
     if row.error:
         return UnnamedRow(Failure(place, row.error))
+    if broken := _broken_column(row):
+        identity = row.values[config.id] if config.id and broken != config.id else None
+        reason = f"its column '{broken}' holds half a character (a lone surrogate)"
+        return Failure(place if identity in (None, "") else str(identity), reason)
     if config.id:
         identity = row.values[config.id]
         if identity in (None, ""):
@@ -140,5 +144,20 @@ def _version(row: Row, config: TableConfig) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON can hold: times and decimals become text."""
-    return json.loads(json.dumps(value, default=str))
+    """A value that JSON and every store can hold: times, decimals and whole numbers of more than 64 bits become text,
+    what is no number (NaN) or infinite nothing."""
+    return json.loads(json.dumps(value, default=str), parse_int=_whole_number, parse_constant=lambda _: None)
+
+
+def _whole_number(digits: str) -> int | str:
+    return int(digits) if -(2**63) <= int(digits) < 2**63 else digits
+
+
+def _broken_column(row: Row) -> str | None:
+    """The first column that holds half a character (a lone surrogate), which UTF-8 cannot write."""
+    for column, value in row.values.items():
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            return column
+    return None

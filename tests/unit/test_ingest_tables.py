@@ -256,3 +256,39 @@ def test_two_columns_of_the_name_that_is_read_are_an_error(tmp_path: Path) -> No
     (tmp_path / "t.csv").write_text("text,text\na,b\n")
     with pytest.raises(DataError, match=r"has 2 columns named 'text'\. Rename"):
         documents(tmp_path / "t.csv", config())
+
+
+@pytest.mark.parametrize(
+    ("row", "named", "column"),
+    [
+        ({"id": "b", "text": "x", "lang": "\ud800"}, "b", "lang"),
+        ({"id": "b", "text": "x\udfff", "lang": ""}, "b", "text"),
+        ({"id": "b\ud800", "text": "x", "lang": ""}, "t.jsonl, row 2", "id"),
+        ({"id": "b", "text": "x", "lang": [{"deep\ud83d": 1}]}, "b", "lang"),
+    ],
+)
+def test_a_row_with_half_a_character_is_refused_by_name_and_the_others_are_read(
+    tmp_path: Path, row: dict[str, Any], named: str, column: str
+) -> None:
+    file = write(tmp_path / "t.jsonl", [{**ROWS[0], "lang": "😀"}, row, ROWS[2]])
+    found = documents(file, config(id="id", metadata=["lang"]))
+    assert found[1] == Failure(named, f"its column '{column}' holds half a character (a lone surrogate)")
+    assert [row.source for row in found if isinstance(row, DocumentFile)] == ["one", "three"]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        (str(2**127), str(2**127)),
+        (f"[{-(2**63) - 1}, {2**63}, {2**63 - 1}]", [str(-(2**63) - 1), str(2**63), 2**63 - 1]),
+        ('{"a": NaN, "b": [-Infinity, 1.5]}', {"a": None, "b": [None, 1.5]}),
+        ("true", True),
+    ],
+)
+def test_metadata_that_no_store_can_hold_is_kept_as_what_it_can(tmp_path: Path, written: str, kept: Any) -> None:
+    (tmp_path / "t.jsonl").write_text(f'{{"text": "x", "n": {written}}}')
+    wanted = config(metadata=["n"])
+    file = documents(tmp_path / "t.jsonl", wanted)[0]
+    assert isinstance(file, DocumentFile)
+    with RowReader(wanted) as reader:
+        assert parse_row(reader.read(file), file, wanted).metadata == {"n": kept}
