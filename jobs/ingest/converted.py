@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Note:
     """Something about a document that was read, as a clause that follows its name and a colon.
 
-    `kind` names it in metrics: `encoding_guessed`, `bytes_replaced`, `hidden_sheets` or `pages_without_text`.
+    `kind` names it in metrics: `encoding_guessed`, `bytes_replaced`, `hidden_sheets`,
+    `formulas_without_value` or `pages_without_text`.
     """
 
     kind: str

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from plait import text_encoding
 from plait.jobs.ingest.converted import Converted, Note
 from plait.jobs.ingest.grid import TableTooLarge
 from plait.jobs.ingest.html import UNESCAPED, html_to_markdown
+
+if TYPE_CHECKING:
+    from plait.jobs.ingest.workbook import WorkbookText
 
 MARKDOWN = "markdown"
 TEXT = "text"
@@ -75,11 +78,9 @@ def _convert(data: bytes, suffix: str) -> Converted:
 
             return Converted(office_to_markdown(data, suffix))
         if suffix == ".xlsx":
-            from plait.jobs.ingest.workbook import workbook_to_markdown
+            from plait.jobs.ingest.workbook import read_workbook
 
-            markdown, hidden = workbook_to_markdown(data)
-            note = Note("hidden_sheets", f"hidden sheets were left out: {', '.join(hidden)}")
-            return Converted(markdown, (note,) if hidden else ())
+            return _with_notes(read_workbook(data))
         from markitdown import StreamInfo
 
         markdown = _converter(suffix).convert(BytesIO(data), StreamInfo(extension=suffix), **UNESCAPED).markdown
@@ -88,6 +89,16 @@ def _convert(data: bytes, suffix: str) -> Converted:
         raise
     except Exception as error:  # whatever a converter trips over concerns this document alone, and is reported
         raise Unreadable(_reason(error, suffix)) from error
+
+
+def _with_notes(book: "WorkbookText") -> Converted:
+    notes = []
+    if book.hidden:
+        notes.append(Note("hidden_sheets", f"hidden sheets were left out: {', '.join(book.hidden)}"))
+    if book.unsaved:
+        advice = "open and save it in a spreadsheet program"
+        notes.append(Note("formulas_without_value", f"{book.unsaved:,} formulas have no saved value: {advice}"))
+    return Converted(book.markdown, tuple(notes))
 
 
 def _reason(error: BaseException, suffix: str) -> str:

@@ -3,6 +3,7 @@
 In: bytes, and the suffix that says their format. Out: Markdown. What a failure means is for formats.py to say.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from io import BytesIO
 from typing import Any
@@ -52,6 +53,23 @@ class _PptxConverter(converters.PptxConverter):  # type: ignore[misc]
         rows = spread([cells])
         header_rows = grouped_header_rows(cells, rows) or int(bool(table.first_row))
         return f"\n\n{to_markdown(rows, header_rows)}\n\n"
+
+    def _convert_chart_to_markdown(self, chart: Any) -> str:
+        """A chart's values, by category; a chart that the library cannot read has none to give."""
+        try:
+            names = [str(category.label) for category in chart.plots[0].categories]
+            series = [(str(one.name), list(one.values)) for one in chart.series]
+        except (ValueError, LookupError, AttributeError):
+            return ""
+        title = chart.chart_title.text_frame.text if chart.has_title and chart.chart_title.has_text_frame else ""
+        values = [[name, *(_value(of, number) for _, of in series)] for number, name in enumerate(names)]
+        table = to_markdown([["Category", *(name for name, _ in series)], *values], header_rows=1)
+        return f"\n\n### {' '.join(f'Chart {title}'.split())}\n\n{table}\n\n"
+
+
+def _value(values: Sequence[float | None], number: int) -> str:
+    value = values[number] if number < len(values) else None
+    return "" if value is None else f"{value:.15g}"
 
 
 @cache

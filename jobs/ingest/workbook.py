@@ -1,9 +1,10 @@
 """Workbooks (XLSX) to Markdown: of each sheet that can be seen its title and the tables in it.
 
-In: a workbook's bytes. Out: Markdown, and the names of hidden sheets, which are left out. Cells are shown as a reader
-sees them (number_format.py), merged ones in each of their places, empty rows and columns not at all. Where a table
-begins, which row names its columns, and whether it goes on after an empty row, is told by what stands in the cells and
-how they look. Hidden rows and columns are read, because filters and folded outlines hide rows that readers look up.
+In: a workbook's bytes. Out: Markdown, and what a reader of it should know, as that sheets are hidden. Cells are shown
+as a reader sees them (number_format.py), merged ones in each of their places, empty rows and columns not at all.
+Where a table begins, which row names its columns, and whether it goes on after an empty row, is told by what stands
+in the cells and how they look. Hidden rows and columns are read, because filters and folded outlines hide rows that
+readers look up.
 """
 
 import warnings
@@ -18,7 +19,7 @@ from typing import Any
 from openpyxl import load_workbook
 from openpyxl.cell.read_only import ReadOnlyCell
 from openpyxl.utils.cell import range_boundaries
-from openpyxl.worksheet._reader import MERGE_TAG, ROW_TAG, WorkSheetParser
+from openpyxl.worksheet._reader import FORMULA_TAG, MERGE_TAG, ROW_TAG, WorkSheetParser
 from openpyxl.xml.functions import iterparse
 
 from plait.jobs.ingest.grid import (
@@ -61,29 +62,42 @@ class _Table:
         return to_markdown(texts, len(self.header))
 
 
-def workbook_to_markdown(data: bytes) -> tuple[str, list[str]]:
-    """The Markdown of a workbook, and the names of its hidden sheets. Raises whatever its library trips over."""
-    parts, hidden = [], []
+@dataclass(frozen=True)
+class WorkbookText:
+    """A workbook as Markdown. `hidden`: sheets that were left out; `unsaved`: formulas whose value nobody saved."""
+
+    markdown: str
+    hidden: tuple[str, ...]
+    unsaved: int
+
+
+def read_workbook(data: bytes) -> WorkbookText:
+    """The text of a workbook. Raises whatever its library trips over."""
+    parts, hidden, unsaved = [], [], 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about styles and extensions, which are not read
         book = load_workbook(BytesIO(data), read_only=True, data_only=True)
         for sheet in book.worksheets:
             if sheet.sheet_state != "visible":
                 hidden.append(sheet.title)
-            elif found := list(_parts(_rows(sheet))):
+                continue
+            rows, without_value = _rows(sheet)
+            unsaved += without_value
+            if found := list(_parts(rows)):
                 parts += [f"## {' '.join(sheet.title.split())}", *found]
-    return "\n\n".join(parts), hidden
+    return WorkbookText("\n\n".join(parts), tuple(hidden), unsaved)
 
 
 # ------------------------------------------------------------ cells
 
 
-def _rows(sheet: Any) -> dict[int, _Row]:
-    """The rows that hold something, by number, from above."""
+def _rows(sheet: Any) -> tuple[dict[int, _Row], int]:
+    """The rows that hold something, by number, from above; and how many formulas have no value."""
     book = sheet.parent
     formats: dict[int, str] = {}
     rows: dict[int, _Row] = {}
     merged: list[str] = []
+    without_value = 0
     with sheet._get_source() as source:
         parser = WorkSheetParser(
             source,
@@ -97,9 +111,10 @@ def _rows(sheet: Any) -> dict[int, _Row]:
             if element.tag == ROW_TAG:
                 number, cells = parser.parse_row(element)
                 row = rows.setdefault(number, {})
-                for cell in cells:
+                for part, cell in zip(element, cells, strict=True):
                     value, style = cell["value"], cell["style_id"]
                     if value is None:
+                        without_value += part.find(FORMULA_TAG) is not None and cell["data_type"] != "str"
                         continue
                     if style not in formats:
                         formats[style] = _format(sheet, style)
@@ -108,7 +123,7 @@ def _rows(sheet: Any) -> dict[int, _Row]:
                 element.clear()
             elif element.tag == MERGE_TAG:
                 merged += [part.get("ref", "") for part in element]
-    return _with_merged({number: rows[number] for number in sorted(rows) if rows[number]}, merged)
+    return _with_merged({number: rows[number] for number in sorted(rows) if rows[number]}, merged), without_value
 
 
 def _format(sheet: Any, style: int) -> str:

@@ -4,6 +4,8 @@ import io
 import zipfile
 
 from pptx import Presentation
+from pptx.chart.data import CategoryChartData
+from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
 from plait.jobs.ingest.parse import parse
@@ -61,3 +63,17 @@ def test_merged_cells_of_a_slide_are_repeated() -> None:
     held = io.BytesIO()
     presentation.save(held)
     assert parse(held.getvalue(), "a.pptx").text.splitlines()[-4:] == TABLE
+
+
+def test_a_chart_is_a_table_of_its_values_in_which_missing_ones_are_blank() -> None:
+    presentation = Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[5])
+    data = CategoryChartData()
+    data.categories = ["East|West", "North"]
+    data.add_series("Q1", (1, None))
+    data.add_series("Q2", (2.5, 3))
+    slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, Inches(1), Inches(1), Inches(4), Inches(2), data)
+    held = io.BytesIO()
+    presentation.save(held)
+    table = ["| Category | Q1 | Q2 |", "| --- | --- | --- |", r"| East\|West | 1 | 2.5 |", "| North |  | 3 |"]
+    assert parse(held.getvalue(), "a.pptx").text.splitlines()[-4:] == table

@@ -93,6 +93,12 @@ def test_hidden_sheets_are_left_out_and_named() -> None:
     ]
 
 
+def test_formulas_without_a_saved_value_are_blank_and_counted() -> None:
+    document = read(book([["Name", "Sum"], ["a", "=1+1"], ["b", "=B2"], ["c", 3]]))
+    assert document.text.splitlines()[-3:] == ["| a |  |", "| b |  |", "| c | 3 |"]
+    assert [note.text.partition(":")[0] for note in document.notes] == ["2 formulas have no saved value"]
+
+
 @pytest.mark.parametrize("far", ["XFD2", "XFD1048576", "ZZ9"])
 def test_one_value_far_away_adds_one_column_and_no_empty_ones(far: str) -> None:
     cells = {"A1": "Name", "B1": "Sum", "A2": "a", "B2": 1, "A3": "b", "B3": 2}

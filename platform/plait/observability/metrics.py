@@ -149,7 +149,8 @@ DOCUMENTS = Counter(
 )
 INGEST_NOTES = Counter(
     "plait_ingest_notes",
-    "Documents read with something to know: encoding_guessed, bytes_replaced, hidden_sheets or pages_without_text.",
+    "Documents read with something to know: encoding_guessed, bytes_replaced, hidden_sheets, formulas_without_value or "
+    "pages_without_text.",
     ["collection", "kind"],
 )
 CHUNKS = Counter("plait_ingest_chunks", "Chunks written to the index.", ["collection"])
