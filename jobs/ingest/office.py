@@ -15,6 +15,7 @@ from markitdown.converters._markdownify import _CustomMarkdownify
 
 from plait.jobs.ingest.grid import Cell, grouped_header_rows, spread, to_markdown
 from plait.jobs.ingest.html import UNESCAPED
+from plait.jobs.ingest.html_signs import write_signs
 from plait.jobs.ingest.html_tables import TableConverter, unwrap_layout
 
 
@@ -35,6 +36,7 @@ class _HtmlConverter(converters.HtmlConverter):  # type: ignore[misc]
         page = BeautifulSoup(file_stream, "lxml", from_encoding=stream_info.charset or "utf-8")
         for element in page(["script", "style"]):
             element.extract()
+        write_signs(page.find_all(True))
         unwrap_layout(page)
         body = page.body or page
         return DocumentConverterResult(_Markdownify(heading_style=ATX, **options).convert_soup(body).strip())
