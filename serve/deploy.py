@@ -103,6 +103,15 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
     return f"http://{options.host}:{options.port}"
 
 
+def take_down() -> None:
+    """Delete the application, if it is there; the answers that are under way are finished first."""
+    from ray import serve
+    from ray.serve.context import _get_global_client
+
+    if _get_global_client(raise_if_no_controller_running=False) is not None:
+        serve.delete(APPLICATION)
+
+
 def _wait(status: Callable[[], Any], on_progress: Callable[[str], None]) -> None:
     deadline = time.monotonic() + _READY_TIMEOUT_S
     told = ""

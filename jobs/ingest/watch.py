@@ -1,17 +1,17 @@
 """Keep an index in step with folders: ingest, and again whenever something in the sources changes.
 
-In: a recipe. Out: a report of every run that did something, until Ctrl-C. A run that fails is told and tried again.
+In: a recipe. Out: a report of every run that did something, until Ctrl-C or SIGTERM. A run that fails is told, and
+tried again.
 """
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from plait.errors import InvalidInput, PlaitError
+from plait.interruption import on_interrupt
 from plait.jobs.ingest.job import IngestReport, ingest
 from plait.observability import metrics
 from plait.recipes import IngestRecipe
@@ -24,7 +24,7 @@ _TRY_AGAIN_S = 10.0
 
 
 def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Callable[[PlaitError], None]) -> None:
-    """Follow the recipe's sources until Ctrl-C; an interrupted run is completed by the next.
+    """Follow the recipe's sources until Ctrl-C or SIGTERM; an interrupted run is completed by the next.
 
     Args:
         recipe: its first run is that of `ingest`.
@@ -42,7 +42,7 @@ def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Ca
 
     tried_at: float | None = None
     is_behind = True
-    with _stopped_by_ctrl_c() as is_over:
+    with _stopped_by_a_signal() as is_over:
         # The first look comes before the first run, so that what changes during it is seen.
         for changed in changes(
             *(_watched(Path(source).expanduser()) for source in recipe.sources),
@@ -74,21 +74,19 @@ def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Ca
 
 
 @contextmanager
-def _stopped_by_ctrl_c() -> Iterator[threading.Event]:
-    """Leave the block at Ctrl-C. The event is for when a library that is at work has swallowed the exception."""
+def _stopped_by_a_signal() -> Iterator[threading.Event]:
+    """Leave the block at Ctrl-C or SIGTERM. The event is for when a library at work has swallowed the exception."""
     is_over = threading.Event()
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
+    def interrupt() -> None:
         is_over.set()
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield is_over
+        with on_interrupt(interrupt):
+            yield is_over
     except KeyboardInterrupt:
         return
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _watched(source: Path) -> Path:

@@ -10,10 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from plait import interruption
+
 _FIRST_PAUSE_S = 5.0
 _LONGEST_PAUSE_S = 300.0
-_FINAL = (0, 2, 130)
-"""Exit codes that another attempt would not change: done, wrong input, interrupted."""
+_FINAL = (0, 2, 130, 143)
+"""Exit codes that another attempt would not change: done, wrong input, interrupted, terminated."""
 
 
 def run_with_retries(
@@ -43,13 +45,14 @@ def main(arguments: Sequence[str]) -> int:
             while True:
                 try:
                     return driver.wait()
-                except KeyboardInterrupt:  # the driver gets it too, and saves what it has
+                except KeyboardInterrupt:  # the driver gets the signal too, and saves what it has
                     continue
 
-    try:
-        return run_with_retries(run, int(retries), time.sleep, lambda line: print(line, flush=True))
-    except KeyboardInterrupt:  # between two attempts
-        return 130
+    with interruption.handled():
+        try:
+            return run_with_retries(run, int(retries), time.sleep, lambda line: print(line, flush=True))
+        except KeyboardInterrupt:  # between two attempts
+            return interruption.exit_code()
 
 
 if __name__ == "__main__":

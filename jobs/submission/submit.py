@@ -20,8 +20,8 @@ whoever may look at the cluster's dashboard reads the environment of its jobs.""
 
 def job_environment(cluster: Cluster, given: Mapping[str, str]) -> dict[str, str]:
     """The variables of a job: our settings as far as the cluster understands them, then what the user gives."""
-    # A stop is then a Ctrl-C, at which training saves a checkpoint; Ray kills what has not ended within this time.
-    ending = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "60"}
+    # A stop is a SIGTERM, at which training saves a checkpoint; Ray kills what has not ended within this time.
+    ending = {"RAY_JOB_STOP_WAIT_TIME_S": "100"}
     ours = {name: os.environ[name] for name in _SHARED if os.environ.get(name)}
     if cluster.is_local:
         ours |= {name: value for name, value in os.environ.items() if name.startswith("PLAIT_")}

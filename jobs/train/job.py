@@ -47,7 +47,7 @@ def train(recipe: TrainRecipe, reuse: bool = False) -> AdapterVersion:
         reuse: give back the version that the same recipe, base model and data already made, if there is one.
 
     Raises:
-        Interrupted: after Ctrl-C, when a checkpoint is saved.
+        Interrupted: after Ctrl-C or SIGTERM, when a checkpoint is saved.
         PlaitError: one of its kinds for everything that is wrong with recipe, data, model or cluster.
     """
     prepared = prepare(recipe)
@@ -160,7 +160,7 @@ def _fit(folder: Path, prepared: Prepared) -> Checkpoint:
     plan.stop_file.unlink(missing_ok=True)
     with shown(ProgressLog(plan.progress_file), f"train {recipe.name}"):
         try:
-            run_interruptibly(trainer.fit, on_interrupt=plan.stop_file.touch)
+            run_interruptibly(trainer.fit, ask=plan.stop_file.touch)
         except Exception as error:
             raise _explained(error, folder) from error
     if plan.stop_file.exists():

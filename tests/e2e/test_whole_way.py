@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from plait.settings import settings
@@ -46,19 +47,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(data: Path, gemma: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """What `plait evaluate` found, with the server still running."""
+def server(data: Path, gemma: Path) -> Iterator["subprocess.Popen[str]"]:
+    """`plait serve`, ready, with an index and an adapter."""
     assert "not read" in plait("ingest", str(data / "docs"), "collection=e2e")
     registered = plait("train", "qlora", *_training(data))
     assert "e2e:1 is registered" in registered
-    assert f"ready at http://127.0.0.1:{settings().http_port}" in plait(
-        "serve", "local", "retrieval.collection=e2e", "--detach"
-    )
+    command = [str(Path(sys.executable).with_name("plait")), "serve", "local", "retrieval.collection=e2e"]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    said = list(iter(run.stdout.readline, "Ctrl-C stops it\n"))
+    assert f"ready at http://127.0.0.1:{settings().http_port}" in said[-1]
+    yield run
+    plait("stop")
+
+
+@pytest.fixture(scope="module")
+def report(server: object, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `plait evaluate` found, with the server still running."""
     file = tmp_path_factory.mktemp("report") / "report.json"
     models = ("base", "e2e", "rag/base", "rag/e2e")
     print(plait("evaluate", str(data / "eval.jsonl"), *models, "--max-tokens", "24", "--report", str(file)))
-    yield json.loads(file.read_text(encoding="utf-8"))
-    plait("stop")
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 def _training(data: Path) -> list[str]:
@@ -99,3 +109,21 @@ def test_a_second_run_reuses_index_and_adapter(report: dict[str, Any], data: Pat
     assert ": 0 documents written (0 chunks)" in plait("ingest", str(data / "docs"), "collection=e2e")
     again = plait("train", "qlora", "--reuse", *_training(data))
     assert "e2e:1 is registered" in again
+
+
+def test_sigterm_finishes_the_answer_under_way_and_takes_the_application_down(
+    report: dict[str, Any], server: "subprocess.Popen[str]"
+) -> None:
+    base = f"http://127.0.0.1:{settings().http_port}"
+    body = {"model": "base", "prompt": "Once", "max_tokens": 128, "ignore_eos": True, "stream": True}
+    with httpx.stream("POST", f"{base}/v1/completions", json=body, timeout=60) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        server.terminate()
+        assert [line for line in lines if line][-1] == "data: [DONE]"
+    said, _ = server.communicate(timeout=60)  # of the 120 s that a pod has
+    assert said.splitlines()[0] == "stopping, after the answers that are under way"
+    assert said.splitlines()[-1] == "stopped"
+    assert server.returncode == 0
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{base}/readyz")

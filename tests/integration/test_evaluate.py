@@ -1,6 +1,8 @@
 """Evaluation over real HTTP, against a server whose answers are known."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,15 +19,23 @@ from plait.recipes import EvaluateRecipe
 
 VERSIONS = {"ray": "2.60.0", "torch": "2.13.0", "peft": "0.21.2", "rich": "15.0.0", "typer": "0.29.2", "gguf": "0.19.0"}
 
+SLOW = ("base", "slow", "rag/base", "rag/slow")
+
 
 class KnownAnswers(BaseHTTPRequestHandler):
-    """Speaks the contract: `good` cites and is right, `bad` is wrong, `full` refuses."""
+    """Speaks the contract: `good` cites and is right, `bad` is wrong, `full` refuses, the SLOW do not answer."""
+
+    is_asked, is_over = threading.Event(), threading.Event()
 
     def do_GET(self) -> None:
-        self._send(200, {"object": "list", "data": [{"id": name} for name in ("good", "bad", "full")]})
+        self._send(200, {"object": "list", "data": [{"id": name} for name in ("good", "bad", "full", *SLOW)]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if body["model"] in SLOW:
+            self.is_asked.set()
+            self.is_over.wait(60)
+            return None
         if body["model"] == "full":
             return self._send(429, {"error": {"message": "9 requests are waiting already.", "code": "overloaded"}})
         name = body["messages"][-1]["content"].split()[-1]
@@ -65,6 +75,7 @@ def url() -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), KnownAnswers) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
+        KnownAnswers.is_over.set()
         server.shutdown()
 
 
@@ -148,3 +159,23 @@ def test_the_command_prints_both_tables_and_writes_the_report(
     assert "100% (61% to 100%)" in printed
     assert "good is better than bad (p = 0.031, paired)" in printed
     assert len(json.loads(report.read_text(encoding="utf-8"))["answers"]["good"]) == len(VERSIONS)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_sigterm_ends_the_command_with_what_is_kept(command: str, url: str, tmp_path: Path) -> None:
+    data = tmp_path / "eval.jsonl"
+    data.write_text('{"question": "which ray", "answer": "2"}\n', encoding="utf-8")
+    recipe = tmp_path / "compare.yaml"
+    train = {"name": "slow", "data": {"train": str(data)}, "adapter": {"method": "lora"}}
+    recipe.write_text(json.dumps({"data": str(data), "ingest": {"sources": ["docs"]}, "train": train}))
+    arguments = {"evaluate": [str(data), "slow"], "compare": [str(recipe)]}[command]
+    KnownAnswers.is_asked.clear()
+    run = subprocess.Popen(
+        [sys.executable, "-m", f"plait.jobs.{command}", *arguments, "--url", url], stderr=subprocess.PIPE, text=True
+    )
+    assert KnownAnswers.is_asked.wait(60)
+    run.terminate()
+    _, said = run.communicate(timeout=30)  # of the 120 s that a pod has
+    assert run.returncode == 143
+    assert said.startswith(f"plait: The {'evaluation' if command == 'evaluate' else 'comparison'} was interrupted")
+    assert said.count("\n") == 1

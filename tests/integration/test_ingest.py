@@ -221,10 +221,13 @@ def test_whatever_is_killed_the_same_command_again_ends_as_if_undisturbed(
         assert run.poll() is None, "the run ended before its time"
         time.sleep(moments.uniform(0, 0.05))
 
+    # What is ended with SIGTERM says how to go on; the driver that is killed is that of the next test.
     first = start()
     wait_for(first, (0, 0.2))
-    first.kill()
-    first.wait()
+    first.terminate()
+    _, said = first.communicate(timeout=30)  # of the 120 s that a pod has
+    assert first.returncode == 143
+    assert said.endswith("what is written stays. Run the same command again to go on.\n")
     wait_until(lambda: not workers("Write"))  # they end with their driver
 
     # Workers that die are replaced under the run; without Milvus it ends and says so.

@@ -116,7 +116,11 @@ def test_a_killed_worker(undisturbed: Outcome, tiny_model: Path, dataset: Path) 
 
 @pytest.mark.parametrize(
     "sign",
-    [pytest.param(signal.SIGKILL, id="killed"), pytest.param(signal.SIGINT, id="interrupted", marks=pytest.mark.long)],
+    [
+        pytest.param(signal.SIGKILL, id="killed", marks=pytest.mark.long),
+        pytest.param(signal.SIGINT, id="interrupted", marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, id="terminated"),
+    ],
 )
 def test_an_ended_driver(sign: signal.Signals, undisturbed: Outcome, tiny_model: Path, dataset: Path) -> None:
     overrides = fields(f"driver-{sign.name.lower()}", tiny_model, dataset)
@@ -126,8 +130,8 @@ def test_an_ended_driver(sign: signal.Signals, undisturbed: Outcome, tiny_model:
         wait_for_step(run_folder(recipe), 30)
         os.kill(driver.pid, sign)
         said, _ = driver.communicate(timeout=PATIENCE_S)
-    if sign == signal.SIGINT:
-        assert driver.returncode == 130
+    if sign != signal.SIGKILL:
+        assert driver.returncode == 128 + sign
         assert "a checkpoint is saved. Run the same command again to go on." in said
     assert len(ProgressLog(run_folder(recipe) / "progress.jsonl").records()) < STEPS
 

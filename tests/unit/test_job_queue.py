@@ -115,6 +115,7 @@ def test_more_than_the_cluster_has_or_can_scale_to_is_refused() -> None:
         ([1, 1], 1, 1, [5]),
         ([2], 3, 2, []),  # a wrong recipe gets no better
         ([130], 3, 130, []),  # stopped
+        ([143], 3, 143, []),
         ([1] * 9, 8, 1, [5, 10, 20, 40, 80, 160, 300, 300]),
     ],
 )

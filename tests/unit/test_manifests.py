@@ -7,6 +7,8 @@ import pytest
 from manifests import kuberay, of_kind, pods, references, schemas, serving
 from manifests.build import OVERLAYS, PLATFORMS, ROOT, build, gates, secrets, whole
 
+from plait.jobs.train import interrupt
+
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_objects_are_what_their_schemas_say(overlay: str, kubectl: Path, crds: schemas.CustomResources) -> None:
@@ -84,3 +86,13 @@ def test_only_overlays_that_say_so_need_a_feature_gate(kubectl: Path) -> None:
     assert {o for o in OVERLAYS if gates(o)} == {"nightly-ingest", "incremental-upgrade"}
     for overlay in ("nightly-ingest", "incremental-upgrade"):
         assert "gate" in json.dumps(kuberay.problems(build(kubectl, overlay)))
+
+
+def test_a_job_that_is_stopped_has_its_time_within_the_grace_period_of_its_pods(kubectl: Path) -> None:
+    found = [p for p in pods.pods(build(kubectl, "dev/jobs")) if "ray.io/group" in p.labels]
+    assert found
+    for pod in found:
+        (ray,) = [c for c in pod.containers if c["name"].startswith("ray-")]
+        values = {each["name"]: float(each.get("value", 0)) for each in ray["env"] if each["name"].startswith("RAY_")}
+        for name in ("RAY_JOB_STOP_WAIT_TIME_S", "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"):
+            assert interrupt.TERMINATED_WITHIN_S < values[name] < pod.spec["terminationGracePeriodSeconds"], pod.owner

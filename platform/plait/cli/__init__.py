@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
+from plait import interruption
 from plait.cli import (
     adapters,
     ask,
@@ -65,17 +66,22 @@ app.command("stop")(local.stop)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and turn what went wrong into a sentence and an exit code."""
-    try:
-        app(arguments)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        sys.exit(report(error))
+    with interruption.handled():
+        try:
+            app(arguments)
+        except (KeyboardInterrupt, SystemExit) as ended:
+            # Typer makes an exit with 130 of a KeyboardInterrupt.
+            if interruption.received() is None or getattr(ended, "code", 130) != 130:
+                raise
+            print("plait: interrupted", file=sys.stderr)
+            sys.exit(interruption.exit_code())
+        except Exception as error:
+            sys.exit(report(error))
 
 
 def report(error: Exception) -> int:
     """Print an error as the user should see it; returns the exit code."""
-    from plait.errors import find_plait_error
+    from plait.errors import Interrupted, find_plait_error
 
     if os.environ.get("PLAIT_DEBUG"):
         import traceback
@@ -84,7 +90,7 @@ def report(error: Exception) -> int:
     known = find_plait_error(error)
     if known is not None:
         print(f"plait: {known}", file=sys.stderr)
-        return known.exit_code
+        return interruption.exit_code() if isinstance(known, Interrupted) else known.exit_code
     if isinstance(error, OSError) and error.strerror:
         # A full disk, a file that may not be written: the system's own words name it best.
         print(f"plait: {error.strerror}" + (f": {error.filename}" if error.filename else ""), file=sys.stderr)

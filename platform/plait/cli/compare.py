@@ -44,6 +44,7 @@ def compare(
         limit=checked.limit,
     )
 
+    from plait.interruption import explained
     from plait.jobs.compare.page import write_pages
     from plait.jobs.compare.verdict import judge
     from plait.jobs.evaluate.job import evaluate
@@ -52,11 +53,13 @@ def compare(
     from plait.settings import settings
 
     read_questions(Path(checked.data).expanduser())  # before minutes of training
-    if url is not None:
-        found = evaluate(asked, url)
-    else:
-        with _served(checked) as own_url:
-            found = evaluate(asked, own_url)
+    how_to_go_on = "Run the same command again: what is indexed and trained is used again, answers are not kept."
+    with explained("The comparison was interrupted.", how_to_go_on):
+        if url is not None:
+            found = evaluate(asked, url)
+        else:
+            with _served(checked) as own_url:
+                found = evaluate(asked, own_url)
     verdict = judge(found, checked.significance)
     page = write_pages(report or settings().root / "comparisons" / checked.train.name, verdict, found)
     console = Console()
@@ -81,7 +84,7 @@ def _served(recipe: "CompareRecipe") -> Iterator[str]:
 
     from plait.jobs.ingest.job import ingest
     from plait.jobs.train.job import train
-    from plait.serve.deploy import APPLICATION, deploy
+    from plait.serve.deploy import APPLICATION, deploy, take_down
 
     config = _serve_config(recipe)
     if APPLICATION in serve.status().applications:
@@ -94,11 +97,10 @@ def _served(recipe: "CompareRecipe") -> Iterator[str]:
         f"indexed {indexed.collection}: {indexed.written} documents written, {indexed.unchanged} unchanged", flush=True
     )
     print(f"trained {train(recipe.train, reuse=True).key}", flush=True)
-    url = deploy(config, on_progress=print)
     try:
-        yield url
+        yield deploy(config, on_progress=print)
     finally:
-        serve.delete(APPLICATION)
+        take_down()
 
 
 def _serve_config(recipe: "CompareRecipe") -> dict[str, Any]:

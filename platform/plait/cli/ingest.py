@@ -49,9 +49,11 @@ def ingest(
         follow(checked, _tell, lambda error: print(f"{error}", flush=True))
         print("no longer watching")
         return
+    from plait.interruption import explained
     from plait.jobs.ingest.job import ingest as run
 
-    _tell(run(checked, retry_quarantined, rebuild))
+    with explained("Ingestion was interrupted; what is written stays.", "Run the same command again to go on."):
+        _tell(run(checked, retry_quarantined, rebuild))
 
 
 def _tell(report: "IngestReport") -> None:

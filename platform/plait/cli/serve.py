@@ -10,16 +10,27 @@ def serve(
 ) -> None:
     """Serve the base model, every registered adapter, and answers from an index.
 
-    Runs until Ctrl-C; with `--detach` until `plait stop`.
+    Runs until Ctrl-C or SIGTERM, which end the answers that are under way first; with `--detach` until `plait stop`.
 
     Example: `plait serve local retrieval.collection=docs`
     """
     from plait.local.ray_head import connect
 
     connect()
-    from plait.serve.deploy import deploy, read_config
+    from ray import serve
 
-    url = deploy(read_config(config, overrides or []), on_progress=print)
+    from plait.errors import Interrupted
+    from plait.serve.deploy import APPLICATION, deploy, read_config, take_down
+
+    was_there = APPLICATION in serve.status().applications
+    try:
+        url = deploy(read_config(config, overrides or []), on_progress=print)
+    except KeyboardInterrupt:
+        if was_there:
+            what = "Serving was interrupted; the application that was there may already be changed."
+            raise Interrupted(what, "Run the same command again, or plait stop.") from None
+        take_down()
+        raise Interrupted("Serving was interrupted before it was ready; it is taken down.") from None
     print(f"ready at {url}/v1  (models: {url}/v1/models, API: {url}/docs)")
     if detach:
         print("it runs until: plait stop")
@@ -28,22 +39,25 @@ def serve(
 
 
 def _until_interrupted() -> None:
-    """Wait for Ctrl-C, or for the SIGTERM of a service manager, and take the application down."""
-    import signal
+    """Wait until the command is asked to end, and take the application down.
+
+    Raises:
+        PlaitError: when somebody else has.
+    """
     import time
 
     from ray import serve
 
     from plait.errors import PlaitError
-    from plait.serve.deploy import APPLICATION
+    from plait.serve.deploy import APPLICATION, take_down
 
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, signal.default_int_handler)
     print("Ctrl-C stops it", flush=True)
     try:
         while APPLICATION in serve.status().applications:
             time.sleep(2)
         raise PlaitError("The application was deleted by someone else.")
     except KeyboardInterrupt:
-        print("stopping")
+        print("stopping, after the answers that are under way", flush=True)
+        take_down()
         serve.shutdown()
+        print("stopped", flush=True)

@@ -10,7 +10,8 @@ def train(
 ) -> None:
     """Fine-tune an adapter on examples and register it.
 
-    A run that was interrupted goes on from its last checkpoint when the same command is run again.
+    Ctrl-C and SIGTERM save a checkpoint first. A run that was interrupted goes on from its last checkpoint when the
+    same command is run again.
 
     Example: `plait train qlora name=support data.train=train.jsonl train.epochs=3`
     """
@@ -18,9 +19,11 @@ def train(
 
     checked = load_recipe(TrainRecipe, recipe, overrides or [])
 
+    from plait.interruption import explained
     from plait.jobs.train.job import train as run
 
-    version = run(checked, reuse=reuse)
+    with explained("Training was interrupted before its first step.", "Run the same command again."):
+        version = run(checked, reuse=reuse)
     figures = "  ".join(f"{name} {value:.4g}" for name, value in version.metadata.metrics.items())
     print(f"{version.key} is registered  ({figures})")
     print(f"{version.path}")

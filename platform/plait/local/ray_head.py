@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from plait import interruption
 from plait.errors import Conflict, Unavailable
 from plait.local.exporter import exporter
 from plait.local.process import LocalProcess, answers, check_port_is_free, ensure_all, free_port
@@ -58,12 +59,13 @@ def connect(meanwhile: Callable[[], object] = lambda: None) -> None:
     if ray.is_initialized():
         return
     try:
-        ray.init(
-            address=address,
-            runtime_env={"env_vars": _worker_environment(address)},
-            log_to_driver="PLAIT_DEBUG" in os.environ,
-            logging_level="INFO" if "PLAIT_DEBUG" in os.environ else "ERROR",
-        )
+        with interruption.handlers_kept():
+            ray.init(
+                address=address,
+                runtime_env={"env_vars": _worker_environment(address)},
+                log_to_driver="PLAIT_DEBUG" in os.environ,
+                logging_level="INFO" if "PLAIT_DEBUG" in os.environ else "ERROR",
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise Unavailable(
             f"The Ray cluster at {address} cannot be joined ({str(error).strip().splitlines()[0]}).",

@@ -1,0 +1,202 @@
+"""Ctrl-C and SIGTERM: the first ends a command well, the second at once."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from plait import interruption
+from plait.cli import main
+from plait.cli.compare import _served
+from plait.cli.serve import _until_interrupted
+from plait.errors import Interrupted
+from plait.jobs.train import interrupt
+from plait.jobs.train.interrupt import run_interruptibly
+
+BOTH = [pytest.param(signal.SIGINT, id="ctrl-c"), pytest.param(signal.SIGTERM, id="terminated")]
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Any:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    yield
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_the_first_signal_interrupts_the_block_and_is_the_exit_code(number: signal.Signals) -> None:
+    with interruption.handled():
+        assert interruption.received() is None
+        with pytest.raises(KeyboardInterrupt):
+            send(number)
+        assert interruption.received() == number
+        assert interruption.exit_code() == 128 + number
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_a_command_that_is_interrupted_says_so_and_nothing_else(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plait.recipes.load_recipe", lambda *_: send(number))
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", "qlora"])
+    assert ended.value.code == 128 + number
+    assert capsys.readouterr() == ("", "plait: interrupted\n")
+
+
+def test_an_explained_interruption_has_the_exit_code_of_its_signal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plait.jobs.evaluate.job.evaluate", lambda *_: send(signal.SIGTERM))
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", "eval.jsonl", "base"])
+    assert ended.value.code == 143
+    assert "interrupted; no answer is kept. Run the same command again." in capsys.readouterr().err
+
+
+ENDLESS = """
+import time
+from plait import interruption
+
+with interruption.handled():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaning up", flush=True)
+        time.sleep({cleaning_s})
+        print("clean", flush=True)
+"""
+
+
+def started(cleaning_s: float, ignores_sigint: bool = False) -> "subprocess.Popen[str]":
+    """A process that is in its block."""
+    command = [sys.executable, "-c", ENDLESS.format(cleaning_s=cleaning_s)]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignores_sigint else None
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    if ignores_sigint:
+        signal.signal(signal.SIGINT, before)
+    assert next_line(run) == "ready\n"
+    return run
+
+
+def next_line(run: "subprocess.Popen[str]") -> str:
+    assert run.stdout is not None
+    return run.stdout.readline()
+
+
+def test_a_second_signal_ends_the_process_at_once() -> None:
+    run = started(cleaning_s=60)
+    run.terminate()
+    assert next_line(run) == "cleaning up\n"
+    time.sleep(1.1)
+    run.terminate()
+    assert run.communicate(timeout=20)[0] == ""
+    assert run.returncode == 143
+
+
+def test_two_signals_within_a_second_are_one_as_timeout_and_slurm_send_them() -> None:
+    run = started(cleaning_s=0.5)
+    run.terminate()
+    assert next_line(run) == "cleaning up\n"
+    run.terminate()
+    assert run.communicate(timeout=20)[0] == "clean\n"
+
+
+def test_a_sigint_that_the_shell_lets_the_process_ignore_stays_ignored() -> None:
+    run = started(cleaning_s=0, ignores_sigint=True)
+    run.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    assert run.poll() is None
+    run.terminate()
+    assert run.communicate(timeout=20)[0] == "cleaning up\nclean\n"
+
+
+def test_what_shall_be_called_is_called_instead() -> None:
+    called: list[str] = []
+    with interruption.handled():
+        with interruption.on_interrupt(lambda: called.append("outer")):
+            with interruption.on_interrupt(lambda: called.append("inner")):
+                send(signal.SIGTERM)
+            send(signal.SIGTERM)  # the same request
+        assert called == ["inner"]
+        with pytest.raises(KeyboardInterrupt), interruption.on_interrupt(lambda: called.append("late")):
+            pytest.fail("it was asked to end before")
+
+
+def test_a_sigterm_during_and_after_ray_init_is_ours() -> None:
+    def rays_handler(number: int, frame: object) -> None:
+        sys.exit(number)
+
+    with interruption.handled():
+        with interruption.handlers_kept():
+            signal.signal(signal.SIGTERM, rays_handler)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGTERM)
+    with interruption.handled():
+        with pytest.raises(KeyboardInterrupt), interruption.handlers_kept():  # noqa: PT012
+            signal.signal(signal.SIGTERM, rays_handler)
+            send(signal.SIGTERM)
+        assert interruption.received() == signal.SIGTERM
+
+
+def test_training_is_asked_to_end_and_gives_what_it_then_gives() -> None:
+    asked = threading.Event()
+
+    def training() -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked.wait(5)
+        return "stopped after a step"
+
+    assert run_interruptibly(training, asked.set) == "stopped after a step"
+
+
+def test_training_that_comes_to_no_step_is_left_within_the_grace_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupt, "TERMINATED_WITHIN_S", 0.1)
+
+    def waits_for_workers() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    with pytest.raises(Interrupted, match="Run the same command again to go on from the last checkpoint"):
+        run_interruptibly(waits_for_workers, lambda: None)
+
+
+def test_a_server_that_is_asked_to_end_takes_its_application_down(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("ray.serve.status", lambda: SimpleNamespace(applications={"plait": send(signal.SIGTERM)}))
+    monkeypatch.setattr("plait.serve.deploy.take_down", lambda: done.append("taken down"))
+    monkeypatch.setattr("ray.serve.shutdown", lambda: done.append("shut down"))
+    with interruption.handled():
+        _until_interrupted()
+    assert done == ["taken down", "shut down"]
+    assert capsys.readouterr().out.endswith("stopping, after the answers that are under way\nstopped\n")
+
+
+def test_a_comparison_takes_down_what_it_had_begun_to_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("plait.local.ray_head.connect", lambda: None)
+    monkeypatch.setattr("ray.serve.status", lambda: SimpleNamespace(applications={}))
+    monkeypatch.setattr("plait.cli.compare._serve_config", lambda _: {})
+    indexed = SimpleNamespace(collection="c", written=1, unchanged=0)
+    monkeypatch.setattr("plait.jobs.ingest.job.ingest", lambda _: indexed)
+    monkeypatch.setattr("plait.jobs.train.job.train", lambda *_, **__: SimpleNamespace(key="a:1"))
+    monkeypatch.setattr("plait.serve.deploy.deploy", lambda *_, **__: send(signal.SIGTERM))
+    monkeypatch.setattr("plait.serve.deploy.take_down", lambda: done.append("taken down"))
+    recipe: Any = SimpleNamespace(ingest=None, train=None)
+    with interruption.handled(), pytest.raises(KeyboardInterrupt), _served(recipe):
+        pytest.fail("it is not served")
+    assert done == ["taken down"]
