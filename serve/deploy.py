@@ -21,6 +21,7 @@ from plait.local.machines import check_all_reach_milvus
 from plait.local.process import check_port_is_free
 from plait.recipes import apply_override
 from plait.serve.app import check, parse
+from plait.serve.arguments import AppArguments
 from plait.settings import settings
 
 APPLICATION = "plait"
@@ -52,7 +53,7 @@ def read_config(config: str, overrides: Sequence[str]) -> dict[str, Any]:
         ) from None
     args = application.setdefault("args", {})
     for override in overrides:
-        apply_override(args, override)
+        apply_override(args, override, AppArguments)
     if not path.is_file():
         values["http_options"] |= {"host": settings().bind, "port": settings().http_port}
     return dict(values)

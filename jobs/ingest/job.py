@@ -222,10 +222,14 @@ def _check_bad_share(recipe: IngestRecipe, plan: Plan, failed: tuple[Failure, ..
         return
     shown_failures = "; ".join(f"{failure.source}: {failure.reason}" for failure in failed[:_FAILURES_IN_ERROR])
     more = f"; and {len(failed) - _FAILURES_IN_ERROR} more" if len(failed) > _FAILURES_IN_ERROR else ""
+    if rebuild:
+        rest = "The index is as it was."
+    else:
+        rest = "The others are in the index." if len(failed) < plan.document_count else "Nothing was written."
     raise DataError(
         f"{len(failed)} of {plan.document_count} documents cannot be read, more than the {recipe.max_bad_share:.0%} "
         f"that max_bad_share allows ({shown_failures}{more}).",
-        f"{'The index is as it was' if rebuild else 'The others are in the index'}. Mend or remove the bad ones "
+        f"{rest} Mend or remove the bad ones "
         f"(plait collections quarantine {recipe.collection}), or raise max_bad_share.",
     )
 

@@ -23,9 +23,9 @@ def test_an_unreadable_document_is_held_until_it_changes_or_is_retried(
     (docs / "bad.md").write_bytes(b"\0")
     assert ingest(recipe).written == 3
     said = CliRunner().invoke(app, ["collections", "quarantine", recipe.collection]).output
-    assert "bad.md" in said
-    assert "parse" in said
-    assert "NUL bytes" in said
+    about, reason = said.splitlines()
+    assert about.startswith("bad.md (tenant default, parse, ")
+    assert "NUL bytes" in reason
 
     # Unchanged it is not even read by the pipeline: nothing is to do, so Ray is not asked for.
     with monkeypatch.context() as patch:
@@ -34,7 +34,7 @@ def test_an_unreadable_document_is_held_until_it_changes_or_is_retried(
     assert (again.written, again.unchanged, len(again.failed)) == (0, 3, 1)
 
     # It counts as unreadable all the same.
-    with pytest.raises(DataError, match=r"1 of 4 documents .*bad\.md"):
+    with pytest.raises(DataError, match=r"1 of 4 documents .*bad\.md.* The others are in the index\."):
         ingest(recipe.model_copy(update={"max_bad_share": 0.1}))
 
     # What an older reader could not read, a run that is told to try reads.
@@ -84,7 +84,9 @@ def in_quarantine(recipe: IngestRecipe) -> list[Failure]:
 def test_a_first_run_of_unreadable_documents_alone_can_be_looked_into(recipe: IngestRecipe, docs: Path) -> None:
     for name in ("a.md", "b.md", "guide/c.md"):
         (docs / name).write_bytes(b"\0")
-    with pytest.raises(DataError, match=f"plait collections quarantine {recipe.collection}"):
+    with pytest.raises(
+        DataError, match=rf"\. Nothing was written\. .*plait collections quarantine {recipe.collection}"
+    ):
         ingest(recipe)
     said = CliRunner().invoke(app, ["collections", "quarantine", recipe.collection]).output
     assert [name in said for name in ("a.md", "b.md", "guide/c.md")] == [True] * 3

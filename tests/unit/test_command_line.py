@@ -137,6 +137,16 @@ def test_a_server_that_is_not_there_is_a_failure_with_a_remedy(capsys: pytest.Ca
     assert "plait serve" in error
 
 
+@pytest.mark.parametrize("question", ["-5 degrees?", "--model or what?", "-h is help?", "- what = this?"])
+def test_a_question_may_begin_with_a_dash(
+    question: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("plait.chat_client.ask", lambda *arguments: asked.append(arguments[1:3]) or sys.exit(0))
+    assert run(capsys, "ask", question, "top_k=5", "--model", "base") == (0, "")
+    assert asked == [("base", question)]
+
+
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLAIT_DEBUG", "")  # so that it is put back after the test
     code, error = run(capsys, "--debug", "train", "qlora", "train.lrr=1")

@@ -52,6 +52,37 @@ def test_what_is_neither_is_named() -> None:
         understood("mine.yaml", "ingest")
 
 
+@pytest.mark.parametrize("name", ["a=b.md", "x.y=z.md", "no=thing"])
+def test_a_file_whose_name_looks_like_a_field_is_a_document(name: str) -> None:
+    Path(name).write_text("text", encoding="utf-8")
+    assert understood(name).sources == [name]
+
+
+def test_a_field_is_a_field_also_where_a_file_has_its_name() -> None:
+    Path("collection=mine").write_text("text", encoding="utf-8")
+    assert understood("docs", "collection=mine").collection == "mine"
+    assert understood("./collection=mine").sources == ["./collection=mine"]
+
+
+def test_an_unknown_field_is_no_missing_file() -> None:
+    with pytest.raises(InvalidInput, match="unknown field 'colection'"):
+        understood("docs", "colection=mine")
+
+
+@pytest.mark.parametrize("text", ["server:\n  port: 80\n", "- a\n- b\n", "just words", ""])
+def test_a_document_that_only_ends_as_a_recipe_is_told_how_to_be_read(text: str) -> None:
+    Path("conf.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInput, match=r"'conf\.yaml' is no recipe of ingest.*write 'sources=\[conf\.yaml\]'"):
+        understood("conf.yaml")
+    assert understood("sources=[conf.yaml]").sources == ["conf.yaml"]
+
+
+def test_a_recipe_that_is_no_yaml_is_told_so() -> None:
+    Path("bad.yaml").write_text("sources: [", encoding="utf-8")
+    with pytest.raises(InvalidInput, match=r"'bad\.yaml' is not valid YAML"):
+        understood("bad.yaml")
+
+
 def defaults(section: type[Section], prefix: str = "") -> dict[str, object]:
     """Every field of a recipe with its default, dotted."""
     found: dict[str, object] = {}

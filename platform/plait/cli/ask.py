@@ -3,6 +3,22 @@
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
+
+_QUOTE = "\N{NULL}"
+
+
+class AskCommand(TyperCommand):
+    """A question may begin with a dash, as `-5 degrees?`: what has a blank in it is no option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Mark such a question, so that the parser takes it for an argument."""
+        return super().parse_args(ctx, [_QUOTE + each if _is_text(each) else each for each in args])
+
+
+def _is_text(argument: str) -> bool:
+    name = argument.partition("=")[0]
+    return argument.startswith("-") and len(name.split()) > 1
 
 
 def ask(
@@ -21,12 +37,14 @@ def ask(
 
     from plait.chat_client import ask as ask_server
     from plait.recipes import apply_override
+    from plait.retrieval.request import Retrieval
     from plait.settings import settings
 
+    question = question.removeprefix(_QUOTE)
     base = url or f"http://{settings().bind}:{settings().http_port}"
     how: dict[str, Any] = {}
     for override in retrieval or []:
-        apply_override(how, override)
+        apply_override(how, override, Retrieval)
     answer = ask_server(base, model, question, max_tokens, how)
     console = Console()
     console.print(escape(answer.text) or "[dim](no answer)[/dim]")

@@ -134,10 +134,6 @@ def quarantine(
     """
     from datetime import datetime
 
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from plait.index.collection import Index
     from plait.index.connection import Milvus
     from plait.index.quarantine import Quarantine
@@ -147,13 +143,12 @@ def quarantine(
         Index.open(name)  # says what there is when the name is wrong
         print(f"No document of '{name}' is in quarantine.")
         return
-    table = Table("tenant", "document", "step", "reason", "when", "content hash")
-    for entry in entries:
+    for entry in entries:  # lines and no table: reasons are sentences
         failure = entry.failure
         when = datetime.fromtimestamp(entry.failed_at / 1000).strftime("%Y-%m-%d %H:%M:%S")
-        cells = (entry.tenant, failure.source, failure.step, failure.reason, when, failure.content_hash[:12])
-        table.add_row(*map(escape, cells))
-    Console().print(table)
+        about = f"tenant {entry.tenant}, {failure.step}, {when}"
+        print(failure.source, f"({about}, {failure.content_hash[:12]})" if failure.content_hash else f"({about})")
+        print(f"    {failure.reason}")
 
 
 @app.command("drop")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from plait.jobs.ingest.job import IngestReport
 
 _FAILURES_SHOWN = 20
-_ASSIGNMENT = re.compile(r"[a-z_.]+=")
+_ASSIGNMENT = re.compile(r"(?P<name>[a-z_]+)[a-z_.]*=")
 
 
 def ingest(
@@ -61,6 +61,8 @@ def _tell(report: "IngestReport") -> None:
         print(f"not read: {failure.source}: {failure.reason}")
     if len(report.failed) > _FAILURES_SHOWN:
         print(f"not read: {len(report.failed) - _FAILURES_SHOWN} more")
+    if report.failed:
+        print(f"all that is not read, and why: plait collections quarantine {report.collection}")
     for noted in report.noted[:_FAILURES_SHOWN]:
         print(f"read, but: {noted.source}: {noted.reason}")
     if len(report.noted) > _FAILURES_SHOWN:
@@ -86,22 +88,27 @@ def _tell(report: "IngestReport") -> None:
 
 
 def understand(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """Tell recipe, sources and overrides apart; returns the recipe and all overrides, the sources among them."""
+    """Tell recipe, sources and overrides apart; returns the recipe and all overrides, the sources among them.
+
+    `field=value` is an override when the recipe has the field, else the file of that name, if there is one. What ends
+    in .yaml is a recipe.
+    """
     import yaml
 
     from plait.errors import InvalidInput
-    from plait.recipes import ready_recipes
+    from plait.recipes import IngestRecipe, ready_recipes
 
     recipes: list[str] = []
     sources: list[str] = []
     overrides: list[str] = []
     for argument in arguments:
         is_recipe_file = argument.endswith((".yaml", ".yml"))
-        is_place = Path(argument).exists() or has_magic(argument) or "://" in argument
-        if is_place and not is_recipe_file and not _ASSIGNMENT.match(argument):
-            sources.append(argument)
-        elif "=" in argument:
+        field = _ASSIGNMENT.match(argument)
+        is_there = Path(argument).exists()
+        if field and (field["name"] in IngestRecipe.model_fields or not is_there):
             overrides.append(argument)
+        elif not is_recipe_file and (is_there or has_magic(argument) or "://" in argument):
+            sources.append(argument)
         elif is_recipe_file or argument in ready_recipes():
             recipes.append(argument)
         else:
@@ -109,8 +116,35 @@ def understand(arguments: list[str]) -> tuple[str | None, list[str]]:
                 f"There is no file, folder or recipe '{argument}'.",
                 f"Give folders or files to read, a recipe ({', '.join(ready_recipes())}), or field=value.",
             )
+    for recipe in recipes:
+        _check_is_recipe(recipe)
     if len(recipes) > 1:
         raise InvalidInput(f"Two recipes were given: '{recipes[0]}' and '{recipes[1]}'.", "Give one.")
     if sources:
         overrides.append(f"sources={yaml.safe_dump(sources, default_flow_style=True, width=10**9).strip()}")
     return (recipes[0] if recipes else None), overrides
+
+
+def _check_is_recipe(name: str) -> None:
+    """Refuse a document that only ends as a recipe does; what is wrong with a recipe is said when it is loaded.
+
+    Raises:
+        InvalidInput: with how to give a document.
+    """
+    import yaml
+
+    from plait.errors import InvalidInput
+    from plait.recipes import IngestRecipe
+
+    file = Path(name)
+    if not file.is_file():
+        return
+    try:
+        values = yaml.safe_load(file.read_bytes())
+    except yaml.YAMLError:
+        return
+    if not isinstance(values, dict) or not values.keys() & IngestRecipe.model_fields.keys():
+        raise InvalidInput(
+            f"'{name}' is no recipe of ingest: it has none of its fields ({', '.join(IngestRecipe.model_fields)}).",
+            f"To read it as a document, give its folder, or write 'sources=[{name}]'.",
+        )

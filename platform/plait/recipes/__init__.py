@@ -4,7 +4,8 @@ JSON schema come from it."""
 from plait.recipes.compare import CompareRecipe
 from plait.recipes.evaluate import EvaluateRecipe
 from plait.recipes.ingest import ChunkConfig, DedupConfig, DocumentLimits, EmbeddingConfig, IngestRecipe, TableConfig
-from plait.recipes.loading import apply_override, load_recipe, ready_recipes
+from plait.recipes.loading import load_recipe, ready_recipes
+from plait.recipes.overrides import apply_override
 from plait.recipes.section import DEFAULT_EMBEDDING, DEFAULT_MODEL, Section
 from plait.recipes.train import (
     AdapterConfig,

@@ -5,7 +5,7 @@ bad field and the nearest known one.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from plait.errors import RecipeError, did_you_mean
+from plait.recipes.overrides import apply_override
 from plait.recipes.section import Section
 
 R = TypeVar("R", bound=Section)
@@ -22,14 +23,14 @@ R = TypeVar("R", bound=Section)
 def load_recipe(kind: type[R], recipe: str | Path | None, overrides: Sequence[str] = ()) -> R:
     """Read a recipe from a YAML file (or a ready recipe's name, or nothing) and apply `key.path=value` overrides.
 
-    Values of overrides are YAML: `train.lr=1e-4`, `sources=[a, b]`, `data.eval=null`.
+    Values of overrides are text where the field is, else YAML: `tenant=007`, `train.lr=1e-4`, `data.eval=null`.
 
     Raises:
         RecipeError: for a missing file, bad YAML, or any unknown, missing or ill-typed field, each named.
     """
     values = _read_yaml(recipe) if recipe is not None else {}
     for override in overrides:
-        apply_override(values, override, kind.short_overrides)
+        apply_override(values, override, kind, kind.short_overrides)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -61,30 +62,6 @@ def _read_yaml(recipe: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise RecipeError(f"Recipe '{recipe}' must be a mapping of fields, not a {type(values).__name__}.")
     return values
-
-
-def apply_override(values: dict[str, Any], override: str, short: Mapping[str, str] = {}) -> None:
-    """Set `key.path=value` in nested mappings; the value is YAML, and `short` says what short keys stand for.
-
-    Raises:
-        RecipeError: when it is no assignment, or a parent of the key holds a value.
-    """
-    key, is_assignment, text = override.partition("=")
-    if not is_assignment or not key:
-        raise RecipeError(f"'{override}' is no override.", "Write field=value, as in train.lr=1e-4.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"The value of '{override}' is not valid YAML: {_one_line(error)}.") from None
-    *parents, last = short.get(key, key).split(".")
-    section = values
-    for parent in parents:
-        if section.get(parent) is None:
-            section[parent] = {}
-        section = section[parent]
-        if not isinstance(section, dict):
-            raise RecipeError(f"'{key}' cannot be set: '{parent}' holds a value, not fields.")
-    section[last] = value
 
 
 def _explain(kind: type[Section], detail: Any) -> str:
