@@ -4,20 +4,19 @@ In: a document's bytes and name. Out: a `Document`, or `Unreadable` with the rea
 read (formats.py) nor chunks.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from plait.jobs.ingest.converted import Converted, Note
 from plait.jobs.ingest.formats import FORMATS, MARKDOWN, TEXT, Unreadable
+from plait.jobs.ingest.front_matter import front_matter_of
 
-_FRONT_MATTER = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
 _MAX_NAME_CHARS = 200
 _MAX_LINE_OF_CODE = 5_000
 
@@ -82,11 +81,11 @@ def parse_text(
     headings: tuple[Heading, ...] = ()
     own_title = ""
     if syntax == MARKDOWN:
-        body_start, own_title = _front_matter(text)
-        headings = tuple(heading for heading in _headings(text) if heading.start >= body_start)
+        front_matter = front_matter_of(text)
+        headings = tuple(heading for heading in _headings(text) if heading.start >= front_matter.end)
         lowest = 1 if converted.title else 6
         titles = (heading.words for heading in headings if heading.words and heading.level <= lowest)
-        own_title = own_title or next(titles, converted.title)
+        own_title = front_matter.title or next(titles, converted.title)
     return Document(
         text,
         shorten(title or own_title or name),
@@ -104,21 +103,6 @@ def shorten(name: str) -> str:
     return line if len(line) <= _MAX_NAME_CHARS else line[: _MAX_NAME_CHARS - 1] + "…"
 
 
-def _front_matter(text: str) -> tuple[int, str]:
-    """Where the text after a YAML front matter starts, and the title in it; 0 and "" without one."""
-    match = _FRONT_MATTER.match(text)
-    if not match:
-        return 0, ""
-    try:
-        values = yaml.safe_load(match[1])
-    except yaml.YAMLError:
-        return 0, ""  # two rules with text between them
-    if not isinstance(values, dict):
-        return 0, ""
-    title = values.get("title")
-    return match.end(), title if isinstance(title, str) else ""
-
-
 def _headings(text: str) -> list[Heading]:
     """The headings of a Markdown text, those in code blocks, quotes and lists left out."""
     line_starts = [0]
@@ -128,7 +112,14 @@ def _headings(text: str) -> list[Heading]:
     headings = []
     for token, inline in pairwise(tokens):
         if token.type == "heading_open" and token.level == 0 and token.map:
-            words = "".join(part.content for part in inline.children or [] if part.type in ("text", "code_inline"))
+            words = "".join(map(_words, inline.children or []))
             start, end = (line_starts[line] for line in token.map)
             headings.append(Heading(start, end, int(token.tag[1]), shorten(words)))
     return headings
+
+
+def _words(part: Token) -> str:
+    """What a part of a heading reads as: markup and HTML as nothing, the end of a line as a blank."""
+    if part.type in ("text", "code_inline", "image"):
+        return part.content
+    return " " if part.type in ("softbreak", "hardbreak") else ""

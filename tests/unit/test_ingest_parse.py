@@ -41,9 +41,48 @@ def test_front_matter_gives_the_title_and_is_no_heading() -> None:
     assert [heading.words for heading in document.headings] == ["Heading"]
 
 
-@pytest.mark.parametrize("text", ["---\nnot: [yaml\n---\n# H\n", "---\njust words\n---\n# H\n"])
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("---\ntitle: At the end\n---", "At the end"),
+        ("---  \ntitle: Blanks after it\n--- \t\n# H\n", "Blanks after it"),
+        ("---\ntitle: Dots\n...\n# H\n", "Dots"),
+        ("---\r\ntitle: Windows\r\n---\r\n# H\r\n", "Windows"),
+        ("---\ntitle: 2024\n---\n# H\n", "2024"),
+        ("---\ntitle: 1.10\ndate: 2024-02-30\n---\n# H\n", "1.10"),
+        ("---\ntitle: Ray: a tour\ntags: [a]\n---\n# H\n", "Ray: a tour"),
+        ('---\ntags: [a\nTitle: "Half a list"\n---\n# H\n', "Half a list"),
+        ("---\ntitle: >\n  Two\n  lines\n---\n# H\n", "Two lines"),
+        ("+++\ntitle = 'Of Hugo'\n+++\n# H\n", "Of Hugo"),
+        ("---\ntitle: [a, b]\n---\n# H\n", "H"),
+        ("---\n---\n# H\n", "H"),
+    ],
+)
+def test_front_matter_gives_its_title_as_it_is_written(text: str, title: str) -> None:
+    document = parse(text.encode(), "x.md")
+    assert document.title == title
+    assert document.text == text.replace("\r", "")
+    assert [heading.words for heading in document.headings] == ["H"] * ("# H" in text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\njust words\n---\n# H\n",
+        "---\nHe said: [so\nand went\n---\n# H\n",
+        "+++\na: b\n+++\n# H\n",
+        "---\n# H\n",
+    ],
+)
 def test_two_rules_are_not_taken_for_front_matter(text: str) -> None:
-    assert parse(text.encode(), "x.md").headings[-1].words == "H"
+    document = parse(text.encode(), "x.md")
+    assert document.headings[-1].words == "H"
+    assert len(document.headings) == text.count("\n---") + 1
+
+
+def test_a_heading_over_two_lines_keeps_its_words_apart() -> None:
+    document = parse(b"One two\nthree  \nfour\n===\n\n# ![Logo](x.png) `five`\n", "x.md")
+    assert [heading.words for heading in document.headings] == ["One two three four", "Logo five"]
 
 
 def test_line_ends_and_byte_order_marks_are_unified() -> None:
@@ -84,7 +123,7 @@ def test_headings_start_at_line_starts_in_order(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("---\ndate: 2024-02-30\n---\n# A\n\ntext", "ValueError"), ("a\0b", "NUL bytes")],
+    [("---\n" + "[" * 5_000 + "\n---\nx", "nested too deeply"), ("a\0b", "NUL bytes")],
 )
 def test_whatever_a_parser_trips_over_fails_its_document_alone(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "a.md").write_text(text, encoding="utf-8")
