@@ -8,11 +8,14 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 _MAX_COLUMNS_SPANNED = 1_000  # as in HTML
 _MAX_REPEATED_CHARS = 5_000_000
 CHARS_A_PLACE = 8  # what a repeated cell without text counts as
 MAX_LABEL_CHARS = 1_000
+_MAX_SPARSE_PLACES = 1_000_000
+_MOST_PLACES_A_TEXT = 20
 _MAX_HEADER_ROWS = 5
 _MAX_NAME_CHARS = 200
 _BLANKS = re.compile(r"\s+")
@@ -21,7 +24,7 @@ _YEAR = re.compile(r"(?:19|20)\d\d")
 
 
 class TableTooLarge(Exception):
-    """A table whose merged cells would fill the memory; its text says so, to follow a document's name and a colon."""
+    """A table that would fill the memory; its text says by what, to follow a document's name and a colon."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,16 @@ def check_repeated(repeated_chars: int) -> None:
         raise TableTooLarge(f"merged cells of a table repeat more than {_MAX_REPEATED_CHARS:,} characters")
 
 
+def check_places(places: int, texts: int) -> None:
+    """Refuse a table that is nearly empty and large, as one with a text in every row, each in a column of its own.
+
+    Raises:
+        TableTooLarge: when it has more than a million places for texts, and a text in less than one of twenty.
+    """
+    if places > _MAX_SPARSE_PLACES and places > _MOST_PLACES_A_TEXT * texts:
+        raise TableTooLarge(f"a table has {places:,} cells for {texts:,} texts")
+
+
 def to_markdown(rows: Sequence[Sequence[str]], header_rows: int = 0) -> str:
     """A Markdown table, without the rows and columns in which nothing stands; empty where nothing stands at all.
 
@@ -129,6 +142,7 @@ def to_markdown(rows: Sequence[Sequence[str]], header_rows: int = 0) -> str:
     used = sorted({column for line in (*head, *body) for column, text in enumerate(line) if text})
     if not used:
         return ""
+    check_places((len(head) + len(body)) * len(used), sum(map(bool, chain(*head, *body))))
     titles = []
     while head and len(used) > 1 and len({_at(head[0], column) for column in used}) == 1:
         titles.append(_at(head.pop(0), used[0]))

@@ -5,10 +5,10 @@ than a span between cells, and for each span the columns of the table that it co
 """
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 from plait.index.table_columns import MAX_COLUMNS_BYTES, row_of
@@ -53,25 +53,28 @@ class MarkdownTable:
     def _row_starts(self) -> list[int]:
         return [start for start, _ in self.rows]
 
-    def cells(self, row: Span) -> list[Span]:
-        """The places of a row's cells, each with the bar before it; the last one ends with the row."""
-        places = [(row[0] + start, row[0] + end) for start, end in _cells(self.text[slice(*row)])]
-        starts = [row[0], *(start - 1 for start, _ in places[1:])]
-        return list(zip(starts, [*starts[1:], row[1]], strict=True))
+    @cached_property
+    def is_named(self) -> bool:
+        """It says what its columns are."""
+        return any(self.columns)
 
     def columns_in(self, span: Span) -> str:
         """The columns that a span continues, as a row of Markdown; empty where it begins before the first row."""
-        if span[0] < self.body_start or span[0] >= self.end or not any(self.columns):
+        if not self.body_start <= span[0] < self.end or not self.is_named:
             return ""
         row = self.rows[bisect_right(self._row_starts, span[0]) - 1]
         if span[1] > row[1]:
             return row_of(self.columns)
-        names = [
-            name
-            for name, (start, end) in zip(self.columns, self.cells(row), strict=False)
-            if start < span[1] and end > span[0]
-        ]
+        starts = cell_starts(self, row)
+        names = self.columns[bisect_right(starts, span[0]) - 1 : bisect_left(starts, span[1])]
         return row_of(names) if any(names) else ""
+
+
+@lru_cache(maxsize=2)  # a row of very many cells is cut into very many spans
+def cell_starts(table: MarkdownTable, row: Span) -> list[int]:
+    """Where the cells of a row begin, each with the bar before it."""
+    others = _cells(table.text[slice(*row)])[1:]
+    return [row[0], *(row[0] + start - 1 for start, _ in others)]
 
 
 def find_tables(text: str) -> list[MarkdownTable]:
@@ -223,7 +226,8 @@ class TableCutter:
 
     def _pieces_of_row(self, table: MarkdownTable, row: Span) -> Iterator[Span]:
         """As many cells as fit with the names of their columns."""
-        cells = table.cells(row)
+        starts = cell_starts(table, row)
+        cells = list(zip(starts, [*starts[1:], row[1]], strict=True))
         names = [*table.columns, *([""] * len(cells))][: len(cells)]
         cell_tokens = self._count([table.text[slice(*cell)] for cell in cells])
         name_tokens = self._count([f"| {name}" for name in names])

@@ -25,6 +25,7 @@ from openpyxl.xml.functions import iterparse
 from plait.jobs.ingest.grid import (
     CHARS_A_PLACE,
     MAX_LABEL_CHARS,
+    check_places,
     check_repeated,
     is_name_or_year,
     to_markdown,
@@ -58,6 +59,7 @@ class _Table:
     def markdown(self) -> str:
         lines = [*self.header, *self.rows]
         columns = sorted({column for row in lines for column in row})
+        check_places(len(lines) * len(columns), sum(map(len, lines)))
         texts = [[row[column].text if column in row else "" for column in columns] for row in lines]
         return to_markdown(texts, len(self.header))
 

@@ -142,3 +142,11 @@ def test_merged_areas_larger_than_the_sheet_repeat_no_more_than_is_there(monkeyp
     monkeypatch.setattr("plait.jobs.ingest.grid._MAX_REPEATED_CHARS", 10)
     with pytest.raises(Unreadable, match=r"^merged cells of a table repeat more than"):
         read(data)
+
+
+def test_a_large_sheet_with_hardly_anything_in_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [[None] * n + [n, n + 1] for n in range(60)]
+    assert len(lines(book(cells))) == 62
+    monkeypatch.setattr("plait.jobs.ingest.grid._MAX_SPARSE_PLACES", 3_000)
+    with pytest.raises(Unreadable, match=r"^a table has 3,660 cells for 120 texts$"):
+        read(book(cells))
