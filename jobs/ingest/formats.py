@@ -8,9 +8,9 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 from plait import text_encoding
@@ -77,14 +77,19 @@ def _convert(data: bytes, suffix: str) -> Converted:
             from plait.jobs.ingest.office import office_to_markdown
 
             return Converted(office_to_markdown(data, suffix))
+        if suffix == ".pdf":
+            from plait.jobs.ingest.pdf import pdf_to_markdown
+
+            return pdf_to_markdown(data)
         if suffix == ".xlsx":
             from plait.jobs.ingest.workbook import read_workbook
 
             return _with_notes(read_workbook(data))
-        from markitdown import StreamInfo
+        from markitdown import StreamInfo, converters
 
-        markdown = _converter(suffix).convert(BytesIO(data), StreamInfo(extension=suffix), **UNESCAPED).markdown
-        return Converted(str(markdown))
+        # This converter, not one of markitdown's choice: it takes what is broken for plain text.
+        notebook = converters.IpynbConverter()
+        return Converted(str(notebook.convert(BytesIO(data), StreamInfo(extension=suffix), **UNESCAPED).markdown))
     except (Unreadable, MemoryError):
         raise
     except Exception as error:  # whatever a converter trips over concerns this document alone, and is reported
@@ -143,19 +148,6 @@ def _old_or_locked(data: bytes) -> str:
     return "it is in the format of Office before 2007: save it as DOCX, PPTX or XLSX"
 
 
-@cache
-def _converter(suffix: str) -> Any:
-    """One of markitdown's converters, not left for it to choose: it takes what is broken for plain text."""
-    from markitdown import converters
-
-    return getattr(converters, _CONVERTERS[suffix])()
-
-
-_CONVERTERS = {
-    ".pdf": "PdfConverter",
-    ".ipynb": "IpynbConverter",
-}
-
 _SUFFIXES_BY_LANGUAGE = {
     "bash": (".sh", ".bash"),
     "c": (".c", ".h"),
@@ -193,6 +185,6 @@ _SUFFIXES_BY_LANGUAGE = {
 FORMATS: dict[str, Format] = {
     **{suffix: Format(decode, syntax) for syntax, suffixes in _SUFFIXES_BY_LANGUAGE.items() for suffix in suffixes},
     **{suffix: Format(partial(_convert, suffix=".html"), MARKDOWN) for suffix in (".html", ".htm", ".xhtml")},
-    **{suffix: Format(partial(_convert, suffix=suffix), MARKDOWN) for suffix in {*_CONVERTERS, *PACKED}},
+    **{suffix: Format(partial(_convert, suffix=suffix), MARKDOWN) for suffix in {".pdf", ".ipynb", *PACKED}},
 }
 """By suffix, in lower case."""
