@@ -1,9 +1,11 @@
 """The bytes of tokens, for tokenizers that write bytes as letters and for those that write them as `<0xE2>`."""
 
 import pytest
+from llguidance import LLTokenizer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from plait.errors import InvalidInput
 from plait.serve.engines.vocabulary import Vocabulary
 
 NAMES = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
@@ -54,3 +56,28 @@ def test_a_tokenizer_that_pads_and_cuts_gives_whole_texts() -> None:
     tokens = vocabulary.guidance.tokenize_str("aaaa")
     assert b"".join(vocabulary.utf8(token) for token in tokens) == b"aaaa"
     assert vocabulary.guidance.eos_token == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("make", [byte_level, byte_fallback])
+def test_every_token_has_the_bytes_that_llguidance_reads(make: object) -> None:
+    tokenizer = make()  # type: ignore[operator]
+    tokenizer.add_tokens(["added ▁", "<table>"])
+    vocabulary = Vocabulary(tokenizer, [tokenizer.eos_token_id])
+    theirs = LLTokenizer(tokenizer.backend_tokenizer.to_str())
+    assert vocabulary.guidance.vocab_size == theirs.vocab_size == len(tokenizer)
+    for token in range(len(tokenizer)):
+        assert vocabulary.utf8(token) == theirs.decode_bytes([token])
+        assert vocabulary.guidance.is_special_token(token) == theirs.is_special_token(token)
+
+
+def test_a_normalizer_that_puts_a_space_before_texts_puts_none_inside_of_them() -> None:
+    tokenizer = byte_fallback()
+    replace = normalizers.Replace(" ", "▁")
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), replace])
+    assert Vocabulary(tokenizer, []).guidance.tokenize_str("a") == [260]
+
+
+def test_a_tokenizer_that_writes_no_bytes_is_refused() -> None:
+    words = Tokenizer(models.WordLevel({**SPECIAL, "a": 3}, unk_token="<unk>"))
+    with pytest.raises(InvalidInput, match="cannot be read as bytes"):
+        Vocabulary(PreTrainedTokenizerFast(tokenizer_object=words, **NAMES), [])
