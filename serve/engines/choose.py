@@ -12,6 +12,7 @@ from pathlib import Path
 from joblib import cpu_count
 
 from plait.errors import InvalidInput
+from plait.native.heap import return_freed_memory
 from plait.serve.arguments import LLMArguments
 from plait.serve.engines.engine import Engine
 
@@ -54,6 +55,7 @@ def _without_collection() -> Iterator[None]:
     gc.disable()
     try:
         yield
+        return_freed_memory()
         gc.freeze()
     finally:
         gc.enable()

@@ -1,7 +1,7 @@
 """A decoder for serving: one forward over the tokens of many requests, packed, with their keys and values in blocks.
 
-In: a transformers model of one of `ARCHITECTURES` (its weights are taken over, not copied twice) and `StepInput`s. Out:
-hidden states, and from them logits or the likeliest tokens. It fuses what transformers keeps apart (query, key and
+In: a transformers model of one of `ARCHITECTURES`, whose weights are taken out of it, and `StepInput`s. Out: hidden
+states, and from them logits or the likeliest tokens. It fuses what transformers keeps apart (query, key and
 value; gate and up), and knows no padding: a step's tokens stand one behind the other, those that go on with one token
 first, then the prompts' chunks. It knows neither requests nor what an adapter is.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from plait.errors import InvalidInput
 from plait.serve.engines.fused_layers import FusedLayers, can_fuse
-from plait.serve.engines.int8_weight import INT8_BLOCK, Int8Weight, LikeliestToken
+from plait.serve.engines.int8_weight import INT8_BLOCK, Int8Weight
 from plait.serve.engines.kernel_linear import Bfloat16Weight, KernelLinear
 from plait.serve.engines.kernel_operations import KernelOperations, can_attend
 from plait.serve.engines.kernels import kernels
@@ -23,8 +23,8 @@ from plait.serve.engines.kv_cache import KeyValues
 from plait.serve.engines.layer import Layer, norm_of
 from plait.serve.engines.operations import Operations, TorchOperations
 from plait.serve.engines.projection import Adaptation, Linear, Projection, Site, TorchLinear
-from plait.serve.engines.sampling import largest
 from plait.serve.engines.step import StepInput
+from plait.serve.engines.token_table import KernelTokenTable, TokenTable, TorchTokenTable
 
 ARCHITECTURES = {"gemma3_text", "llama", "mistral", "qwen2", "qwen3"}
 """`model_type`s whose layers this decoder computes."""
@@ -35,7 +35,7 @@ class Decoder:
     """The model.
 
     Args:
-        causal_lm: a transformers causal language model; its linear layers are taken out of it.
+        causal_lm: a transformers causal language model; its weights are taken out of it, and none are left.
         max_positions: longest sequence.
         linear: what its linear layers are computed in: the model's own type, or 8 bits where the CPU can.
 
@@ -53,12 +53,10 @@ class Decoder:
         body, head = causal_lm.model, causal_lm.lm_head.weight.detach()
         self.device, self.dtype = body.embed_tokens.weight.device, body.embed_tokens.weight.dtype
         self.width: int = config.hidden_size
-        self.vocabulary: int = len(head)
         # The kernels compute in bfloat16 on CPUs; everywhere else torch does.
         is_ours = self.device.type == "cpu" and self.dtype == torch.bfloat16 and _has_whole_lanes(config)
         self.kernels = kernels() if is_ours else None
-        int8 = self.kernels if self.kernels and self.kernels.has_int8 else None
-        if linear == "int8" and int8 is None:
+        if linear == "int8" and not (self.kernels and self.kernels.has_int8):
             raise InvalidInput(
                 "llm.quantization=int8 needs a CPU with AVX-512 VNNI, bfloat16 and a C compiler.",
                 "Use nf4, or none.",
@@ -71,7 +69,6 @@ class Decoder:
             is_int8 = linear == "int8" and len(weight) % INT8_BLOCK == 0
             return KernelLinear(self.kernels, Int8Weight(weight) if is_int8 else Bfloat16Weight(weight), bias)
 
-        self._embed = body.embed_tokens
         self._layers = [Layer(layer, index, config, make) for index, layer in enumerate(body.layers)]
         self._final_norm = norm_of(body.norm)
         can_use = self.kernels and all(can_attend(layer.heads) for layer in self._layers)
@@ -81,10 +78,16 @@ class Decoder:
             if self.kernels and can_use and can_fuse(self._layers)
             else None
         )
-        self._head = make(head, None)
-        self._likeliest = LikeliestToken(int8, head) if int8 else None
+        self._table: TokenTable = (
+            KernelTokenTable(self.kernels, body.embed_tokens, head, linear == "int8")
+            if self.kernels
+            else TorchTokenTable(body.embed_tokens, head)
+        )
         self._rotations = _rotations(body.rotary_emb, self._layers, max_positions, self.dtype, self.device)
         self._projections = {site: p for layer in self._layers for site, p in layer.projections.items()}
+        # They may be views of the whole file, and the model may live on in a cycle.
+        for parameter in causal_lm.parameters():
+            parameter.data = parameter.data.new_empty(0)
 
     @property
     def sites(self) -> list[Site]:
@@ -113,8 +116,9 @@ class Decoder:
 
     def key_values(self, blocks: int, block_size: int) -> KeyValues:
         """An empty cache for this model."""
-        shape = (2, len(self._layers), blocks, block_size, self.kv_heads, self.head_dim)
-        return KeyValues(torch.zeros(shape, dtype=self.dtype, device=self.device))
+        return KeyValues.empty(
+            len(self._layers), blocks, block_size, self.kv_heads, self.head_dim, self.dtype, self.device
+        )
 
     @torch.inference_mode()
     def forward(self, step: StepInput, cache: KeyValues, adaptation: Adaptation | None = None) -> Tensor:
@@ -123,7 +127,7 @@ class Decoder:
         A token whose keys or values are not finite has a hidden state that is not: it reads them itself.
         """
         rotations = {kind: (cos[step.positions], sin[step.positions]) for kind, (cos, sin) in self._rotations.items()}
-        hidden = self._embed(step.tokens)
+        hidden = self._table.embed(step.tokens)
         gathered = adaptation.gathered_only if adaptation else None
         if self._fused is not None and (adaptation is None or gathered is not None):
             return self._fused(hidden, step, rotations, cache, gathered)
@@ -152,15 +156,13 @@ class Decoder:
     def logits(self, hidden: Tensor) -> Tensor:
         """[r, v] of hidden states [r, d]."""
         if not len(hidden):
-            return torch.empty(0, self.vocabulary, dtype=self.dtype, device=self.device)
-        return self._head(hidden)
+            return torch.empty(0, self._table.size, dtype=self.dtype, device=self.device)
+        return self._table.logits(hidden)
 
     @torch.inference_mode()
     def likeliest(self, hidden: Tensor) -> Tensor:
         """[r] the tokens of the largest logits, of equal ones the first; -1 where the largest is not finite."""
-        if self._likeliest is None or not len(hidden):
-            return largest(self.logits(hidden))
-        return self._likeliest(hidden)
+        return self._table.likeliest(hidden)
 
 
 def _has_whole_lanes(config: Any) -> bool:

@@ -6,7 +6,7 @@ An output's weights share a scale. Activations are quantised row by row at each 
 import torch
 from torch import Tensor
 
-from plait.serve.engines.kernel_linear import working_memory
+from plait.serve.engines.kernel_linear import Bfloat16Weight, working_memory
 from plait.serve.engines.kernels import Kernels
 
 INT8_BLOCK, _LANES = 64, 16
@@ -42,11 +42,12 @@ class LikeliestToken:
     """The token of the largest logit, without all the logits: 8 bits say where to look, the exact weights decide.
 
     Args:
-        weight: of the vocabulary head, bfloat16 [v, d]; it stays where it is.
+        exact: the vocabulary head [v, d].
+        approximate: the same in 8 bits.
     """
 
-    def __init__(self, kernels: Kernels, weight: Tensor) -> None:
-        self._kernels, self._exact, self._approximate = kernels, weight.contiguous(), Int8Weight(weight)
+    def __init__(self, kernels: Kernels, exact: Bfloat16Weight, approximate: Int8Weight) -> None:
+        self._kernels, self._exact, self._approximate = kernels, exact, approximate
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """[r] tokens for hidden states [r, d]."""
@@ -54,7 +55,7 @@ class LikeliestToken:
         tokens = torch.empty(rows, dtype=torch.long)
         most = torch.empty(rows, len(weight.scale) // INT8_BLOCK)
         self._kernels.int8_likeliest(
-            hidden.contiguous(), weight.packed, weight.scale, self._exact, tokens, most,
+            hidden.contiguous(), weight.packed, weight.scale, self._exact.packed, tokens, most,
             working_memory(rows, weight.inputs), rows, weight.inputs, weight.outputs,
         )  # fmt: skip
         return tokens

@@ -50,6 +50,11 @@ class Bfloat16Weight:
     def dense(self) -> Tensor:
         return self.packed.transpose(1, 2).reshape(-1, self.inputs)[: self.outputs]
 
+    def rows(self, numbers: Tensor) -> Tensor:
+        """Rows [n, in] of the matrix, by number [n]."""
+        pairs = self.packed.view(torch.int32).squeeze(-1)  # [out / 16, in / 2, 16]
+        return pairs[numbers // _LANES, :, numbers % _LANES].view(self.packed.dtype)
+
 
 class KernelLinear:
     """x @ weight.T + bias for bfloat16 x [t, in]."""

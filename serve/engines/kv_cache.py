@@ -8,6 +8,8 @@ from collections import OrderedDict, deque
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
 import torch
 from torch import Tensor
@@ -22,6 +24,19 @@ class KeyValues:
     """
 
     stored: Tensor
+
+    @classmethod
+    def empty(
+        cls, layers: int, blocks: int, block_size: int, kv_heads: int, head_dim: int, dtype: torch.dtype,
+        device: torch.device,
+    ) -> "KeyValues":  # fmt: skip
+        """Zeros. On a CPU a block takes memory from the first time that it is written."""
+        shape = (2, layers, blocks, block_size, kv_heads, head_dim)
+        if device.type != "cpu":
+            return cls(torch.zeros(shape, dtype=dtype, device=device))
+        # torch would write the zeros. The system's pages hold some, and are given when they are written.
+        pages = mmap(-1, prod(shape) * dtype.itemsize, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+        return cls(torch.frombuffer(pages, dtype=dtype).view(shape))
 
     @cached_property
     def keys(self) -> list[Tensor]:
@@ -136,4 +151,4 @@ class BlockPool:
             if block in self._hash_of:
                 self._kept[block] = None
             else:
-                self._empty.append(block)
+                self._empty.appendleft(block)  # before those that have never been used, and take no memory yet

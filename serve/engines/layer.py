@@ -86,7 +86,7 @@ def norm_of(module: Any) -> Norm:
 
 def _norm_weight(module: Any) -> Tensor:
     """The factors of a transformers norm; Gemma's are kept as differences from one."""
-    weight: Tensor = module.weight.detach().float()
+    weight: Tensor = module.weight.detach().to(torch.float32, copy=True)
     return weight + 1 if type(module).__name__.startswith("Gemma") else weight
 
 

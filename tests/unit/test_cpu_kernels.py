@@ -280,7 +280,7 @@ def test_the_likeliest_token_is_that_of_all_the_logits(int8: Kernels, rows: int,
     torch.manual_seed(seed)
     weight, hidden = torch.randn(vocabulary, 128).bfloat16(), torch.randn(rows, 128).bfloat16()
     exact = (hidden.float() @ weight.float().T).bfloat16()  # summed in float32 and rounded, as the kernel does
-    tokens = LikeliestToken(int8, weight)(hidden)
+    tokens = LikeliestToken(int8, Bfloat16Weight(weight), Int8Weight(weight))(hidden)
     # Sums in another order may round otherwise: what counts is that no logit is larger.
     assert (
         torch.equal(exact.gather(1, tokens[:, None])[:, 0], exact.amax(1))
@@ -293,7 +293,11 @@ def test_of_equal_logits_the_first_token_is_taken(int8: Kernels) -> None:
     weight = torch.ones(700, 64).bfloat16()
     weight[300:] = 2
     hidden = torch.ones(3, 64).bfloat16()
-    assert LikeliestToken(int8, weight)(hidden).tolist() == [300] * 3 == largest(hidden @ weight.T).tolist()
+    assert (
+        LikeliestToken(int8, Bfloat16Weight(weight), Int8Weight(weight))(hidden).tolist()
+        == [300] * 3
+        == largest(hidden @ weight.T).tolist()
+    )
 
 
 def test_without_a_compiler_the_decoder_works_and_says_why_it_is_slower(

@@ -123,7 +123,8 @@ void int8_part(Team *team, const bf16 *x, const Linear *linear, bf16 *out, long 
 
 enum { CANDIDATES = 8 };
 
-/* tokens [rows]: the first of the largest products of x with the rows of the bfloat16 matrix `exact` [outputs, inputs].
+/* tokens [rows]: the first of the largest products of x with the rows of the bfloat16 matrix `exact` [outputs, inputs],
+ * packed as product.h says.
  *
  * Its 8-bit form says which 8 blocks of 64 outputs hold the largest products; those are computed anew, exactly, and
  * rounded as a whole product would be. An error of 8 bits is far smaller than what lies between the first block and the
@@ -143,11 +144,13 @@ static void likeliest_part(Team *team, const bf16 *x, const uint8_t *w, const fl
             long block = 0;
             for (long b = 1; b < blocks; b++) block = m[b] > m[block] ? b : block;
             m[block] = -1e30f;
-            for (long o = block * BLOCK; o < (block + 1) * BLOCK && o < real; o++) {
-                float product = 0;
-                for (long i = 0; i < inputs; i++) product += widen(x[row * inputs + i]) * widen(exact[o * inputs + i]);
-                product = rounded(product);
-                if (product > best || (product == best && o < token)) best = product, token = o;
+            long start = block * BLOCK, width = real - start < BLOCK ? real - start : BLOCK;
+            const bf16 *in[TOGETHER] = {x + row * inputs}, *own = exact + start * inputs;
+            float sums[TOGETHER][BLOCK];
+            products(in, 1, own, inputs, inputs * LANES, (width + LANES - 1) / LANES, sums, own);
+            for (long i = 0; i < width; i++) {
+                float product = rounded(sums[0][i]);
+                if (product > best || (product == best && start + i < token)) best = product, token = start + i;
             }
         }
         tokens[row] = token;
