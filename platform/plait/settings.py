@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from socket import gethostname
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -59,6 +60,15 @@ class Settings(BaseSettings):
     def root(self) -> Path:
         """`home`, absolute."""
         return self.home.expanduser().resolve()
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The ports that somebody may have chosen on this machine, by the variables that set them."""
+        names = ("http_port", "metrics_port", "ray_metrics_port", "ray_dashboard_port")
+        ports: dict[str, int] = {f"PLAIT_{name.upper()}": getattr(self, name) for name in names}
+        with suppress(ValueError):  # no address: whoever connects to it says so
+            ports["PLAIT_MILVUS_URI"] = urlsplit(self.milvus_uri or "").port or 0
+        return ports
 
     @property
     def keys_path(self) -> Path:

@@ -16,7 +16,7 @@ from changed_settings import changed_settings
 from plait.errors import Conflict, InvalidInput, Unavailable
 from plait.local import stack
 from plait.local.milvus import milvus_uri
-from plait.local.process import LocalProcess, check_port_is_free, free_port
+from plait.local.process import LocalProcess, check_port_is_free, ensure_all, free_port
 from plait.local.ray_head import connect, temp_dir, token
 from plait.local.running import Running
 from plait.local.state import find_remains, find_running, stop
@@ -203,6 +203,30 @@ def test_a_process_that_does_not_get_ready_is_ended() -> None:
     with pytest.raises(Unavailable, match="not ready after 1 s"):
         listener("slow", code="import time; time.sleep(600)", timeout_s=1).ensure()
     assert find_running("slow") is None
+
+
+@pytest.mark.parametrize("how", ["ends", "has no port", "is interrupted"])
+def test_a_start_that_fails_leaves_nothing_of_what_it_started(how: str) -> None:
+    before = listener("before").ensure()
+
+    def no_port() -> str:
+        raise Conflict("Port 1 is in use.")
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    bad = listener("bad", code="import sys; sys.exit('no disk')" if how == "ends" else LISTENER)
+    bad = replace(bad, make_address=no_port) if how == "has no port" else bad
+    with pytest.raises((Unavailable, Conflict, KeyboardInterrupt)):
+        ensure_all(
+            listener("before"),
+            listener("good"),
+            bad,
+            meanwhile=interrupted if how == "is interrupted" else lambda: None,
+        )
+    assert [find_running(name) for name in ("good", "bad")] == [None, None]
+    assert find_running("before") == before
+    stop(before)
 
 
 def test_a_process_of_another_environment_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

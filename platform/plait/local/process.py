@@ -11,8 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -109,15 +109,11 @@ class _Beginning:
     timeout_s: float
 
     def wait(self) -> Running:
-        try:
-            self._wait()
-        except Unavailable:
-            if self.is_new:
-                stop(self.running)
-            raise
-        return self.running
+        """Return when it is ready.
 
-    def _wait(self) -> None:
+        Raises:
+            Unavailable: when it ends, or does not get ready in time.
+        """
         name = self.running.name
         log = settings().local_dir / f"{name}.log"
         deadline = time.monotonic() + self.timeout_s
@@ -130,18 +126,22 @@ class _Beginning:
                     f"Its log: {log}; run 'plait stop' and try again.",
                 )
             time.sleep(0.1)
+        return self.running
 
 
 def ensure_all(*wanted: LocalProcess, meanwhile: Callable[[], object] = lambda: None) -> list[Running]:
     """`LocalProcess.ensure` for several: those that do not run are started at once and get ready side by side.
 
-    `meanwhile` is called while they do.
+    `meanwhile` is called while they do. When one of them does not start, those that were started for it are ended.
     """
     settings().local_dir.mkdir(parents=True, exist_ok=True)
+    begun: list[_Beginning] = []
     with ExitStack() as locks:
         for process in wanted:
             locks.enter_context(lock(process.name))
-        begun = [process._begin() for process in wanted]
+        locks.enter_context(_ended_on_failure(begun))
+        for process in wanted:
+            begun.append(process._begin())
         new = " and ".join(beginning.running.name for beginning in begun if beginning.is_new)
         with _told(f"starting {new}") if new else nullcontext():
             if new:
@@ -152,6 +152,18 @@ def ensure_all(*wanted: LocalProcess, meanwhile: Callable[[], object] = lambda: 
     if not new:
         meanwhile()  # others need not wait for it
     return running
+
+
+@contextmanager
+def _ended_on_failure(begun: "Sequence[_Beginning]") -> Iterator[None]:
+    """Leave nothing of a start that fails or is interrupted; what ran before stays."""
+    try:
+        yield
+    except BaseException:
+        for beginning in begun:
+            if beginning.is_new:
+                stop(beginning.running)
+        raise
 
 
 def _watcher() -> LocalProcess:
@@ -198,13 +210,14 @@ def launch(
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nothing listens on, and that no connection gets by chance.
+    """A port of the loopback interface that nothing listens on, nobody configured, and no connection gets by chance.
 
-    Connections get theirs from 32768 on (Linux) or higher, Ray's workers from 10002 to 19999: one from there could be
-    in use again before the process that it is for listens on it.
+    Connections get theirs from 32768 on (Linux) or higher, Ray's workers below 20000 (`ray_head`): one from there could
+    be in use again before the process that it is for listens on it.
     """
+    configured = settings().ports.values()
     port = secrets.choice(_PORTS)
-    while _bind_error(port, "127.0.0.1"):
+    while port in configured or _bind_error(port, "127.0.0.1"):
         port = secrets.choice(_PORTS)
     return port
 

@@ -11,14 +11,15 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib import import_module
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 from plait import interruption
-from plait.errors import Conflict, Unavailable
+from plait.errors import Conflict, InvalidInput, Unavailable
 from plait.local.exporter import exporter
 from plait.local.process import LocalProcess, answers, check_port_is_free, ensure_all, free_port
 from plait.local.running import Running
@@ -27,6 +28,7 @@ from plait.settings import settings
 
 NAME = "ray"
 _CONNECT_TIMEOUT_S = 3.0
+_WORKER_PORTS = range(10_002, 20_000)
 # A socket's path may have 103 characters (macOS; Linux: 107), and 85 of them are needed below this folder.
 _LONGEST_TEMP_DIR = 18
 
@@ -169,6 +171,7 @@ def _head() -> LocalProcess:
     current = settings()
 
     def make_address() -> str:
+        check_ports_differ("PLAIT_METRICS_PORT", "PLAIT_RAY_METRICS_PORT", "PLAIT_RAY_DASHBOARD_PORT")
         check_port_is_free(current.ray_dashboard_port, "127.0.0.1", "PLAIT_RAY_DASHBOARD_PORT")
         check_port_is_free(current.ray_metrics_port, "127.0.0.1", "PLAIT_RAY_METRICS_PORT")
         # Counters begin anew with a new head; otherwise the files of ended processes would pile up for ever.
@@ -178,11 +181,14 @@ def _head() -> LocalProcess:
     def command(address: str) -> list[str]:
         from joblib import cpu_count
 
+        first_port, last_port = worker_ports(current.ports.values())
         options = {
             "--port": address.rpartition(":")[2],
             "--dashboard-host": "127.0.0.1",
             "--dashboard-port": current.ray_dashboard_port,
             "--metrics-export-port": current.ray_metrics_port,
+            "--min-worker-port": first_port,
+            "--max-worker-port": last_port,
             "--num-cpus": current.ray_cpus or cpu_count(),
             "--temp-dir": _make_temp_dir(),
             # Ray would take fixed ports for these, and two heads could not live on one machine.
@@ -225,6 +231,29 @@ def _head() -> LocalProcess:
             "ray_cpus": current.ray_cpus,
         },
     )
+
+
+def worker_ports(configured: Iterable[int]) -> tuple[int, int]:
+    """The first and the last port of Ray's workers: Ray's own range, or its largest part that nobody configured.
+
+    Ray refuses a dashboard there, and a worker would take the port of what is not started yet.
+    """
+    inside = sorted({port for port in configured if port in _WORKER_PORTS})
+    edges = [_WORKER_PORTS.start - 1, *inside, _WORKER_PORTS.stop]
+    before, after = max(pairwise(edges), key=lambda edge: edge[1] - edge[0])
+    return before + 1, after - 1
+
+
+def check_ports_differ(*variables: str) -> None:
+    """Say now what whichever starts second would say in a log.
+
+    Raises:
+        InvalidInput: when two of these settings are one port.
+    """
+    ports = settings().ports
+    for one, other in combinations(variables, 2):
+        if ports[one] == ports[other]:
+            raise InvalidInput(f"{one} and {other} are both {ports[one]}.", "Set one of them to another port.")
 
 
 def _check_answers(address: str) -> None:
