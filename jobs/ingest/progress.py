@@ -59,7 +59,7 @@ def _follow_on_terminal(
         TimeElapsedColumn(),
     )
     rate = _Rate()
-    with Bar(*columns, console=console) as bar:
+    with Bar(*columns, console=console, redirect_stderr=False) as bar:  # that is where libraries write
         task = bar.add_task(title, total=document_count, state="starting")
         while True:
             is_last_look = stopped.wait(_LOOK_EVERY_S)

@@ -94,7 +94,7 @@ def _follow_on_terminal(
         TextColumn("{task.fields[state]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console, redirect_stderr=False) as progress:  # that is where libraries write
         task = progress.add_task(title, total=None, state="starting workers")
         while True:
             is_last_look = stopped.wait(interval_s)

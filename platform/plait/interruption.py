@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from plait.errors import Interrupted
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # `timeout` and Slurm send theirs twice, to the process and to its group: what comes so soon is the same request.
 _SAME_REQUEST_S = 1.0
@@ -110,6 +108,8 @@ def explained(what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        from plait.errors import Interrupted
+
         raise Interrupted(what, remedy) from None
 
 

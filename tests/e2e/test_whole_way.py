@@ -55,8 +55,12 @@ def server(data: Path, gemma: Path) -> Iterator["subprocess.Popen[str]"]:
     command = [str(Path(sys.executable).with_name("plait")), "serve", "local", "retrieval.collection=e2e"]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert run.stdout is not None
-    said = list(iter(run.stdout.readline, "Ctrl-C stops it\n"))
-    assert f"ready at http://127.0.0.1:{settings().http_port}" in said[-1]
+    said = ""
+    while "Ctrl-C stops it\n" not in said:
+        line = run.stdout.readline()
+        assert line, said  # it has ended
+        said += line
+    assert f"ready at http://127.0.0.1:{settings().http_port}" in said
     yield run
     plait("stop")
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -133,6 +134,8 @@ def test_an_ended_driver(sign: signal.Signals, undisturbed: Outcome, tiny_model:
     if sign != signal.SIGKILL:
         assert driver.returncode == 128 + sign
         assert "a checkpoint is saved. Run the same command again to go on." in said
+        ours = re.compile(r"(prepare|train|plait:|stopping|starting) ")
+        assert [line for line in said.splitlines() if not ours.match(line)] == []
     assert len(ProgressLog(run_folder(recipe) / "progress.jsonl").records()) < STEPS
 
     Outcome.of(train(recipe)).assert_equals(undisturbed)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from plait import interruption
+from plait import interruption, library_output
 from plait.cli import (
     adapters,
     ask,
@@ -68,15 +68,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and turn what went wrong into a sentence and an exit code."""
     with interruption.handled():
         try:
-            app(arguments)
+            with library_output.restored():
+                app(arguments)
         except (KeyboardInterrupt, SystemExit) as ended:
             # Typer makes an exit with 130 of a KeyboardInterrupt.
             if interruption.received() is None or getattr(ended, "code", 130) != 130:
                 raise
+            _tell_of_log(interruption.exit_code())
             print("plait: interrupted", file=sys.stderr)
             sys.exit(interruption.exit_code())
         except Exception as error:
-            sys.exit(report(error))
+            code = report(error)
+            _tell_of_log(code)
+            sys.exit(code)
+
+
+def _tell_of_log(code: int) -> None:
+    """Name what libraries said, where that may help: not for what the user gave or interrupted."""
+    log = library_output.left()
+    if log is not None and code == 1:
+        print(f"What libraries said meanwhile: {log}", file=sys.stderr)
+    elif log is not None:
+        log.unlink(missing_ok=True)
 
 
 def report(error: Exception) -> int:

@@ -82,8 +82,11 @@ def fit(
     from rich.progress import track
     from rich.table import Table
 
+    from plait import library_output
     from plait.chat_client import ask
     from plait.index.collection import Index
+
+    library_output.set_aside("fit")
     from plait.models.endpoint import embedding_of
     from plait.retrieval.fitting import fit
     from plait.retrieval.retriever import Retriever

@@ -44,7 +44,10 @@ def compare(
         limit=checked.limit,
     )
 
+    from plait import library_output
     from plait.interruption import explained
+
+    library_output.set_aside("compare")
     from plait.jobs.compare.page import write_pages
     from plait.jobs.compare.verdict import judge
     from plait.jobs.evaluate.job import evaluate

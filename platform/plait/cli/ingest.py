@@ -35,10 +35,12 @@ def ingest(
 
     Example: `plait ingest handbook/ faq.md collection=support`
     """
+    from plait import library_output
     from plait.recipes import IngestRecipe, load_recipe
 
     recipe, overrides = understand(inputs)
     checked = load_recipe(IngestRecipe, recipe, overrides)
+    library_output.set_aside("ingest")
 
     if watch:
         from plait.errors import InvalidInput

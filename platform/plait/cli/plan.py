@@ -18,6 +18,9 @@ def plan(
 
     checked = load_recipe(TrainRecipe, recipe, overrides or [])
 
+    from plait import library_output
+
+    library_output.set_aside("plan")
     from plait.jobs.plan.plan import plan as make
 
     made = make(checked, gpu, gpu_hour_price)

@@ -14,8 +14,10 @@ def serve(
 
     Example: `plait serve local retrieval.collection=docs`
     """
+    from plait import library_output
     from plait.local.ray_head import connect
 
+    library_output.set_aside("serve")
     connect()
     from ray import serve
 

@@ -19,7 +19,10 @@ def train(
 
     checked = load_recipe(TrainRecipe, recipe, overrides or [])
 
+    from plait import library_output
     from plait.interruption import explained
+
+    library_output.set_aside("train")
     from plait.jobs.train.job import train as run
 
     with explained("Training was interrupted before its first step.", "Run the same command again."):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from plait import library_output
 from plait.errors import Conflict, InvalidInput, Unavailable
 from plait.local.running import Running
 from plait.local.state import lock, read_state, stop, write_state
@@ -288,7 +289,7 @@ def _told(what: str) -> AbstractContextManager[object]:
     """Say that something takes a while: with a spinner on a terminal, in a line elsewhere."""
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console = Console(file=library_output.stderr())
     if not console.is_terminal:
         console.print(what)
     return console.status(what)

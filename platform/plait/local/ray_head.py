@@ -20,6 +20,7 @@ from typing import Any
 
 from plait import interruption
 from plait.errors import Conflict, InvalidInput, Unavailable
+from plait.local import ray_messages
 from plait.local.exporter import exporter
 from plait.local.process import LocalProcess, answers, check_port_is_free, ensure_all, free_port
 from plait.local.running import Running
@@ -60,6 +61,8 @@ def connect(meanwhile: Callable[[], object] = lambda: None) -> None:
 
     if ray.is_initialized():
         return
+    if "PLAIT_DEBUG" not in os.environ:
+        ray_messages.send_to_standard_error()
     try:
         with interruption.handlers_kept():
             ray.init(

@@ -9,7 +9,9 @@ import re
 from importlib import import_module
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
+from plait import library_output
 from plait.errors import ModelNotFound
 from plait.models.gguf import dequantise
 from plait.settings import settings
@@ -73,14 +75,25 @@ def _from_gguf_package(package: Distribution) -> Path:
     )
 
 
+def _bar() -> Any:
+    """A progress bar of a download, which may take minutes: shown on a terminal, and in no log."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    stream = library_output.stderr()
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options | {"file": stream, "disable": not stream.isatty()})  # type: ignore[no-untyped-call]
+
+    return Bar
+
+
 def _from_hub(model_id: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(
-            snapshot_download(model_id, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"])
-        )
+        return Path(snapshot_download(model_id, allow_patterns=_MODEL_FILES, tqdm_class=_bar()))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise ModelNotFound(
