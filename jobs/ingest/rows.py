@@ -10,6 +10,7 @@ because a row put in at the top would rename, and embed anew, all others.
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 
 from plait.errors import DataError, PlaitError
 from plait.index.quarantine import Failure
+from plait.index.storable import why_not_storable
 from plait.jobs.ingest.formats import FORMATS, Unreadable
 from plait.jobs.ingest.parse import Document, parse_text
 from plait.jobs.ingest.read import DocumentFile
@@ -116,24 +118,27 @@ def _columns(config: TableConfig) -> list[str]:
 
 
 def _document_file(file: StoredFile, number: int, row: Row, config: TableConfig) -> DocumentFile | Failure | UnnamedRow:
-    version = _version(row, config)
-    name = f"{file.name}#{version[:16]}"
     place = f"{file.name}, row {number}"
     if row.error:
         return UnnamedRow(Failure(place, row.error))
-    if broken := _broken_column(row):
-        identity = row.values[config.id] if config.id and broken != config.id else None
-        reason = f"its column '{broken}' holds half a character (a lone surrogate)"
-        return Failure(place if identity in (None, "") else str(identity), reason)
+    wrong = {column: why for column, value in row.values.items() if (why := why_not_storable(value))}
+    if config.id in wrong:
+        return UnnamedRow(Failure(place, f"its column '{config.id}' {wrong[config.id]}"))
+    name = place
     if config.id:
         identity = row.values[config.id]
         if identity in (None, ""):
             return UnnamedRow(Failure(place, f"its column '{config.id}' is empty"))
-        name = str(identity)
+        name = unicodedata.normalize("NFC", str(identity))
+    for column, why in wrong.items():
+        where = f" in row {number} of {file.name}" if config.id else ""
+        return Failure(name, f"its column '{column}'{where} {why}")
     text = row.values[str(config.text)]
     if not isinstance(text, str) or not text.strip():
         reason = "is no text" if text and not isinstance(text, str) else "is empty"
-        return Failure(name if config.id else place, f"its column '{config.text}' {reason}")
+        return Failure(name, f"its column '{config.text}' {reason}")
+    version = _version(row, config)
+    name = name if config.id else f"{file.name}#{version[:16]}"
     return DocumentFile(name, file.uri, version, row.start, row.length)
 
 
@@ -151,13 +156,3 @@ def _plain(value: Any) -> Any:
 
 def _whole_number(digits: str) -> int | str:
     return int(digits) if -(2**63) <= int(digits) < 2**63 else digits
-
-
-def _broken_column(row: Row) -> str | None:
-    """The first column that holds half a character (a lone surrogate), which UTF-8 cannot write."""
-    for column, value in row.values.items():
-        try:
-            json.dumps(value, ensure_ascii=False, default=str).encode()
-        except UnicodeEncodeError:
-            return column
-    return None

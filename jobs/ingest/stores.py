@@ -7,6 +7,7 @@ credentials of the machine that reads. It knows no formats.
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from glob import has_magic
@@ -130,6 +131,11 @@ def reason_of(error: Exception) -> str:
     return " ".join(text.split())[:_MAX_REASON_CHARS] or type(error).__name__
 
 
+def _name(path: str) -> str:
+    """A path as a document's name: macOS writes `é` as two characters, and who asks for it writes one."""
+    return unicodedata.normalize("NFC", path)
+
+
 # ------------------------------------------------------------ local
 
 
@@ -146,7 +152,7 @@ def _list_local(source: str) -> Listing:
 
 
 def _local_file(path: Path, root: Path) -> StoredFile:
-    return StoredFile(path.relative_to(root).as_posix(), str(path.absolute()))
+    return StoredFile(_name(path.relative_to(root).as_posix()), str(path.absolute()))
 
 
 # ------------------------------------------------------------ object stores
@@ -174,7 +180,7 @@ def _list_remote(source: str) -> Listing:
     is_one_file = list(files) == [root]
     parent = str(PurePosixPath(root).parent) if is_one_file else root
     stored = [
-        StoredFile(name.removeprefix(parent).lstrip("/"), filesystem.unstrip_protocol(name), _etag(about))
+        StoredFile(_name(name.removeprefix(parent).lstrip("/")), filesystem.unstrip_protocol(name), _etag(about))
         for name, about in sorted(files.items())
     ]
     return Listing(tuple(file for file in stored if not _is_hidden(file.name)), is_one_file)

@@ -11,6 +11,7 @@ import logging
 import re
 import shutil
 import time
+import unicodedata
 import uuid
 from collections.abc import Iterable
 from functools import cache
@@ -353,7 +354,7 @@ def _log_once(path: Path, reason: str) -> None:
 
 
 def _checked_name(filename: str) -> str:
-    name = filename.replace("\\", "/").rpartition("/")[2].strip()
+    name = unicodedata.normalize("NFC", filename.replace("\\", "/").rpartition("/")[2].strip())
     is_printable = name.isprintable() and not name.startswith(".")
     if not name or not is_printable or len(name.encode(errors="replace")) > _MAX_NAME_BYTES:
         raise InvalidInput(

@@ -1,16 +1,23 @@
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import ray
 from typer.testing import CliRunner
 
 from plait.cli import app
 from plait.errors import CollectionNotFound, DataError
+from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.connection import Milvus
 from plait.index.quarantine import Failure, Quarantine
 from plait.jobs.ingest.chunk import settings_hash
 from plait.jobs.ingest.job import ingest
+from plait.jobs.ingest.ledger import start_ledger
 from plait.jobs.ingest.read import content_hash
+from plait.jobs.ingest.write import Write
+from plait.models.vectors import NO_PROMPTS
 from plait.recipes import IngestRecipe
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -108,3 +115,54 @@ def test_an_index_that_is_dropped_takes_its_quarantine_along(milvus: str, collec
     assert quarantine.entries() == []
     assert len(other.entries()) == 1
     other.clear()
+
+
+def test_a_value_that_no_index_holds_costs_its_row_which_is_named(recipe: IngestRecipe, docs: Path) -> None:
+    deep = "[" * 200 + "]" * 200
+    rows = [
+        '{"id": "good", "text": "words of a good row", "about": {"n": 18446744073709551615, "x": NaN}}',
+        r'{"id": "half", "text": "words", "about": "\ud83d"}',
+        r'{"id": "key", "text": "words", "about": {"\udc00": 1}}',
+        '{"id": "large", "text": "words", "about": [-1267650600228229401496703205376]}',
+        '{"id": "deep", "text": "words", "about": ' + deep + "}",
+        r'{"id": "torn", "text": "words \ud83d", "about": 1}',
+        r'{"id": "\ud83d", "text": "words", "about": 1}',
+        '{"id": "last", "text": "words of the last row", "about": "\U0001f426"}',
+    ]
+    (docs / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    table = {"text": "text", "id": "id", "metadata": ["about"]}
+    recipe = IngestRecipe.model_validate(recipe.model_dump() | {"table": table, "max_bad_share": 0.9})
+    for written, unchanged in ((6, 0), (0, 6)):
+        report = ingest(recipe)
+        assert (report.written, report.unchanged) == (written, unchanged)
+        assert {failure.source: failure.reason for failure in report.failed} == {
+            "half":  "its column 'about' in row 2 of rows.jsonl holds half a character (a lone surrogate)",
+            "key":  "its column 'about' in row 3 of rows.jsonl holds half a character (a lone surrogate)",
+            "deep": "its column 'about' in row 5 of rows.jsonl has more than 100 levels",
+            "torn":  "its column 'text' in row 6 of rows.jsonl holds half a character (a lone surrogate)",
+            "rows.jsonl, row 7":  "its column 'id' holds half a character (a lone surrogate)",
+        }
+    assert len(in_quarantine(recipe)) == 5
+
+
+def test_a_document_that_the_index_refuses_fails_alone(recipe: IngestRecipe, milvus: str) -> None:
+    values = {"good": 1, "large": 2**100, "small": -(2**70), "fine": 2, "long": 3, "end": 4}
+    chunks = [
+        Chunk(f"{source}-{position}", source, "t" * (2_000 if source == "long" else 1), "", "text", position, 0, 4, 2,
+              "v", 0, "default", {"value": value})
+        for source, value in values.items()
+        for position in range(2)
+    ]  # fmt: skip
+    dense = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(8 * len(chunks), np.float32)), 8)
+    table = chunk_table(chunks).append_column("dense", dense)
+    ledger = start_ledger()
+    write = Write(recipe, NO_PROMPTS, milvus, "", None, ledger)
+    for start, length in ((0, 3), (3, 9)):  # the first batch ends within a document that the second makes whole
+        write(table.slice(start, length))
+    index = Index.open(recipe.collection, milvus)
+    assert index.document_states("default").keys() == {"good", "fine", "end"}
+    failures = {failure.source: failure for failure in ray.get(ledger.failures.remote())}
+    assert failures.keys() == {"large", "small", "long"}
+    assert {failure.step for failure in failures.values()} == {"write"}
+    assert "exceeds max_length" in failures["long"].reason
+    assert sorted(ray.get(ledger.written.remote())) == ["end", "fine", "good"]

@@ -54,3 +54,7 @@ def test_a_filter_has_bounds() -> None:
         within_tenant("a", "(" * 33 + "true" + ")" * 33)
     with pytest.raises(InvalidInput, match=f"Use {MAX_FILTER_CHARACTERS} at most"):
         within_tenant("a", "true" + " " * MAX_FILTER_CHARACTERS)
+
+
+def test_a_condition_is_in_the_normal_form_that_names_and_metadata_have() -> None:
+    assert within_tenant("a", "source == 'cafe\u0301.md'") == "tenant == \"a\" and (source == 'café.md')"

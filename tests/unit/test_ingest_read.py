@@ -23,6 +23,16 @@ def test_a_document_is_named_by_its_path_in_its_folder(tmp_path: Path) -> None:
     assert found.documents[1].uri == str(tmp_path / "guide/a.txt")
 
 
+def test_a_name_is_in_one_normal_form_however_the_disk_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "cafe\u0301.md").write_text("x", encoding="utf-8")
+    (document,) = find_documents([str(tmp_path)]).documents
+    assert document.source == "café.md"
+    assert Path(document.uri).read_text(encoding="utf-8") == "x"
+    (tmp_path / "café.md").write_text("y", encoding="utf-8")
+    with pytest.raises(InvalidInput, match="Two documents are named"):
+        find_documents([str(tmp_path)])
+
+
 def test_a_file_given_by_itself_is_named_by_its_file_name(tmp_path: Path) -> None:
     write(tmp_path, "guide/a.txt", "guide/b.txt")
     found = find_documents([str(tmp_path / "guide/a.txt")])

@@ -7,6 +7,7 @@ vectors are made.
 
 import json
 import logging
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,15 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from plait.errors import CollectionNotFound, Conflict, InvalidInput, did_you_mean
+from plait.errors import (
+    CollectionNotFound,
+    Conflict,
+    DataError,
+    InvalidInput,
+    PlaitError,
+    Unavailable,
+    did_you_mean,
+)
 from plait.index import alias, filters, words
 from plait.index.chunk import text_to_embed
 from plait.index.connection import Milvus
@@ -43,6 +52,7 @@ from plait.settings import settings
 
 _log = logging.getLogger(__name__)
 _FLUSH_TIMEOUT_S = 120.0  # it waits until the index is built
+_REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -289,19 +299,30 @@ class Index:
 
         Raises:
             Conflict: when the collection is of an earlier version of Plait.
+            DataError: when Milvus refuses a value among them; then none may be written.
+            Unavailable: when it does not answer.
         """
         self.check_words()
         dense = np.asarray(chunks["dense"].combine_chunks().flatten()).reshape(-1, self.dimension)
         rows = chunks.drop_columns(["dense"]).to_pylist()
         for row, vector in zip(rows, dense, strict=True):
-            row["metadata"] = json.loads(row["metadata"])
+            # One form for values, as for names, so that filters find what looks alike.
+            row["metadata"] = json.loads(unicodedata.normalize("NFC", row["metadata"]))
             row["dense"] = vector
             if self._has_words:
                 text = text_to_embed(row["title"], row["heading"], row["text"])
                 row["words"] = _within(MAX_TEXT_BYTES, words.analyzed(text))
-        if rows:
+        if not rows:
+            return
+        try:
             with self._milvus.answering(f"write to '{self.name}'") as client:
                 client.upsert(self._collection, rows, timeout=settings().milvus_timeout_s)
+        except (CollectionNotFound, Unavailable):
+            raise
+        except (PlaitError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            # The client encodes values, and fails at some by errors of Python's.
+            reason = " ".join(str(error).split())[:_REASON_CHARACTERS].rstrip(".")
+            raise DataError(f"The index refuses a value ({reason}).") from error
 
     def delete_stale(self, tenant: str, source: str, keep: DocumentVersion) -> None:
         """Delete the chunks of a document that belong to another version than `keep`."""

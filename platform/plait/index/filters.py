@@ -6,6 +6,7 @@ quoted literals, because the embedded server does not know filter templates.
 """
 
 import string
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 from plait.errors import InvalidInput
@@ -52,6 +53,7 @@ def within_tenant(tenant: str, condition: str = "") -> str:
     own = equals("tenant", tenant)
     if not condition.strip():
         return own
+    condition = unicodedata.normalize("NFC", condition)  # as names and metadata are in an index
     _check_is_closed(condition)
     return f"{own} and ({condition})"
 
