@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from plait.errors import InvalidInput, NotFound, Unavailable
 from plait.scope import Scope
 from plait.settings import settings
+from plait.tenants import check_tenant
 from plait.whole_files import write_whole
 
 _PREFIX = "plait-"
@@ -47,7 +48,7 @@ class ApiKey(BaseModel):
     created_at: int
     expires_at: int | None = None
     scopes: frozenset[Scope] = frozenset({Scope.INFER})
-    tenant: str | None = Field(None, min_length=1, max_length=512)
+    tenant: str | None = None
     collections: tuple[str, ...] | None = Field(None, min_length=1)
     adapters: tuple[str, ...] | None = None
 
@@ -68,11 +69,13 @@ def create(
     """Make a key that expires after so many days (None: never); returns what is kept, and the key, which is not.
 
     Raises:
-        InvalidInput: for an administrator's key that is bound to something.
+        InvalidInput: for an administrator's key that is bound to something, or a tenant that cannot have documents.
         KeysUnreadable: when the file of keys cannot be read.
     """
     if Scope.ADMIN in scopes and (tenant, collections, adapters) != (None, None, None):
         raise InvalidInput("A key of the scope admin may do everything.", "Leave out tenant, collections and adapters.")
+    if tenant is not None:
+        check_tenant(tenant)
     now = int(time.time())
     secret = _PREFIX + secrets.token_urlsafe(32)
     key = ApiKey(

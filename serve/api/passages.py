@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
+from plait.tenants import MAX_TENANT_CHARACTERS
 
 routes = APIRouter(prefix="/v1/vector_stores/{store_id}/passages", tags=["retrieval"])
 
@@ -30,7 +31,7 @@ async def get_passage(
     store_id: str,
     passage_id: str,
     asked: Annotated[Services, Depends(services)],
-    tenant: Annotated[str | None, Query(min_length=1, max_length=512)] = None,
+    tenant: Annotated[str | None, Query(min_length=1, max_length=MAX_TENANT_CHARACTERS)] = None,
 ) -> CitedPassage:
     """A passage of the key's tenant, else of the server's or the named one; without its neighbours."""
     passage = await asked.passage(store_id, passage_id, tenant)

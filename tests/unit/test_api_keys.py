@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 from changed_settings import changed_settings
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from plait import api_keys
 from plait.cli import app
-from plait.errors import NotFound
+from plait.errors import InvalidInput, NotFound
+from plait.index.schema import MAX_TENANT_BYTES
+from plait.recipes import IngestRecipe
+from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.settings import settings
 
@@ -92,6 +96,23 @@ def test_keys_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
         run("create", "bot")
         assert (tmp_path / "elsewhere" / "keys.json").is_file()
     assert api_keys.all_keys() is None
+
+
+@pytest.mark.parametrize("name", ["", "x" * 129, "x" * 512])
+def test_a_tenant_that_can_have_no_documents_gets_no_key(name: str) -> None:
+    with pytest.raises(InvalidInput, match="Use 1 to 128 characters"):
+        api_keys.create("bot", frozenset({Scope.INFER}), tenant=name)
+    with pytest.raises(ValidationError):
+        IngestRecipe(sources=["x"], tenant=name)
+    with pytest.raises(ValidationError):
+        Retrieval(tenant=name)
+
+
+def test_a_tenants_name_that_a_key_has_fits_into_an_index() -> None:
+    longest = "\U0001f426" * 128
+    assert api_keys.create("bot", frozenset({Scope.INFER}), tenant=longest)[0].tenant == longest
+    assert len(longest.encode()) <= MAX_TENANT_BYTES
+    assert Retrieval(tenant=longest).tenant == longest
 
 
 def test_an_administrators_key_is_bound_to_nothing() -> None:

@@ -7,13 +7,15 @@ embedded, because questions are often asked in the words of a heading. It knows 
 
 from typing import Any
 
+from plait.tenants import MAX_TENANT_CHARACTERS
+
 # Bytes, because Milvus counts the bytes of a VARCHAR (the embedded server counts characters).
 MAX_CHUNK_ID_BYTES = 64
 MAX_TEXT_BYTES = 65_535
 MAX_SOURCE_BYTES = 1_024
 MAX_TITLE_BYTES = 1_024
 MAX_HEADING_BYTES = 2_048
-MAX_TENANT_BYTES = 512
+MAX_TENANT_BYTES = 4 * MAX_TENANT_CHARACTERS
 
 EMBEDDING_PROPERTY = "plait.embedding"
 """Collection property with the source of the embedding model; a collection without it is not ours."""

@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from plait.recipes.section import DEFAULT_EMBEDDING, Section
+from plait.tenants import TenantName
 
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 
@@ -124,7 +125,7 @@ class IngestRecipe(Section):
 
     collection: str = Field("default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,239}$", description="Milvus collection.")
     sources: list[str] = Field(min_length=1, description="Files, folders, patterns (docs/**/*.md), s3://… or gs://…")
-    tenant: str = Field("default", min_length=1, max_length=128, description="Owner of the documents.")
+    tenant: TenantName = Field("default", description="Owner of the documents.")
     table: TableConfig = TableConfig()
     dedup: DedupConfig = DedupConfig()
     chunk: ChunkConfig = ChunkConfig()

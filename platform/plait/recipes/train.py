@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from plait.model_ids import AdapterRef
 from plait.recipes.section import DEFAULT_MODEL, Section
+from plait.tenants import TenantName
 
 
 class ModelConfig(Section):
@@ -155,7 +156,7 @@ class ContextConfig(Section):
     """
 
     collection: str = Field(description="Index to retrieve from.")
-    tenant: str = "default"
+    tenant: TenantName = "default"
     share: float = Field(0.5, ge=0, le=1, description="Share of the examples that get passages.")
     top_k: int = Field(3, ge=1, description="Passages a prompt.")
     budget_tokens: int = Field(400, ge=16, description="Tokens that the passages of a prompt may take.")
