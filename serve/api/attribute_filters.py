@@ -1,6 +1,7 @@
 """OpenAI's filters on attributes of files, as conditions in Milvus's filter language.
 
-An attribute is a key of a document's metadata; `filename` is its source, or the name that it was uploaded with.
+An attribute is a key of a document's metadata; `filename` is its source, or the name that it was uploaded with. An
+attribute that a document does not have is equal to no value, so `ne` and `nin` find that document.
 """
 
 import json
@@ -12,7 +13,7 @@ from plait.index.filters import quote
 from plait.serve.api.request_body import RequestBody, does_not_fit
 from plait.uploads import uploaded_like
 
-_OPERATORS = {"eq": "==", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 Value = str | bool | int | float
 
@@ -30,14 +31,17 @@ class ComparisonFilter(RequestBody):
 
     def condition(self) -> str:
         values = self.value if isinstance(self.value, list) else [self.value]
-        if self.type in ("in", "nin"):
-            # One by one: the embedded server knows no `in` for keys of JSON.
-            any_of = " or ".join(self._is(value) for value in values) or "false"
-            return f"not ({any_of})" if self.type == "nin" else f"({any_of})"
-        (value,) = values
-        if self.key == "filename" and self.type in ("eq", "ne"):
-            return f"not ({self._is(value)})" if self.type == "ne" else f"({self._is(value)})"
-        return f"{self._field} {_OPERATORS[self.type]} {_literal(value)}"
+        if self.type in _COMPARISONS:
+            (value,) = values
+            return f"{self._field} {_COMPARISONS[self.type]} {_literal(value)}"
+        # One by one: the embedded server knows no `in` for keys of JSON.
+        any_of = " or ".join(self._is(value) for value in values) or "false"
+        if self.type in ("eq", "in"):
+            return f"({any_of})"
+        if self.key == "filename":
+            return f"not ({any_of})"
+        # Servers take what is said of a missing key for unknown, and so is its opposite.
+        return f"not (exists {self._field}) or not ({any_of})"
 
     @property
     def _field(self) -> str:

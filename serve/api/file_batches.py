@@ -12,10 +12,18 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field, model_validator
 
 from plait.errors import NotFound
+from plait.serve.api.listing import PageWanted, page_wanted
 from plait.serve.api.openapi import errors
 from plait.serve.api.request_body import RequestBody, does_not_fit
 from plait.serve.api.services import Services, services
-from plait.serve.api.vector_store_files import Attributes, AutoChunking, NewStoreFile, StoreFileList, described, listed
+from plait.serve.api.vector_store_files import (
+    Attributes,
+    AutoChunking,
+    NewStoreFile,
+    StatusFilter,
+    StoreFileList,
+    listed,
+)
 from plait.serve.api.vector_stores import FileCounts
 from plait.uploads import Attachment
 
@@ -78,10 +86,11 @@ async def list_files(
     store_id: str,
     batch_id: str,
     asked: _Asked,
-    filter: Literal["in_progress", "completed", "failed", "cancelled"] | None = None,  # the client's name for it
+    wanted: Annotated[PageWanted, Depends(page_wanted)],
+    filter: StatusFilter = None,  # the client's name for it
 ) -> StoreFileList:
-    """The files of a batch, newest first."""
-    return listed([described(a) for a in await _files_of(batch_id, store_id, asked) if filter in (None, a.status)])
+    """The files of a batch, newest first unless `order` is `asc`."""
+    return listed(await _files_of(batch_id, store_id, asked), filter, wanted)
 
 
 async def _files_of(batch_id: str, store_id: str, asked: Services) -> list[Attachment]:

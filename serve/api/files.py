@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from plait import uploads
 from plait.serve.api.caller import Caller, caller
+from plait.serve.api.listing import PageWanted, page, page_of_files_wanted
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
 from plait.serve.api.upload_form import read_upload
@@ -45,7 +46,7 @@ class FileList(BaseModel):
     data: list[FileObject]
     first_id: str | None
     last_id: str | None
-    has_more: Literal[False] = False
+    has_more: bool
 
 
 class FileDeleted(BaseModel):
@@ -67,11 +68,13 @@ async def upload(request: Request, asking: _Asking) -> FileObject:
     return _described(kept)
 
 
-@routes.get("")
-async def list_files(asking: _Asking) -> FileList:
-    """Every file, newest first."""
-    data = [_described(file) for file in await asyncio.to_thread(uploads.files, asking.reach)]
-    return FileList(data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None)
+@routes.get("", responses=errors(404))
+async def list_files(
+    asking: _Asking, wanted: Annotated[PageWanted, Depends(page_of_files_wanted)], purpose: str | None = None
+) -> FileList:
+    """The files, newest first unless `order` is `asc`; with a `purpose` only those that were sent with it."""
+    files = await asyncio.to_thread(uploads.files, asking.reach)
+    return FileList(**page([_described(file) for file in files if purpose in (None, file.purpose)], wanted))
 
 
 @routes.get("/{file_id}", responses=errors(404))

@@ -3,11 +3,13 @@
 For keys of the scope `documents`. Only files that came over the API are listed; search finds the others, too.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
+from plait.serve.api.listing import PageWanted, page, page_wanted
 from plait.serve.api.openapi import errors
 from plait.serve.api.request_body import RequestBody
 from plait.serve.api.services import Services, services
@@ -56,7 +58,7 @@ class StoreFileList(BaseModel):
     data: list[StoreFile]
     first_id: str | None
     last_id: str | None
-    has_more: Literal[False] = False
+    has_more: bool
 
 
 class StoreFileDeleted(BaseModel):
@@ -66,6 +68,7 @@ class StoreFileDeleted(BaseModel):
 
 
 _Asked = Annotated[Services, Depends(services)]
+StatusFilter = Literal["in_progress", "completed", "failed", "cancelled"] | None
 
 
 @routes.post("", responses=errors(404, 507))
@@ -79,10 +82,11 @@ async def add_file(store_id: str, body: NewStoreFile, asked: _Asked) -> StoreFil
 async def list_files(
     store_id: str,
     asked: _Asked,
-    filter: Literal["in_progress", "completed", "failed", "cancelled"] | None = None,  # the client's name for it
+    wanted: Annotated[PageWanted, Depends(page_wanted)],
+    filter: StatusFilter = None,  # the client's name for it
 ) -> StoreFileList:
-    """The uploaded files of a store, newest first."""
-    return listed([described(a) for a in await asked.attached(store_id) if filter in (None, a.status)])
+    """The uploaded files of a store, newest first unless `order` is `asc`."""
+    return listed(await asked.attached(store_id), filter, wanted)
 
 
 @routes.get("/{file_id}", responses=errors(404))
@@ -98,8 +102,9 @@ async def remove_file(store_id: str, file_id: str, asked: _Asked) -> StoreFileDe
     return StoreFileDeleted(id=file_id)
 
 
-def listed(data: list[StoreFile]) -> StoreFileList:
-    return StoreFileList(data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None)
+def listed(files: Sequence[Attachment], status: StatusFilter, wanted: PageWanted) -> StoreFileList:
+    """A page of the files that have a status."""
+    return StoreFileList(**page([described(file) for file in files if status in (None, file.status)], wanted))
 
 
 def described(attachment: Attachment) -> StoreFile:

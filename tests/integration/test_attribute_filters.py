@@ -140,3 +140,25 @@ def test_an_odd_value_key_or_name_is_found_as_what_it_is(index: Index, number: i
     trees += [one("eq", odd, "here")] if odd else []
     for tree in trees:
         assert found(index, ADAPTER.validate_python(tree).condition()) == {f"default-{number}"}, tree
+
+
+@pytest.mark.parametrize(
+    ("tree", "numbers"),
+    [
+        (one("ne", "number", 3), {0, 1, 2, 4, 5, 6, 7, 8}),
+        (one("nin", "number", [3, 4, "5"]), {0, 1, 2, 5, 6, 7, 8}),
+        (one("ne", "it's", "here"), {0, 2, 3, 4, 5, 6, 7, 8}),
+        (one("nin", "it's", ["here", "there"]), {0, 2, 3, 4, 5, 6, 7, 8}),
+        (one("ne", "it's", "there"), set(range(9))),
+        (one("ne", "no such key", False), set(range(9))),
+        (both("and", one("ne", "it's", "here"), one("lt", "number", 3)), {0, 2}),
+        (both("or", one("eq", "number", 1), one("ne", "number", 1)), set(range(9))),
+        (one("eq", "lang", "中文 e\u0301 \U0001f426"), {5}),
+        (one("in", "filename", ["中文 e\u0301 \U0001f426.md"]), {5}),
+        (one("ne", "filename", "中文 e\u0301 \U0001f426.md"), {0, 1, 2, 3, 4, 6, 7, 8}),
+    ],
+)
+def test_an_attribute_that_is_not_there_equals_nothing_and_any_normal_form_is_the_same(
+    index: Index, tree: dict[str, Any], numbers: set[int]
+) -> None:
+    assert found(index, ADAPTER.validate_python(tree).condition()) == {f"default-{number}" for number in numbers}

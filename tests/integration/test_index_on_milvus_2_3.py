@@ -66,6 +66,8 @@ def found(**how):
 said["dense"] = found()[:1]
 said["all"] = sorted(found())
 said["filtered"] = found(condition='metadata["number"] > 2')
+said["no such key"] = sorted(found(condition='not (exists metadata["x"]) or not (metadata["x"] == 1)'))
+said["another number"] = sorted(found(condition='not (exists metadata["number"]) or not (metadata["number"] == 1)'))
 said["bad filter"] = refusal(lambda: found(condition="no_such_field == 1"))
 for mode in ("bm25", "hybrid"):
     said[mode] = refusal(lambda: again.search(Search(3, mode=mode), ["text"], vectors[:1]))
@@ -108,6 +110,8 @@ def test_vectors_work_and_what_is_missing_is_said_before_anything_is_written(tmp
     assert said["dense"] == ["default-1"]
     assert said["all"] == [f"default-{i}" for i in range(4)]
     assert said["filtered"] == ["default-3"]
+    assert said["no such key"] == said["all"]
+    assert said["another number"] == ["default-0", "default-2", "default-3"]
     assert said["bad filter"].startswith("Milvus refuses the filter 'no_such_field == 1'")
     for mode in ("bm25", "hybrid"):
         assert said[mode] == (
