@@ -51,6 +51,8 @@ class Retrieved:
     timings_ms: dict[str, float]
     no_context: Literal["refused", "answered"] | None = None
     """What is done when there are no passages."""
+    is_cut: bool = False
+    """The question is too long: its beginning and its end were searched for, or read by the embedding model."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from plait.index.collection import Index
 from plait.models.embedding import EmbeddingModel, Vectors
 from plait.models.endpoint import EmbeddingEndpoint, embedding_of
 from plait.models.late_interaction import late_interaction_scores
+from plait.models.questions import joined, read_question
 from plait.models.reranking import check_uncut
 from plait.models.vectors import VectorKind
 from plait.recipes import DEFAULT_EMBEDDING
@@ -34,6 +35,14 @@ class Embedded:
 
     vectors: Vectors
     tokens: int
+
+
+@dataclass(frozen=True)
+class EmbeddedQuestions:
+    """`vectors`: float32 [n, dimension] of unit length; `are_cut`: of which question not all was read."""
+
+    vectors: Vectors
+    are_cut: tuple[bool, ...]
 
 
 class Embedder:
@@ -64,18 +73,33 @@ class Embedder:
         tokens = await asyncio.to_thread(self._count, texts)
         return Embedded(await self._embed(texts, input_type), tokens)
 
-    async def embed_for(self, collection: VectorKind, texts: Sequence[str], input_type: InputType) -> Vectors:
-        """Vectors of the collection's kind, of texts to search it for or to put into it; what is too long is cut.
+    async def embed_passages(self, collection: VectorKind, texts: Sequence[str]) -> Vectors:
+        """Vectors of the collection's kind, of texts to put into it; what is too long is cut.
 
         When the collection was rebuilt with another model, that is loaded in the place of the present one.
 
         Raises:
             Conflict: when the configuration says which model it is, and it is another.
         """
+        await self._become(collection)
+        return await self._embed(texts, "passage")
+
+    async def embed_questions(self, collection: VectorKind, questions: Sequence[str]) -> EmbeddedQuestions:
+        """Vectors of the collection's kind, of questions; of long ones the beginning and the end are read.
+
+        Raises:
+            Conflict: as `embed_passages`.
+        """
+        await self._become(collection)
+        model = self._model
+        read = await asyncio.to_thread(lambda: [read_question(model, question) for question in questions])
+        vectors = await self._embed([part for question in read for part in question.parts], "query")
+        return EmbeddedQuestions(joined(read, vectors), tuple(question.is_cut for question in read))
+
+    async def _become(self, collection: VectorKind) -> None:
         async with self._changing:
             if collection != self._model.kind:
                 await self._change_to(collection)
-        return await self._embed(texts, input_type)
 
     async def _embed(self, texts: Sequence[str], input_type: InputType) -> Vectors:
         """Vectors of texts, of which what is too long is cut."""

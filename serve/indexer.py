@@ -299,7 +299,7 @@ class Indexer:
         vectors = []
         for start in range(0, len(chunks), _CHUNKS_AT_A_TIME):
             texts = [chunk.text_to_embed for chunk in chunks[start : start + _CHUNKS_AT_A_TIME]]
-            vectors += list(await self._embedder.embed_for.remote(index.vectors, texts, "passage"))
+            vectors += list(await self._embedder.embed_passages.remote(index.vectors, texts))
         return chunk_table(chunks).append_column("dense", pa.array(vectors, pa.list_(pa.float32(), index.dimension)))
 
     def _write(

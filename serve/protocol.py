@@ -33,7 +33,8 @@ class InputUsage(BaseModel):
 class RetrievalDetails(BaseModel):
     """What was retrieved. `found` passages were given to the model, which had room for `passages` of them.
 
-    `no_context`: nothing was found, and so the answer was refused, or given after a notice.
+    `no_context`: nothing was found, and so the answer was refused, or given after a notice. `truncated`: the question
+    is so long that its middle was left out of the search.
     """
 
     collection: str
@@ -42,6 +43,7 @@ class RetrievalDetails(BaseModel):
     found: int
     passages: int
     no_context: Literal["refused", "answered"] | None = None
+    truncated: bool = False
 
 
 class PlaitDetails(BaseModel):

@@ -24,6 +24,7 @@ from plait.models.vectors import VectorKind
 from plait.observability import metrics, tracing
 from plait.retrieval.neighbours import expanded
 from plait.retrieval.passage import Passage
+from plait.retrieval.question import MAX_CHARACTERS, Question
 from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected, text_to_rank
 from plait.serve.arguments import RetrievalArguments
@@ -33,9 +34,6 @@ from plait.serve.request_log import log_expected_errors_in_one_line, say
 from plait.settings import settings
 
 _T = TypeVar("_T")
-_QUESTION_CHARACTERS = 16_384
-"""Of a question, its beginning is searched for: dense models read a quarter of that at most, and every word more makes
-BM25 slower for everybody."""
 _PROBE_TIMEOUT_S = 1.5
 
 
@@ -45,6 +43,7 @@ class _Found:
 
     index: Index
     hits: list[Hit]
+    is_cut: bool = False
 
 
 @dataclass
@@ -85,16 +84,16 @@ class Retriever:
                 )
 
     async def retrieve(self, question: str, asked: Retrieval, traceparent: str) -> Retrieved:
-        """The passages for a question, best first; what `asked` does not set is the server's.
+        """The passages for a question, best first; none where it holds no word.
 
-        `traceparent`: the span that asks.
+        What `asked` does not set is the server's. `traceparent`: the span that asks.
 
         Raises:
             CollectionNotFound: for a collection that is not served.
             InvalidInput: for a filter that is none, or a reranking that this application cannot do.
             Unavailable: when Milvus does not answer.
         """
-        question = question.strip()[:_QUESTION_CHARACTERS]
+        wanted = Question.of(question)
         how = asked.over(self._arguments)
         collection = how.collection or self._arguments.collection
         self._arguments.check_collection(collection)
@@ -111,11 +110,13 @@ class Retriever:
             "gen_ai.request.top_k": how.top_k,
         }
         if settings().log_content:
-            about["gen_ai.retrieval.query.text"] = question
+            about["gen_ai.retrieval.query.text"] = question[:MAX_CHARACTERS]
         with tracing.span(f"retrieval {collection}", traceparent, about) as step:
-            retrieved = await self._following(
-                collection, lambda: self._retrieve(question, how, _Stages(collection, step.traceparent))
-            )
+            if wanted is None:
+                retrieved = Retrieved((), collection, how, {"total": 0.0})
+            else:
+                stages = _Stages(collection, step.traceparent)
+                retrieved = await self._following(collection, lambda: self._retrieve(wanted, how, stages))
             step.span.set_attribute("plait.retrieval.passages", len(retrieved.passages))
         say(
             "retrieval",
@@ -130,15 +131,15 @@ class Retriever:
         )
         return retrieved
 
-    async def _retrieve(self, question: str, how: Retrieval, stages: _Stages) -> Retrieved:
+    async def _retrieve(self, question: Question, how: Retrieval, stages: _Stages) -> Retrieved:
         started = time.perf_counter()
-        found = await self._find_together((question, how.search(), stages))
+        found = await self._find_together((question.text, how.search(), stages))
         if isinstance(found, Exception):
             raise found
         hits = found.hits
         if how.rerank != "none" and hits:
             with _timed("rerank", stages):
-                hits = reranked(hits, await self._scores(how, question, hits))
+                hits = reranked(hits, await self._scores(how, question.text, hits))
         passages = selected(hits, how)
         if how.expand and passages:
             with _timed("expand", stages):
@@ -146,7 +147,8 @@ class Retriever:
                 passages = expanded(passages, around)
         metrics.PASSAGES.labels(collection=stages.collection).observe(len(passages))
         stages.timings_ms["total"] = (time.perf_counter() - started) * 1000
-        return Retrieved(tuple(passages), stages.collection, how, stages.timings_ms)
+        is_cut = question.is_cut or found.is_cut
+        return Retrieved(tuple(passages), stages.collection, how, stages.timings_ms, is_cut=is_cut)
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.005)  # type: ignore[untyped-decorator]  # ray ships no types
     async def _find_together(self, asked: list[tuple[str, Search, _Stages]]) -> list[_Found | Exception]:
@@ -159,11 +161,13 @@ class Retriever:
             if search.mode != "bm25":
                 to_embed[index.vectors].append(i)
         vectors: dict[int, Vectors] = {}
+        cut: set[int] = set()
         for kind, numbers in to_embed.items():  # of one kind, unless a collection was rebuilt with another model
             with _timed("embed", *(asked[i][2] for i in numbers)):
                 questions = [asked[i][0] for i in numbers]
-                embedded = await self._embedder.embed_for.remote(kind, questions, "query")
-            vectors |= zip(numbers, embedded, strict=True)
+                embedded = await self._embedder.embed_questions.remote(kind, questions)
+            vectors |= zip(numbers, embedded.vectors, strict=True)
+            cut |= {i for i, is_cut in zip(numbers, embedded.are_cut, strict=True) if is_cut}
         found: list[_Found | Exception] = [_Found(index, []) for index in indexes]
 
         async def find(index: Index, search: Search, numbers: Sequence[int]) -> None:
@@ -177,7 +181,7 @@ class Retriever:
                     found[i] = error
             else:
                 for i, of_question in zip(numbers, hits, strict=True):
-                    found[i] = _Found(index, of_question)
+                    found[i] = _Found(index, of_question, is_cut=i in cut)
 
         await asyncio.gather(*(find(*together, numbers) for together, numbers in alike.items()))
         return found

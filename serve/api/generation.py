@@ -113,7 +113,7 @@ async def answered_whole(body: ChatCompletionRequest, asked: Services, context: 
 def _events(
     body: GenerationRequest, calls: Sequence[Call], asked: Services, context: RequestContext
 ) -> AsyncGenerator[Indexed]:
-    choices = [asked.answer(_of_choice(call, i)) for call in calls for i in range(body.n)]
+    choices = [events for call in calls for events in asked.answers([_of_choice(call, i) for i in range(body.n)])]
     return recorded(calls, until_deadline(merged(choices), calls[0].deadline_s), context.step.span)
 
 

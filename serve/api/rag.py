@@ -14,6 +14,7 @@ from plait.serve.api.generation import answered_whole
 from plait.serve.api.generation_answers import ChatCompletion, ChatFinish
 from plait.serve.api.generation_requests import ChatCompletionRequest, ChatMessage, MaxTokens, Seed, Temperature
 from plait.serve.api.openapi import errors
+from plait.serve.api.question import SearchQuestion
 from plait.serve.api.request_body import NullIsNotGiven, RequestBody
 from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.retrieval_options import RetrievalOptions, what_is_set
@@ -24,7 +25,7 @@ routes = APIRouter(tags=["retrieval"])
 
 
 class RetrieveRequest(NullIsNotGiven, Retrieval):
-    query: str = Field(min_length=1)
+    query: SearchQuestion
 
 
 class FoundPassage(BaseModel):
@@ -42,16 +43,18 @@ class FoundPassage(BaseModel):
 
 
 class RetrieveResponse(BaseModel):
-    """`timings_ms`: `embed`, `search`, `rerank`, `expand` where they were done, and `total`."""
+    """`timings_ms`: `embed`, `search`, `rerank`, `expand` where they were done, and `total`. `truncated`: the query is
+    so long that its middle was left out of the search."""
 
     object: Literal["list"] = "list"
     data: list[FoundPassage]
     collection: str
     timings_ms: dict[str, float]
+    truncated: bool = False
 
 
 class RagQuery(RequestBody):
-    query: str = Field(min_length=1)
+    query: SearchQuestion
     model: str = Field("base", description="Who answers: base, or an adapter; without rag/.")
     retrieval: RetrievalOptions | None = None
     max_tokens: MaxTokens | None = None
@@ -96,6 +99,7 @@ async def retrieve(
         ],
         collection=retrieved.collection,
         timings_ms={stage: round(value, 1) for stage, value in retrieved.timings_ms.items()},
+        truncated=retrieved.is_cut,
     )
 
 

@@ -110,6 +110,7 @@ class Answer:
                 found=len(found.passages),
                 passages=len(first.passages),
                 no_context=found.no_context,
+                truncated=found.is_cut,
             )
         is_late = any(choice.last.finish_reason == "deadline" for choice in self.choices)
         return PlaitDetails(

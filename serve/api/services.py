@@ -83,21 +83,29 @@ class Services:
         self.citations = deployments.citations
         self._caller = caller
 
-    def answer(self, call: Call) -> AsyncGenerator[Event]:
-        """The events of a call; closing this cancels it.
+    def answers(self, choices: Sequence[Call]) -> list[AsyncGenerator[Event]]:
+        """The events of each choice of a call, which differ by their sampling; closing one cancels it.
+
+        Passages are retrieved once for all of them.
 
         Raises:
             Forbidden: for an adapter, a collection or a tenant that is not for this caller.
         """
+        preparation = _Preparation(self._router)
+        return [self._answer(call, preparation) for call in choices]
+
+    def _answer(self, call: Call, preparation: "_Preparation") -> AsyncGenerator[Event]:
         if not self._may_use(call.model):
             raise Forbidden(f"This key may not use '{call.model}'.", "GET /v1/models lists what it may use.")
         if call.model.with_retrieval or call.model.is_auto:
             call = replace(call, retrieval=self._caller.bound(call.retrieval or Retrieval()))
         call = replace(call, cache_salt=self._caller.tenant or "")
-        return self._grounded(call) if call.model.with_retrieval or call.model.is_auto else self._generated(call)
+        if call.model.with_retrieval or call.model.is_auto:
+            return self._grounded(call, preparation)
+        return self._generated(call)
 
-    async def _grounded(self, call: Call) -> AsyncGenerator[Event]:
-        call, retrieved = await self._router.prepare.remote(call)
+    async def _grounded(self, call: Call, preparation: "_Preparation") -> AsyncGenerator[Event]:
+        call, retrieved = await preparation.of(call)
         async with aclosing(answer_from(retrieved, call, self._generated(call))) as events:
             async for event in events:
                 yield event
@@ -285,6 +293,22 @@ class Services:
         if handle is None:
             raise NotFound(f"This application has no {what} model.", f"Serve one: set {what}.model.")
         return handle
+
+
+class _Preparation:
+    """What the router makes of a call, asked for by the first of its choices."""
+
+    def __init__(self, router: DeploymentHandle) -> None:
+        self._router = router
+        self._asking = asyncio.Lock()
+        self._prepared: tuple[Call, Retrieved] | None = None
+
+    async def of(self, call: Call) -> tuple[Call, Retrieved]:
+        async with self._asking:
+            if self._prepared is None:
+                self._prepared = await self._router.prepare.remote(call)
+        prepared, retrieved = self._prepared
+        return replace(prepared, sampling=call.sampling), retrieved
 
 
 async def _is_ready(part: DeploymentHandle) -> None:

@@ -12,8 +12,11 @@ from pydantic import BaseModel, Field
 from plait.errors import InvalidInput
 from plait.index.filters import MAX_FILTER_CHARACTERS
 from plait.retrieval.request import MAX_PASSAGES, Retrieval
+from plait.retrieval.selection import best_of
 from plait.serve.api.attribute_filters import AttributeFilter
+from plait.serve.api.listing import PageWanted, page, page_wanted
 from plait.serve.api.openapi import errors
+from plait.serve.api.question import SearchQuestion
 from plait.serve.api.request_body import RequestBody
 from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.services import Services, services
@@ -49,7 +52,7 @@ class VectorStoreList(BaseModel):
     data: list[VectorStore]
     first_id: str | None
     last_id: str | None
-    has_more: Literal[False] = False
+    has_more: bool
 
 
 class RankingOptions(RequestBody):
@@ -60,7 +63,7 @@ class RankingOptions(RequestBody):
 
 
 class VectorStoreSearch(RequestBody):
-    query: str | Annotated[list[str], Field(min_length=1, max_length=_MAX_QUERIES)]
+    query: SearchQuestion | Annotated[list[SearchQuestion], Field(min_length=1, max_length=_MAX_QUERIES)]
     filters: AttributeFilter | None = Field(None, description="On keys of the documents' metadata, and on `filename`.")
     max_num_results: int = Field(10, ge=1, le=MAX_PASSAGES)
     ranking_options: RankingOptions = RankingOptions()
@@ -96,7 +99,7 @@ class SearchResult(BaseModel):
 
 
 class SearchResults(BaseModel):
-    """`search_query`: what was asked; results of several queries come one after the other, each passage once."""
+    """`search_query`: what was asked; of several queries the best results, each passage once by its best score."""
 
     object: Literal["vector_store.search_results.page"] = "vector_store.search_results.page"
     search_query: list[str]
@@ -106,12 +109,11 @@ class SearchResults(BaseModel):
 
 
 @routes.get("", responses=errors(404, 503))
-async def list_stores(asked: Annotated[Services, Depends(services)]) -> VectorStoreList:
-    """The collections that are served."""
-    stores = [_store(held) for held in await asked.collections()]
-    return VectorStoreList(
-        data=stores, first_id=stores[0].id if stores else None, last_id=stores[-1].id if stores else None
-    )
+async def list_stores(
+    asked: Annotated[Services, Depends(services)], wanted: Annotated[PageWanted, Depends(page_wanted)]
+) -> VectorStoreList:
+    """The collections that are served, in the order of the configuration; the other way round if `order` is `asc`."""
+    return VectorStoreList(**page([_store(held) for held in await asked.collections()], wanted))
 
 
 @routes.get("/{store_id}", responses=errors(404, 503))
@@ -127,12 +129,12 @@ async def search_store(
     asked: Annotated[Services, Depends(services)],
     context: Annotated[RequestContext, Depends(request_context)],
 ) -> SearchResults:
-    """Passages for a query, best first."""
+    """Passages for a query, or the best ones for several, best first."""
     await asked.check_collection(store_id)
     queries = [body.query] if isinstance(body.query, str) else body.query
     how = body.retrieval(store_id)
     found = await asyncio.gather(*(asked.retrieve(query, how, context.step.traceparent) for query in queries))
-    passages = {passage.chunk_id: passage for retrieved in found for passage in retrieved.passages}
+    passages = best_of([retrieved.passages for retrieved in found], body.max_num_results)
     data = [
         SearchResult(
             file_id=(uploaded_as(p.source) or (p.source,))[0],
@@ -141,7 +143,7 @@ async def search_store(
             attributes={key: value for key, value in p.metadata.items() if isinstance(value, str | float | int)},
             content=[TextContent(text=p.text)],
         )
-        for p in passages.values()
+        for p in passages
     ]
     return SearchResults(search_query=queries, data=data)
 

@@ -29,6 +29,10 @@ class Directions:
     """An embedding model for which a question `… about N` points at document N, whatever its other words are."""
 
     kind = VectorKind("model-a", 32)
+    max_tokens = 512
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         return DIRECTIONS[[int(text.split()[-1]) for text in texts]]

@@ -63,9 +63,9 @@ def one_after_the_other(deployment: Any, method: str, answer: Callable[[Any], An
 async def test_a_question_is_embedded_between_the_parts_of_a_large_request(embedder: Embedder, model: Model) -> None:
     many = asyncio.create_task(embedder.embed([str(i) for i in range(1000)], "passage", "model"))
     await asyncio.sleep(0)
-    question = await embedder.embed_for(model.kind, ["why?"], "query")
+    question = await embedder.embed_questions(model.kind, ["why?"])
     assert not many.done()
-    assert question.tolist() == [[4, 1]]
+    assert question.vectors.tolist() == [[4, 1]]
     assert (await many).vectors[:, 0].tolist() == [len(str(i)) for i in range(1000)]
     assert max(map(len, model.asked)) <= 128
 
@@ -87,6 +87,6 @@ async def test_a_text_far_beyond_the_model_is_refused_or_cut_before_it_is_read(
     with pytest.raises(InvalidInput, match=r"Input 1 has 500000 characters, and the model reads 4 tokens"):
         await embedder.embed(["a", "word " * 100_000], "passage", "model")
     assert not model.asked
-    await embedder.embed_for(model.kind, ["word " * 100_000], "query")
+    await embedder.embed_passages(model.kind, ["word " * 100_000])
     await embedder.rerank("word " * 100_000, ["word " * 100_000], "model")
     assert {len(text) for texts in model.asked for text in texts} == {400}

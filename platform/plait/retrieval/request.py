@@ -7,6 +7,7 @@ from pydantic import Field
 from plait.index.filters import MAX_FILTER_CHARACTERS
 from plait.index.search import Mode, Search
 from plait.recipes.section import Section
+from plait.tenants import TenantName
 
 DenseWeight = Annotated[float, Field(ge=0, le=1)] | Literal["ranks"] | None
 Rerank = Literal["none", "cross-encoder", "late-interaction"]
@@ -24,7 +25,7 @@ class Retrieval(Section):
     filter: str = Field(
         "", max_length=MAX_FILTER_CHARACTERS, description='Milvus\'s filter language, as metadata["lang"] == "en".'
     )
-    tenant: str = Field("default", min_length=1, max_length=512, description="Whose documents.")
+    tenant: TenantName = Field("default", description="Whose documents.")
     # Ranks: of all that was tried, what falls least behind the better side on any set of benchmarks/retrieval.py.
     dense_weight: DenseWeight = Field(
         None,

@@ -13,9 +13,11 @@ from plait.index.search import Hit
 from plait.models.embedding import EmbeddingModel
 from plait.models.endpoint import EmbeddingEndpoint
 from plait.models.late_interaction import late_interaction_scores
+from plait.models.questions import embed_questions
 from plait.observability import metrics
 from plait.retrieval.neighbours import expanded
 from plait.retrieval.passage import Passage
+from plait.retrieval.question import Question
 from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected, text_to_rank
 
@@ -37,20 +39,25 @@ class Retriever:
         self._embedding = embedding
 
     def retrieve(self, queries: Sequence[str], how: Retrieval) -> list[list[Passage]]:
-        """The passages for each query, best first; fewer than `top_k` where the tenant has fewer.
+        """The passages for each query, best first; fewer than `top_k` where the tenant has fewer, none without a word.
 
         Raises:
             InvalidInput: for a filter that is none, or a reranking that needs a cross-encoder.
             Unavailable: when Milvus does not answer.
         """
-        if not queries:
-            return []
         if how.rerank == "cross-encoder":
             raise InvalidInput("There is no cross-encoder here.", "Use rerank: late-interaction or none.")
+        questions = [Question.of(query) for query in queries]
+        found = iter(self._found([question.text for question in questions if question is not None], how))
+        return [[] if question is None else next(found) for question in questions]
+
+    def _found(self, queries: Sequence[str], how: Retrieval) -> list[list[Passage]]:
+        if not queries:
+            return []
         vectors = None
         if how.mode != "bm25":
             with self._timed("embed"):
-                vectors = self._embedding.encode_queries(queries)
+                vectors = embed_questions(self._embedding, queries)
         with self._timed("search"):
             found = self._index.search(how.search(), queries, vectors)
         if how.rerank == "late-interaction":

@@ -36,3 +36,14 @@ def selected(hits: Sequence[Hit], how: Retrieval) -> list[Passage]:
     if how.max_per_source is not None:
         passages = capped_by_source(passages, how.max_per_source)
     return passages[: how.top_k]
+
+
+def best_of(found: Sequence[Sequence[Passage]], most: int) -> list[Passage]:
+    """The best passages for several questions: each once, by its best score. For one question its order stays."""
+    if len(found) == 1:
+        return list(found[0][:most])
+    best: dict[str, Passage] = {}
+    for passage in (passage for of_question in found for passage in of_question):
+        if passage.chunk_id not in best or passage.score > best[passage.chunk_id].score:
+            best[passage.chunk_id] = passage
+    return without_duplicates(sorted(best.values(), key=lambda passage: -passage.score))[:most]

@@ -54,6 +54,9 @@ class Fakes(Services):
         self.closed = 0
         self.retrievals: list[tuple[str, Retrieval]] = []
 
+    def answers(self, choices: Sequence[Call]) -> list[AsyncGenerator[Event]]:
+        return [self.answer(call) for call in choices]
+
     async def answer(self, call: Call) -> AsyncGenerator[Event]:
         self.calls.append(call)
         text = self.texts[(len(self.calls) - 1) % len(self.texts)]

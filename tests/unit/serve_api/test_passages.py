@@ -1,5 +1,6 @@
 """Retrieval, answers from passages, and the collection as a vector store."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ from fastapi.testclient import TestClient
 
 from plait.models.chat import Message
 from plait.retrieval.request import Retrieval
-from serve_api.fakes import CHAT, YOUNG, Fakes, error_of, post
+from plait.serve.calls import Retrieved
+from serve_api.fakes import CHAT, PASSAGE, YOUNG, Fakes, error_of, post
 
 
 def test_retrieve_says_what_it_found_and_how_long_each_stage_took(client: TestClient, fakes: Fakes) -> None:
@@ -86,7 +88,7 @@ def test_a_vector_store_is_searched_with_openais_filters(client: TestClient, fak
     assert [question for question, _ in fakes.retrievals] == ["one", "two"]
     condition = (
         '(metadata["year"] >= 2024) and (((metadata["lang"] == "en" or metadata["lang"] == "d\\"e"))) and '
-        f'(not (source == "old.md" or source like "file-{"_" * 32}/old.md")) and (metadata["is_draft"] == false)'
+        f'(not (source == "old.md" or source like "file-{"_" * 32}/old.md")) and ((metadata["is_draft"] == false))'
     )
     assert fakes.retrievals[0][1] == Retrieval(
         collection="docs", top_k=4, filter=condition, rerank="none", min_score=0.2
@@ -113,3 +115,39 @@ def test_a_search_of_a_vector_store_that_cannot_be_is_refused(
     status, error = error_of(client, "/v1/vector_stores/docs/search", {"query": "x"} | change)
     assert status == 400
     assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/retrieve", {"query": " "}),
+        ("/v1/rag/query", {"query": "?!"}),
+        ("/v1/vector_stores/docs/search", {"query": "\U0001f389"}),
+        ("/v1/vector_stores/docs/search", {"query": ["one", "\u200b"]}),
+    ],
+)
+def test_a_search_for_no_word_is_refused(client: TestClient, path: str, body: dict[str, Any], fakes: Fakes) -> None:
+    status, error = error_of(client, path, body)
+    assert status == 400
+    assert "no letter and no digit" in error["message"]
+    assert error["param"].startswith("query")
+    assert not fakes.retrievals
+
+
+def test_several_queries_have_the_best_results_of_all_best_first(
+    client: TestClient, fakes: Fakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = {"one": {"a": 0.9, "b": 0.2}, "two": {"b": 0.8, "c": 0.5, "d": 0.1}}
+
+    async def retrieve(question: str, asked: Retrieval, traceparent: str) -> Retrieved:
+        found = [
+            replace(PASSAGE, chunk_id=name, source=name, text=f"text of {name}", score=score)
+            for name, score in scores[question].items()
+        ]
+        return Retrieved(tuple(found), "docs", asked, {"total": 1.0}, is_cut=True)
+
+    monkeypatch.setattr(fakes, "retrieve", retrieve)
+    body = {"query": ["one", "two"], "max_num_results": 3}
+    found = post(client, "/v1/vector_stores/docs/search", body)["data"]
+    assert [(result["file_id"], result["score"]) for result in found] == [("a", 0.9), ("b", 0.8), ("c", 0.5)]
+    assert post(client, "/v1/retrieve", {"query": "two"})["truncated"] is True

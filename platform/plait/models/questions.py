@@ -1,0 +1,76 @@
+"""Vectors of questions of any length: of one that is longer than the model reads, its beginning and its end.
+
+In: questions as they were asked, and the model. Out: a vector each, and whether something of it was left out. People
+put what they want to know before or after what they paste, so both ends say more than the middle.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from plait.models.vectors import VectorKind
+
+Vectors = npt.NDArray[np.float32]
+_KEPT, _STEPS = 0.9, 44  # of a part that is too long still, until a hundredth is left
+
+
+class QuestionModel(Protocol):
+    """What an embedding model does for questions."""
+
+    @property
+    def max_tokens(self) -> int: ...
+    @property
+    def kind(self) -> VectorKind: ...
+    def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
+    def encode_queries(self, texts: Sequence[str]) -> Vectors: ...
+
+
+@dataclass(frozen=True)
+class ReadQuestion:
+    """What a model reads of a question: all of it, or its beginning and its end. `is_cut`: between them is more."""
+
+    parts: tuple[str, ...]
+    is_cut: bool = False
+
+
+def read_question(model: QuestionModel, question: str) -> ReadQuestion:
+    """The parts of a question, each no longer than the model reads."""
+    prompt = model.kind.prompts.query
+    if len((prompt + question).encode()) + 2 <= model.max_tokens:  # a token is a byte at least; two are special
+        return ReadQuestion((question,))
+    (tokens,) = model.count_tokens([prompt + question])
+    if tokens <= model.max_tokens:
+        return ReadQuestion((question,))
+    length = len(question) * model.max_tokens // tokens
+    beginning = _readable(model, prompt, [question[:size] for size in _sizes(length)])
+    end = _readable(model, prompt, [question[-size:] for size in _sizes(length)])
+    return ReadQuestion((beginning, end), len(beginning) + len(end) < len(question))
+
+
+def _sizes(length: int) -> list[int]:
+    """Fewer and fewer characters, by tenths, down to a few."""
+    return [max(1, int(length * _KEPT**step)) for step in range(_STEPS)]
+
+
+def _readable(model: QuestionModel, prompt: str, parts: Sequence[str]) -> str:
+    """The first of some parts that the model reads whole."""
+    return next((part for part in parts if model.count_tokens([prompt + part])[0] <= model.max_tokens), parts[-1])
+
+
+def joined(read: Sequence[ReadQuestion], vectors: Vectors) -> Vectors:
+    """The vectors of questions, float32 [n, dimension], unit length: the mean of those of a question's parts."""
+    if len(vectors) == len(read):
+        return vectors
+    ends = np.cumsum([len(question.parts) for question in read])[:-1]
+    means = np.stack([part.mean(axis=0) for part in np.split(vectors, ends)])
+    unit: Vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    return unit.astype(np.float32)
+
+
+def embed_questions(model: QuestionModel, questions: Sequence[str]) -> Vectors:
+    """Vectors of at least one question: float32 [n, dimension], unit length."""
+    read = [read_question(model, question) for question in questions]
+    return joined(read, model.encode_queries([part for question in read for part in question.parts]))
