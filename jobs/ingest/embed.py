@@ -1,15 +1,19 @@
-"""The embedding stage: chunks in, the same chunks with their vectors out.
+"""The embedding stage: chunks in, the same chunks with their vectors out. It counts those that the model hardly knows.
 
 One worker holds the model for the whole run: a GPU each where the cluster has GPUs, else one a machine, on all its
 cores.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pyarrow as pa
+import ray
 
 from plait.errors import InvalidInput
 from plait.index.chunk import text_to_embed
+from plait.jobs.ingest.unknown import Vocabulary
 from plait.models.embedding import EmbeddingModel
 from plait.models.endpoint import EmbeddingEndpoint, is_endpoint
 from plait.models.source import resolve_model
@@ -27,10 +31,12 @@ class Embed:
     what a call raises, but starts a worker whose constructor raises again and again.
     """
 
-    def __init__(self, recipe: IngestRecipe, prompts: Prompts, batch_size: int) -> None:
+    def __init__(self, recipe: IngestRecipe, prompts: Prompts, batch_size: int, ledger: Any) -> None:
         self._recipe = recipe
+        self._ledger = ledger
         self._prompts = prompts
         self._batch_size = batch_size
+        self._vocabulary: Vocabulary | None = None
         self._loading = ThreadPoolExecutor(1).submit(self._load)
 
     def __call__(self, chunks: pa.Table) -> pa.Table:
@@ -45,8 +51,20 @@ class Embed:
         texts = [text_to_embed(title, heading, text) for title, heading, text in zip(*names, strict=True)]
         with metrics.EMBED_SECONDS.time():
             vectors = model.encode_passages(texts, self._batch_size)
+        self._count_unknown(texts)
         dense = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), model.dimension)
         return chunks.append_column("dense", dense)
+
+    def _count_unknown(self, texts: Sequence[str]) -> None:
+        """Tell the ledger how many texts the model hardly knows. Nobody knows the vocabulary of an endpoint's."""
+        if is_endpoint(self._recipe.embedding.model):
+            return
+        if self._vocabulary is None:
+            self._vocabulary = Vocabulary(resolve_model(self._recipe.embedding.model))
+        count = self._vocabulary.count_mostly_unknown(texts)
+        if count:
+            ray.get(self._ledger.record_unknown.remote(count))
+            metrics.UNKNOWN_CHUNKS.labels(collection=self._recipe.collection).inc(count)
 
     def _load(self) -> EmbeddingModel | EmbeddingEndpoint:
         recipe = self._recipe

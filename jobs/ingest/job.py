@@ -57,7 +57,21 @@ class IngestReport:
     left_out: tuple[LeftOut, ...]
     """Pipes, devices, and links that lead out of their source or nowhere."""
     chunks_written: int
+    unknown_chunks: int
+    """Of which the embedding model knows less than half of the letters."""
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What the pipeline did: documents with their chunk counts, when each was whole in the index, all failures, and
+    what was noted of documents that were read."""
+
+    documents: dict[str, int]
+    at: dict[str, float]
+    failed: tuple[Failure, ...]
+    noted: tuple[Failure, ...] = ()
+    unknown_chunks: int = 0
 
 
 def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool = False) -> IngestReport:
@@ -88,14 +102,15 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         if rebuilding:
             rebuilding.check_nothing_is_lost(recipe, plan, plan.failed)
         dedup = Deduplication(recipe, plan)
-        written, written_at, failed, noted = _write(recipe, plan, dedup, uri, generation)
+        done = _write(recipe, plan, dedup, uri, generation)
+        written, failed = done.documents, done.failed
         if written:
             now = Index.open(recipe.collection, uri, generation=generation)
             now.flush()
             if index and not rebuilding:  # a first run's documents did not change, they are only new to us
-                _note_freshness(now, plan, written_at)
+                _note_freshness(now, plan, done.at)
             index = now
-        _keep(quarantine, recipe, plan, entries, (*failed, *noted))
+        _keep(quarantine, recipe, plan, entries, (*failed, *done.noted))
         _check_bad_share(recipe, plan, failed, rebuild)
         to_delete = dedup.superfluous(states) | set(plan.gone)
         if index and to_delete:
@@ -121,6 +136,7 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         skipped=found.skipped,
         left_out=found.left_out,
         chunks_written=sum(written.values()),
+        unknown_chunks=done.unknown_chunks,
         seconds=time.monotonic() - started,
     )
 
@@ -136,18 +152,11 @@ def _open_index(recipe: IngestRecipe, uri: str) -> Index | None:
     return index
 
 
-def _write(
-    recipe: IngestRecipe, plan: Plan, dedup: Deduplication, uri: str, generation: int | None
-) -> tuple[dict[str, int], dict[str, float], tuple[Failure, ...], tuple[Failure, ...]]:
-    """Run the pipeline over what has changed.
-
-    Returns the documents written with their chunk counts, when each was written, all failures, and what was noted.
-
-    Without changes Ray is not even started.
-    """
+def _write(recipe: IngestRecipe, plan: Plan, dedup: Deduplication, uri: str, generation: int | None) -> _Written:
+    """Run the pipeline over what has changed. Without changes Ray is not even started."""
     to_write, to_read = dedup.to_write, dedup.to_read
     if not to_write and not to_read:
-        return {}, {}, plan.failed, ()
+        return _Written({}, {}, plan.failed)
     embedding = recipe.embedding
     tokenizer_folder = resolve_model(embedding.tokenizer_source)
     prompts = prompts_of(embedding)
@@ -183,7 +192,13 @@ def _write(
     if lost:
         raise PlaitError(f"{len(lost)} documents did not reach the index, as '{min(lost)}'.", "Run again.")
     written_at: dict[str, float] = ray.get(ledger.written_at.remote())
-    return written, written_at, (*plan.failed, *failed), tuple(ray.get(ledger.noted.remote()))
+    return _Written(
+        written,
+        written_at,
+        (*plan.failed, *failed),
+        tuple(ray.get(ledger.noted.remote())),
+        ray.get(ledger.unknown_chunks.remote()),
+    )
 
 
 def _note_freshness(index: Index, plan: Plan, written_at: Mapping[str, float]) -> None:

@@ -30,6 +30,7 @@ class Ledger:
         self._skipped: set[str] = set()
         self._written_at: dict[str, float] = {}
         self._chunks_written = 0
+        self._unknown_chunks = 0
 
     def record_failure(self, failure: Failure) -> None:
         """A document cannot be read."""
@@ -48,6 +49,14 @@ class Ledger:
         self._chunks_written += chunk_count
         self._written.update(completed)
         self._written_at |= dict.fromkeys(completed, time.time())
+
+    def record_unknown(self, chunk_count: int) -> None:
+        """The embedding model hardly knows so many chunks."""
+        self._unknown_chunks += chunk_count
+
+    def unknown_chunks(self) -> int:
+        """Chunks that the embedding model hardly knows; one may count twice, as in `progress`."""
+        return self._unknown_chunks
 
     def progress(self) -> Progress:
         """How far the run is."""

@@ -91,7 +91,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
         )
         vectors = chunks.map_batches(
             Embed,
-            fn_constructor_args=(recipe, workplace.prompts, batch_size),
+            fn_constructor_args=(recipe, workplace.prompts, batch_size, workplace.ledger),
             batch_size=min(_BATCHES_A_BLOCK * batch_size, max(_CHUNKS_A_BLOCK, batch_size)),
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=embedders),

@@ -145,7 +145,7 @@ def test_ingestion_embeds_with_the_endpoint_of_the_settings(endpoint: Endpoint) 
         embedding = {"model": "openai:letters", "tokenizer": "unused", "passage_prompt": "p: "}
         recipe = IngestRecipe.model_validate({"sources": ["docs"], "embedding": embedding})
         chunks = pa.table({"title": ["Title"], "heading": [""], "text": ["a text"]})
-        dense = Embed(recipe, prompts_of(recipe.embedding), batch_size=32)(chunks)["dense"].to_pylist()
+        dense = Embed(recipe, prompts_of(recipe.embedding), batch_size=32, ledger=None)(chunks)["dense"].to_pylist()
     np.testing.assert_allclose(dense, [unit("p: Title\na text")], atol=1e-6)
 
 

@@ -129,12 +129,13 @@ def test_a_value_that_no_index_holds_costs_its_row_which_is_named(recipe: Ingest
         r'{"id": "\ud83d", "text": "words", "about": 1}',
         '{"id": "last", "text": "words of the last row", "about": "\U0001f426"}',
     ]
+    (docs / "zh.md").write_text("中文分词是一个问题", encoding="utf-8")
     (docs / "rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
     table = {"text": "text", "id": "id", "metadata": ["about"]}
     recipe = IngestRecipe.model_validate(recipe.model_dump() | {"table": table, "max_bad_share": 0.9})
-    for written, unchanged in ((6, 0), (0, 6)):
+    for written, unchanged, unknown in ((7, 0, 1), (0, 7, 0)):
         report = ingest(recipe)
-        assert (report.written, report.unchanged) == (written, unchanged)
+        assert (report.written, report.unchanged, report.unknown_chunks) == (written, unchanged, unknown)
         assert {failure.source: failure.reason for failure in report.failed} == {
             "half":  "its column 'about' in row 2 of rows.jsonl holds half a character (a lone surrogate)",
             "key":  "its column 'about' in row 3 of rows.jsonl holds half a character (a lone surrogate)",

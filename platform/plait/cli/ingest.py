@@ -79,6 +79,11 @@ def _tell(report: "IngestReport") -> None:
         print(f"left out, no file of its source: {described(report.left_out)}")
     if report.withheld:
         print(f"not removed: {report.withheld} documents that the sources lack, for any may be a row without an id")
+    if report.unknown_chunks:
+        print(
+            f"{report.unknown_chunks} of {report.chunks_written} chunks are mostly unknown to the embedding model, so "
+            "a search by meaning does not find them: choose a multilingual one (embedding.model; docs/ingest.md)"
+        )
     print(
         f"{report.collection}: {report.written} documents written ({report.chunks_written} chunks), "
         f"{report.unchanged} unchanged, {report.duplicates} duplicates, {report.removed} removed, "

@@ -154,6 +154,9 @@ INGEST_NOTES = Counter(
     ["collection", "kind"],
 )
 CHUNKS = Counter("plait_ingest_chunks", "Chunks written to the index.", ["collection"])
+UNKNOWN_CHUNKS = Counter(
+    "plait_ingest_unknown_chunks", "Chunks of which the embedding model knows less than half.", ["collection"]
+)
 EMBED_SECONDS = Histogram("plait_ingest_embed_seconds", "Time to embed a batch of chunks.", buckets=_STAGE_BUCKETS_S)
 INGEST_FRESHNESS_SECONDS = Histogram(
     "plait_ingest_freshness_seconds",
