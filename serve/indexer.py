@@ -16,7 +16,6 @@ from typing import Any
 import pyarrow as pa
 from ray.serve.handle import DeploymentHandle
 
-from plait import uploads
 from plait.errors import Conflict, Forbidden, InsufficientStorage, InvalidInput, NotFound, find_plait_error
 from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
@@ -36,7 +35,10 @@ from plait.recipes import DEFAULT_EMBEDDING, IngestRecipe
 from plait.serve.arguments import RetrievalArguments
 from plait.serve.request_log import log_expected_errors_in_one_line
 from plait.serve.turns import Key, Turns, key_of
-from plait.uploads import Attachment, Attributes, Reach, UploadedFile
+from plait.uploads import attachments, uploaded_files
+from plait.uploads.attachments import Attachment, Attributes
+from plait.uploads.reach import Reach
+from plait.uploads.uploaded_files import UploadedFile
 
 _log = logging.getLogger("ray.serve")
 _CHUNKS_AT_A_TIME = 32  # questions are embedded in between
@@ -56,8 +58,8 @@ class Indexer:
         self._collections, self._tenant = arguments.collections, arguments.tenant
         self._milvus_uri, self._embedder = arguments.milvus_uri or milvus_uri(), embedder
         self._limits = arguments.limits
-        await asyncio.to_thread(uploads.tidy)
-        for unfinished in (a for name in self._collections for a in reversed(uploads.attachments(name))):
+        await asyncio.to_thread(uploaded_files.tidy)
+        for unfinished in (a for name in self._collections for a in reversed(attachments.of_collection(name))):
             if unfinished.status == "in_progress":
                 await self._take_up_again(unfinished)
         # The second takes small files only: they never wait for a large one.
@@ -76,7 +78,7 @@ class Indexer:
 
     def attached(self, collection: str, tenant: str | None) -> list[Attachment]:
         """The files of a collection, newest first."""
-        return uploads.attachments(collection, tenant or self._tenant)
+        return attachments.of_collection(collection, tenant or self._tenant)
 
     def attachment(self, collection: str, file_id: str, tenant: str | None) -> Attachment:
         """How it stands with a file.
@@ -84,7 +86,7 @@ class Indexer:
         Raises:
             NotFound: when it is not in the collection.
         """
-        return uploads.attachment(file_id, collection, tenant or self._tenant)
+        return attachments.find(file_id, collection, tenant or self._tenant)
 
     # A plain method would run in a thread, and the queue is the loop's.
     async def attach(
@@ -97,7 +99,7 @@ class Indexer:
             InvalidInput: for a file of an unknown format, or one whose state cannot be read; likewise.
             InsufficientStorage: when the disk is full; likewise.
         """
-        for file in [uploads.file(file_id, reach) for file_id in wanted]:
+        for file in [uploaded_files.file(file_id, reach) for file_id in wanted]:
             if file.error:
                 raise InvalidInput(f"File '{file.id}' cannot be used.", file.error)
             if file.path.suffix.lower() not in FORMATS:
@@ -116,15 +118,15 @@ class Indexer:
         noted: list[Attachment] = []
         try:
             for new in attached:
-                uploads.write_attachment(new)
+                attachments.write(new)
                 noted.append(new)
         except InsufficientStorage:
             for new in noted:
-                uploads.drop_attachment(new)
+                attachments.drop(new)
             raise
         for new in attached:
             await self._leave_off(new)
-            await self._turns.put(new, uploads.file(new.file_id).bytes)
+            await self._turns.put(new, uploaded_files.file(new.file_id).bytes)
         return attached
 
     async def detach(self, collection: str, file_id: str, tenant: str | None) -> None:
@@ -138,8 +140,8 @@ class Indexer:
     async def _detach(self, attachment: Attachment) -> None:
         await self._leave_off(attachment)
         async with self._writing:
-            await asyncio.to_thread(self._delete, attachment, uploads.file(attachment.file_id).source)
-            uploads.drop_attachment(attachment)
+            await asyncio.to_thread(self._delete, attachment, uploaded_files.file(attachment.file_id).source)
+            attachments.drop(attachment)
 
     def _places(self, file: UploadedFile) -> list[tuple[str, str]]:
         """The collections and tenants that a file may have been put into here."""
@@ -154,17 +156,17 @@ class Indexer:
             Forbidden: when a collection or a tenant that is out of reach holds it; then nothing is done.
             Conflict: when a collection holds it that is not served.
         """
-        places = self._places(uploads.file(file_id, reach))
-        attachments = uploads.attachments_of(file_id, places)
-        if not all(reach.holds(attachment.of) for attachment in attachments):
+        places = self._places(uploaded_files.file(file_id, reach))
+        held = attachments.of_file(file_id, places)
+        if not all(reach.holds(attachment.of) for attachment in held):
             raise Forbidden(f"File '{file_id}' is also where this key may not change anything.", "Detach it instead.")
-        for attachment in attachments:
+        for attachment in held:
             if attachment.collection in self._collections:
                 await self._detach(attachment)
         # One whose state cannot be read is named after no collection that is served here, and may keep nobody.
-        if any(left.collection for left in uploads.attachments_of(file_id, places)):
+        if any(left.collection for left in attachments.of_file(file_id, places)):
             raise Conflict(f"File '{file_id}' is in another collection.", "Delete it there first.")
-        uploads.delete(file_id)
+        uploaded_files.delete(file_id)
 
     # ------------------------------------------------------------ the work
 
@@ -180,7 +182,7 @@ class Indexer:
             metrics.DOCUMENTS.labels(collection=unfinished.collection, outcome="failed").inc()
             return
         with suppress(NotFound):  # deleted this very moment
-            await self._turns.put(unfinished, uploads.file(unfinished.file_id).bytes)
+            await self._turns.put(unfinished, uploaded_files.file(unfinished.file_id).bytes)
 
     async def _leave_off(self, attachment: Attachment) -> None:
         """Let a file wait no longer; when it is in work, end that."""
@@ -208,8 +210,8 @@ class Indexer:
         """Bring one file into a collection, and note how it ended."""
         collection = to_do.collection
         try:
-            file = uploads.file(to_do.file_id)
-            attached = uploads.attachment(to_do.file_id, collection, to_do.tenant)
+            file = uploaded_files.file(to_do.file_id)
+            attached = attachments.find(to_do.file_id, collection, to_do.tenant)
         except NotFound:  # taken out again before its turn
             return
         is_left_off = threading.Event()
@@ -333,9 +335,9 @@ def _note(attached: Attachment, **outcome: Any) -> None:
 def _replace(before: Attachment, after: Attachment) -> bool:
     """Write another state over one, if that is still there."""
     try:
-        if uploads.attachment(before.file_id, before.collection, before.tenant) != before:
+        if attachments.find(before.file_id, before.collection, before.tenant) != before:
             return False
-        uploads.write_attachment(after)
+        attachments.write(after)
     except NotFound:
         return False
     return True

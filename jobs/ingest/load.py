@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-from plait import uploads
 from plait.index.quarantine import Failure
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.parse import Document
@@ -13,6 +12,7 @@ from plait.jobs.ingest.rows import RowReader
 from plait.jobs.ingest.stores import read_file
 from plait.observability import metrics
 from plait.recipes import IngestRecipe
+from plait.uploads import attachments, uploaded_files
 
 
 def load(
@@ -29,8 +29,8 @@ def load(
         document = reader.parse_row(row, file, recipe.table) if row else reader.parse(data, file.source)
     except Unreadable as error:
         return Failure(file.source, str(error), "parse", version)
-    if uploads.uploaded_as(file.source):
-        attributes = uploads.attributes_of(Path(file.uri), recipe.collection, recipe.tenant)
+    if uploaded_files.uploaded_as(file.source):
+        attributes = attachments.attributes_of(Path(file.uri), recipe.collection, recipe.tenant)
         document = replace(document, metadata=document.metadata | attributes)
     return version, document
 

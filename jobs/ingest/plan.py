@@ -18,7 +18,7 @@ from plait.jobs.ingest.read import DocumentFile, Found, content_hash
 from plait.jobs.ingest.rows import UnnamedRow, row_documents
 from plait.jobs.ingest.stores import blocks_of
 from plait.recipes import IngestRecipe
-from plait.uploads import uploaded_as
+from plait.uploads.uploaded_files import uploaded_as
 
 _READERS = 8  # reading waits for the disk, hashing releases the GIL
 

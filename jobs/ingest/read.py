@@ -12,11 +12,11 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
-from plait import uploads
 from plait.errors import DataError, InvalidInput
 from plait.jobs.ingest.formats import FORMATS
 from plait.jobs.ingest.stores import StoredFile, list_files
 from plait.listing import LeftOut, described
+from plait.uploads import attachments, uploaded_files
 
 TABLES = frozenset({".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"})
 """Suffixes of files whose rows are documents."""
@@ -119,8 +119,8 @@ def find_documents(sources: Sequence[str], with_tables: bool = False) -> Found:
 
 def with_uploaded(found: Found, collection: str, tenant: str) -> Found:
     """The documents found, and those that were put into the collection over the API: whoever ingests, it keeps them."""
-    attached = (a for a in uploads.attachments(collection, tenant) if a.status == "completed")
-    files = [uploads.file(a.file_id) for a in attached]
+    attached = (a for a in attachments.of_collection(collection, tenant) if a.status == "completed")
+    files = [uploaded_files.file(a.file_id) for a in attached]
     documents = tuple(DocumentFile(file.source, str(file.path)) for file in files)
     return replace(found, documents=(*found.documents, *documents))
 

@@ -15,7 +15,7 @@ from plait.index.search import Search
 from plait.jobs.ingest.embed import wished_vectors
 from plait.jobs.ingest.plan import Plan
 from plait.recipes import IngestRecipe
-from plait.uploads import uploaded_as
+from plait.uploads.uploaded_files import uploaded_as
 
 _SAMPLES = 50
 _MIN_FOUND_SHARE = 0.9  # HNSW is approximate; a wrong index finds nearly none

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from plait.index.filters import quote
 from plait.serve.api.request_body import RequestBody, does_not_fit
-from plait.uploads import uploaded_like
+from plait.uploads.uploaded_files import uploaded_like
 
 _COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 

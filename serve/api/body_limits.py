@@ -13,11 +13,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as HttpScope
 
-from plait import uploads
 from plait.errors import InvalidInput, PlaitError, TooLarge, TooSlow
 from plait.serve.api.errors import error_response
 from plait.serve.api.json_values import check_json
 from plait.serve.arguments import RequestLimits
+from plait.uploads import uploaded_files
 
 _UPLOADS = "/v1/files"
 _BATCHES = re.compile(r"/v1/embeddings|/v[12]/rerank|/v1/vector_stores/[^/]+/file_batches")
@@ -71,8 +71,8 @@ class BodyLimits:
     def _limit(self, path: str) -> _Limit:
         if path == _UPLOADS:
             return _Limit(
-                uploads.MAX_BYTES + _FORM_BYTES,
-                f"The file is larger than {uploads.MAX_BYTES >> 20} MiB.",
+                uploaded_files.MAX_BYTES + _FORM_BYTES,
+                f"The file is larger than {uploaded_files.MAX_BYTES >> 20} MiB.",
                 "Bring it into the collection by plait ingest.",
             )
         name = "batch_body_bytes" if _BATCHES.fullmatch(path) else "body_bytes"

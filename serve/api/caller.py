@@ -22,7 +22,7 @@ from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.api.errors import error_response
 from plait.settings import settings
-from plait.uploads import EVERYTHING, Reach
+from plait.uploads.reach import EVERYTHING, Reach
 
 _OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
 _log = logging.getLogger("ray.serve")

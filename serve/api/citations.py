@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from plait.retrieval.passage import Passage
 from plait.retrieval.verbatim import Verbatim
-from plait.uploads import uploaded_as
+from plait.uploads.uploaded_files import uploaded_as
 
 _WEB = ("http://", "https://")
 

@@ -25,7 +25,7 @@ from plait.serve.api.vector_store_files import (
     listed,
 )
 from plait.serve.api.vector_stores import FileCounts
-from plait.uploads import Attachment
+from plait.uploads.attachments import Attachment
 
 routes = APIRouter(prefix="/v1/vector_stores/{store_id}/file_batches", tags=["files"])
 _MAX_FILES = 2_000

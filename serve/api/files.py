@@ -12,12 +12,12 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
-from plait import uploads
 from plait.serve.api.caller import Caller, caller
 from plait.serve.api.listing import PageWanted, page, page_of_files_wanted
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
 from plait.serve.api.upload_form import read_upload
+from plait.uploads import uploaded_files
 
 routes = APIRouter(prefix="/v1/files", tags=["files"])
 _Asking = Annotated[Caller, Depends(caller)]
@@ -64,7 +64,7 @@ class FileDeleted(BaseModel):
 async def upload(request: Request, asking: _Asking) -> FileObject:
     """Keep a file, 100 MiB at most. `purpose` is kept as it is."""
     async with aclosing(await read_upload(request)) as form:
-        kept = await asyncio.to_thread(uploads.save, form.filename, form.purpose, form.file, asking.reach)
+        kept = await asyncio.to_thread(uploaded_files.save, form.filename, form.purpose, form.file, asking.reach)
     return _described(kept)
 
 
@@ -73,20 +73,20 @@ async def list_files(
     asking: _Asking, wanted: Annotated[PageWanted, Depends(page_of_files_wanted)], purpose: str | None = None
 ) -> FileList:
     """The files, newest first unless `order` is `asc`; with a `purpose` only those that were sent with it."""
-    files = await asyncio.to_thread(uploads.files, asking.reach)
+    files = await asyncio.to_thread(uploaded_files.files, asking.reach)
     return FileList(**page([_described(file) for file in files if purpose in (None, file.purpose)], wanted))
 
 
 @routes.get("/{file_id}", responses=errors(404))
 async def get_file(file_id: str, asking: _Asking) -> FileObject:
     """One file."""
-    return _described(uploads.file(file_id, asking.reach))
+    return _described(uploaded_files.file(file_id, asking.reach))
 
 
 @routes.get("/{file_id}/content", responses=errors(404), response_class=FileResponse)
 async def get_content(file_id: str, asking: _Asking) -> Path:
     """What was sent."""
-    return uploads.file(file_id, asking.reach).path
+    return uploaded_files.file(file_id, asking.reach).path
 
 
 @routes.delete("/{file_id}", responses=errors(404, 409))
@@ -96,6 +96,6 @@ async def delete_file(file_id: str, asked: Annotated[Services, Depends(services)
     return FileDeleted(id=file_id)
 
 
-def _described(file: uploads.UploadedFile) -> FileObject:
+def _described(file: uploaded_files.UploadedFile) -> FileObject:
     fields: dict[str, Any] = file.model_dump(exclude={"of", "error"})
     return FileObject(**fields, status="error" if file.error else "processed", status_details=file.error)

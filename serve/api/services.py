@@ -24,7 +24,7 @@ from plait.serve.arguments import CitationArguments
 from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.protocol import ModelCard
-from plait.uploads import Attachment, Attributes
+from plait.uploads.attachments import Attachment, Attributes
 
 
 @dataclass(frozen=True)

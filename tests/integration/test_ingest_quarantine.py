@@ -137,11 +137,11 @@ def test_a_value_that_no_index_holds_costs_its_row_which_is_named(recipe: Ingest
         report = ingest(recipe)
         assert (report.written, report.unchanged, report.unknown_chunks) == (written, unchanged, unknown)
         assert {failure.source: failure.reason for failure in report.failed} == {
-            "half":  "its column 'about' in row 2 of rows.jsonl holds half a character (a lone surrogate)",
-            "key":  "its column 'about' in row 3 of rows.jsonl holds half a character (a lone surrogate)",
+            "half": "its column 'about' in row 2 of rows.jsonl holds half a character (a lone surrogate)",
+            "key": "its column 'about' in row 3 of rows.jsonl holds half a character (a lone surrogate)",
             "deep": "its column 'about' in row 5 of rows.jsonl has more than 100 levels",
-            "torn":  "its column 'text' in row 6 of rows.jsonl holds half a character (a lone surrogate)",
-            "rows.jsonl, row 7":  "its column 'id' holds half a character (a lone surrogate)",
+            "torn": "its column 'text' in row 6 of rows.jsonl holds half a character (a lone surrogate)",
+            "rows.jsonl, row 7": "its column 'id' holds half a character (a lone surrogate)",
         }
     assert len(in_quarantine(recipe)) == 5
 

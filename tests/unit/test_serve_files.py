@@ -14,13 +14,15 @@ from described import strict, validator
 from fastapi.testclient import TestClient
 from ray.exceptions import RayTaskError
 
-from plait import uploads, whole_files
+from plait import whole_files
 from plait.errors import CollectionNotFound, Forbidden
 from plait.recipes import DocumentLimits
 from plait.serve.api.errors import as_plait_error
 from plait.serve.api.services import services
 from plait.serve.indexer import Indexer, _note
 from plait.serve.ingress import build_api
+from plait.uploads import attachments, uploaded_files
+from plait.uploads.reach import EVERYTHING, Reach
 
 KEY = {"Authorization": "Bearer a-key"}
 FILES = "/v1/vector_stores/docs/files"
@@ -34,7 +36,7 @@ class Idle(Indexer):
         self._limits = DocumentLimits()
         self._start()
 
-    def _delete(self, attachment: uploads.Attachment, source: str) -> None:
+    def _delete(self, attachment: attachments.Attachment, source: str) -> None:
         pass
 
 
@@ -46,15 +48,15 @@ class Fakes:
         if name != "docs":
             raise CollectionNotFound(f"There is no collection '{name}' here.")
 
-    async def attach(self, collection: str, wanted: Any, batch: str | None = None) -> list[uploads.Attachment]:
+    async def attach(self, collection: str, wanted: Any, batch: str | None = None) -> list[attachments.Attachment]:
         await self.check_collection(collection)
-        return await self._indexer.attach(collection, wanted, uploads.EVERYTHING, batch)
+        return await self._indexer.attach(collection, wanted, EVERYTHING, batch)
 
-    async def attachment(self, collection: str, file_id: str) -> uploads.Attachment:
+    async def attachment(self, collection: str, file_id: str) -> attachments.Attachment:
         await self.check_collection(collection)
         return self._indexer.attachment(collection, file_id, None)
 
-    async def attached(self, collection: str) -> list[uploads.Attachment]:
+    async def attached(self, collection: str) -> list[attachments.Attachment]:
         await self.check_collection(collection)
         return self._indexer.attached(collection, None)
 
@@ -63,7 +65,7 @@ class Fakes:
         await self._indexer.detach(collection, file_id, None)
 
     async def delete_file(self, file_id: str) -> None:
-        await self._indexer.detach_and_delete(file_id, uploads.EVERYTHING)
+        await self._indexer.detach_and_delete(file_id, EVERYTHING)
 
 
 @pytest.fixture
@@ -121,11 +123,11 @@ def test_a_state_that_cannot_be_read_is_a_failed_file_that_can_be_deleted(client
     good, bad, worse = (sent(client)["id"] for _ in range(3))
     for file_id in (good, bad, worse):
         client.post(FILES, json={"file_id": file_id})
-    (state,) = uploads.file(bad).path.parent.glob(".in-*")
+    (state,) = uploaded_files.file(bad).path.parent.glob(".in-*")
     state.write_text(state.read_text().replace('"attributes":{}', '"attributes":{"x":NaN}'))
-    (state,) = uploads.file(worse).path.parent.glob(".in-*")
+    (state,) = uploaded_files.file(worse).path.parent.glob(".in-*")
     state.write_bytes(b"\0")
-    (uploads.file(worse).path.parent / ".file.json").write_bytes(b"")
+    (uploaded_files.file(worse).path.parent / ".file.json").write_bytes(b"")
     listed = {file["id"]: file for file in client.get(FILES).json()["data"]}
     assert {file_id: file["status"] for file_id, file in listed.items()} == {
         good: "in_progress",
@@ -156,9 +158,9 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(client: TestClient, monkey
     for answer in (attached, kept):
         assert (answer.status_code, answer.json()["error"]["code"]) == (507, "insufficient_storage")
         assert "is full" in answer.json()["error"]["message"]
-    assert uploads.attachments("docs") == []
+    assert attachments.of_collection("docs") == []
     assert {file["id"] for file in client.get("/v1/files").json()["data"]} == set(files)
-    assert not list(uploads.file(files[0]).path.parent.parent.rglob(".part-*"))
+    assert not list(uploaded_files.file(files[0]).path.parent.parent.rglob(".part-*"))
 
 
 def test_a_disk_that_is_full_in_another_process_is_told_as_such() -> None:
@@ -169,8 +171,8 @@ def test_a_disk_that_is_full_in_another_process_is_told_as_such() -> None:
 
 def test_a_file_in_another_collection_is_not_forgotten(client: TestClient) -> None:
     file = sent(client)
-    uploads.write_attachment(
-        uploads.Attachment(file_id=file["id"], collection="other", tenant="default", created_at=1, attributes={})
+    attachments.write(
+        attachments.Attachment(file_id=file["id"], collection="other", tenant="default", created_at=1, attributes={})
     )
     refused = client.delete(f"/v1/files/{file['id']}")
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "conflict")
@@ -193,7 +195,7 @@ def test_what_is_no_upload_is_a_sentence(client: TestClient, sending: dict[str, 
     answer = client.post("/v1/files", **sending)
     assert answer.status_code == 400, answer.text
     assert message in answer.json()["error"]["message"]
-    assert uploads.files() == []
+    assert uploaded_files.files() == []
 
 
 @pytest.mark.parametrize(
@@ -214,47 +216,49 @@ def test_what_cannot_be_put_into_a_store_is_a_sentence(
 
 
 def test_a_file_that_is_also_elsewhere_is_not_deleted_by_who_may_not_go_there(client: TestClient) -> None:
-    narrow = uploads.Reach(collections=("docs",))
-    file = uploads.save("a.md", "assistants", io.BytesIO(b"text"), narrow)
+    narrow = Reach(collections=("docs",))
+    file = uploaded_files.save("a.md", "assistants", io.BytesIO(b"text"), narrow)
     for collection in ("docs", "secret"):
-        uploads.write_attachment(
-            uploads.Attachment(file_id=file.id, collection=collection, tenant="default", created_at=1, attributes={})
+        attachments.write(
+            attachments.Attachment(
+                file_id=file.id, collection=collection, tenant="default", created_at=1, attributes={}
+            )
         )
     with pytest.raises(Forbidden, match="may not change anything"):
         asyncio.run(Idle().detach_and_delete(file.id, narrow))
-    assert len(uploads.attachments_of(file.id)) == 2
+    assert len(attachments.of_file(file.id)) == 2
 
 
 def test_what_was_attached_anew_meanwhile_keeps_its_turn(client: TestClient) -> None:
-    file = uploads.save("a.md", "assistants", io.BytesIO(b"text"))
-    (first,) = asyncio.run(Idle().attach("docs", {file.id: {"year": 2025}}, uploads.EVERYTHING))
-    (anew,) = asyncio.run(Idle().attach("docs", {file.id: {"year": 2026}}, uploads.EVERYTHING))
+    file = uploaded_files.save("a.md", "assistants", io.BytesIO(b"text"))
+    (first,) = asyncio.run(Idle().attach("docs", {file.id: {"year": 2025}}, EVERYTHING))
+    (anew,) = asyncio.run(Idle().attach("docs", {file.id: {"year": 2026}}, EVERYTHING))
     _note(first, status="completed")
-    assert uploads.attachments("docs") == [anew]
+    assert attachments.of_collection("docs") == [anew]
     _note(anew, status="completed")
-    assert [a.status for a in uploads.attachments("docs")] == ["completed"]
+    assert [a.status for a in attachments.of_collection("docs")] == ["completed"]
 
 
-def in_progress(**fields: Any) -> uploads.Attachment:
-    file = uploads.save("a.md", "assistants", io.BytesIO(b"text"))
-    one = uploads.Attachment(
+def in_progress(**fields: Any) -> attachments.Attachment:
+    file = uploaded_files.save("a.md", "assistants", io.BytesIO(b"text"))
+    one = attachments.Attachment(
         file_id=file.id, collection="docs", tenant="default", created_at=1, attributes={}, **fields
     )
-    uploads.write_attachment(one)
+    attachments.write(one)
     return one
 
 
 def test_a_file_that_ended_the_server_is_not_taken_up_again_by_itself(client: TestClient) -> None:
     guilty, innocent = in_progress(is_being_read=True), in_progress()
 
-    async def started() -> uploads.Attachment:
+    async def started() -> attachments.Attachment:
         indexer = Idle()
         for unfinished in (guilty, innocent):
             await indexer._take_up_again(unfinished)
         return await asyncio.wait_for(indexer._turns.next(), 1)
 
     assert asyncio.run(started()) == innocent
-    found = uploads.attachment(guilty.file_id, "docs", "default")
+    found = attachments.find(guilty.file_id, "docs", "default")
     assert (found.status, found.is_being_read) == ("failed", False)
     assert "ended while it read this file" in str(found.error)
 
@@ -262,10 +266,10 @@ def test_a_file_that_ended_the_server_is_not_taken_up_again_by_itself(client: Te
 def test_the_mark_of_a_file_that_is_being_read_goes_when_the_server_ends_in_good_order(client: TestClient) -> None:
     attached, indexer = in_progress(), Idle()
     with indexer._marked(attached):
-        assert uploads.attachment(attached.file_id, "docs", "default").is_being_read
+        assert attachments.find(attached.file_id, "docs", "default").is_being_read
         indexer.__del__()
-        assert uploads.attachment(attached.file_id, "docs", "default") == attached
-    assert uploads.attachment(attached.file_id, "docs", "default") == attached
+        assert attachments.find(attached.file_id, "docs", "default") == attached
+    assert attachments.find(attached.file_id, "docs", "default") == attached
 
 
 def test_a_file_that_is_taken_out_while_it_is_in_work_is_worked_on_no_longer(client: TestClient) -> None:
@@ -290,7 +294,7 @@ def test_a_file_that_is_taken_out_while_it_is_in_work_is_worked_on_no_longer(cli
 
     at_work = asyncio.Event()
     asyncio.run(left())
-    assert uploads.attachments("docs") == []
+    assert attachments.of_collection("docs") == []
 
 
 def test_a_batch_is_the_files_that_were_put_there_together(client: TestClient) -> None:
@@ -299,8 +303,8 @@ def test_a_batch_is_the_files_that_were_put_there_together(client: TestClient) -
     made = client.post(batches, json={"file_ids": [one, two], "attributes": {"lang": "en"}}).json()
     counts = {"completed": 0, "failed": 0, "cancelled": 0, "in_progress": 2, "total": 2}
     assert (made["object"], made["status"], made["file_counts"]) == ("vector_store.files_batch", "in_progress", counts)
-    _note(uploads.attachment(one, "docs", "default"), status="completed")
-    _note(uploads.attachment(two, "docs", "default"), status="failed", error="why")
+    _note(attachments.find(one, "docs", "default"), status="completed")
+    _note(attachments.find(two, "docs", "default"), status="failed", error="why")
     now = client.get(f"{batches}/{made['id']}").json()
     assert (now["status"], now["file_counts"]["completed"], now["file_counts"]["failed"]) == ("completed", 1, 1)
     listed = client.get(f"{batches}/{made['id']}/files", params={"filter": "completed"}).json()["data"]
@@ -328,7 +332,7 @@ def test_a_batch_that_cannot_be_whole_is_none(
     answer = client.post("/v1/vector_stores/docs/file_batches", json=change)
     assert answer.status_code == status
     assert message in answer.json()["error"]["message"]
-    assert uploads.attachments("docs") == []
+    assert attachments.of_collection("docs") == []
     assert client.get("/v1/vector_stores/docs/file_batches/vsfb_1").status_code == 404
 
 
@@ -352,7 +356,7 @@ def test_an_upload_may_come_in_chunks_that_do_not_say_how_long_it_is(client: Tes
 def test_an_upload_that_is_too_large_is_413_and_leaves_nothing(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(uploads, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(uploaded_files, "MAX_BYTES", 10_000)
     for size in (10_001, 200_000):  # the file alone, and more than the whole form may have
         data = b"x" * size
         for sending in (

@@ -3,7 +3,7 @@
 import asyncio
 
 from plait.serve.turns import Turns, key_of
-from plait.uploads import Attachment
+from plait.uploads.attachments import Attachment
 
 MIB = 2**20
 

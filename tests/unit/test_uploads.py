@@ -11,7 +11,6 @@ import pytest
 from changed_settings import changed_settings
 from pydantic import ValidationError
 
-from plait import uploads
 from plait.errors import InvalidInput, NotFound
 from plait.index.document_state import DocumentState, DocumentVersion
 from plait.jobs.ingest.load import load
@@ -20,7 +19,9 @@ from plait.jobs.ingest.read import DocumentFile, find_documents, with_uploaded
 from plait.jobs.ingest.reader import DocumentReader
 from plait.jobs.ingest.rows import RowReader
 from plait.recipes import IngestRecipe
-from plait.uploads import Attachment
+from plait.uploads import attachments, uploaded_files
+from plait.uploads.attachments import Attachment
+from plait.uploads.reach import Reach
 
 
 @pytest.fixture(autouse=True)
@@ -33,73 +34,73 @@ def attached(file_id: str, **fields: object) -> Attachment:
     one = Attachment(
         file_id=file_id, collection="docs", tenant="acme", created_at=1, attributes={"year": 2026}, status="completed"
     ).model_copy(update=fields)
-    uploads.write_attachment(one)
+    attachments.write(one)
     return one
 
 
 def test_a_file_is_kept_until_it_is_deleted() -> None:
-    first = uploads.save("a.md", "assistants", io.BytesIO(b"one"))
-    second = uploads.save("a.md", "user_data", io.BytesIO(b"two"))
-    assert {file.id for file in uploads.files()} == {first.id, second.id}
-    assert (second.path.read_bytes(), uploads.file(second.id)) == (b"two", second)
-    assert uploads.uploaded_as(second.source) == (second.id, "a.md")
-    uploads.delete(first.id)
-    assert uploads.files() == [second]
+    first = uploaded_files.save("a.md", "assistants", io.BytesIO(b"one"))
+    second = uploaded_files.save("a.md", "user_data", io.BytesIO(b"two"))
+    assert {file.id for file in uploaded_files.files()} == {first.id, second.id}
+    assert (second.path.read_bytes(), uploaded_files.file(second.id)) == (b"two", second)
+    assert uploaded_files.uploaded_as(second.source) == (second.id, "a.md")
+    uploaded_files.delete(first.id)
+    assert uploaded_files.files() == [second]
     with pytest.raises(NotFound, match="no file"):
-        uploads.delete(first.id)
+        uploaded_files.delete(first.id)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".file.json", "x\ny.md", "x" * 250, "/", "a/.b"])
 def test_a_name_that_is_none_is_refused_and_leaves_nothing(name: str, home: Path) -> None:
     with pytest.raises(InvalidInput, match="cannot be named"):
-        uploads.save(name, "assistants", io.BytesIO(b"x"))
+        uploaded_files.save(name, "assistants", io.BytesIO(b"x"))
     assert not any((home / "uploads").iterdir()) if (home / "uploads").exists() else True
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd.md", "C:\\docs\\passwd.md", "/etc/passwd.md"])
 def test_of_a_path_only_the_name_is_kept(name: str) -> None:
-    file = uploads.save(name, "assistants", io.BytesIO(b"x"))
+    file = uploaded_files.save(name, "assistants", io.BytesIO(b"x"))
     assert (file.filename, file.path.parent.name) == ("passwd.md", file.id)
 
 
 def test_what_is_too_large_or_empty_is_refused_and_leaves_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "MAX_BYTES", 4)
+    monkeypatch.setattr(uploaded_files, "MAX_BYTES", 4)
     for data, message in ((b"12345", "larger than"), (b"", "is empty")):
         with pytest.raises(InvalidInput, match=message):
-            uploads.save("a.md", "assistants", io.BytesIO(data))
+            uploaded_files.save("a.md", "assistants", io.BytesIO(data))
     assert list((home / "uploads").iterdir()) == []
 
 
 @pytest.mark.parametrize("file_id", ["", "file-1", "../x", "file-" + "g" * 32, "file-" + "0" * 32])
 def test_an_id_that_is_none_finds_nothing(file_id: str) -> None:
     with pytest.raises(NotFound):
-        uploads.file(file_id)
+        uploaded_files.file(file_id)
     with pytest.raises(NotFound):
-        uploads.attachment(file_id, "docs", "acme")
+        attachments.find(file_id, "docs", "acme")
 
 
 def test_an_attachment_is_of_one_collection_and_tenant() -> None:
-    file = uploads.save("a.md", "assistants", io.BytesIO(b"x"))
+    file = uploaded_files.save("a.md", "assistants", io.BytesIO(b"x"))
     one = attached(file.id)
-    assert uploads.attachments("docs", "acme") == [one]
-    assert uploads.attachments("docs", "other") == uploads.attachments("other", "acme") == []
-    assert uploads.attachments_of(file.id) == uploads.attachments("docs") == [one]
-    assert uploads.attachments("other") == []
-    uploads.drop_attachment(one)
-    assert not uploads.attachments_of(file.id)
+    assert attachments.of_collection("docs", "acme") == [one]
+    assert attachments.of_collection("docs", "other") == attachments.of_collection("other", "acme") == []
+    assert attachments.of_file(file.id) == attachments.of_collection("docs") == [one]
+    assert attachments.of_collection("other") == []
+    attachments.drop(one)
+    assert not attachments.of_file(file.id)
 
 
 def test_a_name_finds_the_sources_of_its_uploads_alone() -> None:
     of_an_id = "file-" + "_" * 32
-    assert uploads.uploaded_like("a.md") == f"{of_an_id}/a.md"
-    assert uploads.uploaded_like("100%_\\.md") == f"{of_an_id}/100\\%\\_\\\\.md"
+    assert uploaded_files.uploaded_like("a.md") == f"{of_an_id}/a.md"
+    assert uploaded_files.uploaded_like("100%_\\.md") == f"{of_an_id}/100\\%\\_\\\\.md"
 
 
 def test_ingestion_keeps_what_was_uploaded_with_its_attributes(home: Path) -> None:
     docs = home / "docs"
     docs.mkdir()
     (docs / "b.md").write_text("of the folder")
-    done, waiting = (uploads.save("a.md", "assistants", io.BytesIO(b"# Of the API")) for _ in range(2))
+    done, waiting = (uploaded_files.save("a.md", "assistants", io.BytesIO(b"# Of the API")) for _ in range(2))
     attached(done.id)
     attached(waiting.id, status="in_progress")
     recipe = IngestRecipe(collection="docs", tenant="acme", sources=[str(docs)])
@@ -115,7 +116,7 @@ def test_what_was_uploaded_is_not_gone_where_its_file_is_not_seen(home: Path) ->
     docs = home / "docs"
     docs.mkdir()
     (docs / "b.md").write_text("of the folder")
-    file = uploads.save("a.md", "assistants", io.BytesIO(b"x"))
+    file = uploaded_files.save("a.md", "assistants", io.BytesIO(b"x"))
     attached(file.id)
     shutil.rmtree(home / "uploads")
     recipe = IngestRecipe(collection="docs", tenant="acme", sources=[str(docs)])
@@ -145,45 +146,45 @@ def spoil(path: Path, state: bytes) -> None:
 def test_a_state_that_cannot_be_read_costs_only_its_own_entry(
     state: bytes, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    good, bad = (uploads.save("a.md", "assistants", io.BytesIO(b"x")) for _ in range(2))
+    good, bad = (uploaded_files.save("a.md", "assistants", io.BytesIO(b"x")) for _ in range(2))
     whole = attached(good.id)
     attached(bad.id)
     (path,) = bad.path.parent.glob(".in-*")
     spoil(path, state)
     with caplog.at_level(logging.ERROR):
-        listed = {a.file_id: a for a in uploads.attachments("docs", "acme")}
-        assert uploads.attachment(bad.id, "docs", "acme") == listed[bad.id]
+        listed = {a.file_id: a for a in attachments.of_collection("docs", "acme")}
+        assert attachments.find(bad.id, "docs", "acme") == listed[bad.id]
     assert listed[good.id] == whole
     assert (listed[bad.id].status, listed[bad.id].collection, listed[bad.id].tenant) == ("failed", "docs", "acme")
     assert "cannot be read" in str(listed[bad.id].error)
     assert len(caplog.records) == 1
-    assert [a.file_id for a in uploads.attachments("docs") if a.status == "completed"] == [good.id]
-    assert uploads.attachments_of(bad.id, [("docs", "acme")]) == [listed[bad.id]]
-    uploads.drop_attachment(listed[bad.id])
-    assert uploads.attachments_of(bad.id) == []
+    assert [a.file_id for a in attachments.of_collection("docs") if a.status == "completed"] == [good.id]
+    assert attachments.of_file(bad.id, [("docs", "acme")]) == [listed[bad.id]]
+    attachments.drop(listed[bad.id])
+    assert attachments.of_file(bad.id) == []
 
 
 def test_a_state_that_is_a_folder_costs_only_its_own_entry() -> None:
-    file = uploads.save("a.md", "assistants", io.BytesIO(b"x"))
+    file = uploaded_files.save("a.md", "assistants", io.BytesIO(b"x"))
     attached(file.id)
     (path,) = file.path.parent.glob(".in-*")
     path.unlink()
     path.mkdir()
-    (found,) = uploads.attachments("docs", "acme")
+    (found,) = attachments.of_collection("docs", "acme")
     assert (found.status, "directory" in str(found.error)) == ("failed", True)
 
 
 @STATES
 def test_a_file_whose_description_cannot_be_read_is_named_and_can_be_deleted(state: bytes) -> None:
-    good, bad = (uploads.save("a.md", "assistants", io.BytesIO(b"text")) for _ in range(2))
+    good, bad = (uploaded_files.save("a.md", "assistants", io.BytesIO(b"text")) for _ in range(2))
     spoil(bad.path.parent / ".file.json", state)
-    by_id = {file.id: file for file in uploads.files()}
+    by_id = {file.id: file for file in uploaded_files.files()}
     assert by_id[good.id] == good
     assert (by_id[bad.id].filename, by_id[bad.id].bytes) == ("a.md", 4)
     assert "cannot be read" in str(by_id[bad.id].error)
-    assert [file.id for file in uploads.files(uploads.Reach(tenant="acme"))] == []  # nobody knows whose it is
-    uploads.delete(bad.id)
-    assert uploads.files() == [good]
+    assert [file.id for file in uploaded_files.files(Reach(tenant="acme"))] == []  # nobody knows whose it is
+    uploaded_files.delete(bad.id)
+    assert uploaded_files.files() == [good]
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
@@ -195,7 +196,7 @@ def test_no_state_is_made_of_a_number_that_is_not_finite(number: float) -> None:
 def test_ingestion_goes_on_past_a_state_that_cannot_be_read(home: Path) -> None:
     (home / "docs").mkdir()
     (home / "docs" / "b.md").write_text("of the folder")
-    file = uploads.save("a.md", "assistants", io.BytesIO(b"x"))
+    file = uploaded_files.save("a.md", "assistants", io.BytesIO(b"x"))
     attached(file.id)
     (path,) = file.path.parent.glob(".in-*")
     spoil(path, NO_STATE["NaN"])
@@ -204,9 +205,9 @@ def test_ingestion_goes_on_past_a_state_that_cannot_be_read(home: Path) -> None:
 
 
 def test_what_was_uploaded_is_closed_to_other_users(home: Path) -> None:
-    file = uploads.save("a.md", "assistants", io.BytesIO(b"x"))
+    file = uploaded_files.save("a.md", "assistants", io.BytesIO(b"x"))
     attached(file.id)
     assert {path.stat().st_mode & 0o077 for path in (home / "uploads").rglob("*")} == {0}
     (home / "uploads").chmod(0o755)
-    uploads.tidy()
+    uploaded_files.tidy()
     assert (home / "uploads").stat().st_mode & 0o777 == 0o700

@@ -27,9 +27,9 @@ _NO_VECTOR = [0.0, 0.0]  # Milvus has no collection without a vector
 class Failure:
     """A document that could not be read, and why; the reason follows its name and a colon.
 
-    `step` is where it failed: to `read` its bytes, to `parse` them, or to `write` its chunks to the index; or `note`: it
-    was read, but see the reason. `content_hash` is that of its version in the index if it could be read; empty when not
-    even its bytes were there, or where it is to be tried again as it is.
+    `step` is where it failed: to `read` its bytes, to `parse` them, or to `write` its chunks to the index; or `note`:
+    it was read, but see the reason. `content_hash` is that of its version in the index if it could be read; empty when
+    not even its bytes were there, or where it is to be tried again as it is.
     """
 
     source: str

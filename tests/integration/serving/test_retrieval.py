@@ -127,3 +127,16 @@ def test_an_index_can_be_made_through_our_own_embeddings(server: str, tiny_embed
     texts = list(TEXTS.values())
     by_ourselves = EmbeddingModel(str(tiny_embedder)).encode_passages(texts)
     assert np.allclose(endpoint.encode_passages(texts), by_ourselves, atol=1e-3)
+
+
+def test_a_question_without_a_word_has_no_passages_and_a_long_one_says_that_it_was_cut(
+    client: openai.OpenAI, server: str
+) -> None:
+    asked: Any = [{"role": "user", "content": "?! \U0001f389"}]
+    answer: Any = client.chat.completions.create(model="rag/base", messages=asked, max_tokens=4)
+    assert (answer.plait["retrieval"]["no_context"], answer.choices[0].message.annotations) == ("refused", [])
+    assert httpx.post(f"{server}/v1/retrieve", json={"query": " "}, timeout=60).status_code == 400
+    pasted = "lorem ipsum " * 2_000
+    for query, is_cut in ((TEXTS["ray.md"], False), (f"{pasted} {TEXTS['ray.md']}", True)):
+        found = httpx.post(f"{server}/v1/retrieve", json={"query": query, "top_k": 1}, timeout=60).json()
+        assert (found["data"][0]["source"], found["truncated"]) == ("ray.md", is_cut)

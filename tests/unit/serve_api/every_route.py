@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from fastapi.testclient import TestClient
 
-from plait import uploads
 from plait.errors import CollectionNotFound, ModelNotFound, NotFound
 from plait.models.reranking import check_uncut
 from plait.retrieval.passage import Passage
@@ -28,7 +27,8 @@ from plait.serve.embedder import Embedded
 from plait.serve.indexer import Indexer
 from plait.serve.ingress import build_api
 from plait.serve.protocol import ModelCard
-from plait.uploads import Reach
+from plait.uploads import attachments, uploaded_files
+from plait.uploads.reach import Reach
 
 TENANT, COLLECTION, ADAPTER, BATCH, PASSAGE = "acme", "docs", "support", "vsfb_1", "c1"
 CANARY = "canary"
@@ -195,7 +195,7 @@ class _IdleIndexer(Indexer):
         self._collections, self._tenant = (COLLECTION,), "default"
         self._start()
 
-    def _delete(self, attachment: uploads.Attachment, source: str) -> None:
+    def _delete(self, attachment: attachments.Attachment, source: str) -> None:
         pass
 
 
@@ -258,15 +258,15 @@ class Behind:
 
 def sent_file() -> str:
     """A file of the owner's; its id."""
-    return uploads.save(f"{CANARY}.md", "assistants", BytesIO(CANARY.encode()), OWNER).id
+    return uploaded_files.save(f"{CANARY}.md", "assistants", BytesIO(CANARY.encode()), OWNER).id
 
 
 def attached_file() -> str:
     """A file of the owner's, in the collection for the tenant, and for the server's."""
     file_id = sent_file()
     for tenant in (TENANT, "default"):
-        uploads.write_attachment(
-            uploads.Attachment(
+        attachments.write(
+            attachments.Attachment(
                 file_id=file_id,
                 collection=COLLECTION,
                 tenant=tenant,

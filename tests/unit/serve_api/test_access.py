@@ -18,7 +18,7 @@ from plait.serve.api.services import deployments
 from plait.serve.calls import Call
 from plait.serve.ingress import build_api
 from plait.settings import settings
-from plait.uploads import Reach
+from plait.uploads.reach import Reach
 from serve_api.every_route import (
     ADAPTER,
     ASKED,

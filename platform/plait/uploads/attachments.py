@@ -1,0 +1,138 @@
+"""Which collections uploaded files were put into, and how it stands with them there."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json
+
+from plait.errors import NotFound
+from plait.uploads import uploaded_files
+from plait.uploads.folders import folder_of, folders, is_file_id, why_unreadable
+from plait.uploads.reach import UNKNOWN, Reach
+from plait.whole_files import write_whole
+
+Attributes = dict[str, str | float | bool]
+
+
+class Attachment(BaseModel):
+    """A file in a collection, for a tenant.
+
+    `attributes` become the document's metadata. `batch`: of the files that were put there together. `error`: why it
+    failed. `chunks` and `indexed_bytes`: once completed. `is_being_read`: noted before its file is read, so that one
+    which ends the server is known after the restart. Where the state cannot be read and nobody can say which
+    collection it is of, that and the tenant are empty.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)  # JSON knows no other numbers
+
+    file_id: str
+    collection: str
+    tenant: str
+    created_at: int
+    attributes: Attributes
+    batch: str | None = None
+    status: Literal["in_progress", "completed", "failed"] = "in_progress"
+    error: str | None = None
+    chunks: int = 0
+    indexed_bytes: int = 0
+    is_being_read: bool = False
+
+    @property
+    def of(self) -> Reach:
+        return Reach(tenant=self.tenant, collections=(self.collection,))
+
+
+def of_collection(collection: str, tenant: str | None = None) -> list[Attachment]:
+    """What was put into a collection for a tenant (None: for any), newest first."""
+    mark = ".in-*.json" if tenant is None else _mark(collection, tenant)
+    places = [] if tenant is None else [(collection, tenant)]
+    found = [_attachment_at(path, places) for folder in folders() for path in folder.glob(mark)]
+    return sorted(
+        (a for a in found if a and a.collection == collection), key=lambda a: (a.created_at, a.file_id), reverse=True
+    )
+
+
+def find(file_id: str, collection: str, tenant: str) -> Attachment:
+    """That of one file.
+
+    Raises:
+        NotFound: when the file is not in the collection.
+    """
+    path = folder_of(file_id) / _mark(collection, tenant) if is_file_id(file_id) else None
+    found = _attachment_at(path, [(collection, tenant)]) if path else None
+    if found is None:
+        raise NotFound(f"There is no file '{file_id[:80]}' in '{collection}'.")
+    return found
+
+
+def write(a: Attachment) -> None:
+    """Note the state of a file in a collection.
+
+    Raises:
+        NotFound: when the file was deleted meanwhile.
+        InsufficientStorage: when the disk is full; the state is then what it was.
+    """
+    write_whole(uploaded_files.file(a.file_id).path.parent / _mark(a.collection, a.tenant), a.model_dump_json())
+
+
+def drop(a: Attachment) -> None:
+    """Forget that a file was put into a collection."""
+    (folder_of(a.file_id) / _mark(a.collection, a.tenant)).unlink(missing_ok=True)
+
+
+def of_file(file_id: str, places: Iterable[tuple[str, str]] = ()) -> list[Attachment]:
+    """The collections that hold a file, and for whom.
+
+    Args:
+        file_id: of the file.
+        places: collections and tenants that a state which cannot be read may be of.
+    """
+    found = [_attachment_at(path, places) for path in folder_of(file_id).glob(".in-*.json")]
+    return [a for a in found if a]
+
+
+def attributes_of(path: Path, collection: str, tenant: str) -> dict[str, Any]:
+    """The metadata of an uploaded document, whose file this is."""
+    found = _attachment_at(path.parent / _mark(collection, tenant), [(collection, tenant)])
+    return dict(found.attributes) if found else {}
+
+
+def _mark(collection: str, tenant: str) -> str:
+    """The hidden file beside an uploaded one that says how it stands with it in a collection."""
+    name = f"{collection} {tenant}".encode(errors="surrogatepass")
+    return f".in-{hashlib.sha256(name).hexdigest()[:24]}.json"
+
+
+def _attachment_at(path: Path, places: Iterable[tuple[str, str]]) -> Attachment | None:
+    """What a state file says, or that it cannot be read. `places`: collections and tenants that it may be of."""
+    try:
+        return Attachment.model_validate_json(path.read_bytes())
+    except FileNotFoundError:  # somebody deleted it this very moment
+        return None
+    except (OSError, ValueError) as error:
+        reason = why_unreadable(path, error)
+    # Its name is a hash of what it is of, so what half a file says of that can be checked.
+    candidates = [*places, *_places_in(path)]
+    collection, tenant = next((c for c in candidates if _mark(*c) == path.name), (UNKNOWN, UNKNOWN))
+    return Attachment(
+        file_id=path.parent.name,
+        collection=collection,
+        tenant=tenant,
+        created_at=0,
+        attributes={},
+        status="failed",
+        error=reason,
+    )
+
+
+def _places_in(path: Path) -> list[tuple[str, str]]:
+    try:
+        values = from_json(path.read_bytes(), allow_inf_nan=True, allow_partial=True)
+    except (OSError, ValueError):
+        return []
+    if not isinstance(values, dict):
+        return []
+    return [(str(values.get("collection")), str(values.get("tenant")))]
