@@ -59,11 +59,9 @@ def decode(data: bytes) -> Converted:
 
 
 def _notes(encoding: text_encoding.Encoding) -> tuple[Note, ...]:
-    if encoding.is_guessed:
-        return (Note("encoding_guessed", f"read as {encoding.codec} (guessed): save it as UTF-8 if words look wrong"),)
-    if encoding.errors == "replace":
-        return (Note("bytes_replaced", f"it has bytes that are not {encoding.codec}: they were read as �"),)
-    return ()
+    if not encoding.caution:
+        return ()
+    return (Note("encoding_guessed" if encoding.is_guessed else "bytes_replaced", encoding.caution),)
 
 
 def _convert(data: bytes, suffix: str) -> Converted:

@@ -51,7 +51,7 @@ class IngestReport:
     """Kept though the sources do not have them: any of them may be a row of which no id can be read now."""
     failed: tuple[Failure, ...]
     noted: tuple[Failure, ...]
-    """Documents that this run read with something to know about them, as pages without text."""
+    """Documents and tables that this run read with something to know about them, as pages without text."""
     skipped: dict[str, int]
     """Files of unknown formats, by suffix."""
     left_out: tuple[LeftOut, ...]
@@ -120,6 +120,7 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         if rebuilding:
             rebuilding.finish(recipe, plan, uri, kept, failed)
     unchanged = sum(document.source not in duplicates for document in plan.unchanged)
+    metrics.INGEST_NOTES.labels(collection=recipe.collection, kind="encoding_guessed").inc(len(plan.noted))
     duplicate_count = len(duplicates) + plan.repeated_rows
     metrics.INGEST_IN_STEP.labels(collection=recipe.collection).set(looked_at)
     _count(recipe, unchanged=unchanged, removed=len(plan.gone), failed=len(plan.failed), duplicate=duplicate_count)
@@ -156,7 +157,7 @@ def _write(recipe: IngestRecipe, plan: Plan, dedup: Deduplication, uri: str, gen
     """Run the pipeline over what has changed. Without changes Ray is not even started."""
     to_write, to_read = dedup.to_write, dedup.to_read
     if not to_write and not to_read:
-        return _Written({}, {}, plan.failed)
+        return _Written({}, {}, plan.failed, plan.noted)
     embedding = recipe.embedding
     tokenizer_folder = resolve_model(embedding.tokenizer_source)
     prompts = prompts_of(embedding)
@@ -196,7 +197,7 @@ def _write(recipe: IngestRecipe, plan: Plan, dedup: Deduplication, uri: str, gen
         written,
         written_at,
         (*plan.failed, *failed),
-        tuple(ray.get(ledger.noted.remote())),
+        (*plan.noted, *ray.get(ledger.noted.remote())),
         ray.get(ledger.unknown_chunks.remote()),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from plait.index.document_state import DocumentState
-from plait.index.quarantine import Failure
+from plait.index.quarantine import NOTED, Failure
 from plait.index.schema import MAX_SOURCE_BYTES
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.read import DocumentFile, Found, content_hash
@@ -34,6 +34,7 @@ class Plan:
         withheld: names that would be gone, but any of them may be a row of which no id can be read now.
         failed: documents that cannot even be hashed, or failed as they are in an earlier run.
         versions: content hash by name, of changed and unchanged documents.
+        noted: tables that are read with something to know about them.
         repeated_rows: rows without an id whose content is that of another; they are the same document.
     """
 
@@ -44,6 +45,7 @@ class Plan:
     versions: Mapping[str, str] = field(default_factory=dict)
     repeated_rows: int = 0
     withheld: tuple[str, ...] = ()
+    noted: tuple[Failure, ...] = ()
 
     @property
     def document_count(self) -> int:
@@ -71,6 +73,7 @@ def make_plan(
     changed: list[DocumentFile] = []
     unchanged: list[DocumentFile] = []
     failed: list[Failure] = []
+    noted: list[Failure] = []
     versions: dict[str, str] = {}
     repeated_rows = 0
     is_a_row_unnamed = False
@@ -108,6 +111,9 @@ def make_plan(
             failed.append(row.failure)
             is_a_row_unnamed = True
             continue
+        if isinstance(row, Failure) and row.step == NOTED:
+            noted.append(row)
+            continue
         if isinstance(row, Failure):
             failed.append(row)
         elif row.source not in names:
@@ -129,4 +135,5 @@ def make_plan(
         failed=tuple(failed),
         versions=versions,
         repeated_rows=repeated_rows,
+        noted=tuple(noted),
     )

@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from plait.errors import DataError, PlaitError
-from plait.index.quarantine import Failure
+from plait.index.quarantine import NOTED, Failure
 from plait.index.storable import why_not_storable
 from plait.jobs.ingest.formats import FORMATS, Unreadable
 from plait.jobs.ingest.parse import Document, parse_text
@@ -41,6 +41,8 @@ class UnnamedRow:
 def row_documents(tables: Iterable[StoredFile], config: TableConfig) -> Iterator[DocumentFile | Failure | UnnamedRow]:
     """Every row, in order; one that holds no document is a failure, and unnamed if it has no id that can be read.
 
+    What there is to know about a table itself comes before its rows, as a failure with the step NOTED.
+
     Raises:
         DataError: when a table cannot be read to its end, so that none of its rows passes for removed.
     """
@@ -48,7 +50,10 @@ def row_documents(tables: Iterable[StoredFile], config: TableConfig) -> Iterator
         number = 0
         try:
             with open_file(file.uri) as stream:
-                for number, row in enumerate(_open(file.uri, stream, config).rows(), start=1):
+                table = _open(file.uri, stream, config)
+                if table.caution:
+                    yield Failure(file.name, table.caution, NOTED)
+                for number, row in enumerate(table.rows(), start=1):
                     yield _document_file(file, number, row, config)
         except PlaitError:
             raise

@@ -34,7 +34,9 @@ class Row:
 
 
 class Table(Protocol):
-    """An open table."""
+    """An open table. `caution`: what a reader should know about how it is read; empty for nothing."""
+
+    caution: str
 
     def rows(self) -> Iterator[Row]:
         """All rows, as a stream."""
@@ -59,6 +61,8 @@ def open_table(uri: str, stream: BinaryIO, columns: Sequence[str], delimiter: st
 
 class JsonLines:
     """One JSON object a line. A bad line is an error of its own; which columns there are, each line says itself."""
+
+    caution = ""
 
     def __init__(self, stream: BinaryIO, columns: Sequence[str]) -> None:
         self._stream, self._columns = stream, columns
@@ -89,12 +93,15 @@ class JsonLines:
 class CsvTable:
     """A CSV file with a header line (plait.csv_files)."""
 
+    caution: str
+
     def __init__(self, uri: str, stream: BinaryIO, columns: Sequence[str], delimiter: str | None) -> None:
         self._columns = columns
         try:
             self._file = CsvFile(stream, delimiter, columns)
         except CsvError as error:
             raise DataError(f"'{uri}': {error}.", "Set table.delimiter, or save it as UTF-8.") from error
+        self.caution = self._file.format.caution
         _check_columns(uri, columns, self._file.header)
 
     def rows(self) -> Iterator[Row]:
@@ -114,6 +121,8 @@ class CsvTable:
 
 class ParquetTable:
     """A Parquet file: only the columns needed are read, a row group at a time."""
+
+    caution = ""
 
     def __init__(self, uri: str, stream: BinaryIO, columns: Sequence[str]) -> None:
         self._uri, self._columns = uri, tuple(columns)

@@ -9,11 +9,11 @@ import csv
 import io
 from codecs import getincrementaldecoder
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import BinaryIO
 
-from plait.text_encoding import UnknownEncoding, encoding_of
+from plait.text_encoding import Encoding, UnknownEncoding, encoding_of
 
 DELIMITERS = (",", ";", "\t", "|")
 """What a delimiter is looked for among."""
@@ -50,12 +50,14 @@ class CsvRecord:
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How a file is written. `start`: bytes before its header, of a mark and of Excel's line `sep=;`."""
+    """How a file is written. `start`: bytes before its header, of a mark and of Excel's line `sep=;`. `caution`: what a
+    reader should know about the encoding, empty where that is sure."""
 
     encoding: str
     delimiter: str
     start: int
     lines_before: int = 0
+    caution: str = ""
 
 
 class CsvFile:
@@ -127,7 +129,8 @@ class CsvFile:
 @lru_cache(maxsize=16)  # a table is opened for every few rows of it
 def _format_of(head: bytes, delimiter: str | None, columns: Sequence[str]) -> CsvFormat:
     mark, encoding = next(((mark, name) for mark, name in _MARKS if head.startswith(mark)), (b"", ""))
-    encoding = encoding or _encoding(head)
+    found = Encoding(encoding) if encoding else _encoding(head)
+    encoding = found.codec
     text = head[len(mark) :].decode(encoding, errors="ignore")  # the last character may be cut
     start, lines_before, told = len(mark), 0, ""
     first = text.split("\n", 1)[0]
@@ -136,19 +139,20 @@ def _format_of(head: bytes, delimiter: str | None, columns: Sequence[str]) -> Cs
         text = text[len(first) + 1 :]
         start, lines_before = start + len((first + "\n").encode(encoding)), 1
     delimiter = delimiter or told or _sniffed(text, columns, is_cut=len(head) == _HEAD_BYTES)
-    return CsvFormat(encoding, delimiter, start, lines_before)
+    return CsvFormat(encoding, delimiter, start, lines_before, found.caution)
 
 
-def _encoding(head: bytes) -> str:
+def _encoding(head: bytes) -> Encoding:
     try:
         getincrementaldecoder("utf-8")().decode(head, final=len(head) < _HEAD_BYTES)
     except UnicodeDecodeError:
         lines = head[: head.rfind(b"\n") + 1]
         try:
-            return encoding_of(head if lines.isascii() else lines).codec.replace("_", "-")
+            found = encoding_of(head if lines.isascii() else lines)
+            return replace(found, codec=found.codec.replace("_", "-"))
         except UnknownEncoding as error:
             raise CsvError(str(error)) from None
-    return "utf-8"
+    return Encoding("utf-8")
 
 
 def _sniffed(text: str, columns: Sequence[str], is_cut: bool) -> str:

@@ -64,6 +64,13 @@ class Encoding:
     is_guessed: bool = False
     errors: str = "strict"
 
+    @property
+    def caution(self) -> str:
+        """What a reader should know about it, as a clause; empty where it is sure."""
+        if self.is_guessed:
+            return f"read as {self.codec} (guessed): save it as UTF-8 if words look wrong"
+        return f"it has bytes that are not {self.codec}: they were read as �" if self.errors == "replace" else ""
+
 
 def decode(data: bytes) -> str:
     """The text that `data` is, without its mark.
