@@ -118,6 +118,15 @@ def test_tables_are_found_where_markdown_has_them(text: str, found: list[tuple[s
     assert [table.columns for table in find_tables(text)] == found
 
 
+def test_rows_have_all_columns_also_where_the_first_of_them_is_short() -> None:
+    text = "| a | b |\n| --- | --- |\n| 0 | 0 |\n| 1 |\n| 2 | 3 |"
+    table = find_tables(text)[0]
+    assert table.columns_in((text.index("| 1"), len(text))) == "| a | b |"
+    assert table.columns_in((text.index("| 1"), text.index("| 2") - 1)) == "| a |"
+    assert table.columns_in((text.index("3"), len(text))) == "| b |"
+    assert table.columns_in((0, len(text))) == ""
+
+
 CELL = st.text(alphabet="ab 1|\\-`#", max_size=30)
 
 

@@ -48,6 +48,11 @@ def test_a_table_that_lays_the_page_out_is_none(page: str) -> None:
     assert [line for line in lines(page) if line.strip()] == ["# Guide", "| x | y |", "| --- | --- |", "| 1 | 2 |"]
 
 
+def test_a_box_in_a_cell_leaves_the_table_around_it_a_table() -> None:
+    page = "<table><tr><td>Name<td>Size<tr><td>a<td><table><tr><td>5</table></table>"
+    assert lines(page) == ["| Name | Size |", "| --- | --- |", "| a | 5 |"]
+
+
 def test_code_beside_its_line_numbers_stays_code() -> None:
     page = "<table><tr><td><pre>1\n2</pre><td><pre>def f():\n    return 1</pre></table>"
     assert "```\ndef f():\n    return 1\n```" in html_to_markdown(page).text
