@@ -1,9 +1,10 @@
 """An eval set: questions with the answers that count as right."""
 
 import json
+import unicodedata
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from plait.errors import DataError
 
@@ -17,6 +18,11 @@ class Question(BaseModel):
     answer: str = Field(min_length=1)
     kind: str = ""
     source: str | None = None
+
+    @field_validator("source")
+    @classmethod
+    def is_named_as_in_an_index(cls, source: str | None) -> str | None:
+        return None if source is None else unicodedata.normalize("NFC", source)
 
 
 def read_questions(path: Path) -> list[Question]:

@@ -82,11 +82,12 @@ def make_plan(
         try:
             if len(document.source.encode()) > MAX_SOURCE_BYTES:
                 return Failure(document.source, f"its name is longer than {MAX_SOURCE_BYTES} bytes")
+            document.uri.encode()  # a folder above a document may have a name that cannot be sent to a worker
             return content_hash(
                 document.etag.encode() or blocks_of(document.uri, recipe.limits.max_bytes), settings_hash
             )
         except UnicodeEncodeError:
-            return Failure(ascii(document.source), "its name is not UTF-8")
+            return Failure(document.source.encode(errors="backslashreplace").decode(), "its path is not UTF-8")
         except Unreadable as error:
             return Failure(document.source, str(error))
 

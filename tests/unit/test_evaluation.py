@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from plait.evaluation.answers import is_correct
 from plait.evaluation.intervals import mcnemar_exact, wilson
+from plait.jobs.evaluate.questions import Question
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,8 @@ def test_the_paired_test_does_not_care_which_arm_comes_first(pairs: list[tuple[b
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
     assert mcnemar_exact(first, second) == mcnemar_exact(second, first)
     assert 0 < mcnemar_exact(first, second) <= 1
+
+
+def test_the_source_of_a_question_is_in_the_normal_form_of_names_in_an_index() -> None:
+    assert Question(question="q", answer="a", source="cafe\u0301.md").source == "café.md"
+    assert Question(question="q", answer="a").source is None

@@ -72,9 +72,15 @@ def test_a_document_in_quarantine_is_tried_again_when_it_or_the_settings_change(
 
 
 def test_names_that_the_index_cannot_hold_are_failures(tmp_path: Path) -> None:
-    names = Found((DocumentFile("x" * 1025, str(tmp_path / "a")), DocumentFile("\udcff.md", str(tmp_path / "b"))), {})
-    reasons = [failure.reason for failure in make_plan(recipe(), names, {}, "s").failed]
-    assert reasons == ["its name is longer than 1024 bytes", "its name is not UTF-8"]
+    (tmp_path / "c").write_text("c")
+    places = {"x" * 1025: tmp_path / "a", "\udcff.md": tmp_path / "b", "c.md": tmp_path / "\udcff" / ".." / "c"}
+    documents = Found(tuple(DocumentFile(name, str(path)) for name, path in places.items()), {})
+    failed = {failure.source: failure.reason for failure in make_plan(recipe(), documents, {}, "s").failed}
+    assert failed == {
+        "x" * 1025: "its name is longer than 1024 bytes",
+        r"\udcff.md": "its path is not UTF-8",
+        "c.md": "its path is not UTF-8",
+    }
 
 
 def test_what_is_told_to_the_ledger_twice_counts_once() -> None:
