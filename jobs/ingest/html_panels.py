@@ -4,7 +4,7 @@ In: the elements of a page. Out: the same elements with every panel under its la
 them a reader can choose to see. It knows the roles of ARIA, and the classes of Sphinx, MkDocs and VitePress.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
@@ -55,26 +55,30 @@ def label_panels(page: Any, elements: Sequence[Any]) -> set[int]:
                     shown.add(id(panel))
                     panels.append(panel)
     tabs: dict[int, Any] = {}
+    by_order = _TabsByOrder()
     for panel in panels:
-        label = labels.get(id(panel)) or by_id.get(panel.attrs.get("aria-labelledby")) or _tab_by_order(panel)
-        if label is not None and label is not panel and panel not in label.parents:
+        label = labels.get(id(panel)) or by_id.get(panel.attrs.get("aria-labelledby")) or by_order.tab_of(panel)
+        if label is not None and label is not panel and not any(parent is panel for parent in label.parents):
             heading = label.find_parent(_HEADINGS)
             if heading is None and label.name not in _HEADINGS:
                 _insert_label(page, panel, _words(label))
                 tabs[id(label)] = label
             elif label.name == "button":
                 label.name = "span"  # or it would be removed, and the heading be empty
-    for tab in tabs.values():
-        _remove_with_its_list(tab)
+    _remove(tabs.values())
     return shown
 
 
-def _remove_with_its_list(tab: Any) -> None:
-    around = tab.parent
-    tab.decompose()
-    while around is not None and around.name in ("li", "ul", "ol") and not around.get_text(strip=True):
-        empty, around = around, around.parent
-        empty.decompose()
+def _remove(tabs: Iterable[Any]) -> None:
+    """Remove tabs, and the lists that hold nothing else."""
+    lists = {}
+    for tab in tabs:
+        lists[id(tab.parent)] = tab.parent
+        tab.decompose()
+    for around in lists.values():
+        while around is not None and around.name in ("li", "ul", "ol") and not around.get_text(strip=True):
+            empty, around = around, around.parent
+            empty.decompose()
 
 
 def _targets(control: Any) -> list[str]:
@@ -91,22 +95,36 @@ def _is_panel(panel: Any, control: Any) -> bool:
     return is_button and "aria-haspopup" not in control.attrs and not control.find_parent(_SITE) and panel.name != "nav"
 
 
-def _tab_by_order(panel: Any) -> Any:
-    """The tab of a panel that names none: of as many tabs as there are panels beside it, the one at its place."""
+class _TabsByOrder:
+    """The tabs of panels that name none: where an element holds as many tabs as panels, the one at a panel's place."""
 
-    def level(element: Any) -> Any:
-        return element.find_parent(attrs={"role": "tabpanel"})
+    def __init__(self) -> None:
+        self._found: dict[int, dict[int, Any] | None] = {}  # a page may have thousands of panels
 
-    around = level(panel)
-    for container in panel.parents:
-        if container is around:
+    def tab_of(self, panel: Any) -> Any:
+        """The tab of a panel; None where that cannot be told."""
+        around = _panel_around(panel)
+        for container in panel.parents:
+            if container is around:
+                return None
+            if id(container) not in self._found:
+                self._found[id(container)] = self._pairs(container, around)
+            pairs = self._found[id(container)]
+            if pairs is not None:
+                return pairs.get(id(panel))
+        return None
+
+    def _pairs(self, container: Any, around: Any) -> dict[int, Any] | None:
+        """Tabs by `id()` of their panels, those of panels inside panels left out; None where there are no tabs."""
+        tabs = [tab for tab in container.find_all(attrs={"role": "tab"}) if _panel_around(tab) is around]
+        panels = [each for each in container.find_all(attrs={"role": "tabpanel"}) if _panel_around(each) is around]
+        if not tabs:
             return None
-        tabs = [tab for tab in container.find_all(attrs={"role": "tab"}) if level(tab) is around]
-        if tabs:
-            panels = [p for p in container.find_all(attrs={"role": "tabpanel"}) if level(p) is around]
-            place = next(place for place, each in enumerate(panels) if each is panel)
-            return tabs[place] if len(tabs) == len(panels) else None
-    return None
+        return dict(zip(map(id, panels), tabs, strict=True)) if len(tabs) == len(panels) else {}
+
+
+def _panel_around(element: Any) -> Any:
+    return element.find_parent(attrs={"role": "tabpanel"})
 
 
 def _label_set(page: Any, tab_set: Any, of_labels: str, of_panels: str) -> None:
