@@ -14,6 +14,7 @@ import pytest
 from plait import interruption
 from plait.cli import main
 from plait.cli.compare import _served
+from plait.cli.jobs import _follow
 from plait.cli.serve import _until_interrupted
 from plait.errors import Interrupted
 from plait.jobs.train import interrupt
@@ -184,6 +185,13 @@ def test_a_server_that_is_asked_to_end_takes_its_application_down(
         _until_interrupted()
     assert done == ["taken down", "shut down"]
     assert capsys.readouterr().out.endswith("stopping, after the answers that are under way\nstopped\n")
+
+
+def test_a_job_that_is_no_longer_followed_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plait.jobs.submission.listing.follow", lambda *_: send(signal.SIGTERM))
+    cluster: Any = None
+    with interruption.handled(), pytest.raises(Interrupted, match=r"train-1 goes on\. .*plait jobs stop train-1"):
+        _follow(cluster, "train-1")
 
 
 def test_a_comparison_takes_down_what_it_had_begun_to_serve(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,9 +165,11 @@ def _follow(cluster: "Cluster", job: str) -> None:
         PlaitError: when it does not end well.
     """
     from plait.errors import PlaitError
+    from plait.interruption import explained
     from plait.jobs.submission.listing import follow
 
-    ended = follow(cluster, job, lambda text: print(text, end="", flush=True))
+    with explained(f"{job} goes on.", f"Follow it again: plait jobs logs {job} -f, or end it: plait jobs stop {job}"):
+        ended = follow(cluster, job, lambda text: print(text, end="", flush=True))
     if ended.state != "SUCCEEDED":
         raise PlaitError(f"{job} ended as {ended.state} ({ended.reason or 'no reason given'}).")
 
