@@ -1,5 +1,6 @@
 """Chat templates within limits: what transformers renders, the same; what has no end, an error; nothing executed."""
 
+import pickle
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from plait.errors import InvalidInput
 from plait.models import chat_template
 from plait.models.chat import ChatFormat, Message
 from plait.models.chat_template import render_template
+from plait.models.tools import ToolCall
 
 TALK = [
     {"role": "system", "content": "Be brief."},
@@ -174,7 +176,31 @@ def test_a_template_that_refuses_some_conversations_is_one() -> None:
     like_gemma.check()
     with pytest.raises(InvalidInput, match="System role not supported"):
         like_gemma.render([Message("system", "Be brief."), Message("user", "hi")])
+    with pytest.raises(InvalidInput) as refused:
+        like_gemma.render([Message("system", "Be brief.")])
+    carried = pickle.loads(pickle.dumps(refused.value))  # as from a replica
+    assert (carried.http_status, str(carried)) == (400, str(refused.value))
     needs_system = chat_format(
         "{{ raise_exception('no system') if messages[0].role != 'system' }}{{ messages[0].content }}"
     )
     needs_system.check()
+
+
+def test_answers_to_parallel_calls_are_one_turn_where_a_template_has_no_tools() -> None:
+    call = ToolCall("1", "look", "{}")
+    strict = chat_format(
+        "{% for m in messages %}"
+        "{{ raise_exception('roles must alternate') if (m.role == 'user') != (loop.index0 % 2 == 0) }}"
+        "[{{ m.role }}]{{ m.content }}{% endfor %}"
+    )
+    talk = [
+        Message("user", "Cold?"),
+        Message("assistant", "", (call, call)),
+        Message("tool", "20"),
+        Message("tool", "3"),
+    ]
+    answers = "<tool_response>\n20\n</tool_response>\n<tool_response>\n3\n</tool_response>"
+    assert strict.render(talk).endswith(f"[user]{answers}")
+    assert strict.render([*talk, Message("user", "And?")]).endswith(f"[user]{answers}\nAnd?")
+    asked = [*talk, Message("assistant", "Yes."), Message("user", "And?")]
+    assert strict.render(asked).endswith("[assistant]Yes.[user]And?")

@@ -16,16 +16,24 @@ from plait.models.special_tokens import special_tokens
 from plait.models.tools import Tool, ToolCall, in_words
 
 Role = Literal["system", "user", "assistant", "tool"]
+_REASONING = ("reasoning_content", "reasoning", "thinking")
+"""What templates call it: those of Qwen 3 and GLM 4.5, of Nemotron, of gpt-oss."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """What was said. `tool_calls`: of an assistant; `tool_call_id`: which call a message of the role `tool` answers."""
+    """What was said.
+
+    `tool_calls` and `reasoning` (what it thought before it spoke) are an assistant's; `tool_call_id` and `name` say
+    which call and which function a message of the role `tool` answers.
+    """
 
     role: Role
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    name: str = ""
+    reasoning: str = ""
 
 
 def text_length(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> int:
@@ -59,7 +67,7 @@ class ChatFormat(BaseModel):
             InvalidInput: when the template cannot write this conversation.
         """
         takes_tools = "tools" in self.template
-        forged = special_tokens(self.special_tokens)
+        forged = special_tokens(self.special_tokens)  # looked up once: that hashes thousands of tokens
         spoken = messages if takes_tools else in_words(messages, tools)
         return render_template(
             self.template,
@@ -70,6 +78,10 @@ class ChatFormat(BaseModel):
             bos_token=self.bos_token,
             eos_token=self.eos_token,
         )
+
+    def quoted(self, value: Any) -> Any:
+        """The same JSON value, in which no text holds a special token."""
+        return special_tokens(self.special_tokens).break_up(value)
 
     def check(self) -> None:
         """Render the conversations that every template must know: one that cannot write any makes each request fail.
@@ -97,6 +109,10 @@ def _for_template(message: Message) -> dict[str, Any]:
         fields["tool_calls"] = [call.as_template() for call in message.tool_calls]
     if message.tool_call_id:
         fields["tool_call_id"] = message.tool_call_id
+    if message.name:
+        fields["name"] = message.name
+    if message.reasoning:
+        fields |= dict.fromkeys(_REASONING, message.reasoning)
     return fields
 
 

@@ -5,7 +5,6 @@ text holds any of them. The time is linear in the text, however many tokens ther
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import re2
@@ -46,10 +45,21 @@ class SpecialTokens:
         return text
 
 
-@lru_cache(maxsize=64)
 def special_tokens(tokens: tuple[str, ...]) -> SpecialTokens:
-    """Those of a chat format, compiled once."""
-    return SpecialTokens(tokens)
+    """Those of a chat format, compiled once.
+
+    The tuple is known by its identity: to hash thousands of tokens takes longer than to look through a message.
+    """
+    known = _compiled.get(id(tokens))
+    if known is None or known[0] is not tokens:
+        if len(_compiled) >= _MAX_COMPILED:
+            _compiled.clear()
+        known = _compiled[id(tokens)] = (tokens, SpecialTokens(tokens))
+    return known[1]
+
+
+_MAX_COMPILED = 64
+_compiled: dict[int, tuple[tuple[str, ...], SpecialTokens]] = {}
 
 
 def _with_a_space(match: Any) -> str:

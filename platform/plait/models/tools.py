@@ -6,7 +6,7 @@ stays with the client: nothing here runs a function.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,14 +41,18 @@ class Tool:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A call that a model made; `arguments`: JSON as the model wrote it, which may be cut off."""
+    """A call that a model made.
+
+    `id` is empty where it has none; `arguments` are JSON as the model wrote it, which may be cut off.
+    """
 
     id: str
     name: str
     arguments: str
 
     def as_template(self) -> dict[str, Any]:
-        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self._value()}}
+        call = {"type": "function", "function": {"name": self.name, "arguments": self._value()}}
+        return {"id": self.id} | call if self.id else call
 
     def as_text(self) -> str:
         call = json.dumps({"name": self.name, "arguments": self._value()}, ensure_ascii=False)
@@ -64,20 +68,25 @@ class ToolCall:
 def in_words(messages: Sequence["Message"], tools: Sequence[Tool]) -> list["Message"]:
     """The same conversation for a template that knows no tools: functions in the system message, calls as text.
 
-    A tool's answer becomes a message of the user, delimited so that it cannot end itself.
+    A tool's answer becomes a message of the user, delimited so that it cannot end itself. Answers to parallel calls,
+    and what the user says next, are one message: most templates refuse two of the user's in a row.
     """
     from plait.models.chat import Message
 
     spoken: list[Message] = []
+    follows_answer = False
     for message in messages:
-        if message.role == "tool":
+        is_answer = message.role == "tool"
+        if is_answer:
             answer = message.content.replace("</tool_response", "< /tool_response")
-            spoken.append(Message("user", f"<tool_response>\n{answer}\n</tool_response>"))
+            message = Message("user", f"<tool_response>\n{answer}\n</tool_response>")
         elif message.tool_calls:
             parts = [message.content, *(call.as_text() for call in message.tool_calls)]
-            spoken.append(Message(message.role, "\n".join(part for part in parts if part)))
-        else:
-            spoken.append(message)
+            message = replace(message, content="\n".join(part for part in parts if part), tool_calls=())
+        if follows_answer and message.role == "user":
+            message = replace(message, content=f"{spoken.pop().content}\n{message.content}")
+        spoken.append(message)
+        follows_answer = is_answer
     if not tools:
         return spoken
     given = [m.content for m in spoken if m.role == "system"]
