@@ -146,7 +146,7 @@ def _trl(python: Path, recipe: TrainRecipe, folder: Path) -> Run:
     prepared = prepare(recipe)
     encoding = Encoding(prepared.base_folder, prepared.chat_format, recipe.objective, recipe.data, recipe.train.seed)
     rows = folder / f"rows-{recipe.name}"
-    prepare_dataset(prepared.train, encoding, rows)
+    prepare_dataset(prepared.train, encoding, rows, rows.with_name("left-out.jsonl"))
     steps = recipe.train.max_steps or 0
     shards = Shards(rows)
     order = RowOrder(shards.manifest.shard_rows, recipe.train.batch_size, recipe.train.seed)

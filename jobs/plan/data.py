@@ -26,18 +26,20 @@ def count_tokens(recipe: TrainRecipe) -> DataTokens | None:
     if not source or ("://" not in source and not any(sign in source for sign in "*?[") and not _exists(source)):
         return None
     from plait.errors import DataError
-    from plait.jobs.train.rows import BadRow, parse_row
-    from plait.jobs.train.sources import find_files, read_rows
+    from plait.jobs.train.fields import BadRow
+    from plait.jobs.train.readers import RawRow, read_rows
+    from plait.jobs.train.rows import parse_row
+    from plait.jobs.train.sources import find_files
 
-    rows = (row.value for file in find_files(source) for row in read_rows(file))
+    rows = (row for file in find_files(source) for row in read_rows(file))
     tokens = labels = sampled = 0
     measure = _measure(recipe)
-    head: Iterator[dict[str, object]] = (row for _, row in zip(range(_SAMPLE_ROWS), rows, strict=False))
+    head: Iterator[RawRow] = (row for _, row in zip(range(_SAMPLE_ROWS), rows, strict=False))
     read = 0
-    for values in head:
+    for row in head:
         read += 1
         try:
-            of_row, labelled = measure(parse_row(values, recipe.objective))
+            of_row, labelled = measure(parse_row(row.values(), recipe.objective).meaning)
         except BadRow:
             continue
         tokens, labels, sampled = tokens + of_row, labels + labelled, sampled + 1

@@ -6,13 +6,15 @@ them depends on the seed and on where a row stands, so it is the same in every r
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from plait.jobs.train.rows import BadRow, Conversation, parse_row
-from plait.models.chat import Message
+from plait.jobs.train.fields import BadRow
+from plait.jobs.train.readers import row_values
+from plait.jobs.train.rows import Conversation, parse_row, row_of
 from plait.models.tokenizer import load_tokenizer
 from plait.recipes import ContextConfig, ObjectiveConfig
 
@@ -47,29 +49,29 @@ class AddContext:
 
         raw = rows.to_pylist()
         chosen = {i: c for i, row in enumerate(raw) if self._is_chosen(row) and (c := self._conversation(row))}
-        questions = [conversation.question for conversation in chosen.values()]
+        questions = [conversation.question for conversation, _ in chosen.values()]
         found = self._retriever.retrieve(questions, self._how)
-        fields = rows["fields"].to_pylist()
-        for (i, conversation), passages in zip(chosen.items(), found, strict=True):
+        texts = rows["text"].to_pylist()
+        for (i, (conversation, unused)), passages in zip(chosen.items(), found, strict=True):
             budget = self._config.budget_tokens
             grounded = with_passages(conversation.messages, passages, budget, self._count_tokens)
-            fields[i] = json.dumps({"messages": [_as_fields(message) for message in grounded.messages]})
-        return rows.set_column(rows.schema.get_field_index("fields"), "fields", pa.array(fields, pa.string()))
+            # What is not used stays, so that it is said to be.
+            texts[i] = json.dumps(unused | row_of(replace(conversation, messages=grounded.messages)))
+        return rows.set_column(rows.schema.get_field_index("text"), "text", pa.array(texts, pa.string()))
 
     def _is_chosen(self, row: dict[str, Any]) -> bool:
         place = f"{self._seed}:{Path(row['file']).name}:{row['line']}"
         return int(hashlib.sha256(place.encode()).hexdigest()[:8], 16) / 16**8 < self._config.share
 
-    def _conversation(self, row: dict[str, Any]) -> Conversation | None:
+    def _conversation(self, row: dict[str, Any]) -> tuple[Conversation, dict[str, Any]] | None:
+        """What the row means, and its fields that mean nothing."""
         try:
-            meaning = None if row["error"] else parse_row(json.loads(row["fields"]), self._objective)
+            values = row_values(row["text"], row["error"])
+            parsed = parse_row(values, self._objective)
         except BadRow:
             return None
-        return meaning if isinstance(meaning, Conversation) else None
+        unused = {name: value for name, value in values.items() if name in parsed.unused}
+        return (parsed.meaning, unused) if isinstance(parsed.meaning, Conversation) else None
 
     def _count_tokens(self, text: str) -> int:
         return len(self._tokenizer.encode(text, add_special_tokens=False))
-
-
-def _as_fields(message: Message) -> dict[str, str]:
-    return {"role": message.role, "content": message.content}

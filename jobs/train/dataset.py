@@ -5,7 +5,6 @@ folder is not complete and is made anew. The order is that of the files, so the 
 the same shards. A file is read by one task; what follows runs in parallel, about a thousand rows a task.
 """
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -21,11 +20,13 @@ from rich.console import Console
 from plait.errors import PlaitError, find_plait_error
 from plait.jobs.train.context import AddContext
 from plait.jobs.train.encode import Encoder, Example
-from plait.jobs.train.packing import pack
-from plait.jobs.train.rows import BadRow, parse_row
-from plait.jobs.train.shard_writer import PACKED_SCHEMA, ShardWriter
+from plait.jobs.train.fields import BadRow
+from plait.jobs.train.left_out import LeftOutRows
+from plait.jobs.train.packing import PackedRow, pack
+from plait.jobs.train.readers import DataFile, RawRow, read_rows, row_values
+from plait.jobs.train.rows import parse_row
+from plait.jobs.train.shard_writer import BAD_ROW_COLUMNS, PACKED_SCHEMA, ShardWriter
 from plait.jobs.train.shards import MANIFEST, SCHEMA, Manifest
-from plait.jobs.train.sources import DataFile, read_rows
 from plait.local.machines import check_all_reach_milvus
 from plait.local.milvus import milvus_uri
 from plait.models.chat import ChatFormat
@@ -33,7 +34,9 @@ from plait.models.tokenizer import load_tokenizer
 from plait.recipes import DataConfig, ObjectiveConfig
 from plait.settings import settings
 
-_RAW_SCHEMA = pa.schema([("file", pa.string()), ("line", pa.int64()), ("fields", pa.string()), ("error", pa.string())])
+_RAW_SCHEMA = pa.schema([("file", pa.string()), ("line", pa.int64()), ("text", pa.string()), ("error", pa.string())])
+_BadRow = tuple[str, int, str, str]
+"""File, line, reason and text, as in BAD_ROW_COLUMNS."""
 _ROWS_A_BLOCK = 1000
 # A block is what a task gets at least. At Ray's 128 MiB most data sets would be a single one, encoded by a single task.
 _BLOCK_BYTES = 2**20
@@ -58,8 +61,14 @@ class Encoding:
     seed: int
 
 
-def prepare_dataset(files: Sequence[DataFile], encoding: Encoding, folder: Path) -> Manifest:
+def prepare_dataset(files: Sequence[DataFile], encoding: Encoding, folder: Path, left_out: Path) -> Manifest:
     """Encode and pack `files` into `folder`, unless that was done before.
+
+    Args:
+        files: the data.
+        encoding: how its rows become tokens.
+        folder: what gets the shards.
+        left_out: JSONL file that gets the rows which cannot be used, with the reasons, if there are any.
 
     Raises:
         DataError: for a file that cannot be read, more bad rows than `data.max_bad_share`, or nothing to learn from.
@@ -69,7 +78,7 @@ def prepare_dataset(files: Sequence[DataFile], encoding: Encoding, folder: Path)
     aside = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    writer = ShardWriter(aside, encoding.data.max_bad_share)
+    writer = ShardWriter(aside, LeftOutRows(left_out), encoding.data.max_bad_share)
     try:
         with closing(_packed(files, encoding)) as tables, _told(f"prepare {folder.name}") as tell:
             for table in tables:
@@ -153,39 +162,50 @@ def _packed(files: Sequence[DataFile], encoding: Encoding) -> Generator[pa.Table
 
 def _read(files: pa.Table) -> Iterator[pa.Table]:
     for uri in files["uri"].to_pylist():
-        block: list[tuple[str, int, str, str]] = []
+        block: list[RawRow] = []
         for row in read_rows(DataFile(uri)):
-            block.append((row.file, row.line, json.dumps(row.value, default=str), row.error))
+            block.append(row)
             if len(block) == _ROWS_A_BLOCK:
                 yield _raw_table(block)
                 block = []
         yield _raw_table(block)
 
 
-def _raw_table(rows: Sequence[tuple[str, int, str, str]]) -> pa.Table:
-    return pa.Table.from_pylist([dict(zip(_RAW_SCHEMA.names, row, strict=True)) for row in rows], schema=_RAW_SCHEMA)
+def _raw_table(rows: Sequence[RawRow]) -> pa.Table:
+    columns = {name: [getattr(row, name) for row in rows] for name in _RAW_SCHEMA.names}
+    return pa.table(columns, schema=_RAW_SCHEMA)
 
 
 def encode_and_pack(rows: pa.Table, encoding: Encoding) -> pa.Table:
-    """Raw rows (_RAW_SCHEMA) to packed ones (PACKED_SCHEMA); a bad row becomes a sentence in `bad_row`."""
+    """Raw rows (_RAW_SCHEMA) to packed ones (PACKED_SCHEMA), and to rows that say what is bad."""
     encoder = Encoder(
         _tokenizer(encoding.base_folder), encoding.chat_format, encoding.objective, encoding.data.max_tokens
     )
     groups: list[list[Example]] = []
-    bad: list[str] = []
+    bad: list[_BadRow] = []
+    unused: set[str] = set()
     for row in rows.to_pylist():
         try:
-            if row["error"]:
-                raise BadRow(row["error"])
-            groups += encoder.encode(parse_row(json.loads(row["fields"]), encoding.objective))
+            parsed = parse_row(row_values(row["text"], row["error"]), encoding.objective)
+            groups += encoder.encode(parsed.meaning)
+            unused |= parsed.unused
         except BadRow as error:
-            bad.append(f"{row['file']}:{row['line']} {error}")
+            bad.append((row["file"], row["line"], str(error), row["text"]))
     packed = pack(groups, encoding.data.max_tokens, encoding.data.packing)
-    columns = {name: [getattr(row, name) for row in packed] + [[]] * len(bad) for name in SCHEMA.names}
+    return _outcome(packed, bad, len(rows) - len(bad), sorted(unused))
+
+
+def _outcome(packed: Sequence[PackedRow], bad: Sequence[_BadRow], source_rows: int, unused: list[str]) -> pa.Table:
     count = len(packed) + len(bad)
-    source_rows = [len(rows) - len(bad), *[0] * count][:count]
-    outcome = {"bad_row": [None] * len(packed) + bad, "source_rows": source_rows}
-    return pa.table(columns | outcome, schema=PACKED_SCHEMA)
+    columns: dict[str, list[Any]] = {
+        "source_rows": [source_rows, *[0] * count][:count],
+        "unused": [unused, *[None] * count][:count],
+    }
+    for name in SCHEMA.names:
+        columns[name] = [getattr(row, name) for row in packed] + [[]] * len(bad)
+    for index, name in enumerate(BAD_ROW_COLUMNS):
+        columns[name] = [None] * len(packed) + [row[index] for row in bad]
+    return pa.table({name: columns[name] for name in PACKED_SCHEMA.names}, schema=PACKED_SCHEMA)
 
 
 @cache

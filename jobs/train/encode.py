@@ -4,13 +4,15 @@ In: a `Conversation`, `Text` or `Preference`, a chat format and a tokenizer. Out
 does. It knows nothing of files or of rows that share a batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from plait.jobs.train.fields import BadRow
 from plait.jobs.train.loss import IGNORED
-from plait.jobs.train.rows import BadRow, Conversation, Preference, Text
-from plait.models.chat import ChatFormat, Message
+from plait.jobs.train.rows import Conversation, Preference, Text
+from plait.jobs.train.written_turns import WrittenTurn, written, written_turns
+from plait.models.chat import ChatFormat
 from plait.models.tokenizer import encode_prompt
 from plait.recipes import ObjectiveConfig as Objective
 from plait.recipes import PretrainConfig, SftConfig
@@ -41,22 +43,24 @@ class Encoder:
     max_tokens: int
 
     def encode(self, row: Conversation | Text | Preference) -> list[list[Example]]:
-        """Groups of examples that must share a packed row: a preference is a group of two, a long text several groups.
+        """Groups of examples that must share a packed row.
+
+        A preference is a group of two, a long text several groups, and so is a conversation in a chat format that
+        writes earlier turns differently later on.
 
         Raises:
-            BadRow: when it is too long, or the chat format cannot cut it.
+            BadRow: when it is too long, or the chat format cannot write it.
         """
         if isinstance(row, Preference):
             return [self._fitting([self._judged(row.chosen), self._judged(row.rejected)])]
         if isinstance(self.objective, PretrainConfig):
-            text = row.text if isinstance(row, Text) else self.chat_format.render(row.messages, False)
+            text = row.text if isinstance(row, Text) else written(row, self.chat_format)
             return [[window] for window in self._windows(text)]
         if isinstance(row, Text):
             return [self._fitting([_all_labelled(self._text_ids(row.text))])]
-        example = self._conversation(row)
-        if isinstance(self.objective, SftConfig) and self.objective.loss_on == "all":
-            example = _all_labelled(example.input_ids)
-        return [self._fitting([example])]
+        learns_all = isinstance(self.objective, SftConfig) and self.objective.loss_on == "all"
+        examples = self._learned_whole(row) if learns_all else self._learned_answers(row)
+        return [self._fitting([example]) for example in examples]
 
     def _text_ids(self, text: str) -> list[int]:
         return [*encode_prompt(self.tokenizer, text), self.tokenizer.eos_token_id]
@@ -67,12 +71,49 @@ class Encoder:
         parts = [ids[start : start + self.max_tokens] for start in range(0, len(ids), self.max_tokens)]
         return [_all_labelled(part) for part in parts if len(part) > 1]
 
-    def _conversation(self, conversation: Conversation) -> Example:
-        return encode_conversation(conversation.messages, self.chat_format, self.tokenizer)
-
     def _judged(self, conversation: Conversation) -> Example:
         """Only the last answer: what stands before it is the same in both of a pair."""
-        return encode_conversation(conversation.messages, self.chat_format, self.tokenizer, only_last=True)
+        (example,) = self._examples(written_turns(conversation, self.chat_format, [len(conversation.messages) - 1]))
+        return example
+
+    def _learned_answers(self, conversation: Conversation) -> list[Example]:
+        return self._examples(written_turns(conversation, self.chat_format, conversation.learned_turns))
+
+    def _learned_whole(self, conversation: Conversation) -> list[Example]:
+        """Every token but those of answers that are context only."""
+        turns = written_turns(conversation, self.chat_format, conversation.turns)
+        examples = self._examples(turns, learns_prompts=True)
+        if len(examples) == 1:
+            return examples
+        if conversation.unlearned:
+            raise BadRow(
+                "cannot be trained: the chat format writes earlier turns differently later on, so that with "
+                "objective.loss_on=all none of them can be left out; set objective.loss_on=completions"
+            )
+        ids = encode_prompt(self.tokenizer, written(conversation, self.chat_format))
+        return [_all_labelled(ids)]
+
+    def _examples(self, turns: Iterator[WrittenTurn], learns_prompts: bool = False) -> list[Example]:
+        """One example for all turns that follow each other word for word, a new one where the chat format rewrites.
+
+        The prompt and the answer are encoded apart, as at serving time, where the model continues an encoded prompt: a
+        joint encoding could merge the last token of one with the first of the other.
+        """
+        examples: list[Example] = []
+        done = ""
+        for turn in turns:
+            if done and turn.prompt.startswith(done):
+                asked = self.tokenizer.encode(turn.prompt.removeprefix(done), add_special_tokens=False)
+            else:
+                examples.append(Example([], []))
+                asked = encode_prompt(self.tokenizer, turn.prompt)
+            said = self.tokenizer.encode(turn.answer, add_special_tokens=False)
+            example = examples[-1]
+            example.input_ids.extend(asked + said)
+            example.labels.extend(asked if learns_prompts else [IGNORED] * len(asked))
+            example.labels.extend(said if turn.is_learned else [IGNORED] * len(said))
+            done = turn.prompt + turn.answer
+        return examples
 
     def _fitting(self, group: list[Example]) -> list[Example]:
         length = sum(len(example.input_ids) for example in group)
@@ -87,37 +128,3 @@ class Encoder:
 
 def _all_labelled(ids: list[int]) -> Example:
     return Example(ids, list(ids))
-
-
-def encode_conversation(
-    messages: Sequence[Message], chat_format: ChatFormat, tokenizer: Any, only_last: bool = False
-) -> Example:
-    """Token ids of a conversation, with labels where the assistant speaks, or only where it speaks last.
-
-    The prompt and the answer are encoded apart, as at serving time, where the model continues an encoded prompt: a
-    joint encoding could merge the last token of one with the first of the other.
-
-    Raises:
-        BadRow: when the chat format rewrites what stood before, so that turns cannot be told apart.
-    """
-    input_ids: list[int] = []
-    labels: list[int] = []
-    done = ""
-    for index, message in enumerate(messages):
-        if message.role != "assistant":
-            continue
-        prompt = chat_format.render(messages[:index])
-        whole = chat_format.render(messages[: index + 1], add_generation_prompt=False)
-        if not (prompt.startswith(done) and whole.startswith(prompt)):
-            raise BadRow(
-                f"cannot be trained: at turn {index + 1} the chat format '{chat_format.name}' rewrites earlier turns; "
-                "use examples of one question and one answer, or set model.chat_format=plain"
-            )
-        asked = prompt.removeprefix(done)
-        asked_ids = tokenizer.encode(asked, add_special_tokens=False) if done else encode_prompt(tokenizer, asked)
-        answer_ids = tokenizer.encode(whole.removeprefix(prompt), add_special_tokens=False)
-        input_ids += asked_ids + answer_ids
-        is_learned = not only_last or index == len(messages) - 1
-        labels += [IGNORED] * len(asked_ids) + (answer_ids if is_learned else [IGNORED] * len(answer_ids))
-        done = whole
-    return Example(input_ids, labels)

@@ -109,18 +109,26 @@ def _write_rows(folder: Path, prepared: Prepared) -> None:
     connect()
     check_cluster(recipe.scale)
     encoding = Encoding(prepared.base_folder, prepared.chat_format, recipe.objective, recipe.data, recipe.train.seed)
-    rows = prepare_dataset(prepared.train, encoding, folder / "train").rows
-    steps = total_steps(recipe.train, -(-rows // recipe.train.batch_size))
+    train = prepare_dataset(prepared.train, encoding, folder / "train", _left_out(folder, "train"))
+    steps = total_steps(recipe.train, -(-train.rows // recipe.train.batch_size))
     if steps < _FEW_STEPS:
         print(
-            f"only {steps} optimiser step{'s' if steps > 1 else ''}: {rows} packed rows, train.batch_size="
+            f"only {steps} optimiser step{'s' if steps > 1 else ''}: {train.rows} packed rows, train.batch_size="
             f"{recipe.train.batch_size}; lower train.batch_size or raise train.epochs to learn more"
         )
+    unused = set(train.unused)
     if prepared.eval:
-        prepare_dataset(prepared.eval, encoding, folder / "eval")
+        unused.update(prepare_dataset(prepared.eval, encoding, folder / "eval", _left_out(folder, "eval")).unused)
+    if unused:
+        print(f"columns not used: {', '.join(sorted(unused))}")
     plain = recipe.data.model_copy(update={"context": None})
     as_text = replace(encoding, objective=PretrainConfig(kind="pretrain"), data=plain)
-    prepare_dataset(prepared.general, as_text, folder / "general")
+    prepare_dataset(prepared.general, as_text, folder / "general", _left_out(folder, "general"))
+
+
+def _left_out(folder: Path, data: str) -> Path:
+    """Beside the run's folder, which does not outlive the run."""
+    return folder.with_name(f"{folder.name}.{data}.left-out.jsonl")
 
 
 def _fit(folder: Path, prepared: Prepared) -> Checkpoint:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from plait.adapters.registry import Registry
 from plait.errors import InvalidInput
-from plait.jobs.train.sources import DataFile, find_files, fingerprint
+from plait.jobs.train.readers import DataFile
+from plait.jobs.train.sources import find_source, fingerprint
 from plait.model_ids import AdapterRef
 from plait.models.chat import ChatFormat, chat_format_for
 from plait.models.fingerprint import model_sha256
@@ -50,9 +51,9 @@ def prepare(recipe: TrainRecipe) -> Prepared:
         InvalidInput: for rows longer than the model's context, or an adapter to continue from that was made on another
             base model or with another method.
     """
-    train = find_files(recipe.data.train)
-    held_out = find_files(recipe.data.eval) if recipe.data.eval else []
-    general = find_files(_general_source(recipe.data.general))
+    train = _found("data.train", recipe.data.train)
+    held_out = _found("data.eval", recipe.data.eval) if recipe.data.eval else []
+    general = _found("data.general", _general_source(recipe.data.general))
     base_folder = resolve_model(recipe.model.source)
     _check_context(recipe, base_folder)
     tokenizer = load_tokenizer(base_folder)
@@ -75,6 +76,13 @@ def prepare(recipe: TrainRecipe) -> Prepared:
         parent=parent,
         key=hashlib.sha256("\n".join((*parts, parent or "")).encode()).hexdigest(),
     )
+
+
+def _found(field: str, value: str) -> list[DataFile]:
+    source = find_source(value)
+    if source.left_out:
+        print(f"{field}: {source.note}")
+    return list(source.files)
 
 
 def _general_source(source: str) -> str:

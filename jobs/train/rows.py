@@ -1,31 +1,55 @@
 """What a row of training data may look like, and what it means.
 
 In: the fields of a row. Out: a `Conversation`, a `Text` or a `Preference`, or a sentence that says what it lacks. It
-knows nothing of files, tokens or chat formats.
+knows nothing of files, tokens or chat formats. Turns: turns.py.
 
-    {"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}
-    {"question": …, "answer": …}    {"prompt": …, "completion": …}
-    {"instruction": …, "input": …, "output": …}                              Alpaca
-    {"conversations": [{"from": "human", "value": …}, {"from": "gpt", …}]}   ShareGPT
+    {"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}     or "conversations"
+    {"question": …, "answer": …}    one of question, prompt, instruction, query; one of answer, completion, output,
+                                    response; texts, or lists of messages
+    {"instruction": …, "input": …, "output": …, "history": [[…, …]]}                        Alpaca
+    {"instruction": …, "context": …, "response": …}                                         Dolly
     {"text": …}
-    {"prompt": …, "chosen": …, "rejected": …}                                preferences, strings or messages
+    {"prompt": …, "chosen": …, "rejected": …}                                               preferences
+
+Beside each but a text: "system", and "tools" (or "functions").
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from itertools import count
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-
+from plait.jobs.train.fields import BadRow, Fields, checked_text
+from plait.jobs.train.turns import Turn, parse_tools, parse_turns
 from plait.models.chat import Message, Role
-from plait.recipes import DpoConfig, ObjectiveConfig, PretrainConfig
+from plait.models.tools import Tool
+from plait.recipes import DpoConfig, ObjectiveConfig, PretrainConfig, SftConfig
 
 
 @dataclass(frozen=True)
 class Conversation:
-    """Messages that end with the assistant's."""
+    """Messages that end with the assistant's.
+
+    Args:
+        messages: what was said.
+        tools: what the assistant may call.
+        unlearned: numbers of the assistant's messages, from 0, that are context only. (Of the assistant's, because
+            retrieved passages may add a message before them.)
+    """
 
     messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    unlearned: frozenset[int] = frozenset()
+
+    @property
+    def turns(self) -> list[int]:
+        """Places of the assistant's messages."""
+        return [place for place, message in enumerate(self.messages) if message.role == "assistant"]
+
+    @property
+    def learned_turns(self) -> list[int]:
+        """Places of those that are learned."""
+        return [place for number, place in enumerate(self.turns) if number not in self.unlearned]
 
     @property
     def question(self) -> str:
@@ -48,66 +72,75 @@ class Preference:
     rejected: Conversation
 
 
-class BadRow(ValueError):
-    """A row that cannot be used; its text goes after 'file:line '."""
+class ParsedRow(NamedTuple):
+    """What a row means, and the names of the fields that mean nothing here."""
+
+    meaning: Conversation | Text | Preference
+    unused: frozenset[str]
 
 
-NonEmpty = Annotated[str, Field(min_length=1)]
+_LISTS = ("messages", "conversations")
+_PAIRS = {"question": "answer", "prompt": "completion", "instruction": "output", "query": "response"}
+_MATERIAL = ("input", "context")
+_SYSTEM = ("system", "system_prompt")
+_MEDIA = ("image", "images", "audio", "audios", "video", "videos")
+# A conversation means something else with these, so they are not passed over as other fields are.
+_NOT_SUPPORTED = frozenset((*_MEDIA, *_SYSTEM, "tools", "functions", "history", "chat_template_kwargs"))
+_UNWANTED = ("label", "train", "weight")
 
 
-class _Turn(BaseModel):
-    role: Literal["system", "user", "assistant"]
-    content: NonEmpty
-
-
-class _ShareGptTurn(BaseModel):
-    model_config = ConfigDict(populate_by_name=True)
-
-    speaker: Literal["system", "human", "user", "gpt", "assistant"] = Field(alias="from")
-    value: NonEmpty
-
-
-_SHAREGPT_ROLES: dict[str, Role] = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-}
-_TURNS = TypeAdapter(list[_Turn])
-_SHAREGPT_TURNS = TypeAdapter(list[_ShareGptTurn])
-_STRING = TypeAdapter(NonEmpty)
-
-
-def parse_row(fields: dict[str, Any], objective: ObjectiveConfig) -> Conversation | Text | Preference:
-    """What a row means under an objective; keys that no format knows are the user's own, and a null is no value.
+def parse_row(values: dict[str, Any], objective: ObjectiveConfig) -> ParsedRow:
+    """What a row means under an objective; a null is no value.
 
     Of a row that is both, fine-tuning takes the conversation (its `text` is often that conversation in another
     template), pre-training the text.
 
     Raises:
-        BadRow: says what the row lacks.
+        BadRow: says what the row lacks, or which field of it would be lost.
     """
-    fields = {key: value for key, value in fields.items() if value is not None}
+    fields = Fields(values)
+    unused: set[str] = set()
+    meaning = _meaning(fields, objective, unused)
+    is_text = isinstance(meaning, Text)
+    for name, value in fields.unused():
+        if name in (_MEDIA if is_text else _NOT_SUPPORTED):
+            raise BadRow(f"cannot be learned as it is meant: {name} is not supported here")
+        # KTO's label, or somebody's weight: an answer that is not wanted
+        if name in _UNWANTED and (value is False or (value == 0 and name == "weight")) and not is_text:
+            raise BadRow(f"cannot be learned as it is meant: {name} is {value}; leave such rows out of the file")
+        unused.add(name)
+    return ParsedRow(meaning, frozenset(unused))
+
+
+def _meaning(fields: Fields, objective: ObjectiveConfig, unused: set[str]) -> Conversation | Text | Preference:
     if isinstance(objective, DpoConfig):
-        return _preference(fields)
+        return _preference(fields, objective, unused)
     if "text" in fields and isinstance(objective, PretrainConfig):
-        return Text(_string(fields, "text"))
-    for keys, parse in _CONVERSATIONS:
-        if all(key in fields for key in keys):
-            return parse(fields)
+        return Text(fields.text("text"))
+    answer = _answer_of(fields)
+    if fields.first_of(_LISTS) or answer:
+        said = _said(fields, answer, "assistant", unused) if answer and not fields.first_of(_LISTS) else []
+        turns = _with_system(fields, [*_asked(fields, unused), *said])
+        return _conversation(turns, _tools(fields, unused), objective)
     if "text" in fields:
-        return Text(_string(fields, "text"))
+        return Text(fields.text("text"))
     if isinstance(objective, PretrainConfig):
         raise BadRow("is no text: it needs 'text', or a conversation")
     raise BadRow("is no example: it needs 'messages', 'question' and 'answer', 'prompt' and 'completion', or 'text'")
 
 
-def _preference(fields: dict[str, Any]) -> Preference:
-    if not {"chosen", "rejected"} <= fields.keys():
+def _preference(fields: Fields, objective: ObjectiveConfig, unused: set[str]) -> Preference:
+    if "chosen" not in fields or "rejected" not in fields:
         raise BadRow("is no preference: it needs 'prompt', 'chosen' and 'rejected'")
-    prompt = _said(fields, "prompt", "user") if "prompt" in fields else ()
-    chosen, rejected = (_answered(prompt, _said(fields, key, "assistant")) for key in ("chosen", "rejected"))
+    asked, tools = _asked(fields, unused), _tools(fields, unused)
+
+    def answered(name: str) -> Conversation:
+        said = _said(fields, name, "assistant", unused)
+        # What does not begin with an answer is a whole conversation: it holds the prompt, given beside it or not.
+        is_whole = bool(said) and said[0].message.role != "assistant"
+        return _conversation(_with_system(fields, said if is_whole else [*asked, *said]), tools, objective)
+
+    chosen, rejected = answered("chosen"), answered("rejected")
     if chosen.messages[:-1] != rejected.messages[:-1]:
         raise BadRow("is no preference: 'chosen' and 'rejected' answer different prompts")
     if chosen.messages[-1] == rejected.messages[-1]:
@@ -115,66 +148,111 @@ def _preference(fields: dict[str, Any]) -> Preference:
     return Preference(chosen, rejected)
 
 
-def _answered(prompt: tuple[Message, ...], said: tuple[Message, ...]) -> Conversation:
-    """What does not begin with an answer is a whole conversation: it holds the prompt, given beside it or not."""
-    is_whole = bool(said) and said[0].role != "assistant"
-    return _conversation(said if is_whole else (*prompt, *said))
+def _answer_of(fields: Fields) -> str | None:
+    """The name of the answer, if there is a question too; of several, that which belongs to the question."""
+    own = next((answer for question, answer in _PAIRS.items() if question in fields and answer in fields), None)
+    has_question = fields.first_of((*_PAIRS, "input")) is not None
+    return own or (fields.first_of(_PAIRS.values()) if has_question else None)
 
 
-def _said(fields: dict[str, Any], key: str, role: Role) -> tuple[Message, ...]:
-    """A field that is one message's text, or a list of messages."""
-    value = fields[key]
-    return _turns(fields, key) if isinstance(value, list) else (Message(role, _string(fields, key)),)
+def _asked(fields: Fields, unused: set[str]) -> list[Turn]:
+    """The turns before an answer: a list of messages, or history and question."""
+    if name := fields.first_of(_LISTS):
+        return parse_turns(fields.listed(name), name, unused)
+    name = fields.first_of((*_PAIRS, "input"))
+    if name is None:
+        return []
+    question = _said(fields, name, "user", unused)
+    material = [text for key in _MATERIAL if key != name and (text := fields.text_or_nothing(key))]
+    if material:
+        if len(question) != 1:
+            raise BadRow(f"is no example: {name} is a conversation, and {' and '.join(_MATERIAL)} have no place in one")
+        text = "\n\n".join([question[0].message.content, *material])
+        question = [Turn(Message("user", text), question[0].weight)]
+    return [*_history(fields), *question]
 
 
-def _question_and_answer(question: str, answer: str) -> Callable[[dict[str, Any]], Conversation]:
-    def parse(fields: dict[str, Any]) -> Conversation:
-        return _conversation((*_said(fields, question, "user"), *_said(fields, answer, "assistant")))
-
-    return parse
-
-
-def _alpaca(fields: dict[str, Any]) -> Conversation:
-    asked = _string(fields, "instruction")
-    if fields.get("input"):
-        asked += "\n\n" + _string(fields, "input")
-    return _conversation((Message("user", asked), Message("assistant", _string(fields, "output"))))
+def _history(fields: Fields) -> list[Turn]:
+    """Alpaca's: pairs of what the user said and what the assistant answered."""
+    turns = []
+    for number, pair in enumerate(fields.listed("history")):
+        if not (isinstance(pair, list) and len(pair) == 2):
+            raise BadRow(f"is no example: history.{number} is no pair of question and answer")
+        asked, said = (checked_text(text, f"history.{number}.{index}") for index, text in enumerate(pair))
+        turns += [Turn(Message("user", asked)), Turn(Message("assistant", said))]
+    return turns
 
 
-def _sharegpt(fields: dict[str, Any]) -> Conversation:
-    turns = _checked(_SHAREGPT_TURNS, fields["conversations"], "conversations")
-    return _conversation(tuple(Message(_SHAREGPT_ROLES[t.speaker], t.value) for t in turns))
+def _said(fields: Fields, name: str, role: Role, unused: set[str]) -> list[Turn]:
+    """A field that is one message's text, a message, or a list of messages."""
+    value = fields.take(name)
+    if isinstance(value, dict):
+        value = [value]
+    return parse_turns(value, name, unused) if isinstance(value, list) else [Turn(Message(role, fields.text(name)))]
 
 
-_CONVERSATIONS: list[tuple[tuple[str, ...], Callable[[dict[str, Any]], Conversation]]] = [
-    (("messages",), lambda fields: _conversation(_turns(fields, "messages"))),
-    (("conversations",), _sharegpt),
-    (("question", "answer"), _question_and_answer("question", "answer")),
-    (("prompt", "completion"), _question_and_answer("prompt", "completion")),
-    (("instruction", "output"), _alpaca),
-]
+def _with_system(fields: Fields, turns: list[Turn]) -> list[Turn]:
+    name = fields.first_of(_SYSTEM)
+    text = fields.text_or_nothing(name) if name else ""
+    if not text:
+        return turns
+    if turns and turns[0].message.role == "system":
+        if turns[0].message.content != text:
+            raise BadRow(f"is no example: {name} and the first message are two system messages")
+        return turns
+    return [Turn(Message("system", text)), *turns]
 
 
-def _conversation(messages: tuple[Message, ...]) -> Conversation:
+def _tools(fields: Fields, unused: set[str]) -> tuple[Tool, ...]:
+    name = fields.first_of(("tools", "functions"))
+    return parse_tools(fields.listed(name), name, unused) if name else ()
+
+
+def _conversation(turns: Sequence[Turn], tools: tuple[Tool, ...], objective: ObjectiveConfig) -> Conversation:
+    messages = tuple([turn.message for turn in turns])
     roles = [message.role for message in messages]
     if "user" not in roles or roles[-1] != "assistant":
         raise BadRow("is no example: its messages must hold a user's and end with the assistant's")
-    return Conversation(messages)
+    _check_weights(turns, objective)
+    weights = [turn.weight for turn in turns if turn.message.role == "assistant"]
+    return Conversation(messages, tools, frozenset([n for n, weight in enumerate(weights) if weight is False]))
 
 
-def _turns(fields: dict[str, Any], key: str) -> tuple[Message, ...]:
-    return tuple(Message(turn.role, turn.content) for turn in _checked(_TURNS, fields[key], key))
+def _check_weights(turns: Sequence[Turn], objective: ObjectiveConfig) -> None:
+    """Refuse weights that the objective cannot follow."""
+    if all(turn.weight is None for turn in turns):
+        return
+    learns_all = isinstance(objective, PretrainConfig) or (
+        isinstance(objective, SftConfig) and objective.loss_on == "all"
+    )
+    for number, turn in enumerate(turns):
+        if turn.message.role != "assistant" and turn.weight is (not learns_all):
+            raise BadRow(
+                f"cannot be learned as it is meant: the weight of turn {number + 1} ({turn.message.role}) is "
+                f"{int(not learns_all)}, but with this objective "
+                + ("every such turn is learned" if learns_all else "only the assistant's turns are learned")
+            )
+        if turn.weight is False and isinstance(objective, PretrainConfig):
+            raise BadRow(f"cannot be learned as it is meant: turn {number + 1} has weight 0; pre-training learns all")
+    if isinstance(objective, DpoConfig) and turns[-1].weight is False:
+        raise BadRow("is no preference: the answer has weight 0")
+    if all(turn.weight is False for turn in turns if turn.message.role == "assistant") and not learns_all:
+        raise BadRow("has nothing to learn: every turn of the assistant has weight 0")
 
 
-def _string(fields: dict[str, Any], key: str) -> str:
-    text: str = _checked(_STRING, fields[key], key)
-    return text
-
-
-def _checked(kind: TypeAdapter[Any], value: Any, key: str) -> Any:
-    try:
-        return kind.validate_python(value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join([key, *map(str, first["loc"])])
-        raise BadRow(f"is no example: {where}: {first['msg']}") from None
+def row_of(conversation: Conversation) -> dict[str, Any]:
+    """The fields of a row that means this conversation."""
+    messages, answers = [], count()
+    for message in conversation.messages:
+        is_unlearned = message.role == "assistant" and next(answers) in conversation.unlearned
+        fields = {
+            "role": message.role,
+            "content": message.content,
+            "tool_calls": [call.as_template() for call in message.tool_calls],
+            "tool_call_id": message.tool_call_id,
+            "name": message.name,
+            "reasoning_content": message.reasoning,
+            "weight": 0 if is_unlearned else None,
+        }
+        messages.append({name: value for name, value in fields.items() if value not in ("", [], None)})
+    return {"messages": messages, "tools": [tool.as_template() for tool in conversation.tools]}

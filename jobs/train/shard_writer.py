@@ -14,22 +14,41 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from plait.errors import DataError
+from plait.jobs.train.left_out import LeftOutRow, LeftOutRows
 from plait.jobs.train.loss import IGNORED
+from plait.jobs.train.readers import DataFile
 from plait.jobs.train.shards import SCHEMA, Manifest, shard_name
-from plait.jobs.train.sources import DataFile
 
-# `source_rows`: how many rows of the files became this packed row and those after it, up to the next that says so.
-PACKED_SCHEMA = SCHEMA.append(pa.field("bad_row", pa.string())).append(pa.field("source_rows", pa.int32()))
+BAD_ROW_COLUMNS = ("bad_file", "bad_line", "bad_reason", "bad_text")
+# A packed row or, with empty lists, a bad one. `source_rows`: how many rows of the files became this packed row and
+# those after it, up to the next that says so; `unused`: the names of fields that none of them used.
+PACKED_SCHEMA = pa.schema(
+    [
+        *SCHEMA,
+        *((name, pa.int64() if name == "bad_line" else pa.string()) for name in BAD_ROW_COLUMNS),
+        ("source_rows", pa.int32()),
+        ("unused", pa.list_(pa.string())),
+    ]
+)
 _ROWS_A_SHARD = 1024
 _BAD_ROWS_SHOWN = 2
 _BAD_ROWS_KEPT = 10
+_ENOUGH_BAD_ROWS = 1000
+"""Where none may be left out: so many more help nobody to mend them, and to read on may take long."""
 
 
 @dataclass
 class ShardWriter:
-    """Gathers packed rows into shards, and counts what goes by."""
+    """Gathers packed rows into shards, and counts what goes by.
+
+    Args:
+        folder: where the shards go.
+        left_out: file that gets the bad rows.
+        max_bad_share: share of bad rows that may be left out.
+    """
 
     folder: Path
+    left_out: LeftOutRows
     max_bad_share: float
     shard_rows: list[int] = field(default_factory=list)
     source_rows: int = 0
@@ -38,6 +57,7 @@ class ShardWriter:
     labels: int = 0
     bad_rows: int = 0
     first_bad: list[str] = field(default_factory=list)
+    unused: set[str] = field(default_factory=set)
     _waiting: list[pa.Table] = field(default_factory=list)
     _digest: Any = field(default_factory=hashlib.sha256)
 
@@ -45,16 +65,12 @@ class ShardWriter:
         """Take rows of PACKED_SCHEMA.
 
         Raises:
-            DataError: at the first bad row, when none may be left out.
+            DataError: at a thousand bad rows, when none may be left out.
         """
-        bad = table["bad_row"].drop_null().to_pylist()
-        self.bad_rows += len(bad)
-        self.source_rows += sum(table["source_rows"].to_pylist())
-        self.first_bad += bad[: _BAD_ROWS_KEPT - len(self.first_bad)]
-        if bad and not self.max_bad_share:
-            mend = "Mend it" if len(bad) == 1 else "Mend them"
-            raise DataError(f"{self._shown_bad}.", f"{mend}, or set data.max_bad_share to leave such rows out.")
-        good = table.filter(table["bad_row"].is_null()).select(SCHEMA.names)
+        self._note(table)
+        if self.bad_rows >= _ENOUGH_BAD_ROWS and not self.max_bad_share:
+            raise self._too_many(f"{self.bad_rows} rows and more")
+        good = table.filter(table["bad_reason"].is_null()).select(SCHEMA.names)
         self._waiting.append(good)
         self._count(good)
         while sum(map(len, self._waiting)) >= _ROWS_A_SHARD:
@@ -62,9 +78,29 @@ class ShardWriter:
             self._write(rows.slice(0, _ROWS_A_SHARD))
             self._waiting = [rows.slice(_ROWS_A_SHARD)]
 
+    def _note(self, table: pa.Table) -> None:
+        self.source_rows += sum(table["source_rows"].to_pylist())
+        self.unused.update(*table["unused"].drop_null().to_pylist())
+        for row in table.filter(table["bad_reason"].is_valid()).select(BAD_ROW_COLUMNS).to_pylist():
+            bad = LeftOutRow(*(row[name] for name in BAD_ROW_COLUMNS))
+            self.left_out.add(bad)
+            self.bad_rows += 1
+            if len(self.first_bad) < _BAD_ROWS_KEPT:
+                self.first_bad.append(str(bad))
+
     @property
     def _shown_bad(self) -> str:
-        return "; ".join(self.first_bad[:_BAD_ROWS_SHOWN])
+        shown = "; ".join(self.first_bad[:_BAD_ROWS_SHOWN])
+        kept = "all of them, with their reasons:" if self.bad_rows > _BAD_ROWS_SHOWN else "kept in"
+        return f"{shown}; {kept} {self.left_out.file}"
+
+    def _too_many(self, count: str) -> DataError:
+        if self.max_bad_share:
+            return DataError(f"{count} cannot be used: {self._shown_bad}.", "Mend them, or raise data.max_bad_share.")
+        mend = "Mend it" if self.bad_rows == 1 else "Mend them"
+        remedy = f"{mend}, or set data.max_bad_share to leave such rows out."
+        what = self._shown_bad if self.bad_rows <= _BAD_ROWS_SHOWN else f"{count} cannot be used: {self._shown_bad}"
+        return DataError(f"{what}.", remedy)
 
     def _count(self, rows: pa.Table) -> None:
         lengths, labels = rows["lengths"].combine_chunks().flatten(), rows["labels"].combine_chunks().flatten()
@@ -89,12 +125,9 @@ class ShardWriter:
         where = f"'{files[0].uri}'" + (f" and {len(files) - 1} more" if len(files) > 1 else "")
         good_and_bad = self.source_rows + self.bad_rows
         if self.bad_rows > self.max_bad_share * good_and_bad:
-            raise DataError(
-                f"{self.bad_rows} of {good_and_bad} rows of {where} cannot be used: {self._shown_bad}.",
-                "Mend them, or raise data.max_bad_share.",
-            )
+            raise self._too_many(f"{self.bad_rows} of {good_and_bad} rows of {where}")
         if not self.examples:
-            raise DataError(f"{where} holds no examples.", "Write one JSON object a line.")
+            raise DataError(f"{where} holds no examples.", "See docs/train.md, Data, for what a row looks like.")
         if not self.labels:
             raise DataError(f"No example of {where} has an answer to learn from.")
         if self.bad_rows:
@@ -108,5 +141,6 @@ class ShardWriter:
             labels=self.labels,
             bad_rows=self.bad_rows,
             first_bad=self.first_bad,
+            unused=sorted(self.unused),
             sha256=self._digest.hexdigest(),
         )

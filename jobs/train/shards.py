@@ -34,6 +34,8 @@ class Manifest(BaseModel):
     bad_rows: int
     first_bad: list[str] = []
     """Place and reason of the first ten."""
+    unused: list[str] = []
+    """Names of fields that no row of the data used."""
     sha256: str
     """Hash of all rows."""
 

@@ -1,57 +1,61 @@
-"""Where training data comes from: files on any filesystem, read row by row.
+"""Where training data comes from: files on any filesystem.
 
-In: a file, a folder, a glob, a URI or a hub id. Out: the list of its data files, and the rows of each with their line.
-Memory stays bounded: a file of any size is read as a stream. It does not know what a row should look like.
+In: a file, a folder, a glob, a URI or a hub id. Out: the list of its data files, and what lies beside them and is not
+read. It does not read rows, nor know what one should look like.
 """
 
 import hashlib
-import json
+import os
 import re
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fsspec
-import pyarrow.parquet as pq
 
 from plait.errors import DataError, did_you_mean
+from plait.jobs.train.readers import SUFFIXES, DataFile, is_data, is_table, one_line, suffix_of
 from plait.models.fingerprint import file_sha256
 
-_TABLES = (".jsonl", ".parquet")
-_SUFFIXES = (*_TABLES, ".txt", ".md")
-_PARQUET_ROWS_AT_ONCE = 1000
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gs", "gcs": "gs"}
+# In a folder, files of the first kind that it has are the data. JSON and CSV beside JSON Lines are most often about it.
+_KINDS = ((".jsonl", ".ndjson", ".parquet"), (".json", ".csv", ".tsv"))
+_SHOWN = 3
+# What the `datasets` library writes beside its tables.
+_ABOUT_DATA = frozenset(("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"))
 
 
 @dataclass(frozen=True)
-class DataFile:
-    """One file: a local path, or a URI that fsspec opens."""
+class Source:
+    """The files of a source, sorted, and the names of those in its folder that are not read."""
 
-    uri: str
+    files: tuple[DataFile, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
-    def is_local(self) -> bool:
-        return "://" not in self.uri
-
-
-@dataclass(frozen=True)
-class RawRow:
-    """What stands on a line; `error` says why nothing could be read from it."""
-
-    file: str
-    line: int
-    value: dict[str, Any]
-    error: str = ""
+    def note(self) -> str:
+        """What is not read, in a sentence; empty where there is none."""
+        if not self.left_out:
+            return ""
+        more = ", …" if len(self.left_out) > _SHOWN else ""
+        return f"not read: {', '.join(self.left_out[:_SHOWN])}{more} ({len(self.left_out)}); a pattern can name them"
 
 
 def find_files(source: str) -> list[DataFile]:
-    """The data files of a source, sorted.
+    """The data files of a source; raises as `find_source`."""
+    return list(find_source(source).files)
+
+
+def find_source(source: str) -> Source:
+    """What a source holds.
 
     Args:
-        source: a file, a folder (read with its subfolders: its tables, or its texts where it has no tables), a glob, a
-            URI (s3://, gs://, hf://datasets/…), or a hub id (org/name) where no such folder exists.
+        source: a file, a folder (read with its subfolders: its JSON Lines and Parquet, or its JSON and CSV where it has
+            none, or its texts), a glob, a URI (s3://, gs://, hf://datasets/…), or a hub id (org/name) where no such
+            folder exists.
 
     Raises:
         DataError: when there is nothing, or nothing that can be read.
@@ -59,28 +63,34 @@ def find_files(source: str) -> list[DataFile]:
     location = source
     if "://" not in source:
         path = Path(source).expanduser()
-        is_name = _HUB_ID.fullmatch(source) and not source.endswith(_SUFFIXES)
+        is_name = _HUB_ID.fullmatch(source) and not is_data(source)
         is_hub_id = is_name and not path.exists() and not path.parent.exists()
         location = f"hf://datasets/{source}" if is_hub_id else str(path)
-    files = [DataFile(uri) for uri in _listed(source, location)]
-    if not files:
-        raise DataError(f"'{source}' holds no data files.", f"It needs files that end in {', '.join(_SUFFIXES)}.")
-    return files
+    found = _listed(source, location)
+    if not found.files:
+        raise DataError(f"'{source}' holds no data files.{_but(found)}", f"It needs files that end in {_ENDINGS}.")
+    return found
 
 
-def _listed(source: str, location: str) -> list[str]:
+_ENDINGS = f"{', '.join(SUFFIXES)} (or one of these and .gz, .bz2, .xz)"
+
+
+def _but(found: Source) -> str:
+    return f" It holds {', '.join(found.left_out[:_SHOWN])}." if found.left_out else ""
+
+
+def _listed(source: str, location: str) -> Source:
     scheme = location.partition("://")[0] if "://" in location else "file"
+    left_out: list[str] = []
     try:
         filesystem, path = fsspec.core.url_to_fs(location)
         if any(sign in path for sign in "*?["):
-            found = filesystem.glob(path)
+            found = [f for f in sorted(filesystem.glob(path)) if is_data(f) and not Path(f).name.startswith(".")]
         elif filesystem.isdir(path):
-            found = _visible(filesystem.find(path), path)
-            # Texts beside tables are about the data: a dataset of the hub always has a README.md.
-            found = [f for f in found if f.endswith(_TABLES)] or found
+            found, left_out = _of_folder(sorted(filesystem.find(path)), path)
         elif filesystem.exists(path):
-            if not path.endswith(_SUFFIXES):
-                raise DataError(f"'{source}' is no data file.", f"Plait reads {', '.join(_SUFFIXES)}.")
+            if not is_data(path):
+                raise DataError(f"'{source}' is no data file.", f"Plait reads {_ENDINGS}.")
             found = [path]
         else:
             near = did_you_mean(Path(path).name, [Path(p).name for p in _siblings(filesystem, path)])
@@ -92,23 +102,49 @@ def _listed(source: str, location: str) -> list[str]:
     except DataError:
         raise
     except Exception as error:  # every store has errors of its own: botocore's, httpx's, gcsfs's are no OSErrors
-        raise DataError(f"'{source}' cannot be listed ({_one_line(error)}).") from error
-    files = sorted(f for f in found if f.endswith(_SUFFIXES) and not Path(f).name.startswith("."))
-    return files if scheme == "file" else [filesystem.unstrip_protocol(f) for f in files]
+        raise DataError(f"'{source}' cannot be listed ({one_line(error)}).") from error
+    if scheme != "file":
+        return Source(tuple(DataFile(filesystem.unstrip_protocol(f)) for f in found), tuple(left_out))
+    no_files = {f: what for f in found if (what := _what_else(f))}
+    if no_files and len(no_files) == len(found):
+        name, what = next(iter(no_files.items()))
+        raise DataError(f"'{name}' is {what}, and no file that can be read twice.", "Copy its content to a file.")
+    left_out += [f"{Path(f).name} ({what})" for f, what in no_files.items()]
+    return Source(tuple(DataFile(f) for f in found if f not in no_files), tuple(left_out))
 
 
-def _visible(files: Sequence[str], folder: str) -> list[str]:
-    """Those that do not lie in a hidden folder, such as .ipynb_checkpoints."""
-    return [f for f in files if not any(part.startswith(".") for part in f.removeprefix(folder).split("/"))]
+def _of_folder(files: Sequence[str], folder: str) -> tuple[list[str], list[str]]:
+    """The data of a folder, and the names of what is there besides. Hidden files and folders (.ipynb_checkpoints) are
+    neither, and texts beside tables are about the data: a dataset of the hub always has a README.md."""
+    inner = {f: f.removeprefix(folder).lstrip("/") for f in files}
+    seen = [f for f in files if not any(part.startswith(".") for part in inner[f].split("/"))]
+    data = [f for f in seen if is_data(f) and Path(f).name not in _ABOUT_DATA]
+    kinds = [[f for f in data if suffix_of(f)[0] in kind] for kind in _KINDS]
+    found = next((of_kind for of_kind in kinds if of_kind), data)
+    has_tables = any(kinds)
+    others = [f for f in seen if f not in set(found) and Path(f).name not in _ABOUT_DATA]
+    return found, [_named(f, inner[f]) for f in others if is_table(f) or not is_data(f) or not has_tables]
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _named(file: str, name: str) -> str:
+    is_link = os.path.isdir(file) and os.path.islink(file)
+    return f"{name} (a link to a folder)" if is_link else name
+
+
+def _what_else(file: str) -> str:
+    """What a local path is that is no regular file; empty for one that is."""
+    try:
+        mode = os.stat(file).st_mode
+    except OSError as error:
+        return f"a link to nothing ({error.strerror})" if os.path.islink(file) else ""
+    if stat.S_ISREG(mode):
+        return ""
+    return "a named pipe" if stat.S_ISFIFO(mode) else "a folder" if stat.S_ISDIR(mode) else "a device or a socket"
 
 
 def _siblings(filesystem: Any, path: str) -> list[str]:
     folder = str(Path(path).parent)
-    return [f for f in filesystem.ls(folder, detail=False) if f.endswith(_SUFFIXES)] if filesystem.isdir(folder) else []
+    return [f for f in filesystem.ls(folder, detail=False) if is_data(f)] if filesystem.isdir(folder) else []
 
 
 def fingerprint(files: Sequence[DataFile]) -> str:
@@ -121,56 +157,3 @@ def fingerprint(files: Sequence[DataFile]) -> str:
             filesystem, path = fsspec.core.url_to_fs(file.uri)
             digest.update(f"{file.uri}:{filesystem.ukey(path)}".encode())
     return digest.hexdigest()
-
-
-def read_rows(file: DataFile) -> Iterator[RawRow]:
-    """Every row of a file with its line (Parquet: its number), from 1; of a text file: the whole of it.
-
-    Raises:
-        DataError: when the file cannot be read at all.
-    """
-    try:
-        with fsspec.open(file.uri, "rb") as stream:
-            if file.uri.endswith(".parquet"):
-                yield from _parquet_rows(file, stream)
-            elif file.uri.endswith(".jsonl"):
-                yield from _json_rows(file, stream)
-            else:
-                yield RawRow(file.uri, 1, {"text": stream.read().decode("utf-8")})
-    except UnicodeDecodeError as error:
-        raise DataError(f"'{file.uri}' is not UTF-8 text (byte {error.start}).") from error
-    except DataError:
-        raise
-    except Exception as error:  # as in _listed
-        raise DataError(f"'{file.uri}' cannot be read ({_one_line(error)}).") from error
-
-
-def _json_rows(file: DataFile, stream: Any) -> Iterator[RawRow]:
-    for number, line in enumerate(stream, start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except UnicodeDecodeError as error:
-            yield RawRow(file.uri, number, {}, f"is not UTF-8 text (byte {error.start})")
-        except json.JSONDecodeError as error:
-            yield RawRow(file.uri, number, {}, f"is not valid JSON ({error.msg} at column {error.colno})")
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
-            yield RawRow(file.uri, number, {}, f"is not valid JSON that can be read ({_one_line(error)})")
-        else:
-            if isinstance(value, dict):
-                yield RawRow(file.uri, number, value)
-            else:
-                yield RawRow(file.uri, number, {}, f"is no JSON object but a {type(value).__name__}")
-
-
-def _parquet_rows(file: DataFile, stream: Any) -> Iterator[RawRow]:
-    try:
-        parquet = pq.ParquetFile(stream)
-    except ValueError as error:  # pyarrow's own error is one
-        raise DataError(f"'{file.uri}' is not a Parquet file ({error}).") from error
-    number = 0
-    for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS_AT_ONCE):
-        for value in batch.to_pylist():
-            number += 1
-            yield RawRow(file.uri, number, {k: v for k, v in value.items() if v is not None})

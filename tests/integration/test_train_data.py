@@ -67,7 +67,11 @@ def jsonl(path: Path, rows: list[Any]) -> Path:
 
 
 def prepared(source: Path | str, encoding: Encoding, folder: Path) -> Manifest:
-    return prepare_dataset(find_files(str(source)), encoding, folder)
+    return prepare_dataset(find_files(str(source)), encoding, folder, left_out(folder))
+
+
+def left_out(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.left-out.jsonl")
 
 
 def answers(folder: Path, tokenizer: Any) -> list[str]:
@@ -136,10 +140,10 @@ def test_what_is_complete_is_used_again_and_what_is_not_is_made_anew(encoding: A
     manifest = prepared(file, encoding(), tmp_path / "out")
     files = find_files(str(file))
     file.unlink()
-    assert prepare_dataset(files, encoding(), tmp_path / "out") == manifest
+    assert prepare_dataset(files, encoding(), tmp_path / "out", left_out(tmp_path / "out")) == manifest
     (tmp_path / "out" / MANIFEST).unlink()
     jsonl(file, [row(i) for i in range(6)])
-    assert prepare_dataset(files, encoding(), tmp_path / "out").examples == 6
+    assert prepare_dataset(files, encoding(), tmp_path / "out", left_out(tmp_path / "out")).examples == 6
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -165,6 +169,43 @@ def test_bad_lines_stop_the_job_with_their_places_and_reasons(encoding: Any, tmp
     assert not (tmp_path / "out").exists()
 
 
+def test_every_bad_row_is_kept_whole_with_its_reason(
+    encoding: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = [{"question": "x", "note": n} for n in range(30)]
+    file = jsonl(tmp_path / "a.jsonl", [*bad, *map(row, range(30)), '{"cut', '{"answer": "\\ud83d"}'])
+    with pytest.raises(DataError, match=r"32 of 62 rows of '.*' cannot be used: .*:1 is no.*; all of them, with their"):
+        prepared(file, encoding(), tmp_path / "out")
+    kept = [json.loads(line) for line in left_out(tmp_path / "out").read_text().splitlines()]
+    assert [each["line"] for each in kept] == [*range(1, 31), 61, 62]
+    assert [each["row"] for each in kept[:30]] == bad
+    assert kept[30]["row"] == '{"cut\n'
+    assert kept[30]["reason"].startswith("is not valid JSON")
+    assert {each["file"] for each in kept} == {str(file)}
+
+    prepared(file, encoding(max_bad_share=0.6), tmp_path / "out")
+    assert f"all of them, with their reasons: {left_out(tmp_path / 'out')}" in capsys.readouterr().out
+    assert len(left_out(tmp_path / "out").read_text().splitlines()) == 32
+
+
+def test_what_a_chat_template_refuses_counts_as_a_bad_row(encoding: Any, tmp_path: Path) -> None:
+    made: Encoding = encoding(max_bad_share=0.5)
+    strict = "{% if messages[0].role == 'system' %}{{ raise_exception('No system, please') }}{% endif %}"
+    template = strict + made.chat_format.template
+    made = replace(made, chat_format=made.chat_format.model_copy(update={"template": template}))
+    file = jsonl(tmp_path / "a.jsonl", [row(0), row(1) | {"system": "S"}, row(2)])
+    manifest = prepared(file, made, tmp_path / "out")
+    assert (manifest.examples, manifest.bad_rows) == (2, 1)
+    assert manifest.first_bad[0].startswith(f"{file}:2 cannot be trained: the chat template cannot write")
+    assert "No system, please" in manifest.first_bad[0]
+
+
+def test_columns_that_are_not_used_are_told_once(encoding: Any, tmp_path: Path) -> None:
+    rows = [row(i) | {"category": "x", "id": i} for i in range(3)]
+    manifest = prepared(jsonl(tmp_path / "a.jsonl", rows), encoding(), tmp_path / "out")
+    assert manifest.unused == ["category", "id"]
+
+
 def test_a_share_of_bad_lines_may_be_left_out_and_is_written_down(
     encoding: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,7 +213,9 @@ def test_a_share_of_bad_lines_may_be_left_out_and_is_written_down(
     manifest = prepared(file, encoding(max_bad_share=0.2), tmp_path / "out")
     assert (manifest.examples, manifest.bad_rows) == (8, 2)
     assert [bad.partition(" ")[0] for bad in manifest.first_bad] == [f"{file}:9", f"{file}:10"]
-    assert f"2 of 10 rows are left out: {file}:9 is not valid JSON" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f"2 of 10 rows are left out: {file}:9 is not valid JSON" in told
+    assert str(left_out(tmp_path / "out")) in told
     with pytest.raises(
         DataError, match=r"2 of 10 rows of '.*a\.jsonl' cannot be used: .*:9 is not.*; .*:10 is too long"
     ):
@@ -273,6 +316,18 @@ def test_a_share_of_the_examples_carries_passages_and_always_the_same_ones(
     assert has_passage != [INSTRUCTION in prompt for prompt in prompts(tmp_path / "three", tokenizer)]
 
 
+def test_passages_leave_weights_and_unused_columns_as_they_are(
+    encoding: Any, tokenizer: Any, index: Index, tmp_path: Path
+) -> None:
+    turns = [{"role": "user", "content": "What is number 3?"}, {"role": "assistant", "content": "It is 21."}]
+    file = jsonl(tmp_path / "a.jsonl", [{"messages": [turns[0], turns[1] | {"weight": 0}, *turns], "id": 1}])
+    context = ContextConfig(collection=index.name, share=1.0, top_k=1, budget_tokens=100)
+    manifest = prepared(file, encoding(context=context, max_tokens=400), tmp_path / "out")
+    assert INSTRUCTION in prompts(tmp_path / "out", tokenizer)[0]
+    assert answers(tmp_path / "out", tokenizer) == ["It is 21."]
+    assert manifest.unused == ["id"]
+
+
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (1.0, 4)])
 def test_the_share_of_examples_with_passages_may_be_none_or_all(
     encoding: Any, tokenizer: Any, index: Index, tmp_path: Path, share: float, expected: int
@@ -314,7 +369,7 @@ def test_a_bucket_is_read_like_a_folder(encoding: Any, bucket: str, tmp_path: Pa
     files = find_files(f"{bucket}/data")
     assert [file.uri for file in files] == [f"{bucket}/data/a.jsonl", f"{bucket}/data/b.parquet"]
     assert [file.uri for file in find_files(f"{bucket}/data/*.jsonl")] == [f"{bucket}/data/a.jsonl"]
-    there = prepare_dataset(files, encoding(), tmp_path / "there")
+    there = prepare_dataset(files, encoding(), tmp_path / "there", left_out(tmp_path / "there"))
     assert there.sha256 == prepared(local.parent, encoding(), tmp_path / "here").sha256
 
 

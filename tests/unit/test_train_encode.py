@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from plait.jobs.train.encode import Encoder, encode_conversation
+from plait.jobs.train.encode import Encoder, Example
+from plait.jobs.train.fields import BadRow
 from plait.jobs.train.loss import IGNORED
-from plait.jobs.train.rows import BadRow, Conversation, Preference, Text
+from plait.jobs.train.rows import Conversation, Preference, Text
 from plait.models.chat import ChatFormat, Message, chat_format_for
 from plait.models.tokenizer import encode_prompt, load_tokenizer
 from plait.recipes import DpoConfig, PretrainConfig, SftConfig
@@ -31,6 +32,12 @@ def encoder(tokenizer: Any, plain: ChatFormat, objective: Any = None, max_tokens
     return Encoder(tokenizer, plain, objective or SftConfig(), max_tokens)
 
 
+def encoded(conversation: Conversation, chat_format: ChatFormat, tokenizer: Any) -> Example:
+    """The only example of a conversation."""
+    ((example,),) = encoder(tokenizer, chat_format, max_tokens=4000).encode(conversation)
+    return example
+
+
 def learned(example: Any) -> list[int]:
     return [token for token, label in zip(example.input_ids, example.labels, strict=True) if label != IGNORED]
 
@@ -43,27 +50,40 @@ def test_only_the_assistants_words_carry_a_loss(tokenizer: Any, plain: ChatForma
 def test_with_loss_on_all_every_token_carries_one(tokenizer: Any, plain: ChatFormat) -> None:
     ((example,),) = encoder(tokenizer, plain, SftConfig(loss_on="all")).encode(TALK)
     assert example.labels == example.input_ids
-    assert example.input_ids == encode_conversation(TALK.messages, plain, tokenizer).input_ids
+    assert example.input_ids == encoded(TALK, plain, tokenizer).input_ids
 
 
 def test_a_training_prompt_is_token_for_token_the_serving_prompt(tokenizer: Any, plain: ChatFormat) -> None:
     served = encode_prompt(tokenizer, plain.render(TALK.messages[:1]))
-    trained = encode_conversation(TALK.messages, plain, tokenizer)
+    trained = encoded(TALK, plain, tokenizer)
     assert trained.input_ids[: len(served)] == served
     assert trained.labels[: len(served)] == [IGNORED] * len(served)
     assert trained.labels[len(served)] != IGNORED
 
 
 def test_every_turn_of_the_assistant_is_learned(tokenizer: Any, plain: ChatFormat) -> None:
-    once, twice = (encode_conversation(c.messages, plain, tokenizer) for c in (TALK, TWICE))
+    once, twice = (encoded(c, plain, tokenizer) for c in (TALK, TWICE))
     assert len(learned(twice)) == 2 * len(learned(once))
     assert tokenizer.decode(twice.input_ids).count("It is 2.60.0.") == 2
 
 
-def test_a_template_that_rewrites_earlier_turns_is_refused(tokenizer: Any) -> None:
-    forgetful = ChatFormat(name="forgetful", template="{{ messages[-1].content }}|")
-    with pytest.raises(BadRow, match="at turn 2 the chat format 'forgetful' rewrites earlier turns"):
-        encode_conversation(TWICE.messages, forgetful, tokenizer)
+def test_a_turn_without_weight_is_seen_and_not_learned(tokenizer: Any, plain: ChatFormat) -> None:
+    talk = Conversation(
+        (*TALK.messages, Message("user", "Sure?"), Message("assistant", "Yes.")), unlearned=frozenset({0})
+    )
+    example = encoded(talk, plain, tokenizer)
+    assert "It is 2.60.0." in tokenizer.decode(example.input_ids)
+    assert tokenizer.decode(learned(example)) == f" Yes.{plain.eos_token}"
+    ((everything,),) = encoder(tokenizer, plain, SftConfig(loss_on="all")).encode(talk)
+    assert "2.60" not in tokenizer.decode(learned(everything))
+    assert "Sure?" in tokenizer.decode(learned(everything))
+
+
+def test_what_follows_the_last_learned_turn_is_left_out(tokenizer: Any, plain: ChatFormat) -> None:
+    talk = Conversation(
+        (*TALK.messages, Message("user", "Sure?"), Message("assistant", "No.")), unlearned=frozenset({1})
+    )
+    assert encoded(talk, plain, tokenizer) == encoded(TALK, plain, tokenizer)
 
 
 def test_a_text_begins_and_ends_as_a_text_does_and_is_learned_whole(tokenizer: Any, plain: ChatFormat) -> None:
@@ -105,7 +125,7 @@ def test_a_preference_is_a_pair_whose_answers_alone_are_judged(tokenizer: Any, p
 
 
 def test_an_example_that_is_too_long_says_how_long_it_is_and_what_to_change(tokenizer: Any, plain: ChatFormat) -> None:
-    length = len(encode_conversation(TALK.messages, plain, tokenizer).input_ids)
+    length = len(encoded(TALK, plain, tokenizer).input_ids)
     assert encoder(tokenizer, plain, max_tokens=length).encode(TALK)
     with pytest.raises(
         BadRow, match=rf"it takes {length} tokens, more than data\.max_tokens \({length - 1}\); shorten"

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from plait.jobs.train.rows import BadRow, Conversation, Preference, Text, parse_row
+from plait.jobs.train.fields import BadRow
+from plait.jobs.train.rows import Conversation, Preference, Text, parse_row, row_of
 from plait.models.chat import Message
 from plait.recipes import DpoConfig, PretrainConfig, SftConfig
 
@@ -25,6 +26,12 @@ SYSTEM = {"role": "system", "content": "S"}
         {"instruction": "Q", "output": "A"},
         {"instruction": "Q", "input": "", "output": "A"},
         {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]},
+        {"query": "Q", "response": "A"},
+        {"instruction": "Q", "response": "A", "context": "", "category": "open_qa"},
+        {"input": "Q", "output": "A"},
+        {"prompt": "Q", "response": "A", "system": "", "history": [], "tools": "[]"},
+        {"messages": '[{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]'},
+        {"messages": [{"role": "human", "content": [{"type": "text", "text": "Q"}]}, {"from": "gpt", "value": "A"}]},
         {"question": "Q", "answer": "A", "id": 7, "tags": ["x"]},
         {"question": "Q", "answer": "A", "text": None, "messages": None},
     ],
@@ -32,31 +39,31 @@ SYSTEM = {"role": "system", "content": "S"}
 )
 @pytest.mark.parametrize("objective", [SFT, PRETRAIN], ids=["sft", "pretrain"])
 def test_every_form_of_a_question_and_its_answer_means_the_same(fields: dict[str, Any], objective: Any) -> None:
-    assert parse_row(fields, objective) == TALK
+    assert parse_row(fields, objective).meaning == TALK
 
 
 def test_the_input_of_an_instruction_follows_it() -> None:
-    row = parse_row({"instruction": "Add.", "input": "1 2", "output": "3"}, SFT)
+    row = parse_row({"instruction": "Add.", "input": "1 2", "output": "3"}, SFT).meaning
     assert isinstance(row, Conversation)
     assert row.question == "Add.\n\n1 2"
 
 
 def test_all_turns_are_kept_and_the_last_question_is_the_question() -> None:
     turns = [SYSTEM, {"role": "user", "content": "first"}, GOOD, USER, GOOD]
-    row = parse_row({"messages": turns}, SFT)
+    row = parse_row({"messages": turns}, SFT).meaning
     assert isinstance(row, Conversation)
     assert [m.role for m in row.messages] == ["system", "user", "assistant", "user", "assistant"]
     assert row.question == "Q"
 
 
 def test_text_is_text() -> None:
-    assert parse_row({"text": "T"}, SFT) == parse_row({"text": "T"}, PRETRAIN) == Text("T")
+    assert [parse_row({"text": "T"}, objective).meaning for objective in (SFT, PRETRAIN)] == [Text("T")] * 2
 
 
 def test_a_rendered_text_beside_a_conversation_counts_only_for_pretraining() -> None:
     fields = {"instruction": "Q", "output": "A", "text": "### Instruction: Q ### Response: A"}
-    assert parse_row(fields, SFT) == TALK
-    assert parse_row(fields, PRETRAIN) == Text(fields["text"])
+    assert parse_row(fields, SFT).meaning == TALK
+    assert parse_row(fields, PRETRAIN).meaning == Text(fields["text"])
 
 
 @pytest.mark.parametrize(
@@ -68,11 +75,14 @@ def test_a_rendered_text_beside_a_conversation_counts_only_for_pretraining() -> 
         {"chosen": [USER, GOOD], "rejected": [USER, BAD]},
         {"prompt": "Q", "chosen": [USER, GOOD], "rejected": [USER, BAD]},
         {"prompt": [USER], "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+        {"question": "Q", "chosen": "A", "rejected": "B"},
+        {"instruction": "Q", "input": "", "chosen": GOOD, "rejected": BAD},
+        {"conversations": [{"from": "human", "value": "Q"}], "chosen": {"from": "gpt", "value": "A"}, "rejected": "B"},
     ],
-    ids=["strings", "messages", "mixed", "whole", "whole-and-prompt", "whole-and-prompt-messages"],
+    ids=lambda fields: "+".join(f"{name}:{type(value).__name__}" for name, value in fields.items()),
 )
 def test_every_form_of_a_preference_means_the_same(fields: dict[str, Any]) -> None:
-    assert parse_row(fields, DPO) == Preference(TALK, Conversation((ASKED, WORSE)))
+    assert parse_row(fields, DPO).meaning == Preference(TALK, Conversation((ASKED, WORSE)))
 
 
 @pytest.mark.parametrize(
@@ -80,23 +90,23 @@ def test_every_form_of_a_preference_means_the_same(fields: dict[str, Any]) -> No
     [
         ({}, SFT, "it needs 'messages', 'question' and 'answer'"),
         ({"question": "Q"}, SFT, "it needs 'messages', 'question' and 'answer'"),
-        ({"question": "Q", "answer": ""}, SFT, "answer: String should have at least 1 character"),
-        ({"question": "Q", "answer": 7}, SFT, "answer: Input should be a valid string"),
+        ({"question": "Q", "answer": ""}, SFT, "answer is empty"),
+        ({"question": "Q", "answer": 7}, SFT, "answer is a number and must be a text"),
         ({"messages": []}, SFT, "must hold a user's and end with the assistant's"),
         ({"messages": [USER]}, SFT, "end with the assistant's"),
         ({"messages": [GOOD]}, SFT, "must hold a user's"),
         ({"messages": [{"role": "robot", "content": "x"}]}, SFT, "messages.0.role"),
-        ({"messages": "hello"}, SFT, "messages: Input should be a valid list"),
-        ({"conversations": [{"from": "human"}]}, SFT, "conversations.0.value: Field required"),
+        ({"messages": "hello"}, SFT, "messages is a text and must be a list"),
+        ({"conversations": [{"from": "human"}]}, SFT, "conversations.0.content is missing"),
         ({"prompt": "Q", "chosen": "A", "rejected": "B"}, SFT, "is no example"),
-        ({"text": ""}, PRETRAIN, "text: String should have at least 1 character"),
-        ({"text": "a \ud83d b"}, SFT, "text: Input should be a valid string, unable to parse"),
+        ({"text": ""}, PRETRAIN, "text is empty"),
+        ({"text": "a \ud83d b"}, SFT, "text has half a character (position 2)"),
         (
             {"messages": [{"role": "user", "content": "\ud83d"}, GOOD]},
             SFT,
-            "messages.0.content: Input should be a valid",
+            "messages.0.content has half a character",
         ),
-        ({"prompt": "\ud83d", "chosen": "A", "rejected": "B"}, DPO, "prompt: Input should be a valid string, unable"),
+        ({"prompt": "\ud83d", "chosen": "A", "rejected": "B"}, DPO, "prompt has half a character"),
         ({"note": "x"}, PRETRAIN, "it needs 'text', or a conversation"),
         ({"question": "Q", "answer": "A"}, DPO, "it needs 'prompt', 'chosen' and 'rejected'"),
         ({"prompt": "Q", "chosen": "A"}, DPO, "it needs 'prompt', 'chosen' and 'rejected'"),
@@ -110,3 +120,95 @@ def test_a_row_that_cannot_be_used_says_what_it_lacks(fields: dict[str, Any], ob
         parse_row(fields, objective)
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------ nothing is dropped in silence
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]},
+        {"instruction": "Q", "output": "A"},
+        {"prompt": "Q", "completion": "A"},
+        {"messages": [SYSTEM, USER, GOOD]},
+    ],
+    ids=lambda fields: "+".join(fields),
+)
+def test_a_system_column_is_the_system_message(fields: dict[str, Any]) -> None:
+    expected = Conversation((Message("system", "S"), ASKED, SAID))
+    assert parse_row(fields | {"system": "S"}, SFT).meaning == expected
+    preference = parse_row({"prompt": "Q", "chosen": "A", "rejected": "B", "system": "S"}, DPO).meaning
+    assert isinstance(preference, Preference)
+    assert preference.chosen == expected
+
+
+def test_alpacas_history_comes_before_the_question() -> None:
+    row = parse_row({"instruction": "Q", "output": "A", "history": [["hi", "hello"]], "system": "S"}, SFT).meaning
+    assert row == Conversation(
+        (Message("system", "S"), Message("user", "hi"), Message("assistant", "hello"), ASKED, SAID)
+    )
+
+
+def test_dollys_context_follows_the_instruction() -> None:
+    row = parse_row({"instruction": "Who?", "context": "Ada wrote it.", "response": "Ada."}, SFT).meaning
+    assert isinstance(row, Conversation)
+    assert row.question == "Who?\n\nAda wrote it."
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"weight": 0, "train": True}])
+def test_a_turn_without_weight_is_context_only(mark: dict[str, Any]) -> None:
+    row = parse_row({"messages": [USER, GOOD | mark, USER, GOOD | {"weight": 1}]}, SFT).meaning
+    assert isinstance(row, Conversation)
+    assert (row.turns, row.learned_turns) == ([1, 3], [3])
+    assert row.messages == TALK.messages * 2
+
+
+def test_fields_that_mean_nothing_are_told() -> None:
+    fields = {"messages": [USER | {"id": 1}, GOOD | {"lang": "en"}], "category": "x", "score": 0.5, "note": None}
+    assert parse_row(fields, SFT).unused == {"messages.id", "messages.lang", "category", "score"}
+    assert parse_row({"question": "Q", "answer": "A", "system": "S", "history": []}, SFT).unused == frozenset()
+    assert parse_row({"prompt": "Q", "chosen": "A", "rejected": "B", "margin": 2}, DPO).unused == {"margin"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "objective", "complaint"),
+    [
+        ({"messages": [USER, GOOD], "images": ["a.png"]}, SFT, "images is not supported"),
+        ({"messages": [USER, GOOD], "history": [["a", "b"]]}, SFT, "history is not supported"),
+        ({"question": "Q", "answer": "A", "chat_template_kwargs": {"x": 1}}, SFT, "chat_template_kwargs is not"),
+        ({"prompt": "Q", "completion": "A", "label": False}, SFT, "label is False"),
+        ({"question": "Q", "answer": "A", "weight": 0}, SFT, "weight is 0"),
+        ({"text": "T", "image": "a.png"}, PRETRAIN, "image is not supported"),
+        ({"messages": [SYSTEM, USER, GOOD], "system": "other"}, SFT, "two system messages"),
+        ({"instruction": "Q", "output": "A", "history": ["a"]}, SFT, "history.0 is no pair"),
+        ({"messages": [USER, GOOD | {"weight": 0.5}]}, SFT, "messages.1.weight is 0.5, not 0 or 1"),
+        ({"messages": [USER | {"weight": 1}, GOOD]}, SFT, "only the assistant's turns are learned"),
+        ({"messages": [USER | {"weight": 0}, GOOD]}, SftConfig(loss_on="all"), "every such turn is learned"),
+        ({"messages": [USER, GOOD | {"weight": 0}]}, SFT, "every turn of the assistant has weight 0"),
+        ({"messages": [USER, GOOD | {"weight": 0}]}, PRETRAIN, "pre-training learns all"),
+        ({"prompt": [USER], "chosen": [GOOD | {"weight": 0}], "rejected": [BAD]}, DPO, "the answer has weight 0"),
+    ],
+)
+def test_a_field_that_would_be_lost_is_named(fields: dict[str, Any], objective: Any, complaint: str) -> None:
+    with pytest.raises(BadRow) as caught:
+        parse_row(fields, objective)
+    assert complaint in str(caught.value)
+
+
+def test_a_conversation_written_as_a_row_means_itself() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": '{"at": "ü"}'}}
+    fields = {
+        "messages": [
+            SYSTEM,
+            USER,
+            {"role": "assistant", "reasoning_content": "Hm.", "tool_calls": [call], "weight": 0},
+            {"role": "tool", "tool_call_id": "1", "name": "look", "content": None},
+            GOOD,
+        ],
+        "tools": [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}],
+    }
+    row = parse_row(fields, SFT).meaning
+    assert isinstance(row, Conversation)
+    assert row.unlearned == {0}
+    assert parse_row(row_of(row), SFT).meaning == row

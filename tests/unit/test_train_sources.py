@@ -1,18 +1,16 @@
-"""Data files are found, told apart and read row by row, and whatever is wrong with one is said in a sentence."""
+"""Data files are found and told apart, and whatever is wrong with a source is said in a sentence."""
 
 import importlib
-import json
 import os
 import sys
 from pathlib import Path
 
 import fsspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from plait.errors import DataError
-from plait.jobs.train.sources import DataFile, find_files, fingerprint, read_rows
+from plait.jobs.train.readers import read_rows
+from plait.jobs.train.sources import find_files, find_source, fingerprint
 
 
 def written(path: Path, text: str | bytes = '{"text": "a"}\n') -> Path:
@@ -26,9 +24,39 @@ def names(source: object) -> list[str]:
 
 
 def test_a_folder_gives_its_tables_and_those_of_its_subfolders_sorted(tmp_path: Path) -> None:
-    for name in ("b.jsonl", "a/z.parquet", "a/y.jsonl", "notes.csv", ".hidden.jsonl"):
+    for name in (
+        "b.JSONL",
+        "a/z.parquet",
+        "a/y.jsonl.gz",
+        "notes.csv",
+        ".hidden.jsonl",
+        "README.md",
+        "dataset_info.json",
+    ):
         written(tmp_path / name)
-    assert names(tmp_path) == ["y.jsonl", "z.parquet", "b.jsonl"]
+    assert names(tmp_path) == ["y.jsonl.gz", "z.parquet", "b.JSONL"]
+    assert find_source(str(tmp_path)).note == "not read: notes.csv (1); a pattern can name them"
+
+
+def test_a_folder_of_json_and_csv_gives_these(tmp_path: Path) -> None:
+    for name in ("a.json", "b.CSV", "c.tsv", "state.json", "notes.md", "old.xls"):
+        written(tmp_path / name)
+    assert names(tmp_path) == ["a.json", "b.CSV", "c.tsv"]
+    assert find_source(str(tmp_path)).left_out == ("old.xls",)
+
+
+def test_pipes_and_links_to_folders_or_to_nothing_are_left_out_by_name(tmp_path: Path) -> None:
+    written(tmp_path / "data/a.jsonl")
+    written(tmp_path / "elsewhere/b.jsonl")
+    os.mkfifo(tmp_path / "data/pipe.jsonl")
+    (tmp_path / "data/gone.jsonl").symlink_to(tmp_path / "nothing")
+    (tmp_path / "data/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data/linked.jsonl").symlink_to(tmp_path / "elsewhere/b.jsonl")
+    found = find_source(str(tmp_path / "data"))
+    assert [Path(file.uri).name for file in found.files] == ["a.jsonl", "linked.jsonl"]
+    assert [name.partition(" (")[0] for name in found.left_out] == ["more", "gone.jsonl", "pipe.jsonl"]
+    with pytest.raises(DataError, match=r"pipe\.jsonl' is a named pipe"):
+        find_files(str(tmp_path / "data/pipe.jsonl"))
 
 
 def test_the_readme_beside_tables_is_no_training_data(tmp_path: Path) -> None:
@@ -55,7 +83,7 @@ def test_a_uri_keeps_its_scheme() -> None:
         file.write(b'{"text": "a"}\n')
     (found,) = find_files("memory://bucket/data")
     assert found.uri.startswith("memory://")
-    assert [row.value for row in read_rows(found)] == [{"text": "a"}]
+    assert [row.values() for row in read_rows(found)] == [{"text": "a"}]
 
 
 def test_a_name_that_is_no_local_folder_is_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,11 +111,11 @@ def test_a_missing_file_names_the_nearest_one(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_data_and_an_unknown_ending_are_refused(tmp_path: Path) -> None:
-    written(tmp_path / "rows.csv")
-    with pytest.raises(DataError, match="holds no data files"):
+    written(tmp_path / "rows.xlsx")
+    with pytest.raises(DataError, match=r"holds no data files\. It holds rows\.xlsx"):
         find_files(str(tmp_path))
-    with pytest.raises(DataError, match=r"rows\.csv' is no data file\. Plait reads \.jsonl, \.parquet"):
-        find_files(str(tmp_path / "rows.csv"))
+    with pytest.raises(DataError, match=r"rows\.xlsx' is no data file\. Plait reads \.jsonl, "):
+        find_files(str(tmp_path / "rows.xlsx"))
 
 
 def test_a_missing_s3fs_is_named_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,71 +147,3 @@ def test_the_fingerprint_of_a_remote_file_changes_with_the_file() -> None:
     with fsspec.open("memory://prints/a.jsonl", "wb") as file:
         file.write(b'{"text": "a"}')
     assert fingerprint(find_files("memory://prints")) != before
-
-
-def test_lines_end_at_newlines_only_and_blank_ones_count_but_are_no_rows(tmp_path: Path) -> None:
-    text = '{"text": "a\u2028b\x0cc\x85"}'
-    file = written(tmp_path / "a.jsonl", json.dumps({"text": "one"}) + "\n\n  \r\n" + text.replace("\x0c", " ") + "\n")
-    assert [(row.line, row.error) for row in read_rows(DataFile(str(file)))] == [(1, ""), (4, "")]
-    assert [row.value["text"] for row in read_rows(DataFile(str(file)))] == ["one", "a\u2028b c\x85"]
-
-
-@pytest.mark.parametrize(
-    ("line", "complaint"),
-    [
-        (b"{", "is not valid JSON (Expecting property name"),
-        (b"[1]", "is no JSON object but a list"),
-        (b'{"text": "\xff"}', "is not UTF-8 text (byte 10)"),
-        (b'{"text": ' + b"9" * 5000 + b"}", "is not valid JSON"),
-        (b"[" * 100_000, "is not valid JSON"),
-    ],
-    ids=["broken", "list", "not-utf-8", "huge-number", "too-deep"],
-)
-def test_a_bad_line_is_a_row_with_a_reason_and_reading_goes_on(tmp_path: Path, line: bytes, complaint: str) -> None:
-    file = written(tmp_path / "a.jsonl", b'{"text": "a"}\n' + line + b'\n{"text": "b"}')
-    rows = list(read_rows(DataFile(str(file))))
-    assert [row.line for row in rows] == [1, 2, 3]
-    assert complaint in rows[1].error
-    assert [row.error for row in (rows[0], rows[2])] == ["", ""]
-
-
-def test_parquet_rows_are_numbered_across_row_groups_and_lose_their_nulls(tmp_path: Path) -> None:
-    table = pa.table({"text": [f"t{i}" for i in range(7)], "note": [None, "x"] + [None] * 5})
-    pq.write_table(table, tmp_path / "a.parquet", row_group_size=3)
-    rows = list(read_rows(DataFile(str(tmp_path / "a.parquet"))))
-    assert [(row.line, row.value["text"]) for row in rows] == [(i + 1, f"t{i}") for i in range(7)]
-    assert [row.line for row in rows if "note" in row.value] == [2]
-
-
-def test_a_text_file_is_one_row(tmp_path: Path) -> None:
-    (row,) = read_rows(DataFile(str(written(tmp_path / "a.md", "# A\n\nb\n"))))
-    assert (row.line, row.value) == (1, {"text": "# A\n\nb\n"})
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "complaint"),
-    [
-        ("a.parquet", b"no parquet", "is not a Parquet file"),
-        ("a.txt", b"caf\xe9", "is not UTF-8 text .byte 3"),
-    ],
-)
-def test_a_file_that_is_not_what_its_name_says_is_refused(
-    tmp_path: Path, name: str, content: bytes, complaint: str
-) -> None:
-    with pytest.raises(DataError, match=complaint):
-        list(read_rows(DataFile(str(written(tmp_path / name, content)))))
-
-
-def test_a_parquet_file_that_is_damaged_inside_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"text": [os.urandom(64).hex() for _ in range(2000)]}), file, compression="zstd")
-    content = bytearray(file.read_bytes())
-    content[200:4000] = bytes(3800)
-    file.write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.parquet' "):
-        list(read_rows(DataFile(str(file))))
-
-
-def test_a_file_that_vanished_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
-        list(read_rows(DataFile(str(tmp_path / "gone.jsonl"))))

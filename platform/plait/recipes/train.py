@@ -164,7 +164,8 @@ class ContextConfig(Section):
 
 class DataConfig(Section):
     train: str = Field(
-        description="JSONL or Parquet: a file, a folder, a glob, a URI (s3://, gs://, hf://datasets/…) or a hub id."
+        description="Examples as JSON Lines, JSON, CSV or Parquet (also .gz, .bz2, .xz), or texts: a file, a folder, a "
+        "glob, a URI (s3://, gs://, hf://datasets/…) or a hub id. docs/train.md says what a row may look like."
     )
     eval: str | None = Field(None, description="Held-out examples, for the evaluation loss; read like data.train.")
     general: str = Field(
@@ -172,7 +173,9 @@ class DataConfig(Section):
     )
     max_tokens: int = Field(512, ge=16, description="Length of a packed row; a longer example is a bad row.")
     packing: bool = Field(True, description="Put several examples into one row; none sees another.")
-    max_bad_share: float = Field(0.0, ge=0, lt=1, description="Share of bad rows that may be left out.")
+    max_bad_share: float = Field(
+        0.0, ge=0, lt=1, description="Share of bad rows that may be left out; a file keeps them with the reasons."
+    )
     context: ContextConfig | None = Field(None, description="Give examples retrieved passages; unset: none.")
 
 

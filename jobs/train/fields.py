@@ -1,0 +1,124 @@
+"""The fields of a row, taken one by one, so that it can be said what nobody took.
+
+In: the values that a row has. Out: texts and lists, or a sentence that names the field at fault. It does not know what
+a field means.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+_KINDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+
+
+class BadRow(ValueError):
+    """A row that cannot be used; its text goes after 'file:line '."""
+
+
+class Fields:
+    """The values of a row, or of an object in it. A null is no value.
+
+    Args:
+        values: by name.
+        place: where they stand in the row, as in `messages.0`; empty for the row itself.
+    """
+
+    def __init__(self, values: Mapping[str, Any], place: str = "") -> None:
+        self._values = {name: value for name, value in values.items() if value is not None}
+        self._prefix = f"{place}." if place else ""
+        self._taken: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def place(self, name: str) -> str:
+        """Where a field stands in the row, as in `messages.0.content`."""
+        return self._prefix + name
+
+    def first_of(self, names: Iterable[str]) -> str | None:
+        """The first of these names that has a value."""
+        for name in names:
+            if name in self._values:
+                return name
+        return None
+
+    def take(self, name: str) -> Any:
+        """The value, or None; from now on the field counts as used."""
+        self._taken.add(name)
+        return self._values.get(name)
+
+    def text(self, name: str) -> str:
+        """A text of one character or more.
+
+        Raises:
+            BadRow: when it is none.
+        """
+        return checked_text(self.take(name), self.place(name))
+
+    def text_or_nothing(self, name: str) -> str:
+        """A text, which is empty where there is none."""
+        value = self.take(name)
+        return checked_text(value, self.place(name)) if value else ""
+
+    def listed(self, name: str) -> list[Any]:
+        """A list, which may be written as JSON in a text (as in CSV), and is empty where there is none.
+
+        Raises:
+            BadRow: when it is none.
+        """
+        value = self.take(name)
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            value = parsed(value, self.place(name))
+        if value and not isinstance(value, list):
+            raise BadRow(f"is no example: {self.place(name)} is {kind_of(value)} and must be a list")
+        return value or []
+
+    def unused(self) -> Iterator[tuple[str, Any]]:
+        """Names and values of the fields that nobody took and that are not empty."""
+        for name, value in self._values.items():
+            if name not in self._taken and value not in ("", [], {}):
+                yield name, value
+
+
+def checked_text(value: Any, place: str) -> str:
+    """The value, if it is a text of one character or more, and whole (not half of a surrogate pair).
+
+    Raises:
+        BadRow: with the place.
+    """
+    if not isinstance(value, str):
+        raise BadRow(f"is no example: {place} is {kind_of(value)} and must be a text")
+    if not value:
+        raise BadRow(f"is no example: {place} is empty")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise BadRow(f"is no example: {place} has half a character (position {error.start})") from None
+    return value
+
+
+def parsed(text: str, place: str) -> Any:
+    """What a text says as JSON.
+
+    Raises:
+        BadRow: when it is none.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadRow(f"is no example: {place} is not valid JSON ({error})") from None
+
+
+def as_json(value: Any, place: str) -> str:
+    """A JSON value as text, its letters as they are.
+
+    Raises:
+        BadRow: when it holds half a character.
+    """
+    return checked_text(json.dumps(value, ensure_ascii=False), place)
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in words."""
+    return _KINDS.get(type(value), "missing" if value is None else type(value).__name__)

@@ -1,0 +1,228 @@
+"""Data files read row by row: JSON Lines, JSON, Parquet, CSV and plain text, compressed or not.
+
+In: a file. Out: its rows as they are written, each with its line. Memory stays bounded: a file of any size is read as a
+stream. It does not know what a row should look like.
+"""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from plait.csv_files import CsvError, CsvFile, CsvRecord
+from plait.errors import DataError
+from plait.jobs.train.fields import BadRow
+from plait.jobs.train.json_values import BadFile, json_values
+
+_PARQUET_ROWS_AT_ONCE = 1000
+_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
+_SPEAKERS = ({"role", "content"}, {"from", "value"})
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file: a local path, or a URI that fsspec opens."""
+
+    uri: str
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.uri
+
+
+@dataclass(frozen=True)
+class RawRow:
+    """What stands on a line: an object as JSON, or whatever it is; `error` says why it cannot be read at all."""
+
+    file: str
+    line: int
+    text: str
+    error: str = ""
+
+    def values(self) -> dict[str, Any]:
+        """The fields of the row.
+
+        Raises:
+            BadRow: when it is no JSON object.
+        """
+        return row_values(self.text, self.error)
+
+
+def row_values(text: str, error: str = "") -> dict[str, Any]:
+    """The fields of a row that is written as JSON.
+
+    Raises:
+        BadRow: when it is no JSON object, or with `error` where there is one.
+    """
+    if error:
+        raise BadRow(error)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as broken:
+        raise BadRow(f"is not valid JSON ({broken.msg} at column {broken.colno})") from None
+    except (ValueError, RecursionError) as broken:  # a number of thousands of digits, brackets without end
+        raise BadRow(f"is not valid JSON that can be read ({one_line(broken)})") from None
+    if not isinstance(value, dict):
+        hint = "; a file that is one array must end in .json" if isinstance(value, list) else ""
+        raise BadRow(f"is no JSON object but a {type(value).__name__}{hint}")
+    return value
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without line ends."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def suffix_of(name: str) -> tuple[str, str]:
+    """The suffix that says what a file holds, and that of its compression, in lower case; empty where there is none."""
+    path = PurePosixPath(name.lower())
+    compression = path.suffix if path.suffix in _COMPRESSIONS else ""
+    return PurePosixPath(path.stem).suffix if compression else path.suffix, compression
+
+
+def is_table(name: str) -> bool:
+    """Whether a file's name says that it holds rows."""
+    return suffix_of(name)[0] in TABLES
+
+
+def is_data(name: str) -> bool:
+    """Whether a file's name says that it can be read."""
+    return suffix_of(name)[0] in _READERS
+
+
+def read_rows(file: DataFile) -> Iterator[RawRow]:
+    """Every row of a file with its line (Parquet: its number), from 1; of a text file: the whole of it.
+
+    Raises:
+        DataError: when the file cannot be read at all.
+    """
+    suffix, compression = suffix_of(file.uri)
+    try:
+        with fsspec.open(file.uri, "rb", compression=_COMPRESSIONS.get(compression)) as stream:
+            for line, text, error in _READERS.get(suffix, _text_rows)(stream):
+                yield RawRow(file.uri, line, text, error)
+    except UnicodeDecodeError as error:
+        raise DataError(f"'{file.uri}' is not UTF-8 text (byte {error.start}).") from error
+    except BadFile as error:
+        raise DataError(f"'{file.uri}' {error}.") from error
+    except DataError:
+        raise
+    except Exception as error:  # every store has errors of its own: botocore's, httpx's, gcsfs's are no OSErrors
+        raise DataError(f"'{file.uri}' cannot be read ({one_line(error)}).") from error
+
+
+_Row = tuple[int, str, str]
+
+
+def _json_lines(stream: BinaryIO) -> Iterator[_Row]:
+    for number, line in enumerate(stream, start=1):
+        if not line.strip():
+            continue
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            yield number, line.decode("utf-8", "backslashreplace"), f"is not UTF-8 text (byte {error.start})"
+        else:
+            yield number, text.removeprefix("\ufeff") if number == 1 else text, ""
+
+
+def _json_array(stream: BinaryIO) -> Iterator[_Row]:
+    try:
+        for line, text in json_values(io.TextIOWrapper(stream, encoding="utf-8-sig")):
+            yield line, text, ""
+    except UnicodeDecodeError:  # the place that it names is one in what was read last
+        raise BadFile("is not UTF-8 text") from None
+
+
+def _parquet_rows(stream: BinaryIO) -> Iterator[_Row]:
+    try:
+        parquet = pq.ParquetFile(stream)
+    except ValueError as error:  # pyarrow's own error is one
+        raise BadFile(f"is not a Parquet file ({error})") from error
+    is_nested = any(pa.types.is_nested(field.type) for field in parquet.schema_arrow)
+    number = 0
+    for batch in parquet.iter_batches(batch_size=_PARQUET_ROWS_AT_ONCE):
+        for value in batch.to_pylist():
+            number += 1
+            is_told = {name: part for name, part in value.items() if part is not None}
+            yield number, _as_json(_without_nulls(is_told) if is_nested else is_told), ""
+
+
+def _without_nulls(value: Any) -> Any:
+    """Without the fields that only other rows have: a column of objects gives each the fields of all."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(part) for name, part in value.items() if part is not None}
+    return [_without_nulls(part) for part in value] if isinstance(value, list) else value
+
+
+def _csv_rows(stream: BinaryIO) -> Iterator[_Row]:
+    table = CsvFile(stream)
+    if twice := [name for name, times in Counter(table.header).items() if times > 1]:
+        raise BadFile(f"has {len(twice)} column names twice, '{twice[0]}' among them")
+    line = 1
+    try:
+        for record in table.records():
+            line = record.line
+            yield _csv_row(table.header, record)
+    except (csv.Error, CsvError) as error:
+        raise BadFile(f"cannot be read as CSV in or after line {line} ({error})") from None
+
+
+def _csv_row(header: Sequence[str], record: CsvRecord) -> _Row:
+    if len(record.values) != len(header):
+        error = f"has {len(record.values)} values, and the header has {len(header)} names"
+        return record.line, _as_json(record.values), error
+    return record.line, _as_json(dict(zip(header, map(_cell, record.values), strict=True))), ""
+
+
+def _cell(text: str) -> Any:
+    """What a cell holds: nothing, messages as JSON, or text."""
+    if text.startswith("[{"):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        if all(isinstance(part, dict) and any(keys <= part.keys() for keys in _SPEAKERS) for part in value):
+            return value
+    return text or None
+
+
+def _text_rows(stream: BinaryIO) -> Iterator[_Row]:
+    yield 1, json.dumps({"text": stream.read().decode("utf-8-sig")}), ""
+
+
+def _as_json(values: Mapping[str, Any] | list[Any]) -> str:
+    return json.dumps(values, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for, as text: times, decimals, and bytes that are text."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"bytes": len(value)}
+
+
+_READERS: dict[str, Callable[[BinaryIO], Iterator[_Row]]] = {
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".parquet": _parquet_rows,
+    ".json": _json_array,
+    ".csv": _csv_rows,
+    ".tsv": _csv_rows,
+    ".txt": _text_rows,
+    ".md": _text_rows,
+}
+TABLES = (".jsonl", ".ndjson", ".parquet", ".json", ".csv", ".tsv")
+"""Suffixes of files that hold rows."""
+SUFFIXES = tuple(_READERS)
