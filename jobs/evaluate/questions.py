@@ -1,16 +1,17 @@
 """An eval set: questions with the answers that count as right."""
 
-import json
 import unicodedata
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from plait.errors import DataError
+from plait.jobs.train.fields import BadRow
+from plait.jobs.train.readers import TABLES, DataFile, is_table, read_rows
 
 
 class Question(BaseModel):
-    """A line of an eval set. `source`: the document that holds the answer, where it is known."""
+    """A row of an eval set. `source`: the document that holds the answer, where it is known."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -26,32 +27,28 @@ class Question(BaseModel):
 
 
 def read_questions(path: Path) -> list[Question]:
-    """Read a JSONL file of questions.
+    """Read a table of questions: JSON Lines, JSON, CSV or Parquet, compressed or not.
 
     Raises:
-        DataError: for a missing or empty file, or the first bad line, with its number.
+        DataError: for a missing or empty file, or the first bad row, with its line.
     """
-    try:
-        # Not splitlines(): it also splits at characters that JSON allows inside a string, such as U+2028.
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise DataError(
-            f"The eval set '{path}' cannot be read ({error.strerror}).", "Set data to a JSONL file."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"The eval set '{path}' is not UTF-8 text (byte {error.start}).") from None
+    if not path.is_file():
+        why = "is a folder" if path.is_dir() else "is no file" if path.exists() else "does not exist"
+        raise DataError(f"The eval set '{path}' {why}.", f"Set data to a file that ends in {', '.join(TABLES)}.")
+    if not is_table(path.name):
+        raise DataError(f"The eval set '{path}' is no table.", f"Set data to a file that ends in {', '.join(TABLES)}.")
     questions = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for row in read_rows(DataFile(str(path))):
         try:
-            questions.append(Question.model_validate(json.loads(line)))
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number} is not valid JSON ({error.msg} at column {error.colno}).") from None
+            values = {name: value for name, value in row.values().items() if value is not None}
+            questions.append(Question.model_validate(values))
+        except BadRow as error:
+            raise DataError(f"{path}:{row.line} {error}.") from None
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            raise DataError(f"{path}:{number} is no question: {where + ': ' if where else ''}{first['msg']}.") from None
+            what = f"{where + ': ' if where else ''}{first['msg']}"
+            raise DataError(f"{path}:{row.line} is no question: {what}.") from None
     if not questions:
         raise DataError(f"The eval set '{path}' holds no questions.", "Write one JSON object a line.")
     return questions
