@@ -16,6 +16,7 @@ _SETS = {
     "vp-code-group": ("tabs", "blocks"),
 }
 _LABELS = frozenset({"sd-tab-label"})
+_NAMED = _LABELS | _SETS.keys()
 
 
 def label_panels(page: Any, elements: Sequence[Any]) -> set[int]:
@@ -39,12 +40,12 @@ def label_panels(page: Any, elements: Sequence[Any]) -> set[int]:
             panels.append(element)
         if role == "tab" or "aria-controls" in attributes:
             controls.append(element)
-        classes = attributes.get("class", ())
-        for name in classes:
-            if name in _SETS:
-                _label_set(page, element, *_SETS[name])
-            elif name in _LABELS:
-                _embolden(page, element)
+        if "class" in attributes:
+            for name in _NAMED.intersection(attributes["class"]):
+                if name in _SETS:
+                    _label_set(page, element, *_SETS[name])
+                else:
+                    _embolden(page, element)
     labels: dict[int, Any] = {}
     shown = {id(panel) for panel in panels}
     for control in controls:
