@@ -26,6 +26,7 @@ from plait.settings import settings
 
 APPLICATION = "plait"
 _READY_TIMEOUT_S = 600.0
+_LOOK_EVERY_S = 0.25
 
 
 def read_config(config: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -65,7 +66,6 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
     Raises:
         PlaitError: one of its kinds when the arguments are wrong, a port is in use, or the application fails.
     """
-    from ray import serve
     from ray.serve._private.api import serve_start  # what `serve run CONFIG` calls; there is no public way
     from ray.serve.context import _get_global_client
 
@@ -100,7 +100,7 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
         )
     client = serve_start(http_options=options.model_dump(), proxy_location=schema.proxy_location)
     client.deploy_apps(schema)
-    _wait(lambda: serve.status().applications.get(application["name"]), on_progress)
+    _wait(lambda: client.get_serve_status(application["name"]), on_progress)
     return f"http://{options.host}:{options.port}"
 
 
@@ -113,35 +113,42 @@ def take_down() -> None:
         serve.delete(APPLICATION)
 
 
+def is_served(application: str) -> bool:
+    """Whether the cluster of this process serves an application of this name."""
+    from ray.serve.context import _get_global_client
+
+    client = _get_global_client(raise_if_no_controller_running=False)
+    # `serve.status()` would cost half a second of CPU here and in the controller: it pickles the request router anew.
+    return client is not None and client.get_serve_status(application).app_status.status != "NOT_STARTED"
+
+
 def _wait(status: Callable[[], Any], on_progress: Callable[[str], None]) -> None:
     deadline = time.monotonic() + _READY_TIMEOUT_S
     told = ""
     while time.monotonic() < deadline:
         application = status()
-        state = application.status if application else "NOT_STARTED"
+        state = application.app_status.status
         if state == "RUNNING":
             return
-        if application and (state in ("DEPLOY_FAILED", "UNHEALTHY") or _keeps_failing(application)):
+        if state in ("DEPLOY_FAILED", "UNHEALTHY") or _keeps_failing(application):
             raise PlaitError(
                 f"The application did not start ({_reason(application)}).", "'plait serve --debug' shows more."
             )
-        waiting = sorted(
-            n for n, d in (application.deployments if application else {}).items() if d.status != "HEALTHY"
-        )
+        waiting = sorted(d.name for d in application.deployment_statuses if d.status != "HEALTHY")
         line = "starting " + (", ".join(waiting) or "Ray Serve")
         if line != told:
             told = line
             on_progress(line)
-        time.sleep(0.5)
+        time.sleep(_LOOK_EVERY_S)
     raise Unavailable(f"The application was not ready after {_READY_TIMEOUT_S:.0f} s.", "Run 'plait status'.")
 
 
 def _keeps_failing(application: Any) -> bool:
-    return any(d.status == "DEPLOY_FAILED" for d in application.deployments.values())
+    return any(d.status == "DEPLOY_FAILED" for d in application.deployment_statuses)
 
 
 def _reason(application: Any) -> str:
-    messages = [application.message, *(d.message for d in application.deployments.values())]
+    messages = [application.app_status.message, *(d.message for d in application.deployment_statuses)]
     lines = [line.strip() for message in messages for line in (message or "").splitlines() if line.strip()]
     # Serve's messages hold whole tracebacks: the sentence is on the line that names the error.
     errors = [line for line in lines if "Error" in line or "plait.errors" in line]

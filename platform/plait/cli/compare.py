@@ -83,14 +83,12 @@ def _served(recipe: "CompareRecipe") -> Iterator[str]:
 
     connect()
 
-    from ray import serve
-
     from plait.jobs.ingest.job import ingest
     from plait.jobs.train.job import train
-    from plait.serve.deploy import APPLICATION, deploy, take_down
+    from plait.serve.deploy import APPLICATION, deploy, is_served, take_down
 
     config = _serve_config(recipe)
-    if APPLICATION in serve.status().applications:
+    if is_served(APPLICATION):
         raise Conflict(
             "The cluster serves an application of Plait's already, which this one would replace.",
             "Compare through it (--url http://127.0.0.1:8000), or take it down first.",

@@ -18,13 +18,12 @@ def serve(
     from plait.local.ray_head import connect
 
     library_output.set_aside("serve")
-    connect()
-    from ray import serve
+    connect(meanwhile=_import_what_deploys)
 
     from plait.errors import Interrupted
-    from plait.serve.deploy import APPLICATION, deploy, read_config, take_down
+    from plait.serve.deploy import APPLICATION, deploy, is_served, read_config, take_down
 
-    was_there = APPLICATION in serve.status().applications
+    was_there = is_served(APPLICATION)
     try:
         url = deploy(read_config(config, overrides or []), on_progress=print)
     except KeyboardInterrupt:
@@ -40,6 +39,13 @@ def serve(
     _until_interrupted()
 
 
+def _import_what_deploys() -> None:
+    from importlib import import_module
+
+    for module in ("plait.serve.deploy", "mlflow.store.tracking.sqlalchemy_store"):
+        import_module(module)
+
+
 def _until_interrupted() -> None:
     """Wait until the command is asked to end, and take the application down.
 
@@ -51,11 +57,11 @@ def _until_interrupted() -> None:
     from ray import serve
 
     from plait.errors import PlaitError
-    from plait.serve.deploy import APPLICATION, take_down
+    from plait.serve.deploy import APPLICATION, is_served, take_down
 
     print("Ctrl-C stops it", flush=True)
     try:
-        while APPLICATION in serve.status().applications:
+        while is_served(APPLICATION):
             time.sleep(2)
         raise PlaitError("The application was deleted by someone else.")
     except KeyboardInterrupt:
