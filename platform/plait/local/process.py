@@ -94,9 +94,11 @@ class LocalProcess:
         return _Beginning(running, True, lambda: self._is_up(running), lambda: child.poll() is None, self.timeout_s)
 
     def _is_up(self, running: Running) -> bool:
-        # Whether the port is its own: another process may have taken it since it was found free.
-        is_there = not running.address or running.listens_on(_port(running.address))
-        return is_there and _answers_at(running.address) and self.is_ready(running.address)
+        if not (_answers_at(running.address) and self.is_ready(running.address)):
+            return False
+        # Whether the port is its own: another process may have taken it since it was found free. Asked last, for it
+        # looks at every process of the machine.
+        return not running.address or running.listens_on(_port(running.address))
 
 
 @dataclass(frozen=True)
