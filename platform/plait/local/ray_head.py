@@ -23,6 +23,7 @@ from plait.errors import Conflict, InvalidInput, Unavailable
 from plait.local import ray_messages
 from plait.local.exporter import exporter
 from plait.local.process import LocalProcess, answers, check_port_is_free, ensure_all, free_port
+from plait.local.ray_intervals import intervals
 from plait.local.running import Running
 from plait.observability.metric_files import drop_files_of_ended_processes
 from plait.settings import settings
@@ -198,7 +199,8 @@ def _head() -> LocalProcess:
             "--ray-client-server-port": free_port(),
             "--dashboard-agent-listen-port": free_port(),
         }
-        flags = ["--head", "--block", "--disable-usage-stats"]
+        # Nothing scales this machine, so Ray's autoscaler, a process of its own, is not started.
+        flags = ["--head", "--block", "--disable-usage-stats", "--no-monitor"]
         return [
             *(sys.executable, "-m", "ray.scripts.scripts", "start"),
             *flags,
@@ -210,7 +212,8 @@ def _head() -> LocalProcess:
         make_address=make_address,
         command=command,
         is_ready=lambda _: answers("127.0.0.1", current.ray_dashboard_port),
-        environment={
+        environment=intervals()
+        | {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": token(),
             "PLAIT_HOME": str(current.root),
