@@ -136,7 +136,12 @@ def test_a_question_without_a_word_has_no_passages_and_a_long_one_says_that_it_w
     answer: Any = client.chat.completions.create(model="rag/base", messages=asked, max_tokens=4)
     assert (answer.plait["retrieval"]["no_context"], answer.choices[0].message.annotations) == ("refused", [])
     assert httpx.post(f"{server}/v1/retrieve", json={"query": " "}, timeout=60).status_code == 400
-    pasted = "lorem ipsum " * 2_000
-    for query, is_cut in ((TEXTS["ray.md"], False), (f"{pasted} {TEXTS['ray.md']}", True)):
-        found = httpx.post(f"{server}/v1/retrieve", json={"query": query, "top_k": 1}, timeout=60).json()
-        assert (found["data"][0]["source"], found["truncated"]) == ("ray.md", is_cut)
+    text = TEXTS["ray.md"]
+    for mode, query, is_cut in (
+        ("hybrid", text, False),
+        ("bm25", "lorem ipsum " * 2_000 + text, True),
+        ("dense", "lorem ipsum " * 200 + text, True),
+    ):
+        found = httpx.post(f"{server}/v1/retrieve", json={"query": query, "mode": mode}, timeout=60).json()
+        assert found["truncated"] is is_cut
+        assert mode == "dense" or found["data"][0]["source"] == "ray.md"
