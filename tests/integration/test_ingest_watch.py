@@ -51,7 +51,7 @@ def test_a_watched_folder_and_its_index_stay_in_step_until_sigterm(
     assert run.returncode == 0
     lines = said.splitlines()
     assert lines[-1] == "no longer watching"
-    foreign = [line for line in lines[:-1] if not re.match(rf"(ingest )?{recipe.collection}: \d", line)]
+    foreign = [line for line in lines[:-1] if not re.match(rf"starting |(ingest )?{recipe.collection}: \d", line)]
     assert foreign == []  # nothing by Ray, nor by any other library
     freshness = Index.open(recipe.collection, milvus).stats().freshness
     assert freshness is not None

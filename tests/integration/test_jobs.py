@@ -174,6 +174,7 @@ def test_jobs_wait_in_the_queue_are_followed_and_stopped(
     code, said = plait(capsys, "jobs", "logs", job, "-f", "--address", address)
     assert code == 1
     assert f"{job} ended as STOPPED" in said
+    assert re.search("^plait: (The evaluation was )?interrupted", said, re.MULTILINE)  # it was asked, not killed
 
 
 def test_rays_own_command_does_just_as_well(address: str, server: str, tmp_path: Path) -> None:
