@@ -202,7 +202,7 @@ def _head() -> LocalProcess:
         # Nothing scales this machine, so Ray's autoscaler, a process of its own, is not started.
         flags = ["--head", "--block", "--disable-usage-stats", "--no-monitor"]
         return [
-            *(sys.executable, "-m", "ray.scripts.scripts", "start"),
+            *(sys.executable, "-m", "plait.local.ray_start", "start"),
             *flags,
             *(f"{name}={value}" for name, value in options.items()),
         ]
