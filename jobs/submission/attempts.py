@@ -38,21 +38,28 @@ def run_with_retries(
 
 def main(arguments: Sequence[str]) -> int:
     """Run one of Plait's commands so many times."""
-    retries, *command = arguments
-
-    def run() -> int:
-        with subprocess.Popen([sys.executable, "-m", f"plait.jobs.{command[0]}", *command[1:]]) as driver:
-            while True:
-                try:
-                    return driver.wait()
-                except KeyboardInterrupt:  # the driver gets the signal too, and saves what it has
-                    continue
-
+    retries, name, *rest = arguments
+    command = [sys.executable, "-m", f"plait.jobs.{name}", *rest]
     with interruption.handled():
         try:
-            return run_with_retries(run, int(retries), time.sleep, lambda line: print(line, flush=True))
+            return run_with_retries(
+                lambda: run_driver(command), int(retries), time.sleep, lambda line: print(line, flush=True)
+            )
         except KeyboardInterrupt:  # between two attempts
             return interruption.exit_code()
+
+
+def run_driver(command: Sequence[str]) -> int:
+    """Run a command to its end; returns its exit code, or that of an interruption where the stop made it fail."""
+    with subprocess.Popen(command) as driver:
+        while True:
+            try:
+                code = driver.wait()
+                break
+            except KeyboardInterrupt:  # the driver gets the signal too, and saves what it has
+                continue
+    # A driver that still imports has no handler: the signal itself ends it.
+    return interruption.exit_code() if code and interruption.received() else code
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from plait.cli.compare import _served
 from plait.cli.jobs import _follow
 from plait.cli.serve import _until_interrupted
 from plait.errors import Interrupted
+from plait.jobs.submission.attempts import run_driver, run_with_retries
 from plait.jobs.train import interrupt
 from plait.jobs.train.interrupt import run_interruptibly
 
@@ -192,6 +193,32 @@ def test_a_job_that_is_no_longer_followed_goes_on(monkeypatch: pytest.MonkeyPatc
     cluster: Any = None
     with interruption.handled(), pytest.raises(Interrupted, match=r"train-1 goes on\. .*plait jobs stop train-1"):
         _follow(cluster, "train-1")
+
+
+STOPPED_BOTH = "kill -TERM $PPID; kill -TERM $$"
+
+
+@pytest.mark.parametrize(
+    ("driver", "code"),
+    [
+        pytest.param(STOPPED_BOTH, 143, id="a driver that has no handler yet"),
+        pytest.param("kill -TERM $PPID; exit 1", 143, id="a driver that fails at it"),
+        pytest.param("kill -TERM $PPID; exit 143", 143, id="a driver that was interrupted"),
+        pytest.param("kill -TERM $PPID; exit 0", 0, id="a driver that had just finished"),
+    ],
+)
+def test_a_job_that_is_stopped_is_not_tried_again(driver: str, code: int) -> None:
+    said: list[str] = []
+    with interruption.handled():
+        assert run_with_retries(lambda: run_driver(["sh", "-c", driver]), 3, lambda _: None, said.append) == code
+    assert said == []
+
+
+def test_a_driver_that_something_else_kills_is_tried_again() -> None:
+    said: list[str] = []
+    with interruption.handled():
+        code = run_with_retries(lambda: run_driver(["sh", "-c", "kill -TERM $$"]), 1, lambda _: None, said.append)
+    assert (code, len(said)) == (-signal.SIGTERM, 1)
 
 
 def test_a_comparison_takes_down_what_it_had_begun_to_serve(monkeypatch: pytest.MonkeyPatch) -> None:
