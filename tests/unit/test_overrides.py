@@ -42,6 +42,12 @@ def test_text_that_may_be_missing_can_be_unset(text: str) -> None:
     assert value_of(f"retrieval={text}", AppArguments) is None
 
 
+@pytest.mark.parametrize("text", ["#", "#x", "&x", " ", "NULL"])
+def test_text_that_yaml_reads_as_nothing_is_no_missing_text(text: str) -> None:
+    assert value_of(f"table.id={text}") == text
+    assert value_of(f"data.eval={text}", TrainRecipe) == text
+
+
 def test_lists_of_text_hold_text() -> None:
     assert value_of("sources=[007, on, a b, 2024-01-01]") == ["007", "on", "a b", "2024-01-01"]
     assert value_of("adapter.target_modules=[q_proj, 1]", TrainRecipe) == ["q_proj", "1"]
@@ -57,6 +63,12 @@ def test_what_is_no_text_is_yaml() -> None:
 def test_a_field_that_takes_a_number_or_a_word_takes_both() -> None:
     assert value_of("dense_weight=0.5", Retrieval) == 0.5
     assert value_of("dense_weight=ranks", Retrieval) == "ranks"
+
+
+def test_a_field_with_a_choice_of_numbers_takes_a_number() -> None:
+    assert value_of("strategy.zero_stage=3", TrainRecipe) == 3
+    assert value_of("llm.max_lora_rank=64", AppArguments) == 64
+    assert value_of("strategy.zero_stage=true", TrainRecipe) == "true"
 
 
 def test_what_is_no_yaml_is_refused_where_there_is_no_text() -> None:

@@ -13,6 +13,9 @@ from pydantic import BaseModel
 
 from plait.errors import RecipeError
 
+_MISSING = ("null", "~", "")
+"""What stands for text that is missing."""
+
 
 def apply_override(
     values: dict[str, Any], override: str, kind: type[BaseModel], short: Mapping[str, str] | None = None
@@ -72,6 +75,8 @@ def _read(text: str, wanted: Sequence[Any]) -> Any:
         items = [item for each in wanted if get_origin(each) is list for item in _types(get_args(each), [])]
         if items and all(item is str for item in items):
             return yaml.load(text, Loader=yaml.BaseLoader)  # all scalars as they are written
+    if is_text and value is None and text not in _MISSING:  # a comment, an anchor or blanks: `#`, `&x`, ` `
+        return text
     if not is_text or _fits(value, wanted):
         return value
     return value if isinstance(value, str) and text.strip()[:1] in ("'", '"') else text
@@ -81,6 +86,9 @@ def _fits(value: Any, wanted: Sequence[Any]) -> bool:
     """Whether a value that YAML does not read as text is of a type that the field may have, too."""
     if value is None:
         return type(None) in wanted
+    choices = [one for each in wanted if get_origin(each) is Literal for one in get_args(each)]
+    if any(type(one) is type(value) and one == value for one in choices):
+        return True
     names = [get_origin(each) or each for each in wanted]
     if isinstance(value, dict):
         return any(each is dict or (isinstance(each, type) and issubclass(each, BaseModel)) for each in names)
