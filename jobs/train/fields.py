@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+NOTHING: tuple[Any, ...] = (None, "", [], {})
+"""Values that say nothing. 0 and false do."""
 _KINDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
@@ -58,7 +60,7 @@ class Fields:
     def text_or_nothing(self, name: str) -> str:
         """A text, which is empty where there is none."""
         value = self.take(name)
-        return checked_text(value, self.place(name)) if value else ""
+        return "" if value in NOTHING else checked_text(value, self.place(name))
 
     def listed(self, name: str) -> list[Any]:
         """A list, which may be written as JSON in a text (as in CSV), and is empty where there is none.
@@ -69,14 +71,16 @@ class Fields:
         value = self.take(name)
         if isinstance(value, str) and value.lstrip().startswith("["):
             value = parsed(value, self.place(name))
-        if value and not isinstance(value, list):
+        if value in NOTHING:
+            return []
+        if not isinstance(value, list):
             raise BadRow(f"is no example: {self.place(name)} is {kind_of(value)} and must be a list")
-        return value or []
+        return value
 
     def unused(self) -> Iterator[tuple[str, Any]]:
         """Names and values of the fields that nobody took and that are not empty."""
         for name, value in self._values.items():
-            if name not in self._taken and value not in ("", [], {}):
+            if name not in self._taken and value not in NOTHING:
                 yield name, value
 
 
@@ -114,9 +118,12 @@ def as_json(value: Any, place: str) -> str:
     """A JSON value as text, its letters as they are.
 
     Raises:
-        BadRow: when it holds half a character.
+        BadRow: when it holds half a character, or more levels than Python can write.
     """
-    return checked_text(json.dumps(value, ensure_ascii=False), place)
+    try:
+        return checked_text(json.dumps(value, ensure_ascii=False), place)
+    except RecursionError:
+        raise BadRow(f"is no example: {place} has too many levels") from None
 
 
 def kind_of(value: Any) -> str:

@@ -80,13 +80,23 @@ class ParsedRow(NamedTuple):
 
 
 _LISTS = ("messages", "conversations")
-_PAIRS = {"question": "answer", "prompt": "completion", "instruction": "output", "query": "response"}
+# Question and answer that belong together, the surest first. Of several questions, the answer's own is asked.
+_PAIRS = (
+    ("question", "answer"),
+    ("prompt", "completion"),
+    ("instruction", "output"),
+    ("query", "response"),
+    ("instruction", "response"),
+)
+_QUESTIONS = ("question", "prompt", "instruction", "query", "input")
+_ANSWERS = ("answer", "completion", "output", "response")
 _MATERIAL = ("input", "context")
 _SYSTEM = ("system", "system_prompt")
 _MEDIA = ("image", "images", "audio", "audios", "video", "videos")
 # A conversation means something else with these, so they are not passed over as other fields are.
 _NOT_SUPPORTED = frozenset((*_MEDIA, *_SYSTEM, "tools", "functions", "history", "chat_template_kwargs"))
-_UNWANTED = ("label", "train", "weight")
+_WEIGHTS = ("train", "weight")
+_WHOLE = ("1", "1.0", "true")
 
 
 def parse_row(values: dict[str, Any], objective: ObjectiveConfig) -> ParsedRow:
@@ -105,9 +115,13 @@ def parse_row(values: dict[str, Any], objective: ObjectiveConfig) -> ParsedRow:
     for name, value in fields.unused():
         if name in (_MEDIA if is_text else _NOT_SUPPORTED):
             raise BadRow(f"cannot be learned as it is meant: {name} is not supported here")
-        # KTO's label, or somebody's weight: an answer that is not wanted
-        if name in _UNWANTED and (value is False or (value == 0 and name == "weight")) and not is_text:
-            raise BadRow(f"cannot be learned as it is meant: {name} is {value}; leave such rows out of the file")
+        said = str(value).strip().lower()  # a CSV has texts only
+        is_unwanted = name == "label" and said == "false" and not is_text  # KTO's
+        if is_unwanted or (name in _WEIGHTS and said not in _WHOLE):
+            raise BadRow(
+                f"cannot be learned as it is meant: {name} is {value!s:.60}, and a row is learned whole or not at all; "
+                f"leave such rows, or the field {name}, out of the file"
+            )
         unused.add(name)
     return ParsedRow(meaning, frozenset(unused))
 
@@ -117,11 +131,15 @@ def _meaning(fields: Fields, objective: ObjectiveConfig, unused: set[str]) -> Co
         return _preference(fields, objective, unused)
     if "text" in fields and isinstance(objective, PretrainConfig):
         return Text(fields.text("text"))
-    answer = _answer_of(fields)
-    if fields.first_of(_LISTS) or answer:
-        said = _said(fields, answer, "assistant", unused) if answer and not fields.first_of(_LISTS) else []
-        turns = _with_system(fields, [*_asked(fields, unused), *said])
-        return _conversation(turns, _tools(fields, unused), objective)
+    question, answer = _pair_of(fields)
+    if fields.first_of(_LISTS):
+        turns = _listed(fields, unused)
+    elif question and answer:
+        turns = [*_asked(fields, question, unused), *_said(fields, answer, "assistant", unused)]
+    else:
+        turns = []
+    if fields.first_of(_LISTS) or turns:
+        return _conversation(_with_system(fields, turns), _tools(fields, unused), objective)
     if "text" in fields:
         return Text(fields.text("text"))
     if isinstance(objective, PretrainConfig):
@@ -132,12 +150,16 @@ def _meaning(fields: Fields, objective: ObjectiveConfig, unused: set[str]) -> Co
 def _preference(fields: Fields, objective: ObjectiveConfig, unused: set[str]) -> Preference:
     if "chosen" not in fields or "rejected" not in fields:
         raise BadRow("is no preference: it needs 'prompt', 'chosen' and 'rejected'")
-    asked, tools = _asked(fields, unused), _tools(fields, unused)
+    has_list = fields.first_of(_LISTS) is not None
+    asked = _listed(fields, unused) if has_list else _asked(fields, fields.first_of(_QUESTIONS), unused)
+    tools = _tools(fields, unused)
 
     def answered(name: str) -> Conversation:
         said = _said(fields, name, "assistant", unused)
         # What does not begin with an answer is a whole conversation: it holds the prompt, given beside it or not.
         is_whole = bool(said) and said[0].message.role != "assistant"
+        if is_whole and not has_list:  # a list beside it is often one of the two, as in UltraFeedback
+            _check_holds(said, asked, name)
         return _conversation(_with_system(fields, said if is_whole else [*asked, *said]), tools, objective)
 
     chosen, rejected = answered("chosen"), answered("rejected")
@@ -148,18 +170,32 @@ def _preference(fields: Fields, objective: ObjectiveConfig, unused: set[str]) ->
     return Preference(chosen, rejected)
 
 
-def _answer_of(fields: Fields) -> str | None:
-    """The name of the answer, if there is a question too; of several, that which belongs to the question."""
-    own = next((answer for question, answer in _PAIRS.items() if question in fields and answer in fields), None)
-    has_question = fields.first_of((*_PAIRS, "input")) is not None
-    return own or (fields.first_of(_PAIRS.values()) if has_question else None)
+def _check_holds(said: Sequence[Turn], asked: Sequence[Turn], name: str) -> None:
+    """Refuse a whole conversation without what is asked beside it; how that is joined there does not matter."""
+    held = " ".join(word for turn in said for word in turn.message.content.split())
+    for turn in asked:
+        for paragraph in turn.message.content.split("\n\n"):
+            if (words := " ".join(paragraph.split())) not in held:
+                raise BadRow(
+                    f"is no preference: {name} is a whole conversation, and {words!r:.60}, which is asked beside it, "
+                    "does not stand there"
+                )
 
 
-def _asked(fields: Fields, unused: set[str]) -> list[Turn]:
-    """The turns before an answer: a list of messages, or history and question."""
-    if name := fields.first_of(_LISTS):
-        return parse_turns(fields.listed(name), name, unused)
-    name = fields.first_of((*_PAIRS, "input"))
+def _pair_of(fields: Fields) -> tuple[str | None, str | None]:
+    """The names of the question and of the answer: those of a pair where there is one, else the first of each."""
+    own = next((pair for pair in _PAIRS if all(name in fields for name in pair)), None)
+    return own or (fields.first_of(_QUESTIONS), fields.first_of(_ANSWERS))
+
+
+def _listed(fields: Fields, unused: set[str]) -> list[Turn]:
+    """The turns of a list of messages."""
+    name = fields.first_of(_LISTS)
+    return parse_turns(fields.listed(name), name, unused) if name else []
+
+
+def _asked(fields: Fields, name: str | None, unused: set[str]) -> list[Turn]:
+    """The turns before an answer: history, and the question of this name with its material."""
     if name is None:
         return []
     question = _said(fields, name, "user", unused)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plait.jobs.train.fields import BadRow, Fields, as_json, checked_text, kind_of, parsed
+from plait.jobs.train.fields import NOTHING, BadRow, Fields, as_json, checked_text, kind_of, parsed
 from plait.models.chat import Message, Role
 from plait.models.tools import Tool, ToolCall
 
@@ -43,11 +43,14 @@ _PLAIN = {"role", "content"}
 _PLAIN_ROLES = ("user", "assistant")
 _CALLERS = ("function_call", "tool_call")  # roles whose content is the call
 _REASONING = ("reasoning_content", "reasoning", "thinking")
+_ARGUMENTS = ("arguments", "parameters", "input")  # OpenAI's, Llama's, Anthropic's
+_SCHEMA = ("parameters", "input_schema", "inputSchema")  # OpenAI's, Anthropic's, MCP's
 _TEXT_PARTS = ("text", "input_text", "output_text")
 # What a turn means changes with these, so they are not passed over as others are.
 _NOT_SUPPORTED = frozenset(
     (
         *("audio", "image", "images", "video", "videos", "documents", "tools", "functions", "refusal"),
+        *("image_url", "input_audio", "file"),
         *("loss", "loss_mask", "mask", "train_detail"),
     )
 )
@@ -87,44 +90,62 @@ def _turn(value: Any, place: str, of_list: str, unused: set[str]) -> Turn:
     role = _ROLES.get(given_role) if isinstance(given_role, str) else None
     if role is None:
         raise BadRow(f"is no example: {place}.role is {given_role!r:.60} and must be system, user, assistant or tool")
-    calls = _calls(fields, given_role)
+    unused_here: set[str] = set()
+    calls = _calls(fields, given_role, unused_here)
     if calls and role != "assistant":
         raise BadRow(f"is no example: {place} has tool calls, which only an assistant makes")
     message = Message(
         role,
-        "" if given_role in _CALLERS else _content(fields, role, is_optional=bool(calls)),
+        "" if given_role in _CALLERS else _content(fields, role, bool(calls), unused_here),
         calls,
         fields.text_or_nothing("tool_call_id"),
         fields.text_or_nothing("name"),
         _reasoning(fields, role),
     )
     weight = _weight(fields)
-    for name, _ in fields.unused():
-        if name in _NOT_SUPPORTED:
-            raise BadRow(f"cannot be learned as it is meant: {fields.place(name)} is not supported")
-        unused.add(f"{of_list}.{name}")
+    unused.update(f"{of_list}.{name}" for name in unused_here | _passed_over(fields))
     return Turn(message, weight)
 
 
-def _content(fields: Fields, role: Role, is_optional: bool) -> str:
+def _passed_over(fields: Fields) -> set[str]:
+    """The names of what nobody took.
+
+    Raises:
+        BadRow: when the meaning would change without one.
+    """
+    names = {name for name, _ in fields.unused()}
+    for name in sorted(names & _NOT_SUPPORTED):
+        raise BadRow(f"cannot be learned as it is meant: {fields.place(name)} is not supported")
+    return names
+
+
+def _content(fields: Fields, role: Role, is_optional: bool, unused: set[str]) -> str:
     name = "value" if "value" in fields and "content" not in fields else "content"
     value, place = fields.take(name), fields.place(name)
-    if isinstance(value, list):
-        value = "".join(_part(part, f"{place}.{number}") for number, part in enumerate(value))
-    if not value and (role in ("system", "tool") or is_optional):
+    # Hugging Face's tools may answer with any value, a list too.
+    is_answer = role == "tool" and not (value and isinstance(value, list) and all(map(_is_part, value)))
+    if isinstance(value, list) and not is_answer:
+        value = "".join(_part(part, f"{place}.{number}", name, unused) for number, part in enumerate(value))
+    if value in (None, "") and (role in ("system", "tool") or is_optional):
         return ""
-    if role == "tool" and not isinstance(value, str):  # Hugging Face's tools may answer with any value
-        return as_json(value, place)
-    return checked_text(value, place)
+    return as_json(value, place) if is_answer and not isinstance(value, str) else checked_text(value, place)
 
 
-def _part(part: Any, place: str) -> str:
+def _is_part(value: Any) -> bool:
+    return isinstance(value, dict) and "type" in value
+
+
+def _part(part: Any, place: str, of_list: str, unused: set[str]) -> str:
     if isinstance(part, str):
         return part
     kind = part.get("type", "text") if isinstance(part, dict) else kind_of(part)
     if kind not in _TEXT_PARTS:
         raise BadRow(f"cannot be learned as it is meant: {place} is of type {kind!r:.60}, and only text is supported")
-    return checked_text(part.get("text"), f"{place}.text")
+    fields = Fields(part, place)
+    fields.take("type")
+    text = fields.text("text")
+    unused.update(f"{of_list}.{name}" for name in _passed_over(fields))
+    return text
 
 
 def _reasoning(fields: Fields, role: Role) -> str:
@@ -149,34 +170,45 @@ def _weight(fields: Fields) -> bool | None:
     return all(weights) if weights else None
 
 
-def _calls(fields: Fields, given_role: str) -> tuple[ToolCall, ...]:
-    place = fields.place("tool_calls")
-    values = fields.listed("tool_calls")
-    if "function_call" in fields:  # OpenAI's before tool_calls
-        place, values = fields.place("function_call"), [fields.take("function_call")]
+def _calls(fields: Fields, given_role: str, unused: set[str]) -> tuple[ToolCall, ...]:
+    found = {"tool_calls": fields.listed("tool_calls")}
+    if (value := fields.take("function_call")) not in NOTHING:  # OpenAI's before tool_calls
+        found["function_call"] = [value]
     if given_role in _CALLERS:
         name = "value" if "value" in fields else "content"
         place = fields.place(name)
         said = parsed(checked_text(fields.take(name), place), place)
-        values = said if isinstance(said, list) else [said]
-    return tuple(_call(value, f"{place}.{number}") for number, value in enumerate(values))
+        found[name] = said if isinstance(said, list) else [said]
+    found = {name: values for name, values in found.items() if values}
+    if len(found) > 1:
+        raise BadRow(f"is no example: {' and '.join(map(fields.place, found))} are both calls; leave one out")
+    return tuple(
+        _call(value, f"{fields.place(name)}.{number}", name, unused)
+        for name, values in found.items()
+        for number, value in enumerate(values)
+    )
 
 
-def _call(value: Any, place: str) -> ToolCall:
+def _call(value: Any, place: str, of_list: str, unused: set[str]) -> ToolCall:
     function = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(function, dict):
         raise BadRow(f"is no example: {place} is no call: it needs a function with name and arguments")
-    fields = Fields(function, place)
-    arguments = fields.take("arguments")
+    outer = Fields(value, place)
+    fields = outer if function is value else Fields(function, place)
+    for known in ("function", "type", "index"):
+        outer.take(known)
+    call_id, name = outer.text_or_nothing("id"), fields.text("name")
+    key = fields.first_of(_ARGUMENTS) or _ARGUMENTS[0]
+    arguments = fields.take(key)
     if isinstance(arguments, str):
-        arguments = parsed(arguments, fields.place("arguments"))
+        arguments = parsed(arguments, fields.place(key))
     if arguments is not None and not isinstance(arguments, dict):
-        raise BadRow(f"is no example: {fields.place('arguments')} is {kind_of(arguments)} and must be an object")
-    return ToolCall(
-        Fields(value, place).text_or_nothing("id"),
-        fields.text("name"),
-        as_json(arguments or {}, fields.place("arguments")),
-    )
+        raise BadRow(f"is no example: {fields.place(key)} is {kind_of(arguments)} and must be an object")
+    others = {name for of in (outer, fields) for name, _ in of.unused()}
+    if others and arguments is None:
+        raise BadRow(f"is no example: {place} has no arguments, but {', '.join(sorted(others))}")
+    unused.update(f"{of_list}.{name}" for name in others)
+    return ToolCall(call_id, name, as_json(arguments or {}, fields.place(key)))
 
 
 def parse_tools(values: Sequence[Any], place: str, unused: set[str]) -> tuple[Tool, ...]:
@@ -194,11 +226,12 @@ def _tool(value: Any, place: str, of_list: str, unused: set[str]) -> Tool:
         raise BadRow(f"is no example: {place} is no tool: it needs a function with a name")
     fields = Fields(function, place)
     name, description = fields.text("name"), fields.text_or_nothing("description")
-    parameters = fields.take("parameters")
+    key = fields.first_of(_SCHEMA) or _SCHEMA[0]
+    parameters = fields.take(key)
     if isinstance(parameters, str):
-        parameters = parsed(parameters, fields.place("parameters"))
+        parameters = parsed(parameters, fields.place(key))
     if parameters is not None and not isinstance(parameters, dict):
-        raise BadRow(f"is no example: {fields.place('parameters')} is {kind_of(parameters)} and must be a JSON schema")
+        raise BadRow(f"is no example: {fields.place(key)} is {kind_of(parameters)} and must be a JSON schema")
     fields.take("type")
     unused.update(f"{of_list}.{name}" for name, _ in fields.unused())
-    return Tool(name, description, as_json(parameters or {"type": "object"}, fields.place("parameters")))
+    return Tool(name, description, as_json(parameters or {"type": "object"}, fields.place(key)))

@@ -48,6 +48,27 @@ def test_the_input_of_an_instruction_follows_it() -> None:
     assert row.question == "Add.\n\n1 2"
 
 
+@pytest.mark.parametrize(
+    ("fields", "question", "unused"),
+    [
+        ({"instruction": "Add.", "input": "1 2", "output": "A", "prompt": "Add. 1 2 A"}, "Add.\n\n1 2", "prompt"),
+        ({"question": "x", "prompt": "Q", "completion": "A"}, "Q", "question"),
+        ({"query": "Q", "instruction": "x", "response": "A"}, "Q", "instruction"),
+        ({"prompt": "Q + A", "instruction": "Q", "context": "", "response": "A"}, "Q", "prompt"),
+        ({"prompt": "Q", "answer": "A"}, "Q", None),
+    ],
+)
+def test_an_answer_follows_its_own_question(fields: dict[str, Any], question: str, unused: str | None) -> None:
+    row = parse_row(fields, SFT)
+    assert row.meaning == Conversation((Message("user", question), SAID))
+    assert row.unused == ({unused} if unused else frozenset())
+
+
+@pytest.mark.parametrize("weight", [1, 1.0, True, "1", "1.0", "True"])
+def test_a_row_of_full_weight_is_learned(weight: Any) -> None:
+    assert parse_row({"question": "Q", "answer": "A", "weight": weight, "train": weight}, SFT).meaning == TALK
+
+
 def test_all_turns_are_kept_and_the_last_question_is_the_question() -> None:
     turns = [SYSTEM, {"role": "user", "content": "first"}, GOOD, USER, GOOD]
     row = parse_row({"messages": turns}, SFT).meaning
@@ -76,6 +97,7 @@ def test_a_rendered_text_beside_a_conversation_counts_only_for_pretraining() -> 
         {"prompt": "Q", "chosen": [USER, GOOD], "rejected": [USER, BAD]},
         {"prompt": [USER], "chosen": [USER, GOOD], "rejected": [USER, BAD]},
         {"question": "Q", "chosen": "A", "rejected": "B"},
+        {"prompt": " Q\n", "messages": [USER, GOOD], "chosen": [USER, GOOD], "rejected": [USER, BAD]},
         {"instruction": "Q", "input": "", "chosen": GOOD, "rejected": BAD},
         {"conversations": [{"from": "human", "value": "Q"}], "chosen": {"from": "gpt", "value": "A"}, "rejected": "B"},
     ],
@@ -179,6 +201,24 @@ def test_fields_that_mean_nothing_are_told() -> None:
         ({"question": "Q", "answer": "A", "chat_template_kwargs": {"x": 1}}, SFT, "chat_template_kwargs is not"),
         ({"prompt": "Q", "completion": "A", "label": False}, SFT, "label is False"),
         ({"question": "Q", "answer": "A", "weight": 0}, SFT, "weight is 0"),
+        ({"question": "Q", "answer": "A", "weight": 0.3}, SFT, "weight is 0.3, and a row is learned whole or not"),
+        ({"question": "Q", "answer": "A", "train": 0}, SFT, "train is 0"),
+        ({"question": "Q", "answer": "A", "weight": "0"}, SFT, "weight is 0"),
+        ({"question": "Q", "answer": "A", "train": "false"}, SFT, "train is false"),
+        ({"text": "T", "weight": 0.3}, PRETRAIN, "weight is 0.3"),
+        ({"prompt": "Z", "chosen": [USER, GOOD], "rejected": [USER, BAD]}, DPO, "'Z', which is asked beside it"),
+        (
+            {"prompt": "Q", "history": [["hi", "ho"]], "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+            DPO,
+            "chosen is a whole conversation, and 'hi'",
+        ),
+        (
+            {"prompt": [SYSTEM, USER], "chosen": [USER, GOOD], "rejected": [USER, BAD]},
+            DPO,
+            "'S', which is asked beside it",
+        ),
+        ({"question": "Q", "answer": "A", "system": 0}, SFT, "system is a number and must be a text"),
+        ({"question": "Q", "answer": "A", "tools": False}, SFT, "tools is true or false and must be a list"),
         ({"text": "T", "image": "a.png"}, PRETRAIN, "image is not supported"),
         ({"messages": [SYSTEM, USER, GOOD], "system": "other"}, SFT, "two system messages"),
         ({"instruction": "Q", "output": "A", "history": ["a"]}, SFT, "history.0 is no pair"),

@@ -12,6 +12,13 @@ from plait.models.tools import Tool, ToolCall
 CALL = ToolCall("", "look", '{"at": "Zürich"}')
 
 
+def json_of_levels(count: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(count):
+        value = {"a": value}
+    return value
+
+
 def message(**fields: Any) -> Message:
     (turn,) = parse_turns([fields], "messages", set())
     return turn.message
@@ -24,6 +31,9 @@ def message(**fields: Any) -> Message:
         {"role": "assistant", "tool_calls": [{"function": {"name": "look", "arguments": {"at": "Zürich"}}}]},
         {"role": "assistant", "tool_calls": [{"name": "look", "arguments": {"at": "Zürich"}}], "content": None},
         {"role": "assistant", "function_call": {"name": "look", "arguments": '{"at": "Z\\u00fcrich"}'}},
+        {"role": "assistant", "tool_calls": [{"function": {"name": "look", "parameters": {"at": "Zürich"}}}]},
+        {"role": "assistant", "tool_calls": [{"name": "look", "input": {"at": "Zürich"}}], "function_call": {}},
+        {"from": "function_call", "value": '{"name": "look", "parameters": {"at": "Zürich"}}'},
         {"from": "function_call", "value": '{"name": "look", "arguments": {"at": "Zürich"}}'},
         {"from": "tool_call", "value": '[{"name": "look", "arguments": {"at": "Zürich"}}]'},
     ],
@@ -37,6 +47,11 @@ def test_every_form_of_a_call_means_the_same(fields: dict[str, Any]) -> None:
     [
         ({"role": "tool", "content": None}, ""),
         ({"role": "tool", "content": {"degrees": 3}}, '{"degrees": 3}'),
+        ({"role": "tool", "content": 0}, "0"),
+        ({"role": "tool", "content": False}, "false"),
+        ({"role": "tool", "content": {}}, "{}"),
+        ({"role": "tool", "content": []}, "[]"),
+        ({"role": "tool", "content": ["a", 1]}, '["a", 1]'),
         ({"from": "observation", "value": "3"}, "3"),
         ({"role": "function", "name": "look", "content": "3"}, "3"),
         ({"role": "ipython", "content": [{"type": "text", "text": "3"}]}, "3"),
@@ -66,6 +81,17 @@ def test_parts_of_text_are_joined_and_reasoning_is_kept() -> None:
         ({"role": "user", "content": "x", "tool_calls": [{"name": "f"}]}, "only an assistant makes"),
         ({"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{"}]}, "arguments is not valid JSON"),
         ({"role": "assistant", "tool_calls": [{"name": "f", "arguments": "[1]"}]}, "is a list and must be an object"),
+        ({"role": "assistant", "tool_calls": [{"name": "f", "args": {"x": 1}}]}, "has no arguments, but args"),
+        (
+            {"role": "assistant", "tool_calls": [{"name": "f"}], "function_call": {"name": "g"}},
+            "messages.0.tool_calls and messages.0.function_call are both calls",
+        ),
+        (
+            {"role": "assistant", "tool_calls": [{"name": "f", "arguments": json_of_levels(20_000)}]},
+            "tool_calls.0.arguments has too many levels",
+        ),
+        ({"role": "system", "content": 0}, "messages.0.content is a number and must be a text"),
+        ({"role": "user", "content": [{"text": "a", "image_url": "x"}]}, "content.0.image_url is not supported"),
         ({"role": "assistant", "tool_calls": [{"arguments": {}}]}, "tool_calls.0.name is missing"),
         ({"role": "assistant", "tool_calls": [{"name": "f", "arguments": {"a": "\ud83d"}}]}, "half a character"),
         ({"from": "function_call", "value": "look()"}, "messages.0.value is not valid JSON"),
@@ -86,5 +112,15 @@ def test_tools_are_openais_or_the_functions_themselves() -> None:
     assert parse_tools([{"type": "function", "function": function | {"strict": True}}], "tools", unused) == expected
     assert parse_tools([function], "functions", unused) == expected
     assert unused == {"tools.strict"}
+    for name in ("input_schema", "inputSchema"):
+        assert parse_tools([{"name": "look", "description": "Looks.", name: schema}], "tools", unused) == expected
     with pytest.raises(BadRow, match=r"tools\.0 is no tool"):
         parse_tools(["look"], "tools", unused)
+
+
+def test_keys_of_calls_and_of_parts_that_mean_nothing_are_told() -> None:
+    unused: set[str] = set()
+    parts = [{"type": "text", "text": "a", "annotations": [1]}]
+    call = {"id": "1", "type": "function", "index": 0, "note": "x", "function": {"name": "look", "arguments": {}}}
+    parse_turns([{"role": "assistant", "content": parts, "tool_calls": [call]}], "messages", unused)
+    assert unused == {"messages.content.annotations", "messages.tool_calls.note"}
