@@ -43,9 +43,10 @@ class Vocabulary:
         # Slices, tries of their own for strings of JSON, would make a mask in 0.03 ms, not 0.11 ms, for 75 MB.
         self.guidance = LLTokenizer(wrapper, eos_token=sorted(end_ids) or tokenizer.eos_token_id, slices=[])
         source.tokens = wrapper.tokens = ()  # it has its own copy now
-        self._size = len(tokenizer)
+        self._size: int = self.guidance.vocab_size
 
     def __len__(self) -> int:
+        """One more than the highest id; ids without a token count."""
         return self._size
 
     def utf8(self, token: int) -> bytes:
@@ -65,8 +66,9 @@ class _ForGuidance:
         self.special_token_ids = sorted(special)
         self._backend = _without_prefix(backend)
         to_bytes = _bytes_of(backend)
-        names = [""] * backend.get_vocab_size(with_added_tokens=True)
-        for name, token in backend.get_vocab(with_added_tokens=True).items():
+        ids = backend.get_vocab(with_added_tokens=True)
+        names = [""] * (max(ids.values()) + 1)  # ids may have holes: their number says nothing of the highest
+        for name, token in ids.items():
             names[token] = name
         self.tokens: Any = [name.encode() if token in special else to_bytes(name) for token, name in enumerate(names)]
 

@@ -70,6 +70,23 @@ def test_every_token_has_the_bytes_that_llguidance_reads(make: object) -> None:
         assert vocabulary.guidance.is_special_token(token) == theirs.is_special_token(token)
 
 
+@pytest.mark.parametrize("ids", [(261, 263), (259,), (1000, 300)])
+def test_ids_may_have_holes(ids: tuple[int, ...]) -> None:
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    named = dict(zip(("</s>", "ab"), ids, strict=False))
+    merges = [("a", "b")] if "ab" in named else []
+    bpe = Tokenizer(models.BPE({**{letter: i for i, letter in enumerate(letters)}, **named}, merges=merges))
+    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="</s>")
+    vocabulary = Vocabulary(tokenizer, [tokenizer.eos_token_id])
+    assert len(vocabulary) == max(ids) + 1
+    assert vocabulary.guidance.eos_token == ids[0]
+    assert [vocabulary.utf8(token) for token in ids] == [b"</s>", b"ab"][: len(ids)]
+    tokens = tokenizer.encode("ab €", add_special_tokens=False)
+    assert vocabulary.guidance.tokenize_str("ab €") == tokens
+    assert b"".join(vocabulary.utf8(token) for token in tokens) == "ab €".encode()
+
+
 def test_a_normalizer_that_puts_a_space_before_texts_puts_none_inside_of_them() -> None:
     tokenizer = byte_fallback()
     replace = normalizers.Replace(" ", "▁")
