@@ -51,13 +51,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def run_driver(command: Sequence[str]) -> int:
     """Run a command to its end; returns its exit code, or that of an interruption where the stop made it fail."""
-    with subprocess.Popen(command) as driver:
-        while True:
-            try:
-                code = driver.wait()
-                break
-            except KeyboardInterrupt:  # the driver gets the signal too, and saves what it has
-                continue
+    # The driver gets the signal too, and saves what it has. An exception here could come between the call that reaps
+    # it and the note of its exit code, of which Python would then make a 0.
+    with interruption.on_interrupt(lambda: None), subprocess.Popen(command) as driver:
+        code = driver.wait()
     # A driver that still imports has no handler: the signal itself ends it.
     return interruption.exit_code() if code and interruption.received() else code
 

@@ -179,7 +179,7 @@ def test_a_server_that_is_asked_to_end_takes_its_application_down(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    monkeypatch.setattr("ray.serve.status", lambda: SimpleNamespace(applications={"plait": send(signal.SIGTERM)}))
+    monkeypatch.setattr("plait.serve.deploy.is_served", lambda _: send(signal.SIGTERM))
     monkeypatch.setattr("plait.serve.deploy.take_down", lambda: done.append("taken down"))
     monkeypatch.setattr("ray.serve.shutdown", lambda: done.append("shut down"))
     with interruption.handled():
@@ -224,7 +224,7 @@ def test_a_driver_that_something_else_kills_is_tried_again() -> None:
 def test_a_comparison_takes_down_what_it_had_begun_to_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.setattr("plait.local.ray_head.connect", lambda: None)
-    monkeypatch.setattr("ray.serve.status", lambda: SimpleNamespace(applications={}))
+    monkeypatch.setattr("plait.serve.deploy.is_served", lambda _: False)
     monkeypatch.setattr("plait.cli.compare._serve_config", lambda _: {})
     indexed = SimpleNamespace(collection="c", written=1, unchanged=0)
     monkeypatch.setattr("plait.jobs.ingest.job.ingest", lambda _: indexed)
