@@ -17,7 +17,7 @@ _MARKS = (  # UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16"),
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
-_NO_CHARSETS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape"})
+_NO_CHARSETS = frozenset({"charmap", "idna", "punycode", "unicode_escape", "raw_unicode_escape"})
 _ESCAPES = (b"\x1b$", b"\x1b(")  # of ISO 2022, which has 7 bits and would pass for UTF-8
 # What browsers read when a page declares these, because what is so declared mostly has the characters added later.
 _WIDER = {
@@ -140,10 +140,10 @@ def _python_name(name: str) -> str:
     """Python's name of an encoding, or of the one that browsers read for it; empty where it has none."""
     try:
         found = codecs.lookup(_NAMES.get(name.lower(), name))
-        b"".decode(found.name)  # some codecs make no text
+        b"a".decode(found.name)  # some codecs make no text
     except (LookupError, ValueError):
         return ""
-    return "" if found.name in _NO_CHARSETS else _WIDER.get(found.name, found.name)
+    return "" if found.name.replace("-", "_") in _NO_CHARSETS else _WIDER.get(found.name, found.name)
 
 
 def _guess(data: bytes) -> Encoding:

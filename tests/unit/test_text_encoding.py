@@ -80,6 +80,10 @@ def test_a_line_of_text_is_read_in_the_encoding_that_it_is_in(encoding: str, tex
         ("<meta charset=iso-8859-1>Grüße".encode(), Encoding("utf-8")),
         ("<meta charset=utf-8>Die Grüße sind schön".encode("latin-1"), Encoding("cp1252", is_guessed=True)),
         ("<meta charset=punycode>Die Grüße sind schön".encode("latin-1"), Encoding("cp1252", is_guessed=True)),
+        ("<meta charset='rot13'>Die Grüße sind schön".encode("latin-1"), Encoding("cp1252", is_guessed=True)),
+        ("<meta charset=base64>Die Grüße sind schön".encode("latin-1"), Encoding("cp1252", is_guessed=True)),
+        ("# coding: unicode_escape\n\\u0041 schöne Grüße".encode("latin-1"), Encoding("cp1252", is_guessed=True)),
+        ("<meta charset=raw-unicode-escape>schöne Grüße".encode("latin-1"), Encoding("cp1252", is_guessed=True)),
         ("<meta charset=none-such>Die Grüße sind schön".encode("latin-1"), Encoding("cp1252", is_guessed=True)),
     ],
 )
