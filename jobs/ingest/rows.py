@@ -41,7 +41,7 @@ class UnnamedRow:
 def row_documents(tables: Iterable[StoredFile], config: TableConfig) -> Iterator[DocumentFile | Failure | UnnamedRow]:
     """Every row, in order; one that holds no document is a failure, and unnamed if it has no id that can be read.
 
-    What there is to know about a table itself comes before its rows, as a failure with the step NOTED.
+    What there is to know about a table itself comes after its rows, as a failure with the step NOTED.
 
     Raises:
         DataError: when a table cannot be read to its end, so that none of its rows passes for removed.
@@ -51,10 +51,10 @@ def row_documents(tables: Iterable[StoredFile], config: TableConfig) -> Iterator
         try:
             with open_file(file.uri) as stream:
                 table = _open(file.uri, stream, config)
-                if table.caution:
-                    yield Failure(file.name, table.caution, NOTED)
                 for number, row in enumerate(table.rows(), start=1):
                     yield _document_file(file, number, row, config)
+                if table.caution:
+                    yield Failure(file.name, table.caution, NOTED)
         except PlaitError:
             raise
         except Exception as error:  # each store and each format has errors of its own

@@ -34,9 +34,11 @@ class Row:
 
 
 class Table(Protocol):
-    """An open table. `caution`: what a reader should know about how it is read; empty for nothing."""
+    """An open table."""
 
-    caution: str
+    @property
+    def caution(self) -> str:
+        """What a reader should know about how it was read up to here; empty for nothing."""
 
     def rows(self) -> Iterator[Row]:
         """All rows, as a stream."""
@@ -93,16 +95,17 @@ class JsonLines:
 class CsvTable:
     """A CSV file with a header line (plait.csv_files)."""
 
-    caution: str
-
     def __init__(self, uri: str, stream: BinaryIO, columns: Sequence[str], delimiter: str | None) -> None:
         self._columns = columns
         try:
             self._file = CsvFile(stream, delimiter, columns)
         except CsvError as error:
             raise DataError(f"'{uri}': {error}.", "Set table.delimiter, or save it as UTF-8.") from error
-        self.caution = self._file.format.caution
         _check_columns(uri, columns, self._file.header)
+
+    @property
+    def caution(self) -> str:
+        return self._file.format.caution
 
     def rows(self) -> Iterator[Row]:
         return (self._row(record) for record in self._file.records())

@@ -4,7 +4,6 @@ In: a file. Out: its rows as they are written, each with its line. Memory stays 
 stream. It does not know what a row should look like.
 """
 
-import csv
 import io
 import json
 from collections import Counter
@@ -164,15 +163,15 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _csv_rows(stream: BinaryIO) -> Iterator[_Row]:
-    table = CsvFile(stream)
-    if twice := [name for name, times in Counter(table.header).items() if times > 1]:
-        raise BadFile(f"has {len(twice)} column names twice, '{twice[0]}' among them")
     line = 1
     try:
+        table = CsvFile(stream)
+        if twice := [name for name, times in Counter(table.header).items() if times > 1]:
+            raise BadFile(f"has {len(twice)} column names twice, '{twice[0]}' among them")
         for record in table.records():
             line = record.line
             yield _csv_row(table.header, record)
-    except (csv.Error, CsvError) as error:
+    except CsvError as error:
         raise BadFile(f"cannot be read as CSV in or after line {line} ({error})") from None
 
 

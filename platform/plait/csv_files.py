@@ -8,7 +8,8 @@ a decimal comma stays a comma.
 import csv
 import io
 from codecs import getincrementaldecoder
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import BinaryIO
@@ -51,17 +52,21 @@ class CsvRecord:
 @dataclass(frozen=True)
 class CsvFormat:
     """How a file is written. `start`: bytes before its header, of a mark and of Excel's line `sep=;`. `caution`: what a
-    reader should know about the encoding, empty where that is sure."""
+    reader should know about the encoding, empty where that is sure. `is_ascii`: all that was looked at is ASCII."""
 
     encoding: str
     delimiter: str
     start: int
     lines_before: int = 0
     caution: str = ""
+    is_ascii: bool = False
 
 
 class CsvFile:
-    """An open CSV file with a header; values may hold line ends between quotes.
+    """An open CSV file with a header, its first record that says anything; values may hold line ends between quotes.
+
+    A file that begins in ASCII is taken for UTF-8. Where it turns out to be none, `format` gets the encoding that its
+    first bytes beyond ASCII are in.
 
     Args:
         stream: the file, which can seek.
@@ -69,7 +74,7 @@ class CsvFile:
         columns: names that the header holds, where they are known; they help to find the delimiter.
 
     Raises:
-        CsvError: when encoding or delimiter cannot be told.
+        CsvError: when encoding or delimiter cannot be told, or what is read is no CSV.
 
     >>> file = CsvFile(io.BytesIO("Straße;Preis\\nRing;1,50".encode("cp1252")))
     >>> file.header, [record.values for record in file.records()]
@@ -80,8 +85,11 @@ class CsvFile:
         self._stream = stream
         stream.seek(0)
         self.format = _format_of(stream.read(_HEAD_BYTES), delimiter, tuple(columns))
-        header = next(self._records(self.format.start, self.format.lines_before), None)
+        records = self._records(self.format.start, self.format.lines_before)
+        header = next((record for record in records if _says_anything(record.values)), None)
         self.header = tuple(name.strip() for name in header.values) if header else ()
+        if any("\0" in name for name in self.header):
+            raise CsvError("its header holds NUL characters: save it as UTF-8")
         self._body = (header.start + header.length, self._lines_read) if header else (self.format.start, 0)
 
     def records(self) -> Iterator[CsvRecord]:
@@ -92,16 +100,24 @@ class CsvFile:
         """The record at a place."""
         self._stream.seek(start)
         lines = io.StringIO(self._decoded(self._stream.read(length)), newline="")
-        return CsvRecord(start, length, next(csv.reader(lines, delimiter=self.format.delimiter, strict=True), []))
+        return CsvRecord(start, length, next(self._parsed(lines), []))
 
     def _records(self, start: int, lines_before: int) -> Iterator[CsvRecord]:
         """The reader takes line by line: what was read when it gives a record is the record's end."""
         self._stream.seek(start)
         self._end, self._lines_read = start, lines_before
         line = lines_before + 1
-        for values in csv.reader(self._lines(), delimiter=self.format.delimiter, strict=True):
+        for values in self._parsed(self._lines()):
             yield CsvRecord(start, self._end - start, values, line)
             start, line = self._end, self._lines_read + 1
+
+    def _parsed(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        try:
+            yield from csv.reader(lines, delimiter=self.format.delimiter, strict=True)
+        except csv.Error as error:
+            if str(error).startswith("new-line character"):
+                raise CsvError("its lines end in CR alone: save it with LF") from None
+            raise CsvError(f"a quotation does not end, or ends within a value ({error})") from None
 
     def _lines(self) -> Iterator[str]:
         unit = _BYTES_A_UNIT.get(self.format.encoding, 1)
@@ -122,8 +138,22 @@ class CsvFile:
         try:
             return data.decode(self.format.encoding)
         except UnicodeDecodeError:
+            if self.format.is_ascii:
+                self._look_further()
+                return self._decoded(data)
             name = self.format.encoding.upper().replace("_", "-")
             raise CsvError(f"it is not {name} text there: save it as UTF-8") from None
+
+    def _look_further(self) -> None:
+        """Tell the encoding by the first line that is not ASCII, and what follows it."""
+        place = self._stream.tell()
+        self._stream.seek(start := self.format.start)
+        while (line := self._stream.readline(_HEAD_BYTES)).isascii() and line:
+            start += len(line)
+        self._stream.seek(start)
+        found = _encoding(self._stream.read(_HEAD_BYTES))
+        self._stream.seek(place)
+        self.format = replace(self.format, encoding=found.codec, caution=found.caution, is_ascii=False)
 
 
 @lru_cache(maxsize=16)  # a table is opened for every few rows of it
@@ -139,10 +169,15 @@ def _format_of(head: bytes, delimiter: str | None, columns: Sequence[str]) -> Cs
         text = text[len(first) + 1 :]
         start, lines_before = start + len((first + "\n").encode(encoding)), 1
     delimiter = delimiter or told or _sniffed(text, columns, is_cut=len(head) == _HEAD_BYTES)
-    return CsvFormat(encoding, delimiter, start, lines_before, found.caution)
+    return CsvFormat(encoding, delimiter, start, lines_before, found.caution, not mark and head.isascii())
 
 
 def _encoding(head: bytes) -> Encoding:
+    if b"\0" in head:
+        for whole in (head, head[:-2]):  # the last character may be cut
+            with suppress(UnknownEncoding):
+                if (found := encoding_of(whole)).codec.startswith("utf-16"):
+                    return found
     try:
         getincrementaldecoder("utf-8")().decode(head, final=len(head) < _HEAD_BYTES)
     except UnicodeDecodeError:
@@ -181,11 +216,15 @@ def _sniffed(text: str, columns: Sequence[str], is_cut: bool) -> str:
     return best[0]
 
 
+def _says_anything(values: Sequence[str]) -> bool:
+    return any(value.strip() for value in values)
+
+
 def _first_records(text: str, delimiter: str) -> list[list[str]]:
     records: list[list[str]] = []
     try:
         for record in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-            if record:
+            if _says_anything(record):
                 records.append(record)
             if len(records) == _SNIFFED_RECORDS:
                 break

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from plait import csv_files
-from plait.csv_files import CsvError, CsvFile
+from plait.csv_files import CsvError, CsvFile, CsvRecord
 
 ROWS = [["Straße", "Preis", "Anmerkung"], ["Ringstraße 5", "1,50", 'zwei\nZeilen, "quer"'], ["Öl", "2", "Šā 中"]]
 
@@ -37,6 +37,56 @@ def test_a_file_is_read_in_any_encoding_and_by_any_delimiter(encoding: str, deli
 def test_latin_1_is_read() -> None:
     rows = [["Straße", "Größe"], *([f"Köln, Ring {n}", "für Fußgänger"] for n in range(9))]
     assert read(written(rows, ";").encode("cp1252")) == rows
+
+
+@pytest.mark.parametrize(("encoding", "codec"), [("cp1252", "cp1252"), ("cp1250", "cp1250"), ("utf-8", "utf-8")])
+def test_the_first_letter_beyond_ascii_tells_the_encoding_however_late_it_comes(encoding: str, codec: str) -> None:
+    word = "příliš žluťoučký kůň" if encoding == "cp1250" else "Größe, für Fußgänger, café"
+    data = b"id;text\n" + (b"1;" + b"a" * 50 + b"\n") * 5_000 + f"2;{word}\n3;b\n4;{word}\n".encode(encoding)
+    file = CsvFile(io.BytesIO(data))
+    records = list(file.records())
+    assert [record.values for record in records[-3:]] == [["2", word], ["3", "b"], ["4", word]]
+    assert records[-1].start + records[-1].length == len(data)
+    assert file.format.encoding == codec
+    assert bool(file.format.caution) == (codec != "utf-8")
+    last = CsvFile(io.BytesIO(data))
+    assert last.record(records[-1].start, records[-1].length) == CsvRecord(
+        records[-1].start, records[-1].length, ["4", word]
+    )
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_needs_no_mark(encoding: str, line_end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [["id", "text"], *([str(n), "Grüße \N{ROCKET}"] for n in range(9))]
+    for length in range(40, 50, 2):
+        monkeypatch.setattr(csv_files, "_HEAD_BYTES", length)
+        assert read(written(rows, ";", line_end).encode(encoding)) == rows
+
+
+def test_a_header_with_nul_characters_is_refused() -> None:
+    with pytest.raises(CsvError, match="its header holds NUL characters: save it as UTF-8"):
+        read("id;text\n1;a\n".encode("utf-32-le"))
+
+
+@pytest.mark.parametrize("before", ["\r\n\r\n", "\n", "  \n", ";\n;\n", "sep=;\n\n"])
+def test_the_header_is_the_first_record_that_says_anything(before: str) -> None:
+    file = CsvFile(io.BytesIO(f"{before}id;text\r\n\r\n1;a\r\n".encode()))
+    (record,) = file.records()
+    assert (file.header, record.values) == (("id", "text"), ["1", "a"])
+    assert record.line == before.count("\n") + 3
+
+
+@pytest.mark.parametrize("data", [b"a,b\r1,2\r", b"a,b\n1,2\r3,4\n"])
+def test_lines_that_end_in_cr_alone_are_an_error(data: bytes) -> None:
+    with pytest.raises(CsvError, match="its lines end in CR alone: save it with LF"):
+        read(data)
+
+
+@pytest.mark.parametrize("data", [b'a,b\n"1"x,2\n', b'a,b\n"1,2\n'])
+def test_quotation_marks_that_do_not_match_are_an_error(data: bytes) -> None:
+    with pytest.raises(CsvError, match="a quotation does not end, or ends within a value"):
+        read(data)
 
 
 def test_letters_whose_bytes_look_like_a_line_end_are_no_line_end() -> None:
@@ -92,7 +142,7 @@ def test_the_encoding_is_told_by_the_head_and_a_head_cut_in_a_letter_is_no_other
 
 def test_bytes_that_are_not_of_the_files_encoding_are_an_error() -> None:
     with pytest.raises(CsvError, match="it is not UTF-8 text there"):
-        read(b"a,b\n" + b"1,2\n" * 100_000 + b"\xff\xfe,3\n")
+        read("ä,b\n".encode() + b"1,2\n" * 100_000 + b"\xff\xfe,3\n")
 
 
 def test_a_line_without_an_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

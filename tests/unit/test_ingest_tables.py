@@ -221,7 +221,7 @@ def test_a_table_that_ends_inside_quotes_is_an_error_and_loses_no_row(tmp_path: 
     ("name", "text", "reason"),
     [
         ("t.jsonl", '{"text": "a"}\n{"text": "' + "x" * 2_000 + '"}\n', "a row has more than 1,000 bytes"),
-        ("t.csv", 'text\na\n"' + "x\n" * 1_000, "field larger than field limit"),
+        ("t.csv", 'text\na\n"' + "x\n" * 1_000, ".*field larger than field limit"),
     ],
 )
 def test_a_row_without_an_end_ends_the_run_before_it_fills_the_memory(
