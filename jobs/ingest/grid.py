@@ -128,29 +128,48 @@ def check_places(places: int, texts: int) -> None:
         raise TableTooLarge(f"a table has {places:,} cells for {texts:,} texts")
 
 
-def to_markdown(rows: Sequence[Sequence[str]], header_rows: int = 0) -> str:
+def to_markdown(rows: Sequence[Sequence[str]], header_rows: int = 0, title_rows: int = 0) -> str:
     """A Markdown table, without the rows and columns in which nothing stands; empty where nothing stands at all.
 
     Args:
         rows: of texts, which may have different lengths.
-        header_rows: how many rows at the top name the columns: several become one (`2024 Q1`), and one that is a single
-            text over the whole table stands above it. Where none does, the first row, if it looks like names.
+        header_rows: how many rows, after the titles, name the columns: several become one (`2024 Q1`). Where none does,
+            the first row, if it looks like names.
+        title_rows: how many rows at the top are titles, which stand above the table.
     """
     lines = [[_BLANKS.sub(" ", text).strip() for text in row] for row in rows]
+    titles = dict.fromkeys(text for line in lines[:title_rows] for text in line if text)
+    lines = lines[title_rows:]
     head = [line for line in lines[: min(header_rows, _MAX_HEADER_ROWS)] if any(line)]
     body = [line for line in lines[min(header_rows, _MAX_HEADER_ROWS) :] if any(line)]
     used = sorted({column for line in (*head, *body) for column, text in enumerate(line) if text})
     if not used:
-        return ""
+        return "\n\n".join(titles)
     check_places((len(head) + len(body)) * len(used), sum(map(bool, chain(*head, *body))))
-    titles = []
-    while head and len(used) > 1 and len({_at(head[0], column) for column in used}) == 1:
-        titles.append(_at(head.pop(0), used[0]))
     if not head and looks_like_names([[_at(line, column) for column in used] for line in body[:2]]):
         head.append(body.pop(0))
     names = [" ".join(dict.fromkeys(filter(None, (_at(line, column) for line in head)))) for column in used]
     table = [names, ["---"] * len(used), *([_at(line, column) for column in used] for line in body)]
     return "\n\n".join([*titles, "\n".join(f"| {' | '.join(map(_escaped, row))} |" for row in table)])
+
+
+def title_rows(cells: Sequence[Sequence[Cell]], rows: Sequence[Sequence[str]]) -> int:
+    """How many rows at the top are titles: a single merged cell over the whole width of the table.
+
+    Equal texts side by side are none: two columns may both be named `%`.
+
+    Args:
+        cells: the rows of the table before it was spread.
+        rows: after.
+    """
+    width = max((column + 1 for row in rows for column, text in enumerate(row) if text), default=0)
+    count = 0
+    for row, texts in zip(cells, rows, strict=True):
+        is_title = len(row) <= 1 and all(cell.columns > 1 for cell in row) and len(texts) >= width > 1
+        if any(texts) and not is_title:
+            break
+        count += 1
+    return count
 
 
 def grouped_header_rows(cells: Sequence[Sequence[Cell]], rows: Sequence[Sequence[str]]) -> int:

@@ -13,7 +13,7 @@ from markdownify import ATX
 from markitdown import DocumentConverterResult, StreamInfo, converters
 from markitdown.converters._markdownify import _CustomMarkdownify
 
-from plait.jobs.ingest.grid import Cell, grouped_header_rows, spread, to_markdown
+from plait.jobs.ingest.grid import Cell, grouped_header_rows, spread, title_rows, to_markdown
 from plait.jobs.ingest.html import UNESCAPED
 from plait.jobs.ingest.html_signs import write_signs
 from plait.jobs.ingest.html_tables import TableConverter, unwrap_layout
@@ -53,8 +53,9 @@ class _PptxConverter(converters.PptxConverter):  # type: ignore[misc]
             for row in table.rows
         ]
         rows = spread([cells])
-        header_rows = grouped_header_rows(cells, rows) or int(bool(table.first_row))
-        return f"\n\n{to_markdown(rows, header_rows)}\n\n"
+        titles = title_rows(cells, rows)
+        header_rows = grouped_header_rows(cells[titles:], rows[titles:]) or int(bool(table.first_row) and not titles)
+        return f"\n\n{to_markdown(rows, header_rows, titles)}\n\n"
 
     def _convert_chart_to_markdown(self, chart: Any) -> str:
         """A chart's values, by category; a chart that the library cannot read has none to give."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plait.jobs.ingest.grid import Cell, TableTooLarge, grouped_header_rows, is_number, spread, to_markdown
+from plait.jobs.ingest.grid import Cell, TableTooLarge, grouped_header_rows, is_number, spread, title_rows, to_markdown
 
 
 def cells(*rows: str) -> list[list[Cell]]:
@@ -74,7 +74,29 @@ def test_a_bar_in_a_cell_makes_no_column_and_a_line_end_no_row() -> None:
 
 def test_several_header_rows_become_one_and_a_title_over_all_stands_above() -> None:
     table = [["Sales", "Sales", "Sales"], ["Region", "2024", "2024"], ["Region", "Q1", "Q2"], ["North", "1", "2"]]
-    assert to_markdown(table, 3).splitlines()[:3] == ["Sales", "", "| Region | 2024 Q1 | 2024 Q2 |"]
+    assert to_markdown(table, 2, title_rows=1).splitlines()[:3] == ["Sales", "", "| Region | 2024 Q1 | 2024 Q2 |"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (["Sales/3x1", "Region Q1 Q2"], 1),
+        (["Sales/3x1", "Europe/3x1", "Region Q1 Q2"], 2),
+        (["", "Sales/3x2", "", "Region Q1 Q2"], 3),
+        (["% % %", "1 2 3"], 0),
+        (["Sales/2x1 Note", "a b c"], 0),
+        (["Sales/2x1", "a b c"], 0),
+        (["Sales", "a b c"], 0),
+        (["a b", "Total/2x1"], 0),
+    ],
+)
+def test_a_title_is_one_cell_over_the_whole_table_and_no_row_of_equal_names(rows: list[str], expected: int) -> None:
+    table = cells(*rows)
+    assert title_rows(table, spread([table])) == expected
+
+
+def test_a_table_of_titles_alone_keeps_them() -> None:
+    assert to_markdown([["Sales", "Sales"], ["", ""]], 0, 1) == "Sales"
 
 
 @pytest.mark.parametrize(

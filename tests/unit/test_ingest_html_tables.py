@@ -70,3 +70,45 @@ def test_a_table_that_would_fill_the_memory_is_one_unreadable_document(monkeypat
     page = "<table><tr>" + "<td rowspan=99>x" * 99 + "<tr><td>1" * 99 + "</table>"
     with pytest.raises(Unreadable, match=r"^merged cells of a table repeat more than"):
         parse(page.encode(), "x.html")
+
+
+@pytest.mark.parametrize(
+    ("page", "first", "last"),
+    [
+        ("<table><form><tr><td>a<td>b<tr><td>c<td>d</form></table>", "a b", "c d"),
+        ("<table><div><tr><td>a<td>b<tr><td>c<td>d</table>", "a b", "c d"),
+        ("<table><tbody><center><tr><td>a<td>b<tr><td>c<td>d</table>", "a b", "c d"),
+        ("<table><thead><th>a<th>b</thead><tbody><tr><td>1<td>2</table>", "a b", "1 2"),
+        ("<table><th>a<th>b<tr><td>1<td>2</table>", "a b", "1 2"),
+        ("<table><tr><form><td>a<td>b<tr><td>c<td>d</table>", "a b", "c d"),
+    ],
+)
+def test_cells_are_found_whatever_stands_between_them_and_their_table(page: str, first: str, last: str) -> None:
+    assert lines(page)[::2] == [f"| {' | '.join(row.split())} |" for row in (first, last)]
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        ("<p>a</p><td>x</td>b", "a x b"),
+        ("<tr><td>x<td>y", "x y"),
+        ("<table><form><tr><td>x<td>y</form></table>", "x y"),
+        ("<table><tr>loose<td>a<td>b<tr><td>1<td>2</table>", "loose | a | b | | --- | --- | | 1 | 2 |"),
+        (
+            "<table><tr><th>a<th>b<tr><td><table><caption>Named</caption><tr><td>x<td>y<tr><td>1<td>2</table><td>3</table>",
+            "| a | b | | --- | --- | | Named x, y; 1, 2 | 3 |",
+        ),
+    ],
+)
+def test_text_of_cells_without_a_table_and_beside_cells_is_kept(page: str, text: str) -> None:
+    assert html_to_markdown(page).text.split() == text.split()
+
+
+def test_a_title_over_the_table_stands_above_it_also_where_no_header_is_marked() -> None:
+    page = "<table><tr><td colspan=3>Sales 2024<tr><td>Region<td>Q1<td>Q2<tr><td>North<td>1<td>2</table>"
+    assert lines(page)[:3] == ["Sales 2024", "", "| Region | Q1 | Q2 |"]
+
+
+@pytest.mark.parametrize("name", ["%", "Yes"])
+def test_columns_may_have_the_same_name(name: str) -> None:
+    assert lines(f"<table><tr><th>{name}<th>{name}<tr><td>1<td>2</table>")[0] == f"| {name} | {name} |"
