@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from operator import itemgetter
 
 from plait.index.table_columns import MAX_COLUMNS_BYTES, row_of
 from plait.jobs.ingest.split import Span
 
 _RULE = re.compile(r"^[|:\- \t]+$", re.MULTILINE)
 _RULE_CELL = re.compile(r":?-+:?")
-_FENCE = re.compile(r"^[ \t]*(`{3,}|~{3,})", re.MULTILINE)
+_FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})(?P<info>.*)", re.MULTILINE)
 _BAR = re.compile(r"(?<!\\)\|")
 _MAX_NAME_CHARS = 200
 
@@ -90,7 +91,8 @@ def find_tables(text: str) -> list[MarkdownTable]:
         if tables and start < tables[-1].end:
             continue
         fences = _fenced(text) if fences is None else fences
-        if any(begin <= start < end for begin, end in fences):
+        before = bisect_right(fences, start, key=itemgetter(0)) - 1
+        if before >= 0 and start < fences[before][1]:
             continue
         end = _end_of_body(text, rule.end() + 1)
         if rule.end() + 1 < end:
@@ -139,7 +141,7 @@ def _fenced(text: str) -> list[Span]:
     for fence in _FENCE.finditer(text):
         if opened is None:
             opened = fence
-        elif fence[1].startswith(opened[1]):
+        elif fence["fence"].startswith(opened["fence"]) and not fence["info"].strip():
             places.append((opened.start(), fence.end()))
             opened = None
     return [*places, (opened.start(), len(text))] if opened else places
