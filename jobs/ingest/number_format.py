@@ -30,12 +30,17 @@ _NO_LETTERS = re.compile(r'"[^"]*"|\\.|\[[^\]]*\]|AM/PM|A/P', re.IGNORECASE)
 
 @dataclass(frozen=True)
 class _Section:
-    """A number format's part for positive numbers, say. `number`: where digits go; None: the format is none of ours."""
+    """A number format's part for positive numbers, say. `number`: where digits go; None: it shows no digits.
+
+    `seams`: texts between digits, from the right, each with how many places for whole digits are right of it: `000-00`
+    has ("-", 2).
+    """
 
     before: str
     after: str
     number: str | None
     percents: int = 0
+    seams: tuple[tuple[str, int], ...] = ()
 
 
 def shown(value: Any, code: str) -> str:
@@ -85,23 +90,30 @@ def _parsed(code: str) -> tuple[_Section, ...] | None:
 
 
 def _parsed_section(part: str) -> _Section | None:
-    before, after, number, percents = "", "", None, 0
+    percents = 0
+    numbers: list[str] = []
+    texts = [""]  # before, between and after the places for digits
     for token in _TOKENS.finditer(part):
         kind, text = token.lastgroup, token[0]
-        if kind == "number" and number is None:
-            number = text
+        if kind == "number":
+            numbers.append(text)
+            texts.append("")
             continue
-        if kind == "number" or (kind == "bracket" and text[1:2] in "<>="):
+        if kind == "bracket" and text[1:2] in "<>=":
             return None
         if kind == "plain" and (text in '/@"\\[' or text.isalpha()):
             return None  # a fraction, an exponent, General, or the letters of a date
         percents += kind == "plain" and text == "%"
-        literal = "" if kind in ("padding", "bracket") else (token[kind] if kind else "")
-        if number is None:
-            before += literal
-        else:
-            after += literal
-    return _Section(before, after, number, percents)
+        texts[-1] += "" if kind in ("padding", "bracket") else (token[kind] if kind else "")
+    if not numbers:
+        return _Section(texts[0], "", None, percents)
+    if len(numbers) > 1 and ("," in "".join(numbers) or "." in "".join(numbers[:-1])):
+        return None
+    seams, places = [], 0
+    for literal, number in zip(reversed(texts[1:-1]), reversed(numbers[1:]), strict=True):
+        places += len(number.partition(".")[0])
+        seams.append((literal, places))
+    return _Section(texts[0], texts[-1], "".join(numbers), percents, tuple(seams))
 
 
 def _digits(amount: float, section: _Section) -> str:
@@ -118,6 +130,9 @@ def _digits(amount: float, section: _Section) -> str:
         first = len(integer) % 3
         groups = [integer[:first], *(integer[place : place + 3] for place in range(first, len(integer), 3))]
         integer = ",".join(filter(None, groups))
+    for text, places in reversed(section.seams):  # from the left: those further right stay where they are
+        if 0 < places < len(integer):
+            integer = f"{integer[:-places]}{text}{integer[-places:]}"
     if fraction:
         return f"{integer}.{fraction}"
     return integer or ("" if section.before else "0")  # a dash stands for nothing
