@@ -53,6 +53,14 @@ def test_front_matter_gives_the_title_and_is_no_heading() -> None:
         ("---\ntitle: Ray: a tour\ntags: [a]\n---\n# H\n", "Ray: a tour"),
         ('---\ntags: [a\nTitle: "Half a list"\n---\n# H\n', "Half a list"),
         ("---\ntitle: >\n  Two\n  lines\n---\n# H\n", "Two lines"),
+        ("---\n# A comment\ntitle: Beside a comment\n---\n# H\n", "Beside a comment"),
+        ("---\ntitle: |\n  In a block\nfoo: b: c\n---\n# H\n", "In a block"),
+        ("---\ntitle: |\nfoo: b: c\n---\n# H\n", "H"),
+        ("---\ntitle: >\n  a: b: c\n\tx\nfoo: b: c\n---\n# H\n", "H"),
+        ('---\ntitle: "Before a comment" # c\nd: a: b\n---\n# H\n', "Before a comment"),
+        ("---\ntitle: Beside a deep list\na: " + "[" * 1_000 + "\n---\n# H\n", "Beside a deep list"),
+        ("+++\ntitle = 'Long'\na = " + "9" * 5_000 + "\n+++\n# H\n", "H"),
+        ("+++\na = " + "[" * 5_000 + "\n+++\n# H\n", "H"),
         ("+++\ntitle = 'Of Hugo'\n+++\n# H\n", "Of Hugo"),
         ("---\ntitle: [a, b]\n---\n# H\n", "H"),
         ("---\n---\n# H\n", "H"),
@@ -72,12 +80,29 @@ def test_front_matter_gives_its_title_as_it_is_written(text: str, title: str) ->
         "---\nHe said: [so\nand went\n---\n# H\n",
         "+++\na: b\n+++\n# H\n",
         "---\n# H\n",
+        "---\n" + "[" * 1_000 + "\n---\n# H\n",
     ],
 )
 def test_two_rules_are_not_taken_for_front_matter(text: str) -> None:
     document = parse(text.encode(), "x.md")
     assert document.headings[-1].words == "H"
     assert len(document.headings) == text.count("\n---") + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "headings"),
+    [
+        ("---\n\n# Title\n\n---\n\nbody\n", ["Title"]),
+        ("---\n# Slide one\n---\n# Slide two\n", ["Slide one", "Slide two"]),
+        ("---\nNote: read this\n\nText between rules: here.\n# Real\n---\n", ["Real"]),
+        ("---\nNote: a: b\n\n## Real\n---\n", ["Real"]),
+        ("---\nNote: a: b\n\nThis is what he told me: c\n---\n# Real\n", ["Real"]),
+    ],
+)
+def test_a_heading_between_two_rules_is_one(text: str, headings: list[str]) -> None:
+    document = parse(text.encode(), "x.md")
+    assert [heading.words for heading in document.headings][-len(headings) :] == headings
+    assert document.title == document.headings[0].words
 
 
 def test_a_heading_over_two_lines_keeps_its_words_apart() -> None:
@@ -122,15 +147,17 @@ def test_headings_start_at_line_starts_in_order(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
-    [("---\n" + "[" * 5_000 + "\n---\nx", "nested too deeply"), ("a\0b", "NUL bytes")],
+    ("name", "text", "reason"),
+    [("a.html", "<div>" * 5_000 + "x", "nested too deeply"), ("a.md", "a\0b", "NUL bytes")],
 )
-def test_whatever_a_parser_trips_over_fails_its_document_alone(tmp_path: Path, text: str, reason: str) -> None:
-    (tmp_path / "a.md").write_text(text, encoding="utf-8")
+def test_whatever_a_parser_trips_over_fails_its_document_alone(
+    tmp_path: Path, name: str, text: str, reason: str
+) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
     recipe = IngestRecipe(sources=[str(tmp_path)])
     with RowReader(recipe.table) as rows:
         outcome = load(
-            DocumentFile("a.md", str(tmp_path / "a.md")), recipe, "settings", rows, DocumentReader(recipe.limits)
+            DocumentFile(name, str(tmp_path / name)), recipe, "settings", rows, DocumentReader(recipe.limits)
         )
     assert isinstance(outcome, Failure)
     assert reason in outcome.reason
