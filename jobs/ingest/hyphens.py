@@ -17,6 +17,16 @@ _CONJUNCTIONS = frozenset(
 )
 """After a hyphen that stands for a word to come: "pre- and post-war", "Vor- und Nachteile"."""
 
+_FIRST_PARTS = frozenset(
+    {
+        *("best", "cross", "data", "double", "end", "far", "fine", "first", "four", "free", "full", "half", "hand"),
+        *("hard", "high", "ill", "large", "long", "low", "machine", "multi", "non", "one", "open", "quasi", "real"),
+        *("second", "self", "semi", "short", "single", "small", "state", "third", "three", "time", "two", "user"),
+        *("well", "wide"),
+    }
+)
+"""Of English compounds that mostly are written with a hyphen."""
+
 
 def join_hyphenated(text: str) -> str:
     """Join words that were cut at line ends.
@@ -24,7 +34,8 @@ def join_hyphenated(text: str) -> str:
     Only a continuation in lower case is one. The hyphen stays where the text has the word with it elsewhere
     ("well-known"), where its first part is a single letter or an abbreviation ("e-mail", "PDF-based"), where there is
     another before it ("state-of-the-art"), or where both parts are words of the text and the whole is none.
-    Soft hyphens go.
+    Soft hyphens go. Where the text does not tell, and the first part is one of English compounds ("long-term", but
+    "highlight"), the line ends as it is printed: searches by words then find the parts and the whole.
     """
     if not any(hyphen in text for hyphen in ("-\n", "- \n", "\u2010", _SOFT_HYPHEN)):
         return text
@@ -35,6 +46,9 @@ def join_hyphenated(text: str) -> str:
         if not second[0].islower() or second in _CONJUNCTIONS:
             return match[0]
         is_compound = before or (first.isupper() and len(first) > 1) or _is_compound(first.lower(), second, words)
+        is_known = is_compound or hyphen == _SOFT_HYPHEN or f"{first}{second}".lower() in words
+        if not is_known and first.lower() in _FIRST_PARTS:
+            return match[0]
         is_kept = hyphen != _SOFT_HYPHEN and is_compound
         return f"{before}{first}{'-' if is_kept else ''}{second}{rest}" + ("" if match.end() == len(text) else "\n")
 

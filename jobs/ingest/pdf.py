@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 import pdfplumber
@@ -22,7 +23,7 @@ from plait.jobs.ingest.hyphens import join_hyphenated
 
 _UNKNOWN_SIGN = re.compile(r"\(cid:\d+\)")  # pdfminer's for what its font has no character for
 _TURNED = (90, 180, 270)
-_OBLIQUE = -1
+_OBLIQUE = -1  # or mirrored
 _STRAIGHT_WITHIN = 10  # degrees; text at other angles is a stamp or a watermark
 _MOST_UNKNOWN = 0.3  # share of a page's signs that its fonts give no characters for
 _FEW_LETTERS = 50  # on a page that is a picture: a stamp, a page number
@@ -108,10 +109,25 @@ def _texts(page: Any, chars: Sequence[LTChar]) -> Iterator[str]:
     yield _tidy(_laid_out(upright, page.layout.bbox) if table is None else table)
     for direction in sorted(by_direction):
         if direction == _OBLIQUE:
-            yield _tidy("".join(char.get_text() for char in by_direction[direction]))
+            yield _tidy(_as_drawn(by_direction[direction]))
         else:
             bbox = _turn(by_direction[direction], direction, page.layout.bbox)
             yield _tidy(_laid_out(by_direction[direction], bbox))
+
+
+def _as_drawn(chars: Sequence[LTChar]) -> str:
+    """Signs in the order in which they are drawn, with a line for each of those that run beside each other."""
+    text = chars[0].get_text()
+    for before, char in pairwise(chars):
+        text += "\n" * _is_on_next_line(before, char) + char.get_text()
+    return text
+
+
+def _is_on_next_line(before: LTChar, char: LTChar) -> bool:
+    """It stands aside from where the sign before it goes, which text on a curve hardly does."""
+    a, b, _, _, x, y = before.matrix
+    aside = a * (char.matrix[5] - y) - b * (char.matrix[4] - x)
+    return abs(aside) > math.hypot(a, b) * before.size / 2
 
 
 def _laid_out(chars: Iterable[LTChar], bbox: tuple[float, float, float, float]) -> str:
@@ -145,8 +161,10 @@ def _main_direction(chars: Iterable[LTChar]) -> int:
 
 
 def _direction(char: LTChar) -> int:
-    """Where a sign's line goes, in degrees counter-clockwise: 0, one of _TURNED, or _OBLIQUE."""
-    a, b = char.matrix[:2]
+    """Where a sign's line goes, in degrees counter-clockwise: 0, one of _TURNED, or _OBLIQUE, also where mirrored."""
+    a, b, c, d = char.matrix[:4]
+    if a * d < b * c:
+        return _OBLIQUE
     if b == 0 and a > 0:
         return 0
     degrees = math.degrees(math.atan2(b, a)) % 360

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from plait.index.words import analyzed
 from plait.jobs.ingest.converted import Converted
 from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.hyphens import join_hyphenated
@@ -17,6 +18,7 @@ WITHOUT_CHARACTERS = (
     "/Subtype /CIDFontType2 /BaseFont /X /CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> "
     "/FontDescriptor << /Type /FontDescriptor /FontName /X /Flags 4 /FontBBox [0 0 1000 1000] >> >>] >>"
 )
+OBLIQUE = (("150 250", "Not for sale"), ("180 220", "Draft 2"))
 SCAN = "q 612 0 0 792 0 0 cm BI /W 1 /H 1 /CS /G /BPC 8 ID \x80 EI Q"
 
 
@@ -71,6 +73,22 @@ def test_a_watermark_does_not_stand_among_the_words() -> None:
     assert pdf_to_markdown(pdf(page)).text == "\n".join(LINES) + "\n\nDRAFT"
 
 
+def test_oblique_lines_stand_apart() -> None:
+    first, second = ("BT /F1 30 Tf 0.7 0.7 -0.7 0.7 {} Tm ({}) Tj ET".format(*line) for line in OBLIQUE)
+    assert pdf_to_markdown(pdf(f"{lines()} {first} {second}")).text == "\n".join(
+        (*LINES, "", "Not for sale", "Draft 2")
+    )
+
+
+@pytest.mark.parametrize("mirrored", ["-1 0 0 1 540 {at}", "1 0 0 -1 72 {at}"])
+def test_mirrored_text_is_read_as_it_is_drawn(mirrored: str) -> None:
+    page = " ".join(
+        f"BT /F1 12 Tf {mirrored.format(at=600 - 14 * number)} Tm ({text}) Tj ET" for number, text in enumerate(LINES)
+    )
+    assert pdf_to_markdown(pdf(page)).text == "\n".join(LINES)
+    assert pdf_to_markdown(pdf(f"{lines()} {page}")).text == "\n".join((*LINES, "", *LINES))
+
+
 def test_a_table_of_a_page_that_lies_on_its_side_is_a_table() -> None:
     rows = [("Part", "Count", "Price"), ("Bolt", "12", "0.50"), ("Nut", "30", "0.20"), ("Long screw", "7", "1.00")]
     page = " ".join(
@@ -120,6 +138,12 @@ def test_signs_without_characters_are_no_text() -> None:
 # ------------------------------------------------------------ words at line ends
 
 
+def test_a_compound_cut_at_a_line_end_is_found_by_its_parts_and_as_one_word() -> None:
+    for first, second in (("long", "term"), ("well", "known"), ("self", "contained")):
+        found = analyzed(join_hyphenated(f"the {first}-\n{second} plan")).replace("-", " ").split()
+        assert {first, second, first + second} <= set(found)
+
+
 def test_a_word_cut_at_a_line_end_is_whole() -> None:
     page = pdf(lines(texts=("It holds infor-", "mation about a", "well-known sub-", "ject.")))
     assert pdf_to_markdown(page).text == "It holds information\nabout a\nwell-known subject."
@@ -132,6 +156,9 @@ def test_a_word_cut_at_a_line_end_is_whole() -> None:
         ("the infor- \n  mation", "the information"),
         ("a well-known fact, so well-\nknown that", "a well-known fact, so well-known\nthat"),
         ("it is long, and the term is new: a long-\nterm plan", "it is long, and the term is new: a long-term\nplan"),
+        ("the long-\nterm plan is self-\ncontained", "the long-\nterm plan is self-\ncontained"),
+        ("a highlight: a high-\nlight", "a highlight: a highlight"),
+        ("a high\u00ad\nlight", "a highlight"),
         ("information, infor-\nmation.", "information, information."),
         ("the x-\nray and e-\nmail", "the x-ray\nand e-mail"),
         ("a state-of-the-\nart PDF-\nbased tool", "a state-of-the-art\nPDF-based\ntool"),
