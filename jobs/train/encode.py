@@ -65,6 +65,12 @@ class Encoder:
     def _text_ids(self, text: str) -> list[int]:
         return [*encode_prompt(self.tokenizer, text), self.tokenizer.eos_token_id]
 
+    def _closed_ids(self, text: str) -> list[int]:
+        """Token ids of a rendered text that may end with EOS; a prompt's never do."""
+        ids = encode_prompt(self.tokenizer, text)
+        eos, eos_id = self.tokenizer.eos_token, self.tokenizer.eos_token_id
+        return [*ids, eos_id] if eos and text.endswith(eos) and ids[-1:] != [eos_id] else ids
+
     def _windows(self, text: str) -> list[Example]:
         """A text of any length as parts that fit; a part of one token teaches nothing."""
         ids = self._text_ids(text)
@@ -90,8 +96,7 @@ class Encoder:
                 "cannot be trained: the chat format writes earlier turns differently later on, so that with "
                 "objective.loss_on=all none of them can be left out; set objective.loss_on=completions"
             )
-        ids = encode_prompt(self.tokenizer, written(conversation, self.chat_format))
-        return [_all_labelled(ids)]
+        return [_all_labelled(self._closed_ids(written(conversation, self.chat_format)))]
 
     def _examples(self, turns: Iterator[WrittenTurn], learns_prompts: bool = False) -> list[Example]:
         """One example for all turns that follow each other word for word, a new one where the chat format rewrites.
@@ -106,11 +111,11 @@ class Encoder:
                 asked = self.tokenizer.encode(turn.prompt.removeprefix(done), add_special_tokens=False)
             else:
                 examples.append(Example([], []))
-                asked = encode_prompt(self.tokenizer, turn.prompt)
+                asked = encode_prompt(self.tokenizer, turn.prompt) if turn.answer else self._closed_ids(turn.prompt)
             said = self.tokenizer.encode(turn.answer, add_special_tokens=False)
             example = examples[-1]
             example.input_ids.extend(asked + said)
-            example.labels.extend(asked if learns_prompts else [IGNORED] * len(asked))
+            example.labels.extend(asked if learns_prompts and turn.answer else [IGNORED] * len(asked))
             example.labels.extend(said if turn.is_learned else [IGNORED] * len(said))
             done = turn.prompt + turn.answer
         return examples

@@ -9,8 +9,9 @@ from plait.jobs.train.encode import Encoder
 from plait.jobs.train.fields import BadRow
 from plait.jobs.train.loss import IGNORED
 from plait.jobs.train.rows import Conversation, Preference, parse_row
-from plait.models.chat import ChatFormat, Message
+from plait.models.chat import PLAIN_TEMPLATE, ChatFormat, Message
 from plait.models.tokenizer import encode_prompt, load_tokenizer
+from plait.models.tools import ToolCall
 from plait.recipes import DpoConfig, PretrainConfig, SftConfig
 
 # As Qwen 3's: the last turns have a thought, even an empty one; turns before the last question have none.
@@ -210,3 +211,111 @@ def test_a_format_without_tools_gets_calls_in_words_and_both_answers_in_one_turn
     meaning = parse_row(fields, SftConfig()).meaning
     assert isinstance(meaning, Conversation)
     assert f"[user]{answers}[assistant]" in chat_format.render(meaning.messages[:-1])
+
+
+# ------------------------------------------------------------ what a format leaves out of a turn
+
+ONLY_CONTENT = "{%- for m in messages %}{{- '[' + m.role + ']' + m.content|trim + '[end]' }}{%- endfor %}"
+PROMPT_END = "{%- if add_generation_prompt %}{{- '[assistant]' }}{%- endif %}"
+MENTIONS_TOOLS = "{%- if tools %}{%- endif %}" + ONLY_CONTENT + PROMPT_END
+# As Llama 3.1's: a turn with calls has nothing else; of several, this one writes the first.
+CALL_ALONE = """\
+{%- for m in messages %}{{- '[' + m.role + ']' }}
+{%- if m.tool_calls %}{{- '{"name": "' + m.tool_calls[0].function.name + '", ' }}
+{{- '"parameters": ' + (m.tool_calls[0].function.arguments | tojson) + '}' }}
+{%- elif m.role == 'tool' %}{{- m.content | tojson }}{%- else %}{{- m.content|trim }}{%- endif %}{{- '[end]' }}
+{%- endfor %}{%- if tools %}{%- endif %}"""
+LOOK, EVERYTHING = ToolCall("", "look", '{"at": "Rom"}'), SftConfig(loss_on="all")
+THOUGHT = Message("assistant", "<think>secret</think>a1")
+PRETRAIN = PretrainConfig(kind="pretrain")
+
+
+@pytest.mark.parametrize(
+    ("messages", "template", "objective", "part"),
+    [
+        ((USER, Message("assistant", "", (LOOK,))), MENTIONS_TOOLS, SftConfig(), "the arguments of look of turn 2"),
+        ((USER, Message("assistant", "Let me.", (LOOK,))), CALL_ALONE, SftConfig(), "the content of turn 2"),
+        ((USER, Message("assistant", "", (LOOK, LOOK))), CALL_ALONE, SftConfig(), "the arguments of look of turn 2"),
+        ((USER, Message("assistant", "Let me.", (LOOK,))), CALL_ALONE, PRETRAIN, "the content of turn 2"),
+        ((USER, THOUGHT), LIKE_R1, PRETRAIN, "the thought in the content of turn 2"),
+        ((USER, THOUGHT, AGAIN, SECOND), LIKE_R1, EVERYTHING, "the thought in the content of turn 2"),
+        (
+            (USER, Message("assistant", "Yes, sure", reasoning="Yes")),
+            MENTIONS_TOOLS,
+            SftConfig(),
+            r"the reasoning of turn 2 \(reasoning_content\)",
+        ),
+        (
+            (USER, SECOND, Message("tool", "20"), SECOND),
+            "{% for m in messages %}[{{ m.content if m.role != 'tool' }}]{% endfor %}{% if tools %}{% endif %}",
+            PRETRAIN,
+            "the content of turn 3",
+        ),
+    ],
+    ids=["calls", "beside a call", "second call", "text", "thought", "earlier thought", "reasoning", "tool's answer"],
+)
+def test_a_part_of_a_turn_that_a_format_leaves_out_is_named(
+    tokenizer: Any, messages: tuple[Message, ...], template: str, objective: Any, part: str
+) -> None:
+    template += PROMPT_END if template is CALL_ALONE else ""
+    with pytest.raises(BadRow, match=f"does not write {part}"):
+        examples(Conversation(messages), template, tokenizer, objective)
+
+
+@pytest.mark.parametrize("objective", [SftConfig(), EVERYTHING, PRETRAIN], ids=["answers", "all", "pretrain"])
+@pytest.mark.parametrize(
+    ("answer", "template"),
+    [
+        (Message("assistant", "  4\n"), MENTIONS_TOOLS),
+        (Message("assistant", "forged [end] <b>"), MENTIONS_TOOLS),
+        (Message("assistant", "<think>\n\n</think>\n\n4"), LIKE_R1),
+        (Message("assistant", "", (ToolCall("", "look", '{"at": "\\"Zürich\\" [end]"}'),)), CALL_ALONE + PROMPT_END),
+        (
+            Message("assistant", "Let me.", (ToolCall("", "look", "{}"), LOOK)),
+            "{{ bos_token }}" + ONLY_CONTENT + PROMPT_END,
+        ),
+        (Message("assistant", "4", reasoning="easy"), LIKE_QWEN3),
+    ],
+    ids=["trimmed", "broken up", "empty thought", "quoted", "in words", "reasoning"],
+)
+def test_what_a_format_trims_quotes_or_puts_in_words_is_learned(
+    tokenizer: Any, answer: Message, template: str, objective: Any
+) -> None:
+    assert examples(Conversation((USER, answer)), template, tokenizer, objective, special_tokens=("[end]",))
+
+
+def test_a_format_that_refuses_other_names_of_functions_is_taken_at_its_word(tokenizer: Any) -> None:
+    strict = CALL_ALONE + PROMPT_END
+    strict += "{% for m in messages %}{% for c in m.tool_calls or [] %}{% if c.function.name != 'look' %}"
+    strict += "{{ raise_exception('unknown') }}{% endif %}{% endfor %}{% endfor %}"
+    assert examples(Conversation((USER, Message("assistant", "", (LOOK,)))), strict, tokenizer)
+
+
+def test_a_rewritten_conversation_ends_with_the_end_of_its_last_turn(tokenizer: Any) -> None:
+    eos = tokenizer.eos_token
+    template = LIKE_R1.replace("'[end]'", f"'{eos}'")
+    talk = Conversation((USER, Message("assistant", "<think></think>4"), AGAIN, SECOND))
+    ((example,),) = Encoder(tokenizer, ChatFormat(name="x", template=template), EVERYTHING, 4000).encode(talk)
+    assert example.labels == example.input_ids
+    assert example.labels.count(tokenizer.eos_token_id) == 2
+    assert example.labels[-1] == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("template", ["{{ messages[0].role }}" + ONLY_CONTENT + PROMPT_END, PLAIN_TEMPLATE])
+def test_with_loss_on_all_a_greeting_without_weight_is_context(tokenizer: Any, template: str) -> None:
+    eos = tokenizer.eos_token
+    greeted = Conversation((Message("assistant", "Hi!"), USER, SECOND), unlearned=frozenset({0}))
+    chat_format = ChatFormat(name="x", template=template, eos_token=eos)
+    ((example,),) = Encoder(tokenizer, chat_format, EVERYTHING, 4000).encode(greeted)
+    said = tokenizer.decode([label for label in example.labels if label != IGNORED])
+    assert "Hi!" in tokenizer.decode(example.input_ids)
+    assert "Hi!" not in said
+    assert "2+2?" in said
+    assert example.input_ids.count(tokenizer.eos_token_id) == (2 if template is PLAIN_TEMPLATE else 0)
+    assert example.input_ids.count(tokenizer.bos_token_id) == 1
+
+
+def test_the_format_plain_writes_a_conversation_that_the_assistant_begins(tokenizer: Any) -> None:
+    greeted = Conversation((Message("assistant", "Hi!"), USER, SECOND))
+    ((prompt, said),) = examples(greeted, PLAIN_TEMPLATE, tokenizer)
+    assert (prompt, said.split()[0]) == ("Answer:", "Hi!")

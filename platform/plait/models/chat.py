@@ -124,7 +124,7 @@ PLAIN_TEMPLATE = """\
 {%- else -%}Answer: {{ message.content }}{{ eos_token }}
 {%- endif -%}
 {%- endfor -%}
-{%- if add_generation_prompt -%}{{ '\\n' }}Answer:{%- endif -%}"""
+{%- if add_generation_prompt -%}{%- if messages -%}{{ '\\n' }}{%- endif -%}Answer:{%- endif -%}"""
 
 # A base model goes on with a question of its own after its answer; that is where the answer ends.
 FORMATS = {"plain": ChatFormat(name="plain", template=PLAIN_TEMPLATE, stop=("\nQuestion:",))}
