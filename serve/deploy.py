@@ -20,6 +20,7 @@ from plait.errors import Conflict, PlaitError, RecipeError, Unavailable, did_you
 from plait.local.machines import check_all_reach_milvus
 from plait.local.process import check_port_is_free
 from plait.recipes import apply_override
+from plait.recipes.yaml_text import parse_yaml
 from plait.serve.app import check, parse
 from plait.serve.arguments import AppArguments
 from plait.settings import settings
@@ -44,7 +45,7 @@ def read_config(config: str, overrides: Sequence[str]) -> dict[str, Any]:
         ]
         raise RecipeError(f"There is no Serve configuration '{config}'.", did_you_mean(config, names))
     try:
-        values = yaml.safe_load((path if path.is_file() else ready).read_text(encoding="utf-8"))
+        values = parse_yaml((path if path.is_file() else ready).read_bytes())
         applications = values["applications"]
         (application,) = [a for a in applications if str(a["import_path"]).startswith("plait.serve")]
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:

@@ -1,3 +1,4 @@
+import shlex
 from pathlib import Path
 
 import pytest
@@ -77,10 +78,43 @@ def test_a_document_that_only_ends_as_a_recipe_is_told_how_to_be_read(text: str)
     assert understood("sources=[conf.yaml]").sources == ["conf.yaml"]
 
 
-def test_a_recipe_that_is_no_yaml_is_told_so() -> None:
-    Path("bad.yaml").write_text("sources: [", encoding="utf-8")
-    with pytest.raises(InvalidInput, match=r"'bad\.yaml' is not valid YAML"):
+@pytest.mark.parametrize("name", ["conf.yaml", "a, b.yaml", "it's [1].yaml", "007: é.yaml"])
+def test_the_way_to_read_such_a_document_works_beside_other_sources(name: str) -> None:
+    Path(name).write_text("server: 80", encoding="utf-8")
+    with pytest.raises(InvalidInput) as refused:
+        understood("docs", name)
+    _, is_told, override = refused.value.remedy.removesuffix(".").partition("or write ")
+    assert is_told
+    assert understood("docs", *shlex.split(override)).sources == ["docs", name]
+    assert understood("mine.yaml", *shlex.split(override), "docs").sources == ["docs", name]
+
+
+def test_sources_that_are_no_list_are_named_beside_other_sources() -> None:
+    with pytest.raises(InvalidInput, match="field 'sources' is 'conf'"):
+        understood("docs", "sources=conf")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        pytest.param(b"sources: [", "expected the node content", id="cut"),
+        pytest.param(b"sources: " + b"[" * 600 + b"]" * 600, "nested too deeply", id="deep"),
+        pytest.param(b"sources: [\xff\xe9]", "", id="bytes of no encoding"),
+        pytest.param(b"sources: [docs]\nsync: 2024-13-45", "month must be in", id="a date that is none"),
+        pytest.param(b"sync: !!bool maybe", "impossible value", id="a tag that does not fit"),
+    ],
+)
+def test_a_recipe_that_is_no_yaml_is_told_so(content: bytes, why: str) -> None:
+    Path("bad.yaml").write_bytes(content)
+    with pytest.raises(InvalidInput, match=rf"'bad\.yaml' is not valid YAML: .*{why}"):
         understood("bad.yaml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_recipe_may_begin_with_a_byte_order_mark(encoding: str) -> None:
+    Path("marked.yaml").write_text("sources: [docs]\ncollection: é", encoding=encoding)
+    with pytest.raises(InvalidInput, match="field 'collection' is 'é'"):
+        understood("marked.yaml")
 
 
 def defaults(section: type[Section], prefix: str = "") -> dict[str, object]:

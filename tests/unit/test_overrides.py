@@ -74,3 +74,10 @@ def test_a_field_with_a_choice_of_numbers_takes_a_number() -> None:
 def test_what_is_no_yaml_is_refused_where_there_is_no_text() -> None:
     with pytest.raises(RecipeError, match="not valid YAML"):
         value_of("limits.max_pages={a")
+
+
+@pytest.mark.parametrize("text", ["2024-13-45", "[" * 600, "!!bool maybe"])
+def test_yaml_that_python_cannot_make_a_value_of_is_no_bug(text: str) -> None:
+    with pytest.raises(RecipeError, match="not valid YAML"):
+        value_of(f"limits.max_pages={text}")
+    assert value_of(f"tenant={text}") == text

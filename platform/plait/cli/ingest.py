@@ -1,9 +1,10 @@
 """`plait ingest`: bring documents into an index."""
 
 import re
+import shlex
 from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -98,12 +99,10 @@ def understand(arguments: list[str]) -> tuple[str | None, list[str]]:
     """Tell recipe, sources and overrides apart; returns the recipe and all overrides, the sources among them.
 
     `field=value` is an override when the recipe has the field, else the file of that name, if there is one. What ends
-    in .yaml is a recipe.
+    in .yaml is a recipe. Sources that are given either way are read together, instead of the recipe's own.
     """
-    import yaml
-
     from plait.errors import InvalidInput
-    from plait.recipes import IngestRecipe, ready_recipes
+    from plait.recipes import IngestRecipe, apply_override, ready_recipes
 
     recipes: list[str] = []
     sources: list[str] = []
@@ -128,8 +127,21 @@ def understand(arguments: list[str]) -> tuple[str | None, list[str]]:
     if len(recipes) > 1:
         raise InvalidInput(f"Two recipes were given: '{recipes[0]}' and '{recipes[1]}'.", "Give one.")
     if sources:
-        overrides.append(f"sources={yaml.safe_dump(sources, default_flow_style=True, width=10**9).strip()}")
+        given: dict[str, Any] = {}
+        for override in overrides:
+            if override.startswith("sources="):
+                apply_override(given, override, IngestRecipe)
+        more = given.get("sources")
+        if more is None or isinstance(more, list):  # what is neither is refused where the recipe is checked
+            overrides.append(_as_override([*sources, *(more or [])]))
     return (recipes[0] if recipes else None), overrides
+
+
+def _as_override(sources: list[str]) -> str:
+    import yaml
+
+    listed = yaml.safe_dump(sources, default_flow_style=True, width=10**9, allow_unicode=True)
+    return f"sources={listed.strip()}"
 
 
 def _check_is_recipe(name: str) -> None:
@@ -142,16 +154,17 @@ def _check_is_recipe(name: str) -> None:
 
     from plait.errors import InvalidInput
     from plait.recipes import IngestRecipe
+    from plait.recipes.yaml_text import parse_yaml
 
     file = Path(name)
     if not file.is_file():
         return
     try:
-        values = yaml.safe_load(file.read_bytes())
+        values = parse_yaml(file.read_bytes())
     except yaml.YAMLError:
         return
     if not isinstance(values, dict) or not values.keys() & IngestRecipe.model_fields.keys():
         raise InvalidInput(
             f"'{name}' is no recipe of ingest: it has none of its fields ({', '.join(IngestRecipe.model_fields)}).",
-            f"To read it as a document, give its folder, or write 'sources=[{name}]'.",
+            f"To read it as a document, give its folder, or write {shlex.quote(_as_override([name]))}.",
         )

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from plait.errors import RecipeError, did_you_mean
 from plait.recipes.overrides import apply_override
 from plait.recipes.section import Section
+from plait.recipes.yaml_text import parse_yaml
 
 R = TypeVar("R", bound=Section)
 
@@ -50,13 +51,13 @@ def _read_yaml(recipe: str | Path) -> dict[str, Any]:
     path = Path(recipe)
     ready = files("plait.jobs.recipes") / f"{recipe}.yaml"
     if path.is_file():
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
     elif ready.is_file():
-        text = ready.read_text(encoding="utf-8")
+        text = ready.read_bytes()
     else:
         raise RecipeError(f"There is no recipe '{recipe}'.", did_you_mean(str(recipe), ready_recipes()))
     try:
-        values = yaml.safe_load(text) or {}
+        values = parse_yaml(text) or {}
     except yaml.YAMLError as error:
         raise RecipeError(f"Recipe '{recipe}' is not valid YAML: {_one_line(error)}.") from None
     if not isinstance(values, dict):

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from plait.errors import RecipeError
+from plait.recipes.yaml_text import parse_yaml
 
 _MISSING = ("null", "~", "")
 """What stands for text that is missing."""
@@ -66,7 +67,7 @@ def _types(found: Sequence[Any], path: Sequence[str]) -> Iterator[Any]:
 def _read(text: str, wanted: Sequence[Any]) -> Any:
     is_text = any(each is str or get_origin(each) is Literal for each in wanted)
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError:
         if is_text:
             return text
@@ -74,7 +75,7 @@ def _read(text: str, wanted: Sequence[Any]) -> Any:
     if isinstance(value, list):
         items = [item for each in wanted if get_origin(each) is list for item in _types(get_args(each), [])]
         if items and all(item is str for item in items):
-            return yaml.load(text, Loader=yaml.BaseLoader)  # all scalars as they are written
+            return parse_yaml(text, yaml.BaseLoader)  # all scalars as they are written
     if is_text and value is None and text not in _MISSING:  # a comment, an anchor or blanks: `#`, `&x`, ` `
         return text
     if not is_text or _fits(value, wanted):
