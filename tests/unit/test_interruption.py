@@ -57,6 +57,27 @@ def test_a_command_that_is_interrupted_says_so_and_nothing_else(
     assert capsys.readouterr() == ("", "plait: interrupted\n")
 
 
+@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("kind", [RuntimeError, OSError, ValueError])
+def test_a_library_that_makes_an_error_of_its_own_of_the_interruption_changes_no_exit_code(
+    number: signal.Signals,
+    kind: type[Exception],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def library(*_: object) -> None:
+        try:
+            send(number)
+        except KeyboardInterrupt:
+            raise kind("it was\ncut off") from None
+
+    monkeypatch.setattr("plait.recipes.load_recipe", library)
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", "qlora"])
+    assert ended.value.code == 128 + number
+    assert capsys.readouterr() == ("", f"plait: interrupted ({kind.__name__}: it was cut off)\n")
+
+
 def test_an_explained_interruption_has_the_exit_code_of_its_signal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,9 @@ def report(error: Exception) -> int:
     if known is not None:
         print(f"plait: {known}", file=sys.stderr)
         return interruption.exit_code() if isinstance(known, Interrupted) else known.exit_code
+    if interruption.received():  # a library has made an error of its own of the KeyboardInterrupt
+        print(f"plait: interrupted ({type(error).__name__}: {' '.join(str(error).split())})", file=sys.stderr)
+        return interruption.exit_code()
     if isinstance(error, OSError) and error.strerror:
         # A full disk, a file that may not be written: the system's own words name it best.
         print(f"plait: {error.strerror}" + (f": {error.filename}" if error.filename else ""), file=sys.stderr)
