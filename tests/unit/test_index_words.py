@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from plait.index.words import analyzed, has_words
+from plait.index.words import analyzed, from_word_to_word, has_words, within
 
 
 def words(text: str) -> list[str]:
@@ -23,6 +23,12 @@ def words(text: str) -> list[str]:
         ("zero\u200bwidth", "zerowidth"),
         ("\ufeffbegin", "begin"),
         ("Plait™", "plait"),
+        ("10⁶ bytes", "10^6 bytes"),
+        ("5¹²", "5 12"),
+        ("101₂", "101 2"),
+        ("1½ cups", "1 1/2 cups"),
+        ("H₂O", "H2O"),
+        ("m²", "m2"),
         ("it’s", "it's"),
         ("STRASSE", "Straße"),
         ("İstanbul", "istanbul"),
@@ -85,9 +91,26 @@ def test_a_long_text_takes_time_by_its_length() -> None:
         analyzed(text)
 
 
+def test_a_text_too_long_for_a_field_has_each_word_once_and_the_last_too() -> None:
+    text = analyzed("แมวอยู่บนเสื่อ " * 600 + "สวัสดี")
+    assert len(text) > 65_535
+    assert set(within(65_535, text).split()) == set(text.split())
+    assert within(65_535, "a a b") == "a a b"
+    assert within(5, "a é é é") == "a é"
+    assert within(3, "a éé") == "a "
+
+
 @pytest.mark.parametrize("text", ["", " ", "?!", "\U0001f389", "\u200b", "___", "—", "\u0301"])
 def test_a_text_without_letters_and_digits_has_no_words(text: str) -> None:
     assert not has_words(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("?" * 50_000 + "a" + "?" * 50_000, "a"), ("¿Por qué no?\n!", "Por qué no"), ("-5°", "5"), ("?!" * 50_000, "")],
+)
+def test_a_text_without_what_stands_around_its_words(text: str, expected: str) -> None:
+    assert from_word_to_word(text) == expected
 
 
 @pytest.mark.parametrize("text", ["a", "7", "猫", "é", "?x?", "ไ"])

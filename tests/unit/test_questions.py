@@ -39,6 +39,21 @@ def test_a_question_is_searched_for_as_it_is_up_to_a_length_and_then_by_its_ends
     assert (len(long.text), long.text[:6], long.text[-5:]) == (MAX_CHARACTERS, "first ", " last")
 
 
+def test_the_words_of_a_question_are_searched_for_wherever_they_stand() -> None:
+    signs = "?" * 20_000
+    assert Question.of(f"{signs}refund{signs}") == Question("refund")
+    assert Question.of(f"{signs} is{signs[: MAX_CHARACTERS // 4]}it {signs}") == Question(
+        f"is{signs[: MAX_CHARACTERS // 4]}it"
+    )
+    long = Question.of(f"{signs}first{signs}last{signs}")
+    assert long is not None
+    assert (long.is_cut, long.text[:6], long.text[-5:]) == (True, "first?", "?last")
+    few = "? " * 20
+    beginning, end = read_question(TenWords(), f"{few}first {few}last {few}").parts
+    assert (beginning[:5], end[-4:]) == ("first", "last")
+    assert read_question(TenWords(), f"{few}first {few}").parts == ("first",)
+
+
 def test_a_question_longer_than_the_model_reads_is_embedded_by_its_beginning_and_its_end() -> None:
     short, two = "first x", "first " + "x " * 12 + "last"
     three = "first " + "x " * 20 + "middle " + "x " * 20 + "last"

@@ -311,7 +311,7 @@ class Index:
             row["dense"] = vector
             if self._has_words:
                 text = text_to_embed(row["title"], row["heading"], row["text"])
-                row["words"] = _within(MAX_TEXT_BYTES, words.analyzed(text))
+                row["words"] = words.within(MAX_TEXT_BYTES, words.analyzed(text))
         if not rows:
             return
         try:
@@ -467,10 +467,6 @@ class Index:
 
     def _rows(self, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
         return self._milvus.rows(self._collection, condition, fields)
-
-
-def _within(most_bytes: int, text: str) -> str:
-    return text.encode()[:most_bytes].decode(errors="ignore")
 
 
 def list_collections(uri: str | None = None, token: str | None = None) -> list[str]:

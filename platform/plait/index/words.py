@@ -14,6 +14,7 @@ VERSION = "1"
 """Counts up when a text gets other words than before: what was written then would not be found any more."""
 
 _WORD = regex.compile(r"[\p{L}\p{N}]")
+_FROM_WORD_TO_WORD = regex.compile(r"[\p{L}\p{N}](?:.*[\p{L}\p{N}])?", regex.DOTALL)
 # A printed line may end within a word. It may be a compound as well, so its parts stay beside the whole.
 _HYPHENATED = regex.compile(r"(?<!\p{L})(\p{L}++)[-\u2010\u00ad][ \t]*\r?\n[ \t]*(\p{Ll}\p{L}*)")
 # Soft hyphens, zero-width characters, variation selectors: nobody sees them. Points of Hebrew and Arabic are optional,
@@ -23,6 +24,8 @@ _UNSEEN = regex.compile(
 )
 _APOSTROPHE = regex.compile("[\u2018\u2019\u02bc\u00b4\u2032]")
 _TRADE_MARK = regex.compile("[\u2122\u2120]")  # NFKC makes letters of it, at the end of a name
+# NFKC makes plain digits of superscripts, subscripts and fractions: "10⁶" is no 106, and "1½" no 11/2.
+_SMALL_NUMBER = regex.compile(r"(?<=\p{Nd})(?=\p{No})")
 # What follows is for texts with more than Latin letters and signs.
 _NOT_LATIN = regex.compile("[\u0300-\u1dff\u2c00-\U0010ffff]")
 _MARK = regex.compile(r"\p{M}")
@@ -55,6 +58,12 @@ def has_words(text: str) -> bool:
     return _WORD.search(text) is not None
 
 
+def from_word_to_word(text: str) -> str:
+    """The text from its first letter or digit to its last; empty where it has none."""
+    match = _FROM_WORD_TO_WORD.search(text)
+    return match[0] if match else ""
+
+
 def analyzed(text: str) -> str:
     """The text for an analyzer, in a document and in a question.
 
@@ -67,12 +76,24 @@ def analyzed(text: str) -> str:
     if text.isascii():
         return text
     text = _TRADE_MARK.sub(" ", _APOSTROPHE.sub("'", _UNSEEN.sub("", text)))
+    text = _SMALL_NUMBER.sub(" ", text)
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     if not _NOT_LATIN.search(text):
         return text
     text = _STRAY_MARK.sub("", text.replace("i\u0307", "i"))  # the capital of a Turkish i
     text = _UNSPACED.sub(_pairs, text)
     return _MARKED.sub(lambda word: f"u{_code(word[0])}", text) if _MARK.search(text) else text
+
+
+def within(most_bytes: int, text: str) -> str:
+    """An analyzed text that fits a field: of a longer one, each word once, so that none is lost at its end.
+
+    A chunk of some thousand characters without blanks is longer, for each makes a word of its own.
+    """
+    if len(text.encode()) <= most_bytes:
+        return text
+    each_once = " ".join(dict.fromkeys(text.split()))
+    return each_once.encode()[:most_bytes].decode(errors="ignore")
 
 
 def _pairs(run: "regex.Match[str]") -> str:

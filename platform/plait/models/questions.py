@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from plait.index.words import from_word_to_word
 from plait.models.vectors import VectorKind
 
 Vectors = npt.NDArray[np.float32]
@@ -37,13 +38,15 @@ class ReadQuestion:
 
 
 def read_question(model: QuestionModel, question: str) -> ReadQuestion:
-    """The parts of a question, each no longer than the model reads."""
+    """The parts of a question, each no longer than the model reads; of one that is longer, each has a word."""
     prompt = model.kind.prompts.query
     if len((prompt + question).encode()) + 2 <= model.max_tokens:  # a token is a byte at least; two are special
         return ReadQuestion((question,))
-    (tokens,) = model.count_tokens([prompt + question])
-    if tokens <= model.max_tokens:
-        return ReadQuestion((question,))
+    for asked in (question, from_word_to_word(question) or question):
+        (tokens,) = model.count_tokens([prompt + asked])
+        if tokens <= model.max_tokens:
+            return ReadQuestion((asked,))
+    question = asked
     length = len(question) * model.max_tokens // tokens
     beginning = _readable(model, prompt, [question[:size] for size in _sizes(length)])
     end = _readable(model, prompt, [question[-size:] for size in _sizes(length)])

@@ -6,7 +6,7 @@ near to it as any other, and what a search finds for it is chance.
 
 from dataclasses import dataclass
 
-from plait.index.words import has_words
+from plait.index.words import from_word_to_word, has_words
 
 MAX_CHARACTERS = 16_384
 """Of a question are searched for: dense models read a fraction of that, and every word more makes BM25 slower for
@@ -26,6 +26,8 @@ class Question:
         text = asked.strip()
         if not has_words(text):
             return None
+        if len(text) > MAX_CHARACTERS:
+            text = from_word_to_word(text)  # so that both ends have words
         if len(text) <= MAX_CHARACTERS:
             return cls(text)
         half = MAX_CHARACTERS // 2
