@@ -18,6 +18,7 @@ from plait.errors import ModelNotFound, did_you_mean
 from plait.evaluation.answers import is_correct
 from plait.jobs.evaluate.questions import Question, read_questions
 from plait.jobs.evaluate.report import EvaluationReport, Judged
+from plait.jobs.train.readers import DataFile, caution_of
 from plait.recipes import EvaluateRecipe
 
 
@@ -29,7 +30,10 @@ def evaluate(recipe: EvaluateRecipe, base_url: str) -> EvaluationReport:
         ModelNotFound: for a model that the server does not have.
         Unavailable: when no server answers.
     """
-    questions = read_questions(Path(recipe.data).expanduser())[: recipe.limit]
+    path = Path(recipe.data).expanduser()
+    questions = read_questions(path)[: recipe.limit]
+    if caution := caution_of(DataFile(str(path))):
+        print(f"data: {path}: {caution}")
     return asyncio.run(_evaluate(recipe, questions, base_url))
 
 

@@ -68,7 +68,7 @@ class AddContext:
         try:
             values = row_values(row["text"], row["error"])
             parsed = parse_row(values, self._objective)
-        except BadRow:
+        except (BadRow, RecursionError):
             return None
         unused = {name: value for name, value in values.items() if name in parsed.unused}
         return (parsed.meaning, unused) if isinstance(parsed.meaning, Conversation) else None

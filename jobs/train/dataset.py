@@ -20,7 +20,7 @@ from rich.console import Console
 from plait.errors import PlaitError, find_plait_error
 from plait.jobs.train.context import AddContext
 from plait.jobs.train.encode import Encoder, Example
-from plait.jobs.train.fields import BadRow
+from plait.jobs.train.fields import TOO_MANY_LEVELS, BadRow
 from plait.jobs.train.left_out import LeftOutRows
 from plait.jobs.train.packing import PackedRow, pack
 from plait.jobs.train.readers import DataFile, RawRow, read_rows, row_values
@@ -189,8 +189,9 @@ def encode_and_pack(rows: pa.Table, encoding: Encoding) -> pa.Table:
             parsed = parse_row(row_values(row["text"], row["error"]), encoding.objective)
             groups += encoder.encode(parsed.meaning)
             unused |= parsed.unused
-        except BadRow as error:
-            bad.append((row["file"], row["line"], str(error), row["text"]))
+        except (BadRow, RecursionError) as error:
+            reason = str(error) if isinstance(error, BadRow) else TOO_MANY_LEVELS
+            bad.append((row["file"], row["line"], reason, row["text"]))
     packed = pack(groups, encoding.data.max_tokens, encoding.data.packing)
     return _outcome(packed, bad, len(rows) - len(bad), sorted(unused))
 

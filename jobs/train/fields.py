@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+TOO_MANY_LEVELS = "is no example: its JSON has too many levels"
+"""Of a value that a chat template, or Python, cannot walk through."""
 NOTHING: tuple[Any, ...] = (None, "", [], {})
 """Values that say nothing. 0 and false do."""
 _KINDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}

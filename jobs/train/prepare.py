@@ -10,7 +10,7 @@ from pathlib import Path
 
 from plait.adapters.registry import Registry
 from plait.errors import InvalidInput
-from plait.jobs.train.readers import DataFile
+from plait.jobs.train.readers import DataFile, caution_of
 from plait.jobs.train.sources import find_source, fingerprint
 from plait.model_ids import AdapterRef
 from plait.models.chat import ChatFormat, chat_format_for
@@ -82,6 +82,9 @@ def _found(field: str, value: str) -> list[DataFile]:
     source = find_source(value)
     if source.left_out:
         print(f"{field}: {source.note}")
+    for file in source.files:
+        if caution := caution_of(file):
+            print(f"{field}: {file.uri}: {caution}")
     return list(source.files)
 
 

@@ -8,6 +8,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -103,11 +104,30 @@ def read_rows(file: DataFile) -> Iterator[RawRow]:
     Raises:
         DataError: when the file cannot be read at all.
     """
-    suffix, compression = suffix_of(file.uri)
+    suffix, _ = suffix_of(file.uri)
+    with _opened(file) as stream:
+        for line, text, error in _READERS.get(suffix, _text_rows)(stream):
+            yield RawRow(file.uri, line, text, error)
+
+
+def caution_of(file: DataFile) -> str:
+    """What a reader should know about a file's encoding, in a sentence; empty where that is sure.
+
+    Raises:
+        DataError: when the file cannot be read at all.
+    """
+    if _READERS.get(suffix_of(file.uri)[0]) is not _csv_rows:
+        return ""
+    with _opened(file) as stream:
+        return CsvFile(stream).format.caution
+
+
+@contextmanager
+def _opened(file: DataFile) -> Iterator[BinaryIO]:
+    """The bytes of a file, decompressed; what its readers raise becomes a sentence with its name."""
     try:
-        with fsspec.open(file.uri, "rb", compression=_COMPRESSIONS.get(compression)) as stream:
-            for line, text, error in _READERS.get(suffix, _text_rows)(stream):
-                yield RawRow(file.uri, line, text, error)
+        with fsspec.open(file.uri, "rb", compression=_COMPRESSIONS.get(suffix_of(file.uri)[1])) as stream:
+            yield stream
     except UnicodeDecodeError as error:
         raise DataError(f"'{file.uri}' is not UTF-8 text (byte {error.start}).") from error
     except BadFile as error:

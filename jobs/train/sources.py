@@ -24,6 +24,7 @@ _EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gs", "gcs": "gs"}
 # In a folder, files of the first kind that it has are the data. JSON and CSV beside JSON Lines are most often about it.
 _KINDS = ((".jsonl", ".ndjson", ".parquet"), (".json", ".csv", ".tsv"))
 _SHOWN = 3
+_PATTERN = "*?["
 # What the `datasets` library writes beside its tables.
 _ABOUT_DATA = frozenset(("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"))
 
@@ -84,8 +85,15 @@ def _listed(source: str, location: str) -> Source:
     left_out: list[str] = []
     try:
         filesystem, path = fsspec.core.url_to_fs(location)
-        if any(sign in path for sign in "*?["):
-            found = [f for f in sorted(filesystem.glob(path)) if is_data(f) and not Path(f).name.startswith(".")]
+        is_pattern = any(sign in path for sign in _PATTERN)
+        if is_pattern and not filesystem.exists(path):  # a file may be called data[1].jsonl
+            base = re.split(f"[{re.escape(_PATTERN)}]", path, maxsplit=1)[0].rpartition("/")[0]
+            wants_hidden = _is_hidden(path.removeprefix(base))
+            found = [
+                f
+                for f in sorted(filesystem.glob(path))
+                if is_data(f) and (wants_hidden or not _is_hidden(f.removeprefix(base)))
+            ]
         elif filesystem.isdir(path):
             found, left_out = _of_folder(sorted(filesystem.find(path)), path)
         elif filesystem.exists(path):
@@ -117,13 +125,17 @@ def _of_folder(files: Sequence[str], folder: str) -> tuple[list[str], list[str]]
     """The data of a folder, and the names of what is there besides. Hidden files and folders (.ipynb_checkpoints) are
     neither, and texts beside tables are about the data: a dataset of the hub always has a README.md."""
     inner = {f: f.removeprefix(folder).lstrip("/") for f in files}
-    seen = [f for f in files if not any(part.startswith(".") for part in inner[f].split("/"))]
+    seen = [f for f in files if not _is_hidden(inner[f])]
     data = [f for f in seen if is_data(f) and Path(f).name not in _ABOUT_DATA]
     kinds = [[f for f in data if suffix_of(f)[0] in kind] for kind in _KINDS]
     found = next((of_kind for of_kind in kinds if of_kind), data)
     has_tables = any(kinds)
     others = [f for f in seen if f not in set(found) and Path(f).name not in _ABOUT_DATA]
     return found, [_named(f, inner[f]) for f in others if is_table(f) or not is_data(f) or not has_tables]
+
+
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
 
 
 def _named(file: str, name: str) -> str:

@@ -17,7 +17,7 @@ import pytest
 from plait.errors import DataError
 from plait.jobs.train import json_values
 from plait.jobs.train.fields import BadRow
-from plait.jobs.train.readers import DataFile, read_rows
+from plait.jobs.train.readers import DataFile, caution_of, read_rows
 
 
 def written(path: Path, text: str | bytes) -> Path:
@@ -56,6 +56,19 @@ def test_every_format_gives_the_same_rows(
 ) -> None:
     data = content if isinstance(content, bytes) else content.encode()
     assert rows(written(tmp_path / (name + ending), compress(data))) == list(zip(lines, ASKED, strict=True))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz"])
+def test_a_guessed_encoding_of_a_csv_is_said(tmp_path: Path, name: str) -> None:
+    separator = "\t" if "tsv" in name else ","
+
+    def saved(encoding: str) -> DataFile:
+        data = f"question{separator}answer\nWie heißt die Straße?{separator}Bärenweg natürlich\n".encode(encoding)
+        return DataFile(str(written(tmp_path / name, gzip.compress(data) if name.endswith(".gz") else data)))
+
+    assert caution_of(saved("cp1252")).startswith("read as cp1252 (guessed): save it as UTF-8")
+    assert caution_of(saved("utf-8")) == ""
+    assert caution_of(DataFile(str(written(tmp_path / "a.jsonl", "{}")))) == ""
 
 
 def test_a_cell_that_holds_messages_is_read_as_such_and_an_empty_one_is_no_value(tmp_path: Path) -> None:

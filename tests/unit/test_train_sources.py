@@ -78,6 +78,22 @@ def test_a_glob_gives_what_it_matches(tmp_path: Path) -> None:
     assert names(tmp_path / "train-*.jsonl") == ["train-0.jsonl", "train-1.jsonl"]
 
 
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(tmp_path: Path) -> None:
+    for name in ("data[1].jsonl", "data1.jsonl", "what?.jsonl"):
+        written(tmp_path / name)
+    assert names(tmp_path / "data[1].jsonl") == ["data[1].jsonl"]
+    assert names(tmp_path / "what?.jsonl") == ["what?.jsonl"]
+    assert names(tmp_path / "data[0-9].jsonl") == ["data1.jsonl"]
+
+
+def test_a_pattern_reads_what_is_hidden_only_where_it_says_so(tmp_path: Path) -> None:
+    for name in ("a.jsonl", ".h/b.jsonl", "c/.d.jsonl"):
+        written(tmp_path / ".cache" / name)
+    assert names(tmp_path / ".cache/**") == ["a.jsonl"]
+    assert names(tmp_path / ".cache/.h/*") == ["b.jsonl"]
+    assert names(tmp_path / ".cache/.*/*.jsonl") == ["b.jsonl"]
+
+
 def test_a_uri_keeps_its_scheme() -> None:
     with fsspec.open("memory://bucket/data/train.jsonl", "wb") as file:
         file.write(b'{"text": "a"}\n')
