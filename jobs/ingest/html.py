@@ -7,6 +7,7 @@ Compared on pages of the Python documentation with trafilatura, a general extrac
 code in library/stdtypes.html and all four tables of library/json.html.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from plait.jobs.ingest.converted import Converted
@@ -19,15 +20,22 @@ from plait.jobs.ingest.html_tables import TableConverter, unwrap_layout
 UNESCAPED: dict[str, Any] = {"escape_asterisks": False, "escape_underscores": False, "escape_misc": False}
 """Options of markdownify."""
 
+_MAX_DEPTH = 300  # markdownify makes three calls for each level, and Python allows about a thousand
+
 
 def html_to_markdown(text: str) -> Converted:
-    """The content of a page (html_content.py), with its title."""
+    """The content of a page (html_content.py), with its title.
+
+    Raises:
+        RecursionError: when the page is nested too deeply.
+    """
     from bs4 import BeautifulSoup
 
     # As UTF-8, and said to be that: lxml would believe a page that declares another encoding.
     page = BeautifulSoup(text.encode("utf-8", "surrogatepass"), "lxml", from_encoding="utf-8")
-    title = " ".join(page.title.get_text(" ").split()) if page.title else ""
     elements = page.find_all(True)
+    check_depth(elements)
+    title = " ".join(page.title.get_text(" ").split()) if page.title else ""
     remove_boilerplate(elements, shown=label_panels(page, elements))
     elements = page.find_all(True)
     write_signs(elements)
@@ -37,10 +45,26 @@ def html_to_markdown(text: str) -> Converted:
     return Converted("\n\n".join(filter(None, parts)), title=title)
 
 
+def check_depth(elements: Iterable[Any]) -> None:
+    """Refuse a page that is nested too deeply before anything looks at it, for that takes the longer the deeper it is.
+
+    Args:
+        elements: all of the page, each after the one around it.
+
+    Raises:
+        RecursionError: when more than 300 of them are inside each other.
+    """
+    depths: dict[int, int] = {}
+    for element in elements:
+        depths[id(element)] = depth = depths.get(id(element.parent), 0) + 1
+        if depth > _MAX_DEPTH:
+            raise RecursionError(f"more than {_MAX_DEPTH} elements are inside each other")
+
+
 def _converter() -> Any:
     from markdownify import ATX, MarkdownConverter
 
     class PageConverter(TableConverter, MarkdownConverter):
         """Ours where a page has tables."""
 
-    return PageConverter(heading_style=ATX, strip=["a", "img", "sub", "sup"], **UNESCAPED)
+    return PageConverter(heading_style=ATX, strip=["a", "img"], **UNESCAPED)

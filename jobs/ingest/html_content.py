@@ -11,7 +11,7 @@ from bs4.element import NavigableString
 
 # What never is content: it is removed wherever it stands. (Not as one CSS selector, which takes ten times as long.)
 _BOILERPLATE = frozenset({"script", "style", "template", "noscript", "iframe", "svg", "nav", "button", "dialog"})
-_BOILERPLATE_ROLES = frozenset({"navigation", "search", "banner", "contentinfo", "dialog", "alertdialog"})
+_BOILERPLATE_ROLES = frozenset({"navigation", "search", "contentinfo", "dialog", "alertdialog"})
 _LINKS_TO_HEADINGS = frozenset({"headerlink", "hash-link", "header-anchor", "anchorjs-link"})
 # What is content inside an article (its own header, a note) and the site's frame outside of one.
 _FRAME = frozenset({"header", "footer", "aside"})
@@ -23,11 +23,19 @@ _MOST_LINKED = 0.5  # share of a block's text: navigation has more
 def remove_boilerplate(elements: Iterable[Any], shown: Collection[int]) -> None:
     """Remove what no reader of a page sees, or sees on every page: scripts, navigation, buttons, what is hidden.
 
+    A banner, which may hold the page's heading, becomes the header that it is.
+
     Args:
         elements: all of the page.
         shown: `id()` of hidden ones that a reader can choose to see.
     """
-    for element in [element for element in elements if _is_boilerplate(element, shown)]:
+    unwanted = []
+    for element in elements:
+        if _is_boilerplate(element, shown):
+            unwanted.append(element)
+        elif element.attrs and element.attrs.get("role") == "banner":
+            element.name = "header"
+    for element in unwanted:
         element.decompose()
 
 
@@ -50,7 +58,8 @@ def content_of(page: Any, elements: Iterable[Any], title: str) -> list[Any]:
 
     These are all that are marked as main (`main`, `role=main`), if they hold a fair share of the text; else the body
     without the site's frame: headers, footers and asides outside of articles, and lists of links around a single
-    article. Where none of them holds a heading of level 1, one that stands outside comes first.
+    article. Headers and asides that hold nearly all of the text are no frame. Where none of the parts holds a heading
+    of level 1, one that stands outside comes first.
 
     Args:
         page: its tree.
@@ -113,8 +122,14 @@ def _heading_outside(headings: list[Any], parts: list[Any], title: str) -> Any:
 
 
 def _remove_frame(body: Any) -> None:
-    for element in body.find_all(list(_FRAME)):
-        if not element.decomposed and _is_frame(element):
+    frame = [element for element in body.find_all(list(_FRAME)) if _is_frame(element)]
+    footers = [element for element in frame if element.name == "footer"]
+    if sum(_lengths(body, {"a"}, frame)) < _LEAST_SHARE * sum(_lengths(body, {"a"}, footers)):
+        frame = footers
+    if not any(_lengths(body, parts=frame)):
+        frame = []
+    for element in frame:
+        if not element.decomposed:
             element.decompose()
     articles = body.find_all("article")
     if len(articles) == 1:

@@ -13,6 +13,7 @@ _ENDINGS = frozenset({"st", "nd", "rd", "th", "er", "re", "ème", "eme", "ª", "
 """Written high, but no exponents: 1st, 1º, Plait™."""
 _ENDINGS_OF_NUMBERS = frozenset({"a", "e", "o"})
 
+_PICTURES = frozenset({"img", "area", "input"})
 _FILE_NAME = re.compile(r"[\w%./() -]*\.(png|jpe?g|gif|svg|webp|bmp|avif)", re.IGNORECASE)
 _ONE_TERM = re.compile(r"[-+−]?\w+|\W")
 
@@ -23,29 +24,40 @@ def write_signs(elements: Iterable[Any]) -> None:
     A superscript becomes `^6`, or `[1]` where it leads to a note; a subscript `_i`, but digits after a letter stay as
     they are (H2O); a formula its TeX where it has that; a picture its description, unless that is a file's name.
     """
-    seen = [element for element in elements if element.name in _WRITERS]
+    captions: dict[int, str] = {}
+    seen = [element for element in elements if element.name in _WRITERS or element.name in _PICTURES]
     for element in reversed(seen):  # the inner ones first
-        if element.parent is not None:
+        if element.parent is None:
+            continue
+        if element.name in _PICTURES:
+            _write_picture(element, captions)
+        else:
             _WRITERS[element.name](element)
 
 
 def _write_superscript(element: Any) -> None:
-    element.replace_with(_superscript(element, " ".join(element.get_text().split())))
+    _become(element, _superscript(element, " ".join(element.get_text().split())))
 
 
 def _write_subscript(element: Any) -> None:
-    element.replace_with(_subscript(element, " ".join(element.get_text().split())))
+    _become(element, _subscript(element, " ".join(element.get_text().split())))
 
 
-def _write_picture(picture: Any) -> None:
+def _become(element: Any, words: str) -> None:
+    """Make plain text of an element where it stands: to replace it, Beautiful Soup counts all that stand before it."""
+    element.name, element.attrs = "span", {}
+    element.string = words
+
+
+def _write_picture(picture: Any, captions: dict[int, str]) -> None:
     words = " ".join(picture.attrs.get("alt", "").split())
-    if words and not _FILE_NAME.fullmatch(words) and not _is_caption(picture, words):
-        picture.replace_with(_apart(picture, words))
+    if words and not _FILE_NAME.fullmatch(words) and words != _caption(picture, captions):
+        _become(picture, _apart(picture, words))
 
 
 def _superscript(element: Any, words: str) -> str:
-    before = _before(element)
-    if not words or not before or before.isspace() or words.lower() in _ENDINGS:
+    before = _before(element) if words else ""
+    if not before or before.isspace() or words.lower() in _ENDINGS:
         return words
     if before.isdigit() and words in _ENDINGS_OF_NUMBERS:
         return words
@@ -55,8 +67,8 @@ def _superscript(element: Any, words: str) -> str:
 
 
 def _subscript(element: Any, words: str) -> str:
-    before = _before(element)
-    if not words or not before or before.isspace() or (before.isalpha() and words.isdigit()):
+    before = _before(element) if words else ""
+    if not before or before.isspace() or (before.isalpha() and words.isdigit()):
         return words
     return f"_{_term(words)}"
 
@@ -82,7 +94,7 @@ def _write_formula(formula: Any) -> None:
     tex = formula.find("annotation", encoding="application/x-tex")
     words = tex.get_text().strip() if tex is not None else str(formula.attrs.get("alttext", "")).strip()
     if words:
-        formula.replace_with(NavigableString(words))
+        _become(formula, words)
         return
     for note in formula.find_all(["annotation", "annotation-xml"]):
         note.decompose()
@@ -90,28 +102,37 @@ def _write_formula(formula: Any) -> None:
         terms = [_term("".join(child.get_text().split())) for child in element.find_all(True, recursive=False)]
         sign = {"msup": "^", "msub": "_", "mfrac": "/"}.get(element.name, "")
         element.replace_with(NavigableString(sign.join(terms) if sign else f"√{_term(''.join(terms))}"))
-    formula.replace_with(NavigableString(" ".join(formula.get_text().split())))
+    _become(formula, " ".join(formula.get_text().split()))
 
 
-def _is_caption(picture: Any, words: str) -> bool:
+def _caption(picture: Any, captions: dict[int, str]) -> str:
+    """That of the figure around a picture, found once for each figure."""
     figure = picture.find_parent("figure")
-    caption = figure.find("figcaption") if figure is not None else None
-    return caption is not None and " ".join(caption.get_text(" ").split()) == words
+    if figure is None:
+        return ""
+    if id(figure) not in captions:
+        caption = figure.find("figcaption")
+        captions[id(figure)] = " ".join(caption.get_text(" ").split()) if caption is not None else ""
+    return captions[id(figure)]
 
 
 def _apart(element: Any, words: str) -> str:
     """Words with blanks around them where text without a blank is beside them."""
-    before, after = element.previous_sibling, element.next_sibling
-    left = " " if isinstance(before, NavigableString) and before and not before[-1].isspace() else ""
-    right = " " if isinstance(after, NavigableString) and after and not after[0].isspace() else ""
+    before, after = _text(element.previous_sibling), _text(element.next_sibling)
+    left = " " if before and not before[-1].isspace() else ""
+    right = " " if after and not after[0].isspace() else ""
     return f"{left}{words}{right}"
+
+
+def _text(sibling: Any) -> str:
+    """The text of what stands beside an element in its line."""
+    if isinstance(sibling, NavigableString):
+        return str(sibling)
+    return str(sibling.get_text()) if sibling is not None and sibling.name == "span" else ""
 
 
 _WRITERS: dict[str, Callable[[Any], None]] = {
     "math": _write_formula,
     "sup": _write_superscript,
     "sub": _write_subscript,
-    "img": _write_picture,
-    "area": _write_picture,
-    "input": _write_picture,
 }

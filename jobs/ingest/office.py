@@ -14,7 +14,7 @@ from markitdown import DocumentConverterResult, StreamInfo, converters
 from markitdown.converters._markdownify import _CustomMarkdownify
 
 from plait.jobs.ingest.grid import Cell, grouped_header_rows, spread, title_rows, to_markdown
-from plait.jobs.ingest.html import UNESCAPED
+from plait.jobs.ingest.html import UNESCAPED, check_depth
 from plait.jobs.ingest.html_signs import write_signs
 from plait.jobs.ingest.html_tables import TableConverter, unwrap_layout
 
@@ -36,7 +36,9 @@ class _HtmlConverter(converters.HtmlConverter):  # type: ignore[misc]
         page = BeautifulSoup(file_stream, "lxml", from_encoding=stream_info.charset or "utf-8")
         for element in page(["script", "style"]):
             element.extract()
-        write_signs(page.find_all(True))
+        elements = page.find_all(True)
+        check_depth(elements)
+        write_signs(elements)
         unwrap_layout(page)
         body = page.body or page
         return DocumentConverterResult(_Markdownify(heading_style=ATX, **options).convert_soup(body).strip())

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.html import html_to_markdown
 from plait.jobs.ingest.parse import parse
 
@@ -119,6 +120,8 @@ def test_text_beside_a_single_article_is_kept_but_not_lists_of_links() -> None:
         "<h1>Install it</h1><main><p>Text</p></main>",
         "<header><a>Site</a><h1>Install it</h1></header><main><h2>Part</h2><p>Text</p></main>",
         "<header><h1>Install it</h1></header><p>Text</p>",
+        "<header role=banner><h1>Install it</h1></header><main><p>Text</p></main>",
+        "<div role=banner><h1>Install it</h1></div><p>Text</p>",
     ],
 )
 def test_the_heading_of_the_page_is_kept_where_it_stands_outside(page: str) -> None:
@@ -137,6 +140,20 @@ def test_the_name_of_the_site_is_no_heading(page: str) -> None:
     text = text_of(page, "<title>Install it | Site</title>")
     assert text.lstrip("#").startswith(" Install it\n\nText")
     assert text.count("# ") == 1
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        (f"<aside><p>{PROSE}</p></aside>", PROSE),
+        (f"<header><p>{PROSE}</p></header><p>Next</p><footer>Imprint</footer>", f"{PROSE}Next"),
+        ("<footer><p>Imprint</p></footer>", "Imprint"),
+        ("<header>A site</header><p>Text</p><footer>Imprint, rights, address</footer>", "Text"),
+        (f"<header role=banner>A site</header><p>{PROSE}</p>", PROSE),
+    ],
+)
+def test_headers_and_asides_that_hold_nearly_all_of_the_text_are_content(page: str, text: str) -> None:
+    assert text_of(page).split() == text.split()
 
 
 def test_a_main_part_that_holds_little_of_the_text_is_not_all() -> None:
@@ -208,3 +225,40 @@ def test_what_stands_high_or_low_is_not_run_into_its_base(markup: str, expected:
 def test_the_description_of_a_picture_is_text(markup: str, expected: str) -> None:
     text = text_of(markup)
     assert expected in text if "<table>" in markup else text == expected
+
+
+def test_descriptions_side_by_side_do_not_run_together() -> None:
+    assert text_of('<p><img alt="one"><img alt="two">three<img alt="four"></p>') == "one two three four"
+
+
+# ------------------------------------------------------------ hostile pages
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<div><b role=tab>a</b><div role=tabpanel>" * 1_000,
+        "<summary>" * 5_000,
+        "<table><tr><td>" * 2_000,
+        "<details><summary>a</summary>" * 2_000,
+    ],
+)
+def test_a_page_that_is_nested_too_deeply_is_refused_at_once(page: str) -> None:
+    started = time.process_time()
+    with pytest.raises(Unreadable, match=r"^it is nested too deeply$"):
+        parse(page.encode(), "page.html")
+    assert time.process_time() - started < 2  # 0.1 s; 20 and more where each level looks at all others
+
+
+@pytest.mark.parametrize(
+    ("page", "length"),
+    [
+        ("<figure>" + "<img alt=x>" * 2_000 + "<figcaption>y</figcaption>", 4_002),
+        ("<p>" + "x<sup>2</sup>" * 2_000, 6_000),
+        ("<p>x" + "<sup></sup>" * 5_000 + "<sup>2</sup>", 3),
+    ],
+)
+def test_thousands_of_signs_take_no_longer_for_each(page: str, length: int) -> None:
+    started = time.process_time()
+    assert len(text_of(page)) == length
+    assert time.process_time() - started < 1  # 0.2 s; 2 and more where each looks at all others
