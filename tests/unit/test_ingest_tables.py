@@ -135,13 +135,14 @@ def test_bad_rows_are_failures_and_the_others_documents(tmp_path: Path) -> None:
     assert [row.source for row in found if isinstance(row, DocumentFile)] == ["7"]
 
 
-def test_a_table_in_a_guessed_encoding_is_named_beside_its_rows(tmp_path: Path) -> None:
-    text = "id,text\n1,Die Straße nach Köln ist für Fußgänger geöffnet\n"
+@pytest.mark.parametrize("before", ["", f"0,{'x' * 2**18}\n"])
+def test_a_table_in_a_guessed_encoding_is_named_beside_its_rows(tmp_path: Path, before: str) -> None:
+    text = f"id,text\n{before}1,Die Straße nach Köln ist für Fußgänger geöffnet\n"
     (tmp_path / "a.csv").write_bytes(text.encode("cp1252"))
-    (tmp_path / "b.csv").write_text(text.replace("1,", "2,"), encoding="utf-8")
+    (tmp_path / "b.csv").write_text(text.replace(before, "").replace("1,", "2,"), encoding="utf-8")
     recipe = IngestRecipe.model_validate({"sources": [str(tmp_path)], "table": {"text": "text", "id": "id"}})
     plan = make_plan(recipe, find_documents(recipe.sources, with_tables=True), {}, "settings")
-    assert [document.source for document in plan.changed] == ["1", "2"]
+    assert [document.source for document in plan.changed] == ["0"] * bool(before) + ["1", "2"]
     assert [(noted.source, noted.reason.partition(":")[0]) for noted in plan.noted] == [
         ("a.csv", "read as cp1252 (guessed)")
     ]
