@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from plait.errors import DataError
+from plait.errors import DataError, Unavailable
+from plait.jobs.evaluate.job import evaluate
 from plait.jobs.evaluate.questions import Question, read_questions
+from plait.recipes import EvaluateRecipe
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,11 @@ def test_what_is_no_table_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("question,answer\nWhich?,3\nWhere?\n")
     with pytest.raises(DataError, match=r"a\.csv:3 has 1 values, and the header has 2 names"):
         read_questions(tmp_path / "a.csv")
+
+
+def test_a_guessed_encoding_of_an_eval_set_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "eval.csv"
+    data.write_bytes("question,answer\nWie heißt die Straße?,Bärenweg natürlich\n".encode("cp1252"))
+    with pytest.raises(Unavailable):
+        evaluate(EvaluateRecipe(data=str(data), models=["x"]), "http://127.0.0.1:9")
+    assert f"data: {data}: read as cp1252 (guessed)" in capsys.readouterr().out

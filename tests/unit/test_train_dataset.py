@@ -8,9 +8,11 @@ import pyarrow as pa
 import pytest
 
 from plait.jobs.train.dataset import Encoding, encode_and_pack
-from plait.models.chat import chat_format_for
+from plait.models.chat import PLAIN_TEMPLATE, chat_format_for
 from plait.models.tokenizer import load_tokenizer
 from plait.recipes import DataConfig, SftConfig
+
+TAKES_TOOLS = "{{ tools | tojson if tools }}" + PLAIN_TEMPLATE
 
 
 def nested(levels: int) -> str:
@@ -26,8 +28,10 @@ def test_json_of_many_levels_costs_its_own_row(tiny_model: Path, levels: int, pl
     deep = {"messages": [asked, {"role": "assistant", "tool_calls": [call]}], "tools": [tool]}
     texts = [json.dumps(deep), json.dumps({"question": "Q", "answer": "A"})]
     rows = pa.table({"file": ["a.jsonl"] * 2, "line": [1, 2], "text": texts, "error": ["", ""]})
-    chat_format = chat_format_for(load_tokenizer(tiny_model), "plain")
+    chat_format = chat_format_for(load_tokenizer(tiny_model), "plain").model_copy(update={"template": TAKES_TOOLS})
     packed = encode_and_pack(rows, Encoding(tiny_model, chat_format, SftConfig(), DataConfig(train="a.jsonl"), 0))
     bad = packed.filter(packed["bad_reason"].is_valid())
     assert bad["bad_line"].to_pylist() == [1]
+    (reason,) = bad["bad_reason"].to_pylist()
+    assert "too many levels" in reason or "recursion" in reason
     assert len(packed) == 2
