@@ -15,9 +15,11 @@ from operator import itemgetter
 from plait.index.table_columns import MAX_COLUMNS_BYTES, row_of
 from plait.jobs.ingest.split import Span
 
-_RULE = re.compile(r"^[|:\- \t]+$", re.MULTILINE)
+_RULE = re.compile(r"^(?:[ \t]*>)*[|:\- \t]+$", re.MULTILINE)
 _RULE_CELL = re.compile(r":?-+:?")
 _FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})(?P<info>.*)", re.MULTILINE)
+_QUOTE = re.compile(r"(?:[ \t]*>)*[ \t]*")
+_QUOTE_OR_ITEM = re.compile(r"(?:[ \t]*(?:>|(?:[-*+]|\d{1,9}[.)])(?=[ \t])))*[ \t]*")
 _BAR = re.compile(r"(?<!\\)\|")
 _MAX_NAME_CHARS = 200
 
@@ -35,7 +37,7 @@ class MarkdownTable:
     def columns(self) -> tuple[str, ...]:
         """Their names, in one line each."""
         header = self.text[self.start : self.text.index("\n", self.start)]
-        names = [" ".join(header[start:end].split()) for start, end in _cells(header)]
+        names = [" ".join(header[start:end].split()) for start, end in _cells(header, _QUOTE_OR_ITEM)]
         return tuple(name if len(name) <= _MAX_NAME_CHARS else name[: _MAX_NAME_CHARS - 1] + "…" for name in names)
 
     @cached_property
@@ -79,14 +81,17 @@ def cell_starts(table: MarkdownTable, row: Span) -> list[int]:
 
 
 def find_tables(text: str) -> list[MarkdownTable]:
-    """The tables of a Markdown text that have rows, in order; those in code blocks are none."""
+    """The tables of a Markdown text that have rows, in order; those in code blocks are none.
+
+    They may stand in quotes and items of lists.
+    """
     tables: list[MarkdownTable] = []
     fences: list[Span] | None = None
     for rule in _RULE.finditer(text) if "|" in text else ():
         start = text.rfind("\n", 0, max(0, rule.start() - 1)) + 1
         header = text[start : max(start, rule.start() - 1)]
         is_rule = "|" in rule[0] and all(_RULE_CELL.fullmatch(rule[0][a:b].strip()) for a, b in _cells(rule[0]))
-        if not is_rule or "|" not in header or len(_cells(header)) != len(_cells(rule[0])):
+        if not is_rule or "|" not in header or len(_cells(header, _QUOTE_OR_ITEM)) != len(_cells(rule[0])):
             continue
         if tables and start < tables[-1].end:
             continue
@@ -94,7 +99,8 @@ def find_tables(text: str) -> list[MarkdownTable]:
         before = bisect_right(fences, start, key=itemgetter(0)) - 1
         if before >= 0 and start < fences[before][1]:
             continue
-        end = _end_of_body(text, rule.end() + 1)
+        is_item = _start(header, _QUOTE_OR_ITEM) > _start(header)
+        end = _end_of_body(text, rule.end() + 1, is_item)
         if rule.end() + 1 < end:
             tables.append(MarkdownTable(text, start, rule.end() + 1, end))
     return tables
@@ -111,24 +117,30 @@ def columns_finder(tables: Sequence[MarkdownTable]) -> Callable[[Span], str]:
     return columns_in
 
 
-def _cells(line: str) -> list[Span]:
-    """The places of a row's cells between its bars."""
+def _cells(line: str, indent: re.Pattern[str] = _QUOTE) -> list[Span]:
+    """The places of a row's cells between its bars. `indent`: what stands before the first one."""
     bars = [bar.start() for bar in _BAR.finditer(line)]
-    begin, stop = len(line) - len(line.lstrip()), len(line.rstrip())
+    begin, stop = _start(line, indent), len(line.rstrip())
     if not bars or bars[0] != begin:
-        bars.insert(0, -1)
+        bars.insert(0, begin - 1)
     if bars[-1] != stop - 1 or len(bars) == 1:
         bars.append(len(line))
     return [(first + 1, second) for first, second in pairwise(bars)]
 
 
-def _end_of_body(text: str, start: int) -> int:
-    """After the last row: a row has a bar, and an empty line ends the table."""
+def _start(line: str, indent: re.Pattern[str] = _QUOTE) -> int:
+    match = indent.match(line)
+    return match.end() if match else 0
+
+
+def _end_of_body(text: str, start: int, is_item: bool) -> int:
+    """After the last row: a row has a bar, and an empty line ends the table, as the next item ends one in a list."""
     end = start
     while end < len(text):
         line_end = text.find("\n", end)
         line_end = len(text) if line_end < 0 else line_end
-        if "|" not in text[end:line_end]:
+        line = text[end:line_end]
+        if "|" not in line or (is_item and _start(line, _QUOTE_OR_ITEM) > _start(line)):
             break
         end = line_end + 1
     return min(end, len(text))

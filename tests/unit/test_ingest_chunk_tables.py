@@ -109,6 +109,11 @@ def test_names_of_any_length_leave_the_heading_within_its_limits(folder: Path) -
         ("Before.\n\n| a \\| b |\n|---|\n| 1 |\n\n| c |\n|---|\n| 2 |", [("a \\| b",), ("c",)]),
         ("```\n| a | b |\n| --- | --- |\n| 1 | 2 |\n```", []),
         ("````\n```\n| a |\n| --- |\n| 1 |\n```\n````", []),
+        ("> | a | b |\n> |---|---|\n> | 1 | 2 |\n> After.", [("a", "b")]),
+        ("> > a | b\n> > --|--\n> > 1 | 2", [("a", "b")]),
+        ("- |a|b|\n  |-|-|\n  |1|2|\n- |c|\n  |-|\n  |3|\n", [("a", "b"), ("c",)]),
+        ("1. > a | b\n   > --|--\n   > 1 | 2", [("a", "b")]),
+        ("a | b\n--|--\n- | 2", [("a", "b")]),
         ("``` inline ``` x\n\n| a |\n| --- |\n| 1 |", [("a",)]),
         ("```\n``` not closing\n| a |\n| --- |\n| 1 |\n```\n", []),
         ("~~~ a `b`\n~~~~ \n| a |\n| --- |\n| 1 |\n", [("a",)]),
@@ -126,6 +131,13 @@ def test_tables_among_very_many_fences_are_found_at_once() -> None:
     started = time.process_time()
     assert len(find_tables("```\n```\n|a|\n|---|\n|b|\n\n" * 5_000)) == 5_000
     assert time.process_time() - started < 0.7  # 0.1 s; 1 where each table looks at all fences
+
+
+def test_a_row_of_a_quoted_table_has_the_columns_of_its_cells() -> None:
+    text = "> | a | b |\n> | --- | --- |\n> | 1 | 2 |"
+    table = find_tables(text)[0]
+    assert table.columns_in((text.index("> | 1"), text.index("| 2"))) == "| a |"
+    assert table.columns_in((text.index("| 2"), len(text))) == "| b |"
 
 
 def test_rows_have_all_columns_also_where_the_first_of_them_is_short() -> None:
