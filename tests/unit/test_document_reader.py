@@ -92,7 +92,6 @@ TOO_MUCH: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "pages": ("a.pdf", lambda: pdf_that_says(51), "51 pages, more than the 50 of limits.max_pages"),
     "nested HTML": ("a.html", lambda: b"<blockquote>" * 3_000 + b"x", "nested too deeply"),
     "nested JSON": ("a.ipynb", lambda: b"[" * 100_000, "nested too deeply"),
-    "nested front matter": ("a.md", lambda: b"---\n" + b"[" * 5_000 + b"\n---\nx", "nested too deeply"),
     "a lone surrogate": (
         "a.ipynb",
         lambda: b'{"cells":[{"cell_type":"markdown","source":["\\ud83d"]}]}',
