@@ -64,7 +64,7 @@ def ask(
         try:
             body = _request(model, question, max_tokens, retrieval)
             response = client.post(f"{base_url}/v1/chat/completions", json=body)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _unavailable(base_url, error) from None
     return _read(response)
 
@@ -75,7 +75,7 @@ async def ask_async(client: httpx.AsyncClient, base_url: str, model: str, questi
         response = await client.post(
             f"{base_url}/v1/chat/completions", json=_request(model, question, max_tokens), timeout=_TIMEOUT_S
         )
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _unavailable(base_url, error) from None
     return _read(response)
 
@@ -84,7 +84,7 @@ async def models_async(client: httpx.AsyncClient, base_url: str) -> list[str]:
     """The ids of the models that a server lets us ask."""
     try:
         response = await client.get(f"{base_url}/v1/models", timeout=30)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise _unavailable(base_url, error) from None
     return [card["id"] for card in _body(response)["data"]]
 

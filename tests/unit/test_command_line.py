@@ -137,7 +137,9 @@ def test_a_server_that_is_not_there_is_a_failure_with_a_remedy(capsys: pytest.Ca
     assert "plait serve" in error
 
 
-@pytest.mark.parametrize("question", ["-5 degrees?", "--model or what?", "-h is help?", "- what = this?"])
+@pytest.mark.parametrize(
+    "question", ["-5 degrees?", "--model or what?", "-h is help?", "- what = this?", "-5?", "-?", "--x?"]
+)
 def test_a_question_may_begin_with_a_dash(
     question: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,6 +147,24 @@ def test_a_question_may_begin_with_a_dash(
     monkeypatch.setattr("plait.chat_client.ask", lambda *arguments: asked.append(arguments[1:3]) or sys.exit(0))
     assert run(capsys, "ask", question, "top_k=5", "--model", "base") == (0, "")
     assert asked == [("base", question)]
+
+
+@pytest.mark.parametrize("url", ["-a b", "http://[::1", "http://a b"])
+def test_an_address_that_is_none_is_named_as_it_was_given(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, error = run(capsys, "ask", "hello", "--url", url)
+    assert code == 1
+    assert f"No server answers at {url} (" in error
+
+
+def test_a_model_may_begin_with_a_dash_and_an_option_must_be_known(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("plait.chat_client.ask", lambda *arguments: asked.append(arguments[1:3]) or sys.exit(0))
+    assert run(capsys, "ask", "-5?", "--model", "-a b") == (0, "")
+    assert asked == [("-a b", "-5?")]
+    code, error = run(capsys, "ask", "hello", "--modle", "base")
+    assert (code, "No such option" in error) == (2, True)
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,31 @@
 """`plait ask`: one question to a running server."""
 
+import re
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
 _QUOTE = "\N{NULL}"
+_OPTION = re.compile(r"--?[A-Za-z][A-Za-z-]*(=|$)")
 
 
 class AskCommand(TyperCommand):
-    """A question may begin with a dash, as `-5 degrees?`: what has a blank in it is no option."""
+    """A question may begin with a dash, as `-5?` and `-h is help?`: what has not the form of an option is none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Mark such a question, so that the parser takes it for an argument."""
-        return super().parse_args(ctx, [_QUOTE + each if _is_text(each) else each for each in args])
+        with_value = {name for each in self.params if not getattr(each, "is_flag", False) for name in each.opts}
+        before = ["", *args]  # the value of an option is left as it is
+        marked = [
+            _QUOTE + each if _is_text(each) and last not in with_value else each
+            for last, each in zip(before, args, strict=False)
+        ]
+        return super().parse_args(ctx, marked)
 
 
 def _is_text(argument: str) -> bool:
-    name = argument.partition("=")[0]
-    return argument.startswith("-") and len(name.split()) > 1
+    return argument.startswith("-") and argument != "--" and _OPTION.match(argument) is None
 
 
 def ask(
@@ -41,9 +48,10 @@ def ask(
     from plait.settings import settings
 
     question = question.removeprefix(_QUOTE)
+    retrieval = [each.removeprefix(_QUOTE) for each in retrieval or []]
     base = url or f"http://{settings().bind}:{settings().http_port}"
     how: dict[str, Any] = {}
-    for override in retrieval or []:
+    for override in retrieval:
         apply_override(how, override, Retrieval)
     answer = ask_server(base, model, question, max_tokens, how)
     console = Console()
