@@ -135,11 +135,13 @@ def test_what_rays_daemons_say_goes_to_standard_error(
 
 
 def test_a_download_is_shown_on_a_terminal_only(capsys: pytest.CaptureFixture[str]) -> None:
+    import_module("plait.models.load")  # it turns the bars of transformers off, and with them the hub's own
     bar = source._bar()
     for _ in bar(range(3), desc="Fetching 3 files"):
         pass
     assert capsys.readouterr().err == ""
     ours, terminal = os.openpty()
+    os.set_blocking(ours, False)
     with os.fdopen(terminal, "w") as stream, pytest.MonkeyPatch.context() as patch:
         patch.setattr(library_output, "stderr", lambda: stream)
         for _ in source._bar()(range(3), desc="Fetching 3 files"):

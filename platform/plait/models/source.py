@@ -77,13 +77,13 @@ def _from_gguf_package(package: Distribution) -> Path:
 
 def _bar() -> Any:
     """A progress bar of a download, which may take minutes: shown on a terminal, and in no log."""
-    from huggingface_hub.utils.tqdm import tqdm
+    from tqdm.auto import tqdm  # the hub's own is off for the whole process once transformers is quiet
 
     stream = library_output.stderr()
 
-    class Bar(tqdm):
+    class Bar(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options | {"file": stream, "disable": not stream.isatty()})  # type: ignore[no-untyped-call]
+            super().__init__(*args, **options | {"file": stream, "disable": not stream.isatty()})
 
     return Bar
 
