@@ -1,9 +1,11 @@
 """What libraries say while a command runs: into a file, so that the command prints Plait's own lines only.
 
 Standard error as such (descriptor 2) becomes the file's. So C++ code, as Ray's core worker, writes there, and so do
-Python's warnings, loggers and progress bars. `stderr()` is where standard error was, for our own lines.
+Python's warnings, loggers and progress bars. `stderr()` is where standard error was, for our own lines; Plait's own
+loggers write there, too.
 """
 
+import logging
 import os
 import sys
 import time
@@ -14,6 +16,8 @@ from typing import TextIO
 
 _KEPT = 20
 """Files of commands that failed."""
+_RUNNING = ".running.log"
+"""How the name of a file ends while its command runs, after the process' id."""
 
 
 class _Command:
@@ -22,6 +26,7 @@ class _Command:
     def __init__(self) -> None:
         self.file: Path | None = None
         self.stderr: TextIO | None = None
+        self.handler: logging.Handler | None = None
 
 
 _command: _Command | None = None
@@ -58,7 +63,7 @@ def set_aside(name: str) -> None:
     from plait.settings import settings
 
     folder = settings().root / "logs"
-    file = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    file = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}{_RUNNING}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _drop_old(folder)
@@ -70,11 +75,34 @@ def set_aside(name: str) -> None:
     os.dup2(written, 2)
     os.close(written)
     _command.file = file
+    _command.handler = logging.StreamHandler(_command.stderr)
+    _command.handler.setLevel(logging.WARNING)
+    ours = logging.getLogger("plait")
+    ours.addHandler(_command.handler)
+    ours.propagate = False
+    for line in cut_off():
+        print(line, file=_command.stderr)
 
 
 def stderr() -> TextIO:
     """Where our own lines go that do not belong to a command's output."""
     return (_command and _command.stderr) or sys.stderr
+
+
+def cut_off() -> list[str]:
+    """A line, given once, for each command that ended before it could name its file, as C++ or the kernel end one."""
+    from plait.settings import settings
+
+    lines = []
+    for file in sorted((settings().root / "logs").glob(f"*{_RUNNING}")):
+        if _runs(file):
+            continue
+        with suppress(OSError):  # another command may be at it
+            if file.stat().st_size:
+                lines.append(f"An earlier command was cut off; what libraries said in it: {_ended(file)}")
+            else:
+                file.unlink()
+    return lines
 
 
 def left() -> Path | None:
@@ -87,17 +115,38 @@ def _restore(command: _Command, failed: bool) -> None:
     _left = None
     if command.file is None or command.stderr is None:
         return
+    ours = logging.getLogger("plait")
+    if command.handler is not None:
+        ours.removeHandler(command.handler)
+    ours.propagate = True
     sys.stderr.flush()
     os.dup2(command.stderr.fileno(), 2)
     command.stderr.close()
     with suppress(OSError):
         if failed and command.file.stat().st_size:
-            _left = command.file
+            _left = _ended(command.file)
         else:
             command.file.unlink()
 
 
+def _ended(file: Path) -> Path:
+    return file.rename(file.with_name(file.name.removesuffix(_RUNNING) + ".log"))
+
+
+def _runs(file: Path) -> bool:
+    """Whether the command that writes a file of a running one is still there."""
+    pid = file.name.removesuffix(_RUNNING).rpartition("-")[2]
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
+
+
 def _drop_old(folder: Path) -> None:
-    files = sorted(folder.glob("*.log"), key=lambda file: file.stat().st_mtime)
-    for file in files[: -_KEPT + 1]:
+    ended = [file for file in folder.glob("*.log") if not (file.name.endswith(_RUNNING) and _runs(file))]
+    ended.sort(key=lambda file: file.stat().st_mtime)
+    for file in ended[: -_KEPT + 1]:
         file.unlink(missing_ok=True)

@@ -28,6 +28,8 @@ with library_output.restored():
     subprocess.run([sys.executable, "-c", "import sys; print('a child', file=sys.stderr)"])
     warnings.warn("a warning")
     logging.getLogger("some.library").error("a record")
+    logging.getLogger("plait.index.collection").warning("our warning")
+    logging.getLogger("plait.index.collection").info("a detail")
     for _ in tqdm(range(3), desc="Loading weights"):
         pass
     print("ours", flush=True)
@@ -46,7 +48,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 def test_only_our_own_lines_are_printed(code: int, home: Path) -> None:
     command = [sys.executable, "-c", CHATTY.format(code=code)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "ours\n", "ours too\n")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "ours\n", "our warning\nours too\n")
     files = list((home / "logs").glob("chatty-*.log"))
     if code == 0:
         assert files == []
@@ -56,6 +58,7 @@ def test_only_our_own_lines_are_printed(code: int, home: Path) -> None:
         said = file.read_text(encoding="utf-8")
         for words in ("an error of C++", "a child", "a warning", "a record", "Loading weights"):
             assert words in said
+        assert not file.name.endswith(".running.log")
 
 
 def failing(error: Exception, says: bytes) -> Any:
@@ -106,6 +109,48 @@ def test_files_of_failed_commands_do_not_pile_up(home: Path) -> None:
     kept = {file.name for file in (home / "logs").glob("*.log")}
     assert len(kept) == 20
     assert "old-29.log" in kept
+
+
+def test_the_file_of_a_command_that_runs_is_kept(home: Path) -> None:
+    (home / "logs").mkdir()
+    running = home / "logs" / f"serve-20260101-000000-{os.getppid()}.running.log"
+    for number, file in enumerate([running, *(home / "logs" / f"old-{number:02}.log" for number in range(30))]):
+        file.touch()
+        os.utime(file, (number, number))
+    with library_output.restored():
+        library_output.set_aside("new")
+    assert running.exists()
+    assert not (home / "logs" / "old-00.log").exists()
+
+
+CUT_OFF = """
+import os
+from plait import library_output
+
+with library_output.restored():
+    library_output.set_aside("cut")
+    os.write(2, {says})
+    {ends}
+"""
+
+
+@pytest.mark.parametrize("ends", ["os.abort()", "os._exit(1)", "os.kill(os.getpid(), 9)"])
+def test_a_command_that_is_cut_off_is_named_once_by_the_next(ends: str, home: Path) -> None:
+    cut_off = CUT_OFF.format(says=b"the control store is gone", ends=ends)
+    subprocess.run([sys.executable, "-c", cut_off], capture_output=True, check=False)
+    next_command = [sys.executable, "-c", CUT_OFF.format(says=b"", ends="pass")]
+    told = subprocess.run(next_command, capture_output=True, text=True, check=True).stderr
+    (file,) = (home / "logs").glob("*.log")
+    assert told == f"An earlier command was cut off; what libraries said in it: {file}\n"
+    assert subprocess.run(next_command, capture_output=True, text=True, check=True).stderr == ""
+
+
+def test_status_names_a_command_that_was_cut_off(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    subprocess.run([sys.executable, "-c", CUT_OFF.format(says=b"gone", ends="os._exit(1)")], check=False)
+    with pytest.raises(SystemExit):
+        main(["status"])
+    (file,) = (home / "logs").glob("*.log")
+    assert capsys.readouterr().err == f"An earlier command was cut off; what libraries said in it: {file}\n"
 
 
 def test_with_debug_everything_stays_on_standard_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,14 +6,18 @@ def status() -> None:
 
     Example: `plait status`
     """
+    import sys
     from datetime import datetime
 
     from rich.console import Console
     from rich.table import Table
 
+    from plait import library_output
     from plait.local.stack import running
     from plait.settings import settings
 
+    for line in library_output.cut_off():
+        print(line, file=sys.stderr)
     processes = running()
     if not processes:
         print(f"Nothing of {settings().root} is running.")
