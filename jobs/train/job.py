@@ -7,6 +7,7 @@ checkpoint when the same recipe is run again on the same data.
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ from plait.adapters.metadata import AdapterMetadata
 from plait.adapters.registry import AdapterVersion, Registry
 from plait.adapters.tracking import start_run, tracking_client
 from plait.errors import Conflict, Interrupted, InvalidInput, ModelNotFound, PlaitError, find_plait_error
+from plait.interruption import on_interrupt, received
 from plait.jobs.train.checkpoint import Checkpoint, Checkpoints, disk_is_full
 from plait.jobs.train.dataset import Encoding, prepare_dataset
 from plait.jobs.train.interrupt import run_interruptibly
@@ -60,10 +62,17 @@ def train(recipe: TrainRecipe, reuse: bool = False) -> AdapterVersion:
         run_id = _open_run(folder, prepared)
         _write_rows(folder, prepared)
         checkpoint = _fit(folder, prepared)
-        version = _register(registry, folder, checkpoint, run_id, prepared)
-        # What is registered is kept with its MLflow run; a later run of the same recipe starts afresh.
-        shutil.rmtree(folder)
+        # A run that is registered, and whose folder is still there, would be taken for one that was interrupted.
+        with on_interrupt(_tell_that_it_ends_by_itself):
+            version = _register(registry, folder, checkpoint, run_id, prepared)
+            # What is registered is kept with its MLflow run; a later run of the same recipe starts afresh.
+            shutil.rmtree(folder)
     return version
+
+
+def _tell_that_it_ends_by_itself() -> None:
+    again = "" if received() == signal.SIGTERM else " (Ctrl-C again: stop at once)"
+    print(f"training has ended; the adapter is being registered{again}", flush=True)
 
 
 def _made_before(registry: Registry, prepared: Prepared) -> AdapterVersion | None:

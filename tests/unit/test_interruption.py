@@ -6,10 +6,12 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from changed_settings import changed_settings
 
 from plait import interruption
 from plait.cli import main
@@ -18,7 +20,7 @@ from plait.cli.jobs import _follow
 from plait.cli.serve import _until_interrupted
 from plait.errors import Interrupted
 from plait.jobs.submission.attempts import run_driver, run_with_retries
-from plait.jobs.train import interrupt
+from plait.jobs.train import interrupt, job
 from plait.jobs.train.interrupt import run_interruptibly
 
 BOTH = [pytest.param(signal.SIGINT, id="ctrl-c"), pytest.param(signal.SIGTERM, id="terminated")]
@@ -214,6 +216,28 @@ def test_a_job_that_is_no_longer_followed_goes_on(monkeypatch: pytest.MonkeyPatc
     cluster: Any = None
     with interruption.handled(), pytest.raises(Interrupted, match=r"train-1 goes on\. .*plait jobs stop train-1"):
         _follow(cluster, "train-1")
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_a_run_that_has_ended_is_registered_whole(
+    number: signal.Signals, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def register(*_: object) -> str:
+        send(number)
+        done.append("registered")
+        return "a:1"
+
+    for name in ("prepare", "Registry", "_open_run", "_write_rows", "_fit"):
+        monkeypatch.setattr(job, name, lambda *_: SimpleNamespace(recipe=recipe, key="k"))
+    recipe: Any = SimpleNamespace(name="a")
+    monkeypatch.setattr(job, "_register", register)
+    with changed_settings(home=tmp_path), interruption.handled():
+        version: Any = job.train(recipe)
+    assert (version, done) == ("a:1", ["registered"])
+    assert not list(tmp_path.rglob("a-k"))
+    assert "training has ended; the adapter is being registered" in capsys.readouterr().out
 
 
 STOPPED_BOTH = "kill -TERM $PPID; kill -TERM $$"
