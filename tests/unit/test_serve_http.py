@@ -254,6 +254,7 @@ def test_a_whole_answer_has_openais_shape_and_cites_its_passages() -> None:
         "rerank": "none",
         "found": 2,
         "passages": 1,
+        "truncated": False,
         "no_context": None,
     }
     timings_ms = body["plait"]["timings_ms"]

@@ -149,7 +149,9 @@ def _training() -> Iterator[Panel]:
 def _ingestion() -> Iterator[Panel]:
     yield _by("Documents by outcome", metrics.DOCUMENTS, "outcome", "ops")
     yield _by("Documents by collection", metrics.DOCUMENTS, "collection", "ops")
+    yield _by("Documents with something to know", metrics.INGEST_NOTES, "kind", "ops")
     yield _by("Chunks written", metrics.CHUNKS, "collection", "ops")
+    yield _by("Chunks the embedding model hardly knows", metrics.UNKNOWN_CHUNKS, "collection", "ops")
     yield _times("Time to embed a batch", metrics.EMBED_SECONDS)
     yield _times("From a change to its being found", metrics.INGEST_FRESHNESS_SECONDS, "collection")
     yield _since(
