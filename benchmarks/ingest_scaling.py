@@ -20,11 +20,11 @@ import psutil
 from harness.homes import own_home, stop
 from harness.results import options, publish, spread
 
+from plait.documents.read import file_table, find_documents
 from plait.jobs.ingest.embed import Embed, batch_size_of, prompts_of
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.ledger import start_ledger
 from plait.jobs.ingest.pipeline import chunk_files
-from plait.jobs.ingest.read import file_table, find_documents
 from plait.jobs.ingest.write import Write
 from plait.local.milvus import milvus_uri
 from plait.local.ray_head import connect

@@ -30,12 +30,12 @@ from bs4 import BeautifulSoup
 from harness.homes import own_home, stop
 from harness.results import ROOT, last_json, options, peer_python, publish
 
+from plait.documents.chunk import Chunk
+from plait.documents.read import file_table, find_documents
 from plait.evaluation.intervals import wilson
-from plait.index.chunk import Chunk
 from plait.index.collection import Index
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.pipeline import chunk_files
-from plait.jobs.ingest.read import file_table, find_documents
 from plait.models.endpoint import embedding_of
 from plait.models.source import resolve_model
 from plait.recipes import IngestRecipe, load_recipe

@@ -17,7 +17,7 @@ from harness.homes import own_home, stop
 from harness.results import options, publish
 from pymilvus import AnnSearchRequest, MilvusClient, RRFRanker
 
-from plait.index.chunk import Chunk, chunk_table
+from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.search import Vectors
 from plait.local.milvus import milvus_uri

@@ -16,17 +16,21 @@ from typing import Any
 import pyarrow as pa
 from ray.serve.handle import DeploymentHandle
 
+from plait.documents.chunk import Chunk, chunk_table
+from plait.documents.chunker import Origin, settings_hash
+from plait.documents.failure import Failure
+from plait.documents.formats import FORMATS, Unreadable
+from plait.documents.load import count_notes, load
+from plait.documents.read import DocumentFile
+from plait.documents.reader import DocumentReader
+from plait.documents.rows import RowReader
+from plait.documents.uploads import attachments, uploaded_files
+from plait.documents.uploads.attachments import Attachment, Attributes
+from plait.documents.uploads.reach import Reach
+from plait.documents.uploads.uploaded_files import UploadedFile
 from plait.errors import Conflict, Forbidden, InsufficientStorage, InvalidInput, NotFound, find_plait_error
-from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
-from plait.index.quarantine import Failure
-from plait.jobs.ingest.chunk import Origin, settings_hash
-from plait.jobs.ingest.formats import FORMATS, Unreadable
-from plait.jobs.ingest.load import count_notes, load
-from plait.jobs.ingest.only_writer import only_writer
-from plait.jobs.ingest.read import DocumentFile
-from plait.jobs.ingest.reader import DocumentReader
-from plait.jobs.ingest.rows import RowReader
+from plait.index.only_writer import only_writer
 from plait.local.milvus import milvus_uri
 from plait.models.source import resolve_model
 from plait.models.vectors import VectorKind
@@ -35,10 +39,6 @@ from plait.recipes import DEFAULT_EMBEDDING, IngestRecipe
 from plait.serve.arguments import RetrievalArguments
 from plait.serve.request_log import log_expected_errors_in_one_line
 from plait.serve.turns import Key, Turns, key_of
-from plait.uploads import attachments, uploaded_files
-from plait.uploads.attachments import Attachment, Attributes
-from plait.uploads.reach import Reach
-from plait.uploads.uploaded_files import UploadedFile
 
 _log = logging.getLogger("ray.serve")
 _CHUNKS_AT_A_TIME = 32  # questions are embedded in between

@@ -7,7 +7,7 @@ order in which they were attached. It does not know what is done with them.
 import asyncio
 from collections import deque
 
-from plait.uploads.attachments import Attachment
+from plait.documents.uploads.attachments import Attachment
 
 Key = tuple[str, str, str]
 """Collection, tenant and file: what an attachment is of."""

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from plait.documents.read import DocumentFile
 from plait.jobs.ingest.duplicates import Duplicates, Fingerprint
 from plait.jobs.ingest.fingerprints import load_fingerprints, save_fingerprints
 from plait.jobs.ingest.plan import Plan
-from plait.jobs.ingest.read import DocumentFile
 from plait.local.machines import beside_driver
 from plait.recipes import IngestRecipe
 

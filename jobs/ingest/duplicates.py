@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.jobs.ingest.parse import Document
+from plait.documents.parse import Document
 from plait.recipes import DedupConfig
 
 _PERMUTATIONS = 128

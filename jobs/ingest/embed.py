@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from plait.documents.chunk import text_to_embed
 from plait.errors import InvalidInput
-from plait.index.chunk import text_to_embed
 from plait.jobs.ingest.unknown import Vocabulary
 from plait.models.embedding import EmbeddingModel
 from plait.models.endpoint import EmbeddingEndpoint, is_endpoint

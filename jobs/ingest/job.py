@@ -11,21 +11,22 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+from plait.documents.chunker import settings_hash
+from plait.documents.failure import NOTED, Failure
+from plait.documents.listing import LeftOut
+from plait.documents.read import find_documents, with_uploaded
 from plait.errors import CollectionNotFound, DataError, PlaitError
 from plait.index.collection import Index
 from plait.index.connection import Milvus
 from plait.index.freshness import Freshness
-from plait.index.quarantine import NOTED, Failure, Quarantine
-from plait.jobs.ingest.chunk import settings_hash
+from plait.index.only_writer import only_writer
+from plait.index.quarantine import Quarantine
 from plait.jobs.ingest.dedup import Deduplication
 from plait.jobs.ingest.embed import prompts_of, wished_vectors
 from plait.jobs.ingest.ledger import Progress, start_ledger
-from plait.jobs.ingest.only_writer import only_writer
 from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.progress import shown
-from plait.jobs.ingest.read import find_documents, with_uploaded
 from plait.jobs.ingest.rebuild import Rebuild
-from plait.listing import LeftOut
 from plait.local.machines import check_all_reach_milvus
 from plait.local.milvus import milvus_uri
 from plait.models.source import resolve_model

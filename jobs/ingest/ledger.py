@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from plait.index.quarantine import Failure
+from plait.documents.failure import Failure
 from plait.local.machines import beside_driver
 
 

@@ -15,19 +15,19 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from plait.documents.chunk import Chunk, chunk_table
+from plait.documents.chunker import Origin, settings_hash
+from plait.documents.failure import NOTED, Failure
+from plait.documents.formats import Unreadable
+from plait.documents.load import count_notes, load
+from plait.documents.parse import Document
+from plait.documents.read import DocumentFile, file_table
+from plait.documents.reader import DocumentReader
+from plait.documents.rows import RowReader
 from plait.errors import PlaitError, find_plait_error
-from plait.index.chunk import Chunk, chunk_table
-from plait.index.quarantine import NOTED, Failure
-from plait.jobs.ingest.chunk import Origin, settings_hash
 from plait.jobs.ingest.dedup import Candidate
 from plait.jobs.ingest.duplicates import fingerprint
 from plait.jobs.ingest.embed import Embed, batch_size_of
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.load import count_notes, load
-from plait.jobs.ingest.parse import Document
-from plait.jobs.ingest.read import DocumentFile, file_table
-from plait.jobs.ingest.reader import DocumentReader
-from plait.jobs.ingest.rows import RowReader
 from plait.jobs.ingest.write import Write
 from plait.local.ray_data import set_up_ray_data
 from plait.models.endpoint import is_endpoint

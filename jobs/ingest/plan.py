@@ -10,15 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from plait.documents.failure import NOTED, Failure
+from plait.documents.formats import Unreadable
+from plait.documents.read import DocumentFile, Found, content_hash
+from plait.documents.rows import UnnamedRow, row_documents
+from plait.documents.stores import blocks_of
+from plait.documents.uploads.uploaded_files import uploaded_as
 from plait.index.document_state import DocumentState
-from plait.index.quarantine import NOTED, Failure
 from plait.index.schema import MAX_SOURCE_BYTES
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.read import DocumentFile, Found, content_hash
-from plait.jobs.ingest.rows import UnnamedRow, row_documents
-from plait.jobs.ingest.stores import blocks_of
 from plait.recipes import IngestRecipe
-from plait.uploads.uploaded_files import uploaded_as
 
 _READERS = 8  # reading waits for the disk, hashing releases the GIL
 

@@ -8,14 +8,14 @@ import random
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from plait.documents.failure import Failure
+from plait.documents.uploads.uploaded_files import uploaded_as
 from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
 from plait.index.collection import Index
-from plait.index.quarantine import Failure
 from plait.index.search import Search
 from plait.jobs.ingest.embed import wished_vectors
 from plait.jobs.ingest.plan import Plan
 from plait.recipes import IngestRecipe
-from plait.uploads.uploaded_files import uploaded_as
 
 _SAMPLES = 50
 _MIN_FOUND_SHARE = 0.9  # HNSW is approximate; a wrong index finds nearly none

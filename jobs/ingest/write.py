@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
+from plait.documents.failure import Failure
 from plait.errors import DataError
 from plait.index.collection import Index
 from plait.index.document_state import DocumentVersion
-from plait.index.quarantine import Failure
 from plait.models.vectors import Prompts
 from plait.observability import metrics
 from plait.recipes import IngestRecipe

@@ -45,7 +45,7 @@ def _check(recipe: Section, folder: Path, on_cluster: Sequence[Path]) -> None:
             if source and (place := here(source)):
                 find_files(place)
     elif isinstance(recipe, IngestRecipe):
-        from plait.jobs.ingest.read import find_documents
+        from plait.documents.read import find_documents
 
         places = [place for source in recipe.sources if (place := here(source))]
         if places:

@@ -17,7 +17,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plait.csv_files import CsvError, CsvFile, CsvRecord
+from plait.documents.csv_files import CsvError, CsvFile, CsvRecord
 from plait.errors import DataError
 from plait.jobs.train.fields import BadRow
 from plait.jobs.train.json_values import BadFile, json_values

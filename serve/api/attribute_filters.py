@@ -9,9 +9,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from plait.documents.uploads.uploaded_files import uploaded_like
 from plait.index.filters import quote
 from plait.serve.api.request_body import RequestBody, does_not_fit
-from plait.uploads.uploaded_files import uploaded_like
 
 _COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 

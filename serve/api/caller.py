@@ -17,12 +17,12 @@ from starlette.types import Scope as HttpScope
 
 from plait import api_keys
 from plait.api_keys import ApiKey, KeysUnreadable
+from plait.documents.uploads.reach import EVERYTHING, Reach
 from plait.errors import Forbidden, PlaitError, Unauthorized, Unavailable
 from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.api.errors import error_response
 from plait.settings import settings
-from plait.uploads.reach import EVERYTHING, Reach
 
 _OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
 _log = logging.getLogger("ray.serve")

@@ -10,9 +10,9 @@ from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel
 
+from plait.documents.uploads.uploaded_files import uploaded_as
 from plait.retrieval.passage import Passage
 from plait.retrieval.verbatim import Verbatim
-from plait.uploads.uploaded_files import uploaded_as
 
 _WEB = ("http://", "https://")
 

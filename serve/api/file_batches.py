@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field, model_validator
 
+from plait.documents.uploads.attachments import Attachment
 from plait.errors import NotFound
 from plait.serve.api.listing import PageWanted, page_wanted
 from plait.serve.api.openapi import errors
@@ -25,7 +26,6 @@ from plait.serve.api.vector_store_files import (
     listed,
 )
 from plait.serve.api.vector_stores import FileCounts
-from plait.uploads.attachments import Attachment
 
 routes = APIRouter(prefix="/v1/vector_stores/{store_id}/file_batches", tags=["files"])
 _MAX_FILES = 2_000

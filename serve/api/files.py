@@ -12,12 +12,12 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
+from plait.documents.uploads import uploaded_files
 from plait.serve.api.caller import Caller, caller
 from plait.serve.api.listing import PageWanted, page, page_of_files_wanted
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
 from plait.serve.api.upload_form import read_upload
-from plait.uploads import uploaded_files
 
 routes = APIRouter(prefix="/v1/files", tags=["files"])
 _Asking = Annotated[Caller, Depends(caller)]

@@ -14,6 +14,7 @@ from fastapi import Depends
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from plait.documents.uploads.attachments import Attachment, Attributes
 from plait.errors import Forbidden, NotFound, Unavailable
 from plait.model_ids import ModelId
 from plait.retrieval.passage import Passage
@@ -24,7 +25,6 @@ from plait.serve.arguments import CitationArguments
 from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
 from plait.serve.protocol import ModelCard
-from plait.uploads.attachments import Attachment, Attributes
 
 
 @dataclass(frozen=True)

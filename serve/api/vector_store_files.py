@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
+from plait.documents.uploads.attachments import Attachment
 from plait.serve.api.listing import PageWanted, page, page_wanted
 from plait.serve.api.openapi import errors
 from plait.serve.api.request_body import RequestBody
 from plait.serve.api.services import Services, services
-from plait.uploads.attachments import Attachment
 
 routes = APIRouter(prefix="/v1/vector_stores/{store_id}/files", tags=["files"])
 _MAX_ATTRIBUTES = 16

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
+from plait.documents.uploads.uploaded_files import uploaded_as
 from plait.errors import InvalidInput
 from plait.index.filters import MAX_FILTER_CHARACTERS
 from plait.retrieval.request import MAX_PASSAGES, Retrieval
@@ -21,7 +22,6 @@ from plait.serve.api.request_body import RequestBody
 from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.services import Services, services
 from plait.serve.calls import Collection
-from plait.uploads.uploaded_files import uploaded_as
 
 routes = APIRouter(prefix="/v1/vector_stores", tags=["retrieval"])
 _MAX_QUERIES = 32

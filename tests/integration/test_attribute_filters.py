@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from plait.documents.chunk import Chunk, chunk_table
 from plait.errors import InvalidInput
-from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.search import Search
 from plait.serve.api.attribute_filters import AttributeFilter

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from plait.cli import app
-from plait.index.chunk import Chunk, chunk_table
+from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.search import Vectors
 from plait.models.embedding import EmbeddingModel

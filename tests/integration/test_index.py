@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from changed_settings import changed_settings
 
+from plait.documents.chunk import Chunk, chunk_table, make_chunk_id
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, Unavailable
-from plait.index.chunk import Chunk, chunk_table, make_chunk_id
 from plait.index.collection import Index, list_collections
 from plait.index.document_state import DocumentVersion
 from plait.index.search import Search

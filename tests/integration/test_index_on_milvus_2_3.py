@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 
 from plait.errors import PlaitError
-from plait.index.chunk import Chunk, chunk_table
+from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.document_state import DocumentVersion
 from plait.index.search import Search

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plait.documents.chunk import Chunk, chunk_table
 from plait.errors import Conflict, InvalidInput
-from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.search import Mode, Search
 from plait.retrieval.neighbours import expanded

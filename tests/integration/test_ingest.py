@@ -12,17 +12,17 @@ import yaml
 from typer.testing import CliRunner
 
 from plait.cli import app
+from plait.documents.chunk import text_to_embed
+from plait.documents.failure import Failure
+from plait.documents.parse import parse
+from plait.documents.read import file_table, find_documents
+from plait.documents.stores import read_file
 from plait.errors import CollectionNotFound, Conflict, DataError, InvalidInput
-from plait.index.chunk import text_to_embed
 from plait.index.collection import Index, list_collections
-from plait.index.quarantine import Failure
+from plait.index.only_writer import only_writer
 from plait.jobs.ingest.duplicates import Duplicates, fingerprint
 from plait.jobs.ingest.job import IngestReport, ingest
-from plait.jobs.ingest.only_writer import only_writer
-from plait.jobs.ingest.parse import parse
 from plait.jobs.ingest.pipeline import chunk_files
-from plait.jobs.ingest.read import file_table, find_documents
-from plait.jobs.ingest.stores import read_file
 from plait.local.milvus import milvus_uri
 from plait.local.stack import running
 from plait.models.embedding import EmbeddingModel

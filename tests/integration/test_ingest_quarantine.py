@@ -7,15 +7,16 @@ import ray
 from typer.testing import CliRunner
 
 from plait.cli import app
+from plait.documents.chunk import Chunk, chunk_table
+from plait.documents.chunker import settings_hash
+from plait.documents.failure import Failure
+from plait.documents.read import content_hash
 from plait.errors import CollectionNotFound, DataError
-from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.connection import Milvus
-from plait.index.quarantine import Failure, Quarantine
-from plait.jobs.ingest.chunk import settings_hash
+from plait.index.quarantine import Quarantine
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.ledger import start_ledger
-from plait.jobs.ingest.read import content_hash
 from plait.jobs.ingest.write import Write
 from plait.models.vectors import NO_PROMPTS
 from plait.recipes import IngestRecipe

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from made_rows import answers, encoding_of, jsonl, prepared, row
 
+from plait.documents.chunk import Chunk, chunk_table
 from plait.errors import DataError
-from plait.index.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.jobs.train.shards import Shards
 from plait.models.embedding import EmbeddingModel

@@ -24,10 +24,10 @@ from two_hosts import HEAD, OTHER, Hosts, no_namespaces, wait_until
 
 from plait.adapters.registry import Registry
 from plait.adapters.tracking import tracking_client
-from plait.index.chunk import Chunk, chunk_table
+from plait.documents.chunk import Chunk, chunk_table
+from plait.documents.read import file_table, find_documents
 from plait.index.collection import Index, list_collections
 from plait.jobs.ingest.pipeline import chunk_files
-from plait.jobs.ingest.read import file_table, find_documents
 from plait.jobs.train.progress import ProgressLog
 from plait.model_ids import AdapterRef
 from plait.models.embedding import EmbeddingModel

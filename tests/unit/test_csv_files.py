@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from plait import csv_files
-from plait.csv_files import CsvError, CsvFile, CsvRecord
+from plait.documents import csv_files
+from plait.documents.csv_files import CsvError, CsvFile, CsvRecord
 
 ROWS = [["Straße", "Preis", "Anmerkung"], ["Ringstraße 5", "1,50", 'zwei\nZeilen, "quer"'], ["Öl", "2", "Šā 中"]]
 

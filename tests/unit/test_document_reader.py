@@ -11,15 +11,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+from plait.documents import reader as reader_module
+from plait.documents.chunker import Origin
+from plait.documents.failure import Failure
+from plait.documents.formats import Unreadable
+from plait.documents.load import load
+from plait.documents.read import DocumentFile
+from plait.documents.reader import DocumentReader
+from plait.documents.rows import RowReader
 from plait.errors import ModelNotFound, PlaitError
-from plait.index.quarantine import Failure
-from plait.jobs.ingest import reader as reader_module
-from plait.jobs.ingest.chunk import Origin
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.load import load
-from plait.jobs.ingest.read import DocumentFile
-from plait.jobs.ingest.reader import DocumentReader
-from plait.jobs.ingest.rows import RowReader
 from plait.recipes import ChunkConfig, DocumentLimits, IngestRecipe
 
 LIMITS = DocumentLimits(

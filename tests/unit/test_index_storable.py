@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from plait.index.storable import MAX_DEPTH, why_not_storable
+from plait.documents.storable import MAX_DEPTH, why_not_storable
 
 
 def nested(levels: int) -> Any:

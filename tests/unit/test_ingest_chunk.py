@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from plait.documents.chunk import CHUNK_SCHEMA, chunk_table
+from plait.documents.chunker import Chunker, Origin, heading_finder, settings_hash
+from plait.documents.formats import Unreadable
+from plait.documents.parse import Document, parse
+from plait.documents.split import _GRAMMARS, spans_within_lines
 from plait.errors import ModelNotFound
-from plait.index.chunk import CHUNK_SCHEMA, chunk_table
 from plait.index.schema import MAX_TEXT_BYTES
-from plait.jobs.ingest.chunk import Chunker, Origin, heading_finder, settings_hash
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.parse import Document, parse
-from plait.jobs.ingest.split import _GRAMMARS, spans_within_lines
 from plait.recipes import ChunkConfig
 
 By = Literal["structure", "sentence", "recursive"]

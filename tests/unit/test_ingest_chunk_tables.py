@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from plait.index.chunk import Chunk
+from plait.documents.chunk import Chunk
+from plait.documents.chunker import Chunker, Origin, settings_hash
+from plait.documents.markdown_tables import find_tables
+from plait.documents.parse import parse
+from plait.documents.table_columns import columns_of
 from plait.index.schema import MAX_HEADING_BYTES
-from plait.index.table_columns import columns_of
-from plait.jobs.ingest.chunk import Chunker, Origin, settings_hash
-from plait.jobs.ingest.markdown_tables import find_tables
-from plait.jobs.ingest.parse import parse
 from plait.recipes import ChunkConfig
 
 By = Literal["structure", "sentence", "recursive"]

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plait.documents.parse import Document
+from plait.documents.read import DocumentFile
 from plait.jobs.ingest.dedup import Candidate, Deduplication, Judge
 from plait.jobs.ingest.duplicates import Duplicates, Fingerprint, fingerprint
 from plait.jobs.ingest.fingerprints import load_fingerprints
-from plait.jobs.ingest.parse import Document
 from plait.jobs.ingest.plan import Plan
-from plait.jobs.ingest.read import DocumentFile
 from plait.recipes import DedupConfig, IngestRecipe
 from plait.settings import settings as plait_settings
 

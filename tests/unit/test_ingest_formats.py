@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from plait.jobs.ingest.formats import FORMATS, Unreadable
-from plait.jobs.ingest.parse import Document, parse
+from plait.documents.formats import FORMATS, Unreadable
+from plait.documents.parse import Document, parse
 
 
 def zipped(**files: str) -> bytes:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plait.jobs.ingest.grid import Cell, TableTooLarge, grouped_header_rows, is_number, spread, title_rows, to_markdown
+from plait.documents.grid import Cell, TableTooLarge, grouped_header_rows, is_number, spread, title_rows, to_markdown
 
 
 def cells(*rows: str) -> list[list[Cell]]:
@@ -53,7 +53,7 @@ def test_a_text_that_is_no_label_stands_once() -> None:
 def test_merged_cells_that_would_fill_the_memory_are_refused(
     rows: list[list[Cell]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plait.jobs.ingest.grid._MAX_REPEATED_CHARS", 100_000)
+    monkeypatch.setattr("plait.documents.grid._MAX_REPEATED_CHARS", 100_000)
     with pytest.raises(TableTooLarge, match="repeat more than 100,000 characters"):
         spread([rows])
 

@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.html import html_to_markdown
-from plait.jobs.ingest.parse import parse
+from plait.documents.formats import Unreadable
+from plait.documents.html import html_to_markdown
+from plait.documents.parse import parse
 
 PROSE = "This page explains at some length how the program is set up, and what to do when that fails. "
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.html import html_to_markdown
-from plait.jobs.ingest.parse import parse
+from plait.documents.formats import Unreadable
+from plait.documents.html import html_to_markdown
+from plait.documents.parse import parse
 
 
 def lines(html: str) -> list[str]:
@@ -66,7 +66,7 @@ def test_an_absurd_span_is_as_wide_as_the_table(span: str) -> None:
 
 
 def test_a_table_that_would_fill_the_memory_is_one_unreadable_document(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plait.jobs.ingest.grid._MAX_REPEATED_CHARS", 10_000)
+    monkeypatch.setattr("plait.documents.grid._MAX_REPEATED_CHARS", 10_000)
     page = "<table><tr>" + "<td rowspan=99>x" * 99 + "<tr><td>1" * 99 + "</table>"
     with pytest.raises(Unreadable, match=r"^merged cells of a table repeat more than"):
         parse(page.encode(), "x.html")

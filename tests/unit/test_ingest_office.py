@@ -8,7 +8,7 @@ from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
-from plait.jobs.ingest.parse import parse
+from plait.documents.parse import parse
 
 TABLE = ["| Region | 2023 Q1 | 2023 Q2 |", "| --- | --- | --- |", "| North | 1 | 2 |", r"| North | 4 | 5\|6 |"]
 

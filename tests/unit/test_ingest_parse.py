@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.index.quarantine import Failure
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.load import load
-from plait.jobs.ingest.parse import parse, shorten
-from plait.jobs.ingest.read import DocumentFile
-from plait.jobs.ingest.reader import DocumentReader
-from plait.jobs.ingest.rows import RowReader
+from plait.documents.failure import Failure
+from plait.documents.formats import Unreadable
+from plait.documents.load import load
+from plait.documents.parse import parse, shorten
+from plait.documents.read import DocumentFile
+from plait.documents.reader import DocumentReader
+from plait.documents.rows import RowReader
 from plait.recipes import IngestRecipe
 
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
+from plait.documents.converted import Converted
+from plait.documents.formats import Unreadable
+from plait.documents.hyphens import join_hyphenated
+from plait.documents.parse import parse
+from plait.documents.pdf import pdf_to_markdown
 from plait.index.words import analyzed
-from plait.jobs.ingest.converted import Converted
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.hyphens import join_hyphenated
-from plait.jobs.ingest.parse import parse
-from plait.jobs.ingest.pdf import pdf_to_markdown
 
 LINES = ("The quick brown fox", "jumps over the lazy dog", "and runs away at once.")
 DIRECTIONS = {0: "1 0 0 1 72 {far}", 90: "0 1 -1 0 {at} 72", 180: "-1 0 0 -1 540 {at}", 270: "0 -1 1 0 {far} 720"}

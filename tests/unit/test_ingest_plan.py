@@ -1,10 +1,10 @@
 from pathlib import Path
 
+from plait.documents.failure import Failure
+from plait.documents.read import DocumentFile, Found, content_hash
 from plait.index.document_state import DocumentState, DocumentVersion
-from plait.index.quarantine import Failure
 from plait.jobs.ingest.ledger import Ledger, Progress
 from plait.jobs.ingest.plan import make_plan
-from plait.jobs.ingest.read import DocumentFile, Found, content_hash
 from plait.recipes import IngestRecipe
 
 

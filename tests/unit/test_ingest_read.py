@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from plait.documents.formats import Unreadable
+from plait.documents.read import content_hash, find_documents
+from plait.documents.stores import read_file
 from plait.errors import DataError, InvalidInput
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.read import content_hash, find_documents
-from plait.jobs.ingest.stores import read_file
 
 
 def write(folder: Path, *names: str) -> None:

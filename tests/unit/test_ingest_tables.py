@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from plait.documents.failure import Failure
+from plait.documents.formats import Unreadable
+from plait.documents.read import DocumentFile, content_hash, find_documents
+from plait.documents.rows import RowReader, UnnamedRow, parse_row, row_documents
+from plait.documents.stores import list_files
 from plait.errors import DataError, InvalidInput
 from plait.index.document_state import DocumentState, DocumentVersion
-from plait.index.quarantine import Failure
-from plait.jobs.ingest.formats import Unreadable
 from plait.jobs.ingest.plan import Plan, make_plan
-from plait.jobs.ingest.read import DocumentFile, content_hash, find_documents
-from plait.jobs.ingest.rows import RowReader, UnnamedRow, parse_row, row_documents
-from plait.jobs.ingest.stores import list_files
 from plait.recipes import IngestRecipe, TableConfig
 
 ROWS: list[dict[str, Any]] = [
@@ -229,7 +229,7 @@ def test_a_row_without_an_end_ends_the_run_before_it_fills_the_memory(
     name: str, text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / name).write_text(text)
-    monkeypatch.setattr("plait.jobs.ingest.tables._MAX_ROW_BYTES", 1_000)
+    monkeypatch.setattr("plait.documents.tables._MAX_ROW_BYTES", 1_000)
     before = csv.field_size_limit(1_000)
     try:
         with pytest.raises(DataError, match=rf"{name}' cannot be read in or after row 2 \({reason}"):
@@ -239,7 +239,7 @@ def test_a_row_without_an_end_ends_the_run_before_it_fills_the_memory(
 
 
 def test_the_suffix_of_a_table_may_be_written_in_capitals(tmp_path: Path) -> None:
-    from plait.jobs.ingest.tables import CsvTable, open_table
+    from plait.documents.tables import CsvTable, open_table
 
     (tmp_path / "T.CSV").write_text("id,text\n1,a\n")
     with (tmp_path / "T.CSV").open("rb") as stream:

@@ -9,8 +9,8 @@ import pytest
 from openpyxl import Workbook
 from openpyxl.styles import Font
 
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.parse import Document, parse
+from plait.documents.formats import Unreadable
+from plait.documents.parse import Document, parse
 
 Cells = Mapping[str, Any]
 
@@ -139,7 +139,7 @@ def test_a_sheet_of_numbers_has_no_header() -> None:
 def test_merged_areas_larger_than_the_sheet_repeat_no_more_than_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     data = book({"A1": "all", "A2": "Name", "B2": "Sum", "A3": "a", "B3": 1}, ["A1:XFD1"])
     assert lines(data)[0] == "all"
-    monkeypatch.setattr("plait.jobs.ingest.grid._MAX_REPEATED_CHARS", 10)
+    monkeypatch.setattr("plait.documents.grid._MAX_REPEATED_CHARS", 10)
     with pytest.raises(Unreadable, match=r"^merged cells of a table repeat more than"):
         read(data)
 
@@ -147,6 +147,6 @@ def test_merged_areas_larger_than_the_sheet_repeat_no_more_than_is_there(monkeyp
 def test_a_large_sheet_with_hardly_anything_in_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = [[None] * n + [n, n + 1] for n in range(60)]
     assert len(lines(book(cells))) == 62
-    monkeypatch.setattr("plait.jobs.ingest.grid._MAX_SPARSE_PLACES", 3_000)
+    monkeypatch.setattr("plait.documents.grid._MAX_SPARSE_PLACES", 3_000)
     with pytest.raises(Unreadable, match=r"^a table has 3,660 cells for 120 texts$"):
         read(book(cells))

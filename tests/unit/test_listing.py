@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from plait.documents.formats import Unreadable
+from plait.documents.listing import LeftOut, Listing, described, files_below, files_matching
+from plait.documents.read import find_documents
+from plait.documents.stores import open_file
 from plait.errors import DataError
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.read import find_documents
-from plait.jobs.ingest.stores import open_file
-from plait.listing import LeftOut, Listing, described, files_below, files_matching
 
 
 @pytest.fixture

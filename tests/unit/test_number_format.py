@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from openpyxl.styles.numbers import BUILTIN_FORMATS
 
-from plait.jobs.ingest.number_format import shown
+from plait.documents.number_format import shown
 
 ACCOUNTING = '_("$"* #,##0.00_);_("$"* \\(#,##0.00\\);_("$"* "-"??_);_(@_)'
 

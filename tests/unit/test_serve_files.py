@@ -15,14 +15,14 @@ from fastapi.testclient import TestClient
 from ray.exceptions import RayTaskError
 
 from plait import whole_files
+from plait.documents.uploads import attachments, uploaded_files
+from plait.documents.uploads.reach import EVERYTHING, Reach
 from plait.errors import CollectionNotFound, Forbidden
 from plait.recipes import DocumentLimits
 from plait.serve.api.errors import as_plait_error
 from plait.serve.api.services import services
 from plait.serve.indexer import Indexer, _note
 from plait.serve.ingress import build_api
-from plait.uploads import attachments, uploaded_files
-from plait.uploads.reach import EVERYTHING, Reach
 
 KEY = {"Authorization": "Bearer a-key"}
 FILES = "/v1/vector_stores/docs/files"

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from plait.index.table_columns import columns_of, header_of, without_columns
+from plait.documents.table_columns import columns_of, header_of, without_columns
 from plait.models.chat import Message
 from plait.retrieval.context import with_passages
 from plait.retrieval.neighbours import expanded

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from plait.text_encoding import Encoding, UnknownEncoding, decode, encoding_of
+from plait.documents.text_encoding import Encoding, UnknownEncoding, decode, encoding_of
 
 # fmt: off
 TEXTS = [

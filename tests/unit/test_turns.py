@@ -2,8 +2,8 @@
 
 import asyncio
 
+from plait.documents.uploads.attachments import Attachment
 from plait.serve.turns import Turns, key_of
-from plait.uploads.attachments import Attachment
 
 MIB = 2**20
 

@@ -11,17 +11,17 @@ import pytest
 from changed_settings import changed_settings
 from pydantic import ValidationError
 
+from plait.documents.load import load
+from plait.documents.read import DocumentFile, find_documents, with_uploaded
+from plait.documents.reader import DocumentReader
+from plait.documents.rows import RowReader
+from plait.documents.uploads import attachments, uploaded_files
+from plait.documents.uploads.attachments import Attachment
+from plait.documents.uploads.reach import Reach
 from plait.errors import InvalidInput, NotFound
 from plait.index.document_state import DocumentState, DocumentVersion
-from plait.jobs.ingest.load import load
 from plait.jobs.ingest.plan import make_plan
-from plait.jobs.ingest.read import DocumentFile, find_documents, with_uploaded
-from plait.jobs.ingest.reader import DocumentReader
-from plait.jobs.ingest.rows import RowReader
 from plait.recipes import IngestRecipe
-from plait.uploads import attachments, uploaded_files
-from plait.uploads.attachments import Attachment
-from plait.uploads.reach import Reach
 
 
 @pytest.fixture(autouse=True)

@@ -75,7 +75,7 @@ def _tell(report: "IngestReport") -> None:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(report.skipped.items()))
         print(f"left out, of no known format: {kinds}")
     if report.left_out:
-        from plait.listing import described
+        from plait.documents.listing import described
 
         print(f"left out, no file of its source: {described(report.left_out)}")
     if report.withheld:

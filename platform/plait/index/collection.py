@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
+from plait.documents.chunk import text_to_embed
 from plait.errors import (
     CollectionNotFound,
     Conflict,
@@ -26,7 +27,6 @@ from plait.errors import (
     did_you_mean,
 )
 from plait.index import alias, filters, words
-from plait.index.chunk import text_to_embed
 from plait.index.connection import Milvus
 from plait.index.document_state import DocumentState, DocumentVersion
 from plait.index.freshness import Freshness

@@ -11,31 +11,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from plait.documents.failure import Failure
 from plait.index import filters
 from plait.index.connection import Milvus
 from plait.settings import settings
 
 COLLECTION = "plait_quarantine"
-NOTED = "note"
-"""The step of documents that are in the index, but of which something should be known, such as pages without text."""
 _MAX_REASON_CHARS = 2_000
 _FIELDS = ["tenant", "source", "step", "reason", "content_hash", "failed_at"]
 _NO_VECTOR = [0.0, 0.0]  # Milvus has no collection without a vector
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A document that could not be read, and why; the reason follows its name and a colon.
-
-    `step` is where it failed: to `read` its bytes, to `parse` them, or to `write` its chunks to the index; or `note`:
-    it was read, but see the reason. `content_hash` is that of its version in the index if it could be read; empty when
-    not even its bytes were there, or where it is to be tried again as it is.
-    """
-
-    source: str
-    reason: str
-    step: str = "read"
-    content_hash: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The Milvus collection of an index: its fields, limits, indexes and properties.
 
-Columns are those of a chunk (plait.index.chunk), plus `dense`, the embedding, and `sparse`, the BM25 weights that
+Columns are those of a chunk (plait.documents.chunk), plus `dense`, the embedding, and `sparse`, the BM25 weights that
 Milvus itself makes from `words`: the words (plait.index.words) of the text with its title and headings, as it is
 embedded, because questions are often asked in the words of a heading. It knows no connection.
 """

@@ -6,7 +6,7 @@ In: passages and the chunks around them. Out: longer passages. How the chunks ar
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from plait.index.table_columns import columns_of, with_columns, without_columns
+from plait.documents.table_columns import columns_of, with_columns, without_columns
 from plait.retrieval.passage import Passage
 
 # Between chunks lies white space, which the index does not keep. A wider gap is something else: text that was left out.

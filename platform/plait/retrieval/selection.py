@@ -6,7 +6,7 @@ In: hits, best first, and how to retrieve. Out: passages. It asks no server and 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from plait.index.chunk import text_to_embed
+from plait.documents.chunk import text_to_embed
 from plait.index.search import Hit
 from plait.retrieval.diversity import diversified
 from plait.retrieval.duplicates import without_duplicates

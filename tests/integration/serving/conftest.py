@@ -10,7 +10,7 @@ from changed_settings import changed_settings
 from made_adapters import register_adapter
 
 from plait.adapters.tracking import tracking_client
-from plait.index.chunk import Chunk, chunk_table
+from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.models.embedding import EmbeddingModel
 from serving.asking import ADMIN_KEY, COLLECTION, MAX_BATCH_SIZE, MAX_WAITING, OTHER, TEXTS

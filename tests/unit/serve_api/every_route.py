@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from fastapi.testclient import TestClient
 
+from plait.documents.uploads import attachments, uploaded_files
+from plait.documents.uploads.reach import Reach
 from plait.errors import CollectionNotFound, ModelNotFound, NotFound
 from plait.models.reranking import check_uncut
 from plait.retrieval.passage import Passage
@@ -27,8 +29,6 @@ from plait.serve.embedder import Embedded
 from plait.serve.indexer import Indexer
 from plait.serve.ingress import build_api
 from plait.serve.protocol import ModelCard
-from plait.uploads import attachments, uploaded_files
-from plait.uploads.reach import Reach
 
 TENANT, COLLECTION, ADAPTER, BATCH, PASSAGE = "acme", "docs", "support", "vsfb_1", "c1"
 CANARY = "canary"

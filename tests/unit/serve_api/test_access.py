@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from plait import api_keys
 from plait.api_keys import ApiKey
+from plait.documents.uploads.reach import Reach
 from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.api import adapters
@@ -18,7 +19,6 @@ from plait.serve.api.services import deployments
 from plait.serve.calls import Call
 from plait.serve.ingress import build_api
 from plait.settings import settings
-from plait.uploads.reach import Reach
 from serve_api.every_route import (
     ADAPTER,
     ASKED,

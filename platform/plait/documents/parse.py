@@ -13,9 +13,9 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from plait.jobs.ingest.converted import Converted, Note
-from plait.jobs.ingest.formats import FORMATS, MARKDOWN, TEXT, Unreadable
-from plait.jobs.ingest.front_matter import front_matter_of
+from plait.documents.converted import Converted, Note
+from plait.documents.formats import FORMATS, MARKDOWN, TEXT, Unreadable
+from plait.documents.front_matter import front_matter_of
 
 _MAX_NAME_CHARS = 200
 _MAX_LINE_OF_CODE = 5_000

@@ -13,13 +13,13 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
-from plait import text_encoding
-from plait.jobs.ingest.converted import Converted, Note
-from plait.jobs.ingest.grid import TableTooLarge
-from plait.jobs.ingest.html import UNESCAPED, html_to_markdown
+from plait.documents import text_encoding
+from plait.documents.converted import Converted, Note
+from plait.documents.grid import TableTooLarge
+from plait.documents.html import UNESCAPED, html_to_markdown
 
 if TYPE_CHECKING:
-    from plait.jobs.ingest.workbook import WorkbookText
+    from plait.documents.workbook import WorkbookText
 
 MARKDOWN = "markdown"
 TEXT = "text"
@@ -46,7 +46,7 @@ class Format:
 
 
 def decode(data: bytes) -> Converted:
-    """Text in whatever encoding (plait.text_encoding), with a note when that is a guess.
+    """Text in whatever encoding (plait.documents.text_encoding), with a note when that is a guess.
 
     Raises:
         Unreadable: when it reads in none, as pictures and programs do.
@@ -72,15 +72,15 @@ def _convert(data: bytes, suffix: str) -> Converted:
         if suffix in PACKED and data.startswith(_OLE):
             raise Unreadable(_old_or_locked(data))
         if suffix in (".docx", ".pptx", ".epub"):
-            from plait.jobs.ingest.office import office_to_markdown
+            from plait.documents.office import office_to_markdown
 
             return Converted(office_to_markdown(data, suffix))
         if suffix == ".pdf":
-            from plait.jobs.ingest.pdf import pdf_to_markdown
+            from plait.documents.pdf import pdf_to_markdown
 
             return pdf_to_markdown(data)
         if suffix == ".xlsx":
-            from plait.jobs.ingest.workbook import read_workbook
+            from plait.documents.workbook import read_workbook
 
             return _with_notes(read_workbook(data))
         from markitdown import StreamInfo, converters

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import PurePosixPath
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from plait.jobs.ingest.formats import PACKED, Unreadable
+from plait.documents.formats import PACKED, Unreadable
 from plait.recipes import DocumentLimits
 
 _MAX_PARTS = 100_000

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
+from plait.documents.failure import NOTED, Failure
+from plait.documents.formats import FORMATS, Unreadable
+from plait.documents.parse import Document, parse_text
+from plait.documents.read import DocumentFile
+from plait.documents.storable import why_not_storable
+from plait.documents.stores import StoredFile, open_file, reason_of
+from plait.documents.tables import Row, Table, open_table
 from plait.errors import DataError, PlaitError
-from plait.index.quarantine import NOTED, Failure
-from plait.index.storable import why_not_storable
-from plait.jobs.ingest.formats import FORMATS, Unreadable
-from plait.jobs.ingest.parse import Document, parse_text
-from plait.jobs.ingest.read import DocumentFile
-from plait.jobs.ingest.stores import StoredFile, open_file, reason_of
-from plait.jobs.ingest.tables import Row, Table, open_table
 from plait.recipes import TableConfig
 
 _SUFFIX_BY_FORMAT = {"text": ".txt", "markdown": ".md", "html": ".html"}

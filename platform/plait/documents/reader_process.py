@@ -16,15 +16,15 @@ from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from plait.documents.chunk import Chunk
+from plait.documents.chunker import Chunker, Origin
+from plait.documents.formats import Unreadable
+from plait.documents.limits import check_bytes, check_text
+from plait.documents.parse import Document, parse
+from plait.documents.read import DocumentFile
+from plait.documents.rows import parse_row
+from plait.documents.tables import Row
 from plait.errors import PlaitError
-from plait.index.chunk import Chunk
-from plait.jobs.ingest.chunk import Chunker, Origin
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.limits import check_bytes, check_text
-from plait.jobs.ingest.parse import Document, parse
-from plait.jobs.ingest.read import DocumentFile
-from plait.jobs.ingest.rows import parse_row
-from plait.jobs.ingest.tables import Row
 from plait.recipes import DocumentLimits, TableConfig
 
 # A process keeps much of what it once had, and what one document took must not count against the next.

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 
+from plait.documents.uploads import uploaded_files
+from plait.documents.uploads.folders import folder_of, folders, is_file_id, why_unreadable
+from plait.documents.uploads.reach import UNKNOWN, Reach
 from plait.errors import NotFound
-from plait.uploads import uploaded_files
-from plait.uploads.folders import folder_of, folders, is_file_id, why_unreadable
-from plait.uploads.reach import UNKNOWN, Reach
 from plait.whole_files import write_whole
 
 Attributes = dict[str, str | float | bool]

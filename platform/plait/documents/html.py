@@ -10,11 +10,11 @@ code in library/stdtypes.html and all four tables of library/json.html.
 from collections.abc import Iterable
 from typing import Any
 
-from plait.jobs.ingest.converted import Converted
-from plait.jobs.ingest.html_content import content_of, remove_boilerplate
-from plait.jobs.ingest.html_panels import label_panels
-from plait.jobs.ingest.html_signs import write_signs
-from plait.jobs.ingest.html_tables import TableConverter, unwrap_layout
+from plait.documents.converted import Converted
+from plait.documents.html_content import content_of, remove_boilerplate
+from plait.documents.html_panels import label_panels
+from plait.documents.html_signs import write_signs
+from plait.documents.html_tables import TableConverter, unwrap_layout
 
 # Escapes would stand in the text that people read and search: `json\_dumps`.
 UNESCAPED: dict[str, Any] = {"escape_asterisks": False, "escape_underscores": False, "escape_misc": False}

@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from operator import itemgetter
 
-from plait.index.table_columns import MAX_COLUMNS_BYTES, row_of
-from plait.jobs.ingest.split import Span
+from plait.documents.split import Span
+from plait.documents.table_columns import MAX_COLUMNS_BYTES, row_of
 
 _RULE = re.compile(r"^(?:[ \t]*>)*[|:\- \t]+$", re.MULTILINE)
 _RULE_CELL = re.compile(r":?-+:?")

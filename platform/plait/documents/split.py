@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from semantic_text_splitter import CodeSplitter, MarkdownSplitter, TextSplitter
 from tokenizers import Tokenizer
 
-from plait.jobs.ingest.formats import MARKDOWN
+from plait.documents.formats import MARKDOWN
 from plait.recipes import ChunkConfig
 
 Span = tuple[int, int]

@@ -3,16 +3,16 @@
 from dataclasses import replace
 from pathlib import Path
 
-from plait.index.quarantine import Failure
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.parse import Document
-from plait.jobs.ingest.read import DocumentFile, content_hash
-from plait.jobs.ingest.reader import DocumentReader
-from plait.jobs.ingest.rows import RowReader
-from plait.jobs.ingest.stores import read_file
+from plait.documents.failure import Failure
+from plait.documents.formats import Unreadable
+from plait.documents.parse import Document
+from plait.documents.read import DocumentFile, content_hash
+from plait.documents.reader import DocumentReader
+from plait.documents.rows import RowReader
+from plait.documents.stores import read_file
+from plait.documents.uploads import attachments, uploaded_files
 from plait.observability import metrics
 from plait.recipes import IngestRecipe
-from plait.uploads import attachments, uploaded_files
 
 
 def load(

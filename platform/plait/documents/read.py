@@ -12,11 +12,11 @@ from pathlib import PurePosixPath
 
 import pyarrow as pa
 
+from plait.documents.formats import FORMATS
+from plait.documents.listing import LeftOut, described
+from plait.documents.stores import StoredFile, list_files
+from plait.documents.uploads import attachments, uploaded_files
 from plait.errors import DataError, InvalidInput
-from plait.jobs.ingest.formats import FORMATS
-from plait.jobs.ingest.stores import StoredFile, list_files
-from plait.listing import LeftOut, described
-from plait.uploads import attachments, uploaded_files
 
 TABLES = frozenset({".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"})
 """Suffixes of files whose rows are documents."""
@@ -41,7 +41,7 @@ class DocumentFile:
         source: its name. A file's is the path inside the folder it was found in, so an index moves with its folder.
         uri: of the file, an absolute path or a URI.
         etag: tells its versions apart; empty where one must read it to know.
-        start: where a row is in its table (plait.jobs.ingest.tables.Row).
+        start: where a row is in its table (plait.documents.tables.Row).
         length: of a row; 0: the document is the whole file.
     """
 

@@ -13,9 +13,9 @@ from typing import BinaryIO
 
 from pydantic import BaseModel
 
+from plait.documents.uploads.folders import folder_of, folders, is_file_id, root, why_unreadable
+from plait.documents.uploads.reach import EVERYTHING, NOBODY, Reach
 from plait.errors import InvalidInput, NotFound, TooLarge
-from plait.uploads.folders import folder_of, folders, is_file_id, root, why_unreadable
-from plait.uploads.reach import EVERYTHING, NOBODY, Reach
 from plait.whole_files import make_private, remove_leftovers, whole_folder
 
 MAX_BYTES = 100 * 1024 * 1024

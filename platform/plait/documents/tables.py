@@ -13,10 +13,10 @@ from typing import Any, BinaryIO, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from plait.csv_files import MAX_RECORD_BYTES, CsvError, CsvFile, CsvRecord
+from plait.documents.csv_files import MAX_RECORD_BYTES, CsvError, CsvFile, CsvRecord
+from plait.documents.formats import Unreadable
+from plait.documents.stores import open_file, version_of
 from plait.errors import DataError
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.stores import open_file, version_of
 
 _ROWS_AT_ONCE = 1_000
 _MAX_ROW_BYTES = MAX_RECORD_BYTES  # a row is held in memory: a line without end would fill it
@@ -93,7 +93,7 @@ class JsonLines:
 
 
 class CsvTable:
-    """A CSV file with a header line (plait.csv_files)."""
+    """A CSV file with a header line (plait.documents.csv_files)."""
 
     def __init__(self, uri: str, stream: BinaryIO, columns: Sequence[str], delimiter: str | None) -> None:
         self._columns = columns

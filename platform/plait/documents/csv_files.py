@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import BinaryIO
 
-from plait.text_encoding import Encoding, UnknownEncoding, encoding_of
+from plait.documents.text_encoding import Encoding, UnknownEncoding, encoding_of
 
 DELIMITERS = (",", ";", "\t", "|")
 """What a delimiter is looked for among."""

@@ -22,7 +22,7 @@ from openpyxl.utils.cell import range_boundaries
 from openpyxl.worksheet._reader import FORMULA_TAG, MERGE_TAG, ROW_TAG, WorkSheetParser
 from openpyxl.xml.functions import iterparse
 
-from plait.jobs.ingest.grid import (
+from plait.documents.grid import (
     CHARS_A_PLACE,
     MAX_LABEL_CHARS,
     check_places,
@@ -30,7 +30,7 @@ from plait.jobs.ingest.grid import (
     is_name_or_year,
     to_markdown,
 )
-from plait.jobs.ingest.number_format import GENERAL, shown
+from plait.documents.number_format import GENERAL, shown
 
 _HEADER_IN_ROWS = 10
 _LOOKED_AT_BELOW = 20

@@ -16,13 +16,13 @@ from pathlib import Path
 from semantic_text_splitter import TextSplitter
 from tokenizers import Tokenizer
 
+from plait.documents.chunk import Chunk, make_chunk_id
+from plait.documents.formats import MARKDOWN, TEXT
+from plait.documents.markdown_tables import MarkdownTable, TableCutter, columns_finder, find_tables
+from plait.documents.parse import Document, Heading, shorten
+from plait.documents.split import Span, Splitter, StructureSplitter, make_splitter, spans_within_lines
+from plait.documents.table_columns import with_columns
 from plait.errors import ModelNotFound
-from plait.index.chunk import Chunk, make_chunk_id
-from plait.index.table_columns import with_columns
-from plait.jobs.ingest.formats import MARKDOWN, TEXT
-from plait.jobs.ingest.markdown_tables import MarkdownTable, TableCutter, columns_finder, find_tables
-from plait.jobs.ingest.parse import Document, Heading, shorten
-from plait.jobs.ingest.split import Span, Splitter, StructureSplitter, make_splitter, spans_within_lines
 from plait.recipes import ChunkConfig
 
 _VERSION = 4

@@ -13,10 +13,10 @@ from markdownify import ATX
 from markitdown import DocumentConverterResult, StreamInfo, converters
 from markitdown.converters._markdownify import _CustomMarkdownify
 
-from plait.jobs.ingest.grid import Cell, grouped_header_rows, spread, title_rows, to_markdown
-from plait.jobs.ingest.html import UNESCAPED, check_depth
-from plait.jobs.ingest.html_signs import write_signs
-from plait.jobs.ingest.html_tables import TableConverter, unwrap_layout
+from plait.documents.grid import Cell, grouped_header_rows, spread, title_rows, to_markdown
+from plait.documents.html import UNESCAPED, check_depth
+from plait.documents.html_signs import write_signs
+from plait.documents.html_tables import TableConverter, unwrap_layout
 
 
 def office_to_markdown(data: bytes, suffix: str) -> str:

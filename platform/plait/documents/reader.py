@@ -18,17 +18,17 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import cast
 
+from plait.documents.chunk import Chunk
+from plait.documents.chunker import Origin
+from plait.documents.formats import Unreadable
+from plait.documents.parse import Document
+from plait.documents.read import DocumentFile
+from plait.documents.reader_process import Answer, ChunkTask, ParseTask, RowTask, Task
+from plait.documents.tables import Row
 from plait.errors import PlaitError
-from plait.index.chunk import Chunk
-from plait.jobs.ingest.chunk import Origin
-from plait.jobs.ingest.formats import Unreadable
-from plait.jobs.ingest.parse import Document
-from plait.jobs.ingest.read import DocumentFile
-from plait.jobs.ingest.reader_process import Answer, ChunkTask, ParseTask, RowTask, Task
-from plait.jobs.ingest.tables import Row
 from plait.recipes import ChunkConfig, DocumentLimits, TableConfig
 
-_PROGRAM = "from plait.jobs.ingest.reader_process import main"
+_PROGRAM = "from plait.documents.reader_process import main"
 _GRACE_S = 10.0  # the process ends itself when the time is over; this is for one that cannot
 _NEAR_LIMIT = 0.8  # of the memory allowed: who ended with so much of it ended for want of more
 
@@ -66,7 +66,7 @@ class DocumentReader:
     def chunk(
         self, document: Document, origin: Origin, model_folder: Path, config: ChunkConfig, settings_hash: str
     ) -> list[Chunk]:
-        """The chunks of a document, as plait.jobs.ingest.chunk.Chunker makes them.
+        """The chunks of a document, as plait.documents.chunker.Chunker makes them.
 
         Raises:
             Unreadable: when splitting it takes more than the limits.

@@ -14,9 +14,9 @@ from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from plait.documents.formats import Unreadable
+from plait.documents.listing import LeftOut, files_below, files_matching, part_without_wildcards
 from plait.errors import DataError
-from plait.jobs.ingest.formats import Unreadable
-from plait.listing import LeftOut, files_below, files_matching, part_without_wildcards
 
 _EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gs", "gcs": "gs"}
 _MAX_REASON_CHARS = 300

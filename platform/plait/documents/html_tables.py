@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from plait.jobs.ingest.grid import Cell, grouped_header_rows, in_one_line, spread, title_rows, to_markdown
+from plait.documents.grid import Cell, grouped_header_rows, in_one_line, spread, title_rows, to_markdown
 
 _CELLS = ("td", "th")
 _GROUPS = ("thead", "tbody", "tfoot")
