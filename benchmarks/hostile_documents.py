@@ -14,10 +14,10 @@ import yaml
 from harness.homes import own_home
 from harness.results import ROOT, Options, options, publish
 
+from plait.index.passage import Passage
 from plait.models.chat import Message, chat_format_for
 from plait.models.source import resolve_model
 from plait.retrieval.context import with_passages
-from plait.retrieval.passage import Passage
 from plait.serve.engines.engine import Engine, GenerationRequest, Sampling
 from plait.serve.engines.torch_engine import TorchEngine
 

@@ -34,12 +34,12 @@ from plait.documents.chunk import Chunk
 from plait.documents.read import file_table, find_documents
 from plait.evaluation.intervals import wilson
 from plait.index.collection import Index
+from plait.index.passage import Passage
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.pipeline import chunk_files
 from plait.models.endpoint import embedding_of
 from plait.models.source import resolve_model
 from plait.recipes import IngestRecipe, load_recipe
-from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.retrieval.retriever import Retriever
 

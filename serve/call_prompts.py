@@ -7,9 +7,9 @@ loop. Knows no adapters: which chat format it is, is said with the call.
 from dataclasses import dataclass
 
 from plait.errors import InvalidInput
+from plait.index.passage import Passage
 from plait.models.chat import ChatFormat, text_length
 from plait.retrieval.context import with_passages
-from plait.retrieval.passage import Passage
 from plait.serve.calls import Call
 from plait.serve.engines.engine import Engine
 

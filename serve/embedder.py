@@ -17,10 +17,10 @@ from plait.index.collection import Index
 from plait.models.embedding import EmbeddingModel, Vectors
 from plait.models.endpoint import EmbeddingEndpoint, embedding_of
 from plait.models.late_interaction import late_interaction_scores
-from plait.models.questions import joined, read_question
 from plait.models.reranking import check_uncut
 from plait.models.vectors import VectorKind
 from plait.recipes import DEFAULT_EMBEDDING
+from plait.retrieval.question_vectors import joined, read_question
 from plait.serve.arguments import EmbeddingArguments, RetrievalArguments
 from plait.serve.fair_turns import check_readable, cut, in_turns
 from plait.serve.request_log import log_expected_errors_in_one_line

@@ -19,11 +19,11 @@ from ray.serve.handle import DeploymentHandle
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, NotFound
 from plait.index.collection import Index
 from plait.index.connection import Milvus
+from plait.index.passage import Passage
 from plait.index.search import Hit, Search, Vectors
 from plait.models.vectors import VectorKind
 from plait.observability import metrics, tracing
 from plait.retrieval.neighbours import expanded
-from plait.retrieval.passage import Passage
 from plait.retrieval.question import MAX_CHARACTERS, Question
 from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected, text_to_rank

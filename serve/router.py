@@ -12,8 +12,8 @@ from typing import Literal
 from ray.serve.handle import DeploymentHandle
 
 from plait.errors import InvalidInput, ModelNotFound, NotFound
+from plait.index.passage import Passage
 from plait.observability import metrics, tracing
-from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.serve.arguments import RetrievalArguments
 from plait.serve.calls import Call, Collection, Retrieved, Tokens

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from pydantic import BaseModel
 
 from plait.documents.uploads.uploaded_files import uploaded_as
-from plait.retrieval.passage import Passage
+from plait.index.passage import Passage
 from plait.retrieval.verbatim import Verbatim
 
 _WEB = ("http://", "https://")

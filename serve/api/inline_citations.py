@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from plait.retrieval.passage import Passage
+from plait.index.passage import Passage
 from plait.retrieval.verbatim import MIN_WORDS, repeated
 from plait.serve.api.citations import title_of
 

@@ -16,8 +16,8 @@ from ray.serve.handle import DeploymentHandle
 
 from plait.documents.uploads.attachments import Attachment, Attributes
 from plait.errors import Forbidden, NotFound, Unavailable
+from plait.index.passage import Passage
 from plait.model_ids import ModelId
-from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.serve.api.caller import Caller, caller
 from plait.serve.api.grounding import answer_from

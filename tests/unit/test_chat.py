@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from plait.errors import InvalidInput
+from plait.index.passage import Passage
 from plait.models.chat import ChatFormat, Message, chat_format_for
 from plait.models.tokenizer import encode_prompt, load_tokenizer
 from plait.retrieval.context import with_passages
-from plait.retrieval.passage import Passage
 
 TALK = (Message("user", "Which version?"), Message("assistant", "It is 2.60.0."))
 

@@ -9,10 +9,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plait.index.passage import Passage
 from plait.models.chat import ChatFormat, Message, chat_format_for
 from plait.models.tokenizer import encode_prompt, load_tokenizer
 from plait.retrieval.context import with_passages
-from plait.retrieval.passage import Passage
 
 DOCUMENTS: list[dict[str, str]] = [
     document

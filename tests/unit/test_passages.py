@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plait.index.passage import Passage
 from plait.models.chat import Message
 from plait.retrieval.context import with_passages
 from plait.retrieval.diversity import diversified
 from plait.retrieval.duplicates import without_duplicates
 from plait.retrieval.neighbours import expanded
-from plait.retrieval.passage import Passage
 from plait.retrieval.source_cap import capped_by_source
 
 DOCUMENT = "Alpha one.\n\nBeta two three.\nGamma four.\n\n\nDelta five six.\n\nEpsilon."

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from plait.models.questions import Vectors, embed_questions, read_question
 from plait.models.vectors import Prompts, VectorKind
 from plait.retrieval.question import MAX_CHARACTERS, Question
+from plait.retrieval.question_vectors import Vectors, embed_questions, read_question
 
 
 class TenWords:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from plait.index.passage import Passage
 from plait.index.search import Hit
-from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected
 

@@ -3,10 +3,10 @@ from typing import Literal
 
 import pytest
 
+from plait.index.passage import Passage
 from plait.model_ids import ModelId
 from plait.models.chat import Message
 from plait.observability import metrics
-from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.serve.api.grounding import NOTICE, REFUSAL, answer_from
 from plait.serve.calls import Call, Event, Retrieved

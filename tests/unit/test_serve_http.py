@@ -20,9 +20,9 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
 from plait.errors import ModelNotFound, Overloaded, PlaitError, RecipeError
+from plait.index.passage import Passage
 from plait.model_ids import ModelId
 from plait.models.chat import Message
-from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.serve.api.accounting import recorded
 from plait.serve.api.errors import error_body, install

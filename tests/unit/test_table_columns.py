@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from plait.documents.table_columns import columns_of, header_of, without_columns
+from plait.index.passage import Passage
 from plait.models.chat import Message
 from plait.retrieval.context import with_passages
 from plait.retrieval.neighbours import expanded
-from plait.retrieval.passage import Passage
 from plait.retrieval.quoting import quote
 from plait.retrieval.verbatim import repeated
 

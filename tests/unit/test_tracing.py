@@ -23,10 +23,10 @@ from opentelemetry.util._once import Once
 from ray._common.formatters import JSONFormatter
 
 from plait.errors import Overloaded
+from plait.index.passage import Passage
 from plait.index.search import Hit, Search
 from plait.local.process import free_port
 from plait.observability import tracing
-from plait.retrieval.passage import Passage
 from plait.serve.api.services import Deployments, deployments
 from plait.serve.app import build
 from plait.serve.arguments import RetrievalArguments

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import plait.retrieval.verbatim
-from plait.retrieval.passage import Passage
+from plait.index.passage import Passage
 from plait.retrieval.verbatim import repeated
 
 SOURCE = "# Ray\n\nThe installed version of ray is 2.60.0.\nIts licence is Apache 2.0."

@@ -31,6 +31,7 @@ from plait.index.connection import Milvus
 from plait.index.document_state import DocumentState, DocumentVersion
 from plait.index.freshness import Freshness
 from plait.index.neighbours import PASSAGE_FIELDS, chunks_around
+from plait.index.passage import Passage
 from plait.index.quarantine import Quarantine
 from plait.index.sample import texts_at_random
 from plait.index.schema import (
@@ -47,7 +48,6 @@ from plait.index.schema import (
 )
 from plait.index.search import Hit, Mode, Search, Vectors, search
 from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind
-from plait.retrieval.passage import Passage
 from plait.settings import settings
 
 _log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import Any
 
 from plait.index import filters
 from plait.index.connection import Milvus
-from plait.retrieval.passage import Passage
+from plait.index.passage import Passage
 from plait.settings import settings
 
 PASSAGE_FIELDS = ("chunk_id", "source", "title", "heading", "text", "start", "end", "position", "metadata")

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from plait.errors import InvalidInput, PlaitError
 from plait.index import filters
 from plait.index.connection import Milvus
+from plait.index.passage import Passage
 from plait.index.words import analyzed
-from plait.retrieval.passage import Passage
 from plait.settings import settings
 
 Mode = Literal["dense", "bm25", "hybrid"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from plait.retrieval.passage import Passage
+from plait.index.passage import Passage
 
 
 def diversified(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from plait.retrieval.passage import Passage
+from plait.index.passage import Passage
 
 _WORDS = 5  # of a shingle: less is said by chance
 _SAME_SHARE = 0.8

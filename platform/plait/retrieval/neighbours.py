@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from plait.documents.table_columns import columns_of, with_columns, without_columns
-from plait.retrieval.passage import Passage
+from plait.index.passage import Passage
 
 # Between chunks lies white space, which the index does not keep. A wider gap is something else: text that was left out.
 _WIDEST_GAP = 100

@@ -8,7 +8,7 @@ not follow what a document says is no property of the text; `benchmarks/hostile_
 import re
 
 from plait.documents.table_columns import header_of
-from plait.retrieval.passage import Passage
+from plait.index.passage import Passage
 
 _TAG = re.compile(r"<(?=\s*/?\s*passage)", re.IGNORECASE)
 _ROLE = re.compile(

@@ -9,15 +9,15 @@ from contextlib import AbstractContextManager
 
 from plait.errors import InvalidInput
 from plait.index.collection import Index
+from plait.index.passage import Passage
 from plait.index.search import Hit
 from plait.models.embedding import EmbeddingModel
 from plait.models.endpoint import EmbeddingEndpoint
 from plait.models.late_interaction import late_interaction_scores
-from plait.models.questions import embed_questions
 from plait.observability import metrics
 from plait.retrieval.neighbours import expanded
-from plait.retrieval.passage import Passage
 from plait.retrieval.question import Question
+from plait.retrieval.question_vectors import embed_questions
 from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected, text_to_rank
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from plait.documents.chunk import text_to_embed
+from plait.index.passage import Passage
 from plait.index.search import Hit
 from plait.retrieval.diversity import diversified
 from plait.retrieval.duplicates import without_duplicates
-from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.retrieval.source_cap import capped_by_source
 

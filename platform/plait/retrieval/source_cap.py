@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from plait.retrieval.passage import Passage
+from plait.index.passage import Passage
 
 
 def capped_by_source(passages: Sequence[Passage], most: int) -> list[Passage]:

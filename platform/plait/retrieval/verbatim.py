@@ -11,7 +11,7 @@ from difflib import Match
 
 import numpy as np
 
-from plait.retrieval.passage import Passage
+from plait.index.passage import Passage
 
 _WORD = re.compile(r"\w+(?:[.\-']\w+)*")
 MIN_WORDS = 3

@@ -17,8 +17,8 @@ from fastapi.testclient import TestClient
 from plait.documents.uploads import attachments, uploaded_files
 from plait.documents.uploads.reach import Reach
 from plait.errors import CollectionNotFound, ModelNotFound, NotFound
+from plait.index.passage import Passage
 from plait.models.reranking import check_uncut
-from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.adapters.lifecycle import AdapterLifecycle

@@ -9,8 +9,8 @@ import numpy as np
 from fastapi.testclient import TestClient
 
 from plait.errors import CollectionNotFound, ModelNotFound, NotFound, PlaitError
+from plait.index.passage import Passage
 from plait.models.reranking import check_uncut
-from plait.retrieval.passage import Passage
 from plait.retrieval.request import Retrieval
 from plait.serve.api.services import Services
 from plait.serve.arguments import CitationArguments

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
-from plait.retrieval.passage import Passage
+from plait.index.passage import Passage
 from plait.serve.api.citations import CitationLinks
 from plait.serve.api.inline_citations import InlineCitations
 from plait.serve.arguments import CitationArguments
