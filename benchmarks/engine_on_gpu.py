@@ -23,8 +23,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, Gemma3TextConfig, LlamaConfig, PreTrainedTokenizerFast
 
+from plait.engines.torch.engine import TorchEngine
 from plait.models.load import load_causal_lm
-from plait.serve.engines.torch_engine import TorchEngine
 
 PROMPT_TOKENS, ANSWER_TOKENS = 128, 128
 SHAPES: dict[str, Any] = {

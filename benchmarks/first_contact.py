@@ -79,7 +79,7 @@ def _prepare() -> int:
 
     Returns: bytes of the base model's weights.
     """
-    from plait.serve.engines.kernels import kernels
+    from plait.engines.torch.kernels import kernels
 
     model = resolve_model(DEFAULT_MODEL)
     kernels()

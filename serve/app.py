@@ -18,8 +18,8 @@ from plait.errors import RecipeError, did_you_mean
 from plait.index.collection import Index
 from plait.models.source import resolve_model
 from plait.serve.arguments import AppArguments, LLMArguments
+from plait.serve.choose_engine import check_engine
 from plait.serve.embedder import Embedder
-from plait.serve.engines.choose import check_engine
 from plait.serve.indexer import Indexer
 from plait.serve.ingress import Ingress
 from plait.serve.llm import LLM

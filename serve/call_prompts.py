@@ -6,12 +6,12 @@ loop. Knows no adapters: which chat format it is, is said with the call.
 
 from dataclasses import dataclass
 
+from plait.engines.engine import Engine
 from plait.errors import InvalidInput
 from plait.index.passage import Passage
 from plait.models.chat import ChatFormat, text_length
 from plait.retrieval.context import with_passages
 from plait.serve.calls import Call
-from plait.serve.engines.engine import Engine
 
 
 @dataclass(frozen=True)

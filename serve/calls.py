@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from plait.engines.engine import FinishReason, Sampling, TokenLogprob
 from plait.index.passage import Passage
 from plait.model_ids import ModelId
 from plait.models.chat import Message
 from plait.models.tools import Tool
 from plait.retrieval.request import Retrieval
-from plait.serve.engines.engine import FinishReason, Sampling, TokenLogprob
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from ray import serve
 
 from plait.adapters.registry import AdapterVersion
+from plait.engines.engine import GenerationRequest
 from plait.errors import InvalidInput, Unavailable
 from plait.model_ids import BASE
 from plait.models.chat import chat_format_for
@@ -24,8 +25,7 @@ from plait.serve.adapters.report import ReplicaAdapters
 from plait.serve.arguments import LLMArguments
 from plait.serve.call_prompts import CallPrompts
 from plait.serve.calls import Call, Event, Tokens
-from plait.serve.engines.choose import make_engine
-from plait.serve.engines.engine import GenerationRequest
+from plait.serve.choose_engine import make_engine
 from plait.serve.protocol import ModelCard
 from plait.serve.request_log import log_expected_errors_in_one_line, logged
 from plait.settings import settings

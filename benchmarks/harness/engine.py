@@ -3,7 +3,7 @@
 import time
 
 from harness.load import Completion, Timing
-from plait.serve.engines.engine import Engine, GenerationRequest, Sampling
+from plait.engines.engine import Engine, GenerationRequest, Sampling
 
 
 class EngineClient:

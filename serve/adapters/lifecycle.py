@@ -14,6 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from plait.adapters.metadata import FILE_NAME, AdapterMetadata
+from plait.engines.engine import Engine
 from plait.errors import InvalidInput, PlaitError
 from plait.model_ids import AdapterRef
 from plait.models.chat import ChatFormat
@@ -25,7 +26,6 @@ from plait.serve.adapters.served import ServedAdapter, ServedAdapters
 from plait.serve.adapters.sources import AdapterSources, check_links
 from plait.serve.adapters.store import AdapterFolder, AdapterStore, Resident, StoreLimits
 from plait.serve.arguments import LLMArguments
-from plait.serve.engines.engine import Engine
 from plait.settings import settings
 
 _UPKEEP_S = 1.0

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from plait.engines.engine import Engine
 from plait.errors import Overloaded, PlaitError, Unavailable
 from plait.models.chat import ChatFormat
 from plait.observability import metrics
 from plait.observability.bounded_label import BoundedLabel
 from plait.serve.adapters.names import Adapter
-from plait.serve.engines.engine import Engine
 
 _REMEMBER_FAILURE_S = 5.0
 """An adapter that could not be loaded is not read again for so long, however many ask for it."""

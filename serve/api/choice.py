@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from plait.engines.engine import TokenLogprob
 from plait.models.tools import ToolCall
 from plait.retrieval.verbatim import repeated
 from plait.serve.api.citations import Citation, CitationLinks
@@ -15,7 +16,6 @@ from plait.serve.api.generation_answers import ChatLogprob, ChatLogprobs, TextLo
 from plait.serve.api.inline_citations import InlineCitations
 from plait.serve.api.tool_calls import ToolCallReader
 from plait.serve.calls import Event
-from plait.serve.engines.engine import TokenLogprob
 
 
 @dataclass

@@ -9,16 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from plait.errors import InvalidField
-from plait.model_ids import ModelId
-from plait.models.chat import Message
-from plait.models.tools import ToolCall
-from plait.serve.api.ignored_fields import IgnoredByChat, IgnoredByGeneration, NeutralInChat, NeutralInCompletions
-from plait.serve.api.request_body import LenientPart, RequestBody, does_not_fit
-from plait.serve.api.retrieval_options import RetrievalOptions, what_is_set
-from plait.serve.api.tool_requests import ToolChoice, ToolDefinition, forced_call_schema
-from plait.serve.calls import Call
-from plait.serve.engines.engine import (
+from plait.engines.engine import (
     LOGIT_BIASES,
     MAX_LOGIT_BIASES,
     MAX_LOGPROBS,
@@ -28,6 +19,15 @@ from plait.serve.engines.engine import (
     TEMPERATURES,
     Sampling,
 )
+from plait.errors import InvalidField
+from plait.model_ids import ModelId
+from plait.models.chat import Message
+from plait.models.tools import ToolCall
+from plait.serve.api.ignored_fields import IgnoredByChat, IgnoredByGeneration, NeutralInChat, NeutralInCompletions
+from plait.serve.api.request_body import LenientPart, RequestBody, does_not_fit
+from plait.serve.api.retrieval_options import RetrievalOptions, what_is_set
+from plait.serve.api.tool_requests import ToolChoice, ToolDefinition, forced_call_schema
+from plait.serve.calls import Call
 
 _MAX_CHOICES = 128
 _MAX_STOPS = 4  # OpenAI's

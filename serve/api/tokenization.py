@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field, model_validator
 
+from plait.engines.engine import Sampling
 from plait.model_ids import ModelId
 from plait.serve.api.generation_requests import MAX_TOOLS, Conversation
 from plait.serve.api.ignored_fields import IgnoredFields, NeutralInTokenize
@@ -13,7 +14,6 @@ from plait.serve.api.request_body import RequestBody, does_not_fit
 from plait.serve.api.services import Services, services
 from plait.serve.api.tool_requests import ToolDefinition
 from plait.serve.calls import Call
-from plait.serve.engines.engine import Sampling
 
 routes = APIRouter(tags=["tokens"])
 

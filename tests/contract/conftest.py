@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from plait.adapters.metadata import AdapterMetadata
+from plait.engines.engine import Engine
 from plait.models.chat import FORMATS
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
 from plait.models.tokenizer import load_tokenizer
-from plait.serve.engines.engine import Engine
 
 ENGINE = os.environ.get("PLAIT_TEST_ENGINE", "torch")
 MAX_BATCH_SIZE, MAX_WAITING, MAX_CONTEXT_TOKENS = 4, 16, 512
@@ -92,7 +92,7 @@ def loras(make_adapter: Callable[..., Path]) -> dict[str, Path]:
 def engine(tiny_llama: Path) -> Iterator[Engine]:
     """The engine under test."""
     if ENGINE == "torch":
-        from plait.serve.engines.torch_engine import TorchEngine
+        from plait.engines.torch.engine import TorchEngine
 
         yield TorchEngine(
             tiny_llama,
@@ -103,7 +103,7 @@ def engine(tiny_llama: Path) -> Iterator[Engine]:
         )
         return
     if ENGINE == "vllm":
-        from plait.serve.engines.vllm_engine import VLLMEngine
+        from plait.engines.vllm.engine import VLLMEngine
 
         vllm = VLLMEngine(
             tiny_llama,

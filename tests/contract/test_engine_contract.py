@@ -13,10 +13,10 @@ import pytest
 import torch
 from conftest import ENGINE, MAX_BATCH_SIZE, MAX_WAITING
 
+from plait.engines.engine import Engine, GenerationDelta, GenerationRequest, Sampling
 from plait.errors import InvalidInput, ModelNotFound, NotFinite, Overloaded
 from plait.models.load import load_causal_lm
 from plait.models.tokenizer import load_tokenizer
-from plait.serve.engines.engine import Engine, GenerationDelta, GenerationRequest, Sampling
 
 # An engine may live on one event loop: all tests share it.
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
+from plait.engines.engine import GenerationRequest, Sampling
+from plait.engines.torch.engine import TorchEngine
 from plait.models.load import load_causal_lm
-from plait.serve.engines.engine import GenerationRequest, Sampling
-from plait.serve.engines.torch_engine import TorchEngine
 
 pytestmark = [
     pytest.mark.gpu,

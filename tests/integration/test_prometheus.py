@@ -37,10 +37,10 @@ class Replica:
         import asyncio
         from collections.abc import AsyncGenerator
 
+        from plait.engines.engine import Sampling
         from plait.model_ids import ModelId
         from plait.serve.api.accounting import recorded
         from plait.serve.calls import Call, Event
-        from plait.serve.engines.engine import Sampling
 
         async def events() -> AsyncGenerator[tuple[int, Event]]:
             await asyncio.sleep(ttft_s)

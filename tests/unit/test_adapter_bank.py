@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from plait.adapters.bottleneck import BottleneckModel
 from plait.adapters.config import BottleneckConfig
 from plait.adapters.methods import load_adapter
+from plait.engines.torch.adapter_bank import AdapterBank
+from plait.engines.torch.adapter_weights import AdapterWeights, read_adapter
+from plait.engines.torch.decoder import Decoder
+from plait.engines.torch.step import Span, pack
 from plait.models.load import load_causal_lm
-from plait.serve.engines.adapter_bank import AdapterBank
-from plait.serve.engines.adapter_weights import AdapterWeights, read_adapter
-from plait.serve.engines.decoder import Decoder
-from plait.serve.engines.step import Span, pack
 
 BLOCK = 4
 PROJECTIONS = ["q_proj", "v_proj", "down_proj"]

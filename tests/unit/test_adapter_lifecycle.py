@@ -13,6 +13,7 @@ from changed_settings import changed_settings
 
 from plait.adapters.metadata import AdapterMetadata
 from plait.adapters.registry import AdapterVersion
+from plait.engines.torch.engine import TorchEngine
 from plait.errors import InvalidInput, ModelNotFound
 from plait.model_ids import AdapterRef
 from plait.models.chat import ChatFormat
@@ -20,7 +21,6 @@ from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
 from plait.serve.adapters.lifecycle import AdapterLifecycle
 from plait.serve.arguments import LLMArguments
-from plait.serve.engines.torch_engine import TorchEngine
 
 
 @pytest.fixture(scope="module")

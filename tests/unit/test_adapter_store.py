@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from plait.engines.engine import LoadedAdapter
 from plait.errors import InvalidInput, Overloaded, Unavailable
 from plait.serve.adapters import store as store_module
 from plait.serve.adapters.names import Adapter
 from plait.serve.adapters.store import AdapterFolder, AdapterStore, StoreLimits
-from plait.serve.engines.engine import LoadedAdapter
 
 
 class RecordingEngine:

@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from plait.engines.engine import GenerationRequest, Sampling
+from plait.engines.sampling import Sampler
+from plait.engines.text_stream import TextStream
+from plait.engines.torch.engine import TorchEngine
+from plait.engines.torch.row import Row
 from plait.errors import InvalidInput, ModelNotFound, NotFinite
-from plait.serve.engines.engine import GenerationRequest, Sampling
-from plait.serve.engines.row import Row
-from plait.serve.engines.sampling import Sampler
-from plait.serve.engines.text_stream import TextStream
-from plait.serve.engines.torch_engine import TorchEngine
 
 GOOD = [
     GenerationRequest("Question: which version?\nAnswer:", Sampling(max_tokens=24, ignore_eos=True)),

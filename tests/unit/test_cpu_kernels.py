@@ -18,18 +18,18 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from plait.engines.sampling import largest
+from plait.engines.torch import kernels as kernels_module
+from plait.engines.torch.adapter_bank import AdapterBank
+from plait.engines.torch.adapter_weights import AdapterWeights, LowRank, SiteWeights
+from plait.engines.torch.decoder import Decoder
+from plait.engines.torch.int8_weight import Int8Weight, LikeliestToken
+from plait.engines.torch.kernel_linear import Bfloat16Weight, KernelLinear
+from plait.engines.torch.kernel_operations import KernelOperations
+from plait.engines.torch.kernels import Kernels, kernels
+from plait.engines.torch.operations import Norm, TorchOperations
+from plait.engines.torch.step import Span, pack
 from plait.errors import InvalidInput
-from plait.serve.engines import kernels as kernels_module
-from plait.serve.engines.adapter_bank import AdapterBank
-from plait.serve.engines.adapter_weights import AdapterWeights, LowRank, SiteWeights
-from plait.serve.engines.decoder import Decoder
-from plait.serve.engines.int8_weight import Int8Weight, LikeliestToken
-from plait.serve.engines.kernel_linear import Bfloat16Weight, KernelLinear
-from plait.serve.engines.kernel_operations import KernelOperations
-from plait.serve.engines.kernels import Kernels, kernels
-from plait.serve.engines.operations import Norm, TorchOperations
-from plait.serve.engines.sampling import largest
-from plait.serve.engines.step import Span, pack
 
 BLOCK = 4
 SHAPE: dict[str, Any] = {
@@ -304,7 +304,7 @@ def test_without_a_compiler_the_decoder_works_and_says_why_it_is_slower(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
-    monkeypatch.setattr("plait.serve.engines.decoder.kernels", kernels_module.kernels.__wrapped__)
+    monkeypatch.setattr("plait.engines.torch.decoder.kernels", kernels_module.kernels.__wrapped__)
     decoder = Decoder(MODELS["llama"]().bfloat16().eval(), max_positions=64)
     assert isinstance(decoder._operations, TorchOperations)
     assert "kernels cannot be built" in caplog.text

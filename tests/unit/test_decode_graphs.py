@@ -10,10 +10,10 @@ import pytest
 import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, MistralConfig, MistralForCausalLM
 
-from plait.serve.engines import decode_graphs
-from plait.serve.engines.decode_graphs import SPARE_BLOCKS, DecodeGraphs
-from plait.serve.engines.decoder import Decoder
-from plait.serve.engines.step import Span, pack
+from plait.engines.torch import decode_graphs
+from plait.engines.torch.decode_graphs import SPARE_BLOCKS, DecodeGraphs
+from plait.engines.torch.decoder import Decoder
+from plait.engines.torch.step import Span, pack
 
 BLOCK, POOL = 4, 500
 SHAPE: dict[str, Any] = {

@@ -22,11 +22,11 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from plait.engines.torch.decoder import Decoder
+from plait.engines.torch.kv_cache import BlockPool
+from plait.engines.torch.scheduler import Scheduler, TokenSequence
+from plait.engines.torch.step import pack
 from plait.errors import InvalidInput
-from plait.serve.engines.decoder import Decoder
-from plait.serve.engines.kv_cache import BlockPool
-from plait.serve.engines.scheduler import Scheduler, TokenSequence
-from plait.serve.engines.step import pack
 
 BLOCK = 4
 SHAPE: dict[str, Any] = {

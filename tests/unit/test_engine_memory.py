@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, LlamaConfig, LlamaForCausalLM
 
+from plait.engines.torch.decoder import Decoder
+from plait.engines.torch.kv_cache import KeyValues
 from plait.models.load import load_causal_lm
-from plait.serve.engines.decoder import Decoder
-from plait.serve.engines.kv_cache import KeyValues
 
 SHAPE = {
     "vocab_size": 8192, "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2,

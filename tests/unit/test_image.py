@@ -58,7 +58,12 @@ def test_every_installation_is_pinned(rehearsal: Any) -> None:
 
 def test_docker_is_sent_the_sources_and_nothing_else(rehearsal: Any) -> None:
     sent = {str(p) for p in rehearsal.context((ROOT / ".dockerignore").read_text(encoding="utf-8"))}
-    assert {"pyproject.toml", "constraints.txt", ".ci/install-torch", "serve/engines/kernels/linear.c"} <= sent
+    assert {
+        "pyproject.toml",
+        "constraints.txt",
+        ".ci/install-torch",
+        "platform/plait/engines/torch/kernels/linear.c",
+    } <= sent
     assert {"platform/plait/native/product.h", "platform/plait/models/bert/encoder.c"} <= sent
     assert {"platform/plait/py.typed", "jobs/recipes/lora.yaml", "serve/config/cluster.yaml"} <= sent
     assert not [p for p in sent if p.startswith(("tests/", "docs/", ".git", "k8s/", ".ci/run", "benchmarks/"))]

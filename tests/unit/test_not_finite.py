@@ -11,14 +11,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from plait.adapters.metadata import AdapterMetadata
+from plait.engines.engine import GenerationRequest, Sampling
+from plait.engines.torch.engine import TorchEngine
+from plait.engines.torch.kernels import kernels
 from plait.errors import NotFinite
 from plait.models.chat import FORMATS
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
 from plait.observability import metrics
-from plait.serve.engines.engine import GenerationRequest, Sampling
-from plait.serve.engines.kernels import kernels
-from plait.serve.engines.torch_engine import TorchEngine
 
 PROMPTS = ["Question: which version?\nAnswer:", "short", "a much longer prompt than the other two, with more words"]
 KINDS = {"float32": ("float32", "none"), "bfloat16": ("bfloat16", "none"), "int8": ("bfloat16", "int8")}

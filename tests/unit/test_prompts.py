@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from plait.engines.engine import GenerationRequest, Sampling
+from plait.engines.prompts import PromptReader
+from plait.engines.torch.engine import TorchEngine
 from plait.errors import InvalidInput
 from plait.model_ids import ModelId
 from plait.models.chat import FORMATS, Message
 from plait.models.tools import Tool
 from plait.serve.call_prompts import CallPrompts
 from plait.serve.calls import Call
-from plait.serve.engines.engine import GenerationRequest, Sampling
-from plait.serve.engines.prompts import PromptReader
-from plait.serve.engines.torch_engine import TorchEngine
 
 WORDS = "word and " * 600_000  # 5.4 MB
 

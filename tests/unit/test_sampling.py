@@ -18,11 +18,11 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from plait.engines.engine import Sampling
+from plait.engines.sampling import Sampler, largest
+from plait.engines.token_filters import draw, likeliest
+from plait.engines.vocabulary import Vocabulary
 from plait.errors import InvalidInput, NotFinite
-from plait.serve.engines.engine import Sampling
-from plait.serve.engines.sampling import Sampler, largest
-from plait.serve.engines.token_filters import draw, likeliest
-from plait.serve.engines.vocabulary import Vocabulary
 
 
 class Words(Vocabulary):

@@ -8,9 +8,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from plait.engines.engine import GenerationDelta, GenerationRequest, Sampling
+from plait.engines.torch.engine import TorchEngine
 from plait.errors import InvalidInput
-from plait.serve.engines.engine import GenerationDelta, GenerationRequest, Sampling
-from plait.serve.engines.torch_engine import TorchEngine
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "enum": {"type": "object", "properties": {"a": {"enum": ["yes", "no"]}}, "required": ["a"]},

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.serve.engines.kv_cache import BlockPool
-from plait.serve.engines.scheduler import Scheduler, TokenSequence
+from plait.engines.torch.kv_cache import BlockPool
+from plait.engines.torch.scheduler import Scheduler, TokenSequence
 
 BLOCK = 4
 

@@ -10,11 +10,11 @@ from typing import Any
 import psutil
 import pytest
 
+from plait.engines.json_grammar import JsonGrammars
+from plait.engines.schema_check import SchemaCheck
+from plait.engines.vocabulary import Vocabulary
 from plait.errors import InvalidInput
 from plait.models.tokenizer import load_tokenizer
-from plait.serve.engines.json_grammar import JsonGrammars
-from plait.serve.engines.schema_check import SchemaCheck
-from plait.serve.engines.vocabulary import Vocabulary
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -101,7 +101,7 @@ async def test_every_step_of_a_large_schema_is_bounded(grammars: JsonGrammars, n
 async def test_answers_by_one_schema_do_not_use_each_others_limits_up(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plait.serve.engines.json_grammar._LEXER_STATES", 400)
+    monkeypatch.setattr("plait.engines.json_grammar._LEXER_STATES", 400)
     tokenizer = load_tokenizer(tiny_model)
     few, letters = JsonGrammars(Vocabulary(tokenizer, [1])), tokenizer.convert_tokens_to_ids(["a", "b"])
     quote = tokenizer.convert_tokens_to_ids('"')

@@ -3,6 +3,7 @@ from typing import Literal
 
 import pytest
 
+from plait.engines.engine import Sampling
 from plait.index.passage import Passage
 from plait.model_ids import ModelId
 from plait.models.chat import Message
@@ -10,7 +11,6 @@ from plait.observability import metrics
 from plait.retrieval.request import Retrieval
 from plait.serve.api.grounding import NOTICE, REFUSAL, answer_from
 from plait.serve.calls import Call, Event, Retrieved
-from plait.serve.engines.engine import Sampling
 
 FOUND = Passage("c1", "ray.md", "ray", "", "ray 2.60.0", 0, 10, 0.9)
 

@@ -19,6 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError
 from ray.serve.exceptions import BackPressureError, ReplicaUnavailableError
 
+from plait.engines.engine import Sampling
 from plait.errors import ModelNotFound, Overloaded, PlaitError, RecipeError
 from plait.index.passage import Passage
 from plait.model_ids import ModelId
@@ -31,7 +32,6 @@ from plait.serve.api.responses import Answer, server_sent_events
 from plait.serve.app import build, parse
 from plait.serve.calls import Call, Event, Retrieved
 from plait.serve.deploy import read_config
-from plait.serve.engines.engine import Sampling
 from plait.settings import settings
 
 GONE = ActorUnavailableError("Actor is unavailable.", None)  # what Serve makes of a connection that ends

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from plait.adapters.metadata import AdapterMetadata
+from plait.engines.engine import GenerationDelta, GenerationRequest, Sampling
+from plait.engines.text_stream import TextStream
+from plait.engines.torch.engine import TorchEngine
 from plait.errors import InvalidInput, ModelNotFound, Overloaded
 from plait.models.chat import FORMATS
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
 from plait.models.tokenizer import load_tokenizer
-from plait.serve.engines.engine import GenerationDelta, GenerationRequest, Sampling
-from plait.serve.engines.text_stream import TextStream
-from plait.serve.engines.torch_engine import TorchEngine
 
 PROMPTS = ["Question: which version?\nAnswer:", "short", "a much longer prompt than the other two, with more words"]
 
@@ -382,7 +382,7 @@ async def test_a_batch_that_fails_tells_its_requests_and_the_engine_goes_on(
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr("plait.serve.engines.torch_engine.pack", fail)
+        patch.setattr("plait.engines.torch.engine.pack", fail)
         with pytest.raises(RuntimeError, match="out of memory"):
             await text_of(engine, prompt="short")
     assert await text_of(engine, prompt="short")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from plait.engines.vllm.adapters import check_lora
 from plait.errors import InvalidInput
-from plait.serve.engines.vllm_adapters import check_lora
 
 NAME = "base_model.model.model.layers.0.self_attn.q_proj"
 

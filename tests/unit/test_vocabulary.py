@@ -5,8 +5,8 @@ from llguidance import LLTokenizer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from plait.engines.vocabulary import Vocabulary
 from plait.errors import InvalidInput
-from plait.serve.engines.vocabulary import Vocabulary
 
 NAMES = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
 SPECIAL = {name: number for number, name in enumerate(NAMES.values())}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from fastapi.testclient import TestClient
 
+from plait.engines.engine import TokenLogprob
 from plait.errors import CollectionNotFound, ModelNotFound, NotFound, PlaitError
 from plait.index.passage import Passage
 from plait.models.reranking import check_uncut
@@ -16,7 +17,6 @@ from plait.serve.api.services import Services
 from plait.serve.arguments import CitationArguments
 from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.embedder import Embedded, InputType
-from plait.serve.engines.engine import TokenLogprob
 from plait.serve.protocol import ModelCard
 
 CHAT: dict[str, Any] = {"model": "base", "messages": [{"role": "user", "content": "hi"}]}

@@ -5,13 +5,13 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
+from plait.engines.engine import Sampling
 from plait.model_ids import ModelId
 from plait.models.chat import Message
 from plait.retrieval.request import Retrieval
 from plait.serve.api.caller import Caller
 from plait.serve.api.services import Services
 from plait.serve.calls import Call, Event, Retrieved
-from plait.serve.engines.engine import Sampling
 from serve_api.fakes import PASSAGE
 
 

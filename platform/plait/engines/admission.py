@@ -1,0 +1,127 @@
+"""What engines refuse in the same words: requests that do not fit, adapters of other models or not loaded.
+
+In: a request's numbers, or an adapter's folder. Out: nothing, or the error. It knows no engine.
+"""
+
+import math
+from pathlib import Path
+
+from plait.adapters.metadata import FILE_NAME, AdapterMetadata, check_adapter_files
+from plait.engines.engine import (
+    LOGIT_BIASES,
+    MAX_LOGIT_BIASES,
+    MAX_LOGPROBS,
+    PENALTIES,
+    REPETITION_PENALTIES,
+    SEEDS,
+    TEMPERATURES,
+    GenerationRequest,
+)
+from plait.errors import InvalidInput, ModelNotFound, Overloaded
+
+
+def check_request(request: GenerationRequest) -> None:
+    """Refuse a request with a number that is out of its bounds, or a text that is none.
+
+    Raises:
+        InvalidInput: names the field and its bounds.
+    """
+    sampling = request.sampling
+    _check("max_tokens", sampling.max_tokens, 1, math.inf)
+    _check("temperature", sampling.temperature, *TEMPERATURES)
+    _check("top_p", sampling.top_p, 0, 1)
+    _check("top_k", sampling.top_k, 0, math.inf)
+    _check("min_p", sampling.min_p, 0, 1)
+    if sampling.top_p == 0 or sampling.min_p == 1:
+        raise InvalidInput("top_p must be above 0, and min_p below 1.", "Leave out what keeps no token.")
+    _check("repetition_penalty", sampling.repetition_penalty, *REPETITION_PENALTIES)
+    _check("presence_penalty", sampling.presence_penalty, *PENALTIES)
+    _check("frequency_penalty", sampling.frequency_penalty, *PENALTIES)
+    _check("the number of logit_bias", len(sampling.logit_bias), 0, MAX_LOGIT_BIASES)
+    for token, bias in sampling.logit_bias:
+        _check(f"logit_bias of the token {token}", bias, *LOGIT_BIASES)
+    _check("seed", sampling.seed or 0, *SEEDS)
+    _check("logprobs", sampling.logprobs or 0, 0, MAX_LOGPROBS)
+    _check("stream_interval", request.stream_interval, 1, math.inf)
+    if not math.isfinite(request.deadline_s or 0):
+        raise InvalidInput(f"deadline_s is {request.deadline_s}.", "Give a number of seconds, or none.")
+    texts = {"prompt": request.prompt, "json_schema": sampling.json_schema or "", "stop": "".join(sampling.stop)}
+    for name, text in texts.items():
+        _check_text(name, text)
+
+
+def _check(name: str, value: float, least: float, most: float) -> None:
+    if not least <= value <= most:  # NaN is neither
+        bounds = f"from {least:g} to {most:g}" if most < math.inf else f"{least:g} or more"
+        raise InvalidInput(f"{name} is {value}; it must be {bounds}.")
+
+
+def _check_text(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"{name} has half a character (a lone surrogate) at position {error.start}.",
+            "Do not cut text between the two halves of a character.",
+        ) from None
+
+
+def check_length(prompt_tokens: int, max_tokens: int, context_tokens: int) -> None:
+    """Refuse a request whose prompt and answer exceed the context.
+
+    Raises:
+        InvalidInput: with the numbers.
+    """
+    if prompt_tokens + max_tokens > context_tokens:
+        raise InvalidInput(
+            f"The prompt ({prompt_tokens} tokens) and max_tokens ({max_tokens}) together exceed the "
+            f"context of {context_tokens} tokens.",
+            "Shorten the prompt or lower max_tokens.",
+        )
+
+
+def check_queue(waiting: int, max_waiting: int) -> None:
+    """Refuse one request more than may wait.
+
+    Raises:
+        Overloaded: with how many wait.
+    """
+    if waiting >= max_waiting:
+        raise Overloaded(f"{waiting} requests are waiting already.", "Try again in a moment.")
+
+
+def check_adapter(key: str, folder: Path, base_sha256: str) -> AdapterMetadata | None:
+    """What an adapter's folder says about itself, once it is known to be one of this base model.
+
+    A folder of plain PEFT says nothing of its base, and gives None: only the shapes of its weights can tell.
+
+    Raises:
+        InvalidInput: when it is no adapter, a whole model, or one of another base model.
+    """
+    check_adapter_files(folder)
+    metadata = AdapterMetadata.read(folder) if (folder / FILE_NAME).is_file() else None
+    if (metadata is not None and metadata.method == "full") or not (folder / "adapter_config.json").is_file():
+        raise InvalidInput(
+            f"'{key}' cannot be served as an adapter: it is a whole fine-tuned model.",
+            f"Serve it as a base model: llm.model={folder}.",
+        )
+    if metadata is not None and metadata.base_sha256 != base_sha256:
+        raise InvalidInput(
+            f"The adapter '{key}' was trained on another base model ({metadata.base_model}).",
+            "Serve that base model, or train the adapter anew on this one.",
+        )
+    return metadata
+
+
+def cannot_be_loaded(key: str, error: Exception) -> InvalidInput:
+    """An adapter whose weights or configuration do not load."""
+    reason = " ".join(str(error).split())[:200]
+    return InvalidInput(
+        f"The adapter '{key}' cannot be loaded ({reason}).",
+        "Check that its files are whole, and that it was made for this base model.",
+    )
+
+
+def not_loaded(key: str) -> ModelNotFound:
+    """A request for an adapter that is not there."""
+    return ModelNotFound(f"The adapter '{key}' is not loaded.")

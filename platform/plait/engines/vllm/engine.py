@@ -1,0 +1,276 @@
+"""The vllm engine: vLLM's AsyncLLM behind the interface of engines, for GPUs and for LoRA only.
+
+In: prompts as tokens, adapters as folders. Out: text as it comes. vLLM's own process computes; requests and adapters
+are counted here. Nothing imports this module without vLLM: `choose` says what is missing.
+"""
+
+import asyncio
+import itertools
+import os
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig
+from vllm import TokensPrompt
+from vllm.config import StructuredOutputsConfig
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import VLLMClientError
+from vllm.lora.request import LoRARequest
+from vllm.platforms import current_platform
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+from vllm.v1.metrics.loggers import StatLoggerBase
+
+from plait.engines.admission import (
+    cannot_be_loaded,
+    check_adapter,
+    check_length,
+    check_queue,
+    check_request,
+    not_loaded,
+)
+from plait.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
+from plait.engines.prompts import PromptReader
+from plait.engines.schema_check import SchemaCheck
+from plait.engines.vllm.adapters import check_lora
+from plait.engines.vllm.messages import next_delta, sampling_params
+from plait.engines.vocabulary import Vocabulary
+from plait.errors import InvalidInput, Unavailable
+from plait.model_ids import BASE
+from plait.models.fingerprint import model_sha256
+from plait.models.tokenizer import load_tokenizer
+from plait.observability import metrics
+
+_TOKENS_TO_SPARE = 256
+"""A request's keys and values end in a block that is not full: vLLM's largest, on CPUs, has 128 tokens."""
+
+
+@dataclass(frozen=True)
+class _Adapter:
+    lora: LoRARequest
+    rank: int
+    memory_bytes: int
+
+
+class VLLMEngine:
+    """An `Engine` on a base model's folder.
+
+    Args:
+        base: folder of the base model.
+        dtype: type that it computes in.
+        max_batch_size: requests that share a step.
+        max_waiting: requests that may wait; one more is refused.
+        max_context_tokens: prompt and answer together; no more than the model was made for.
+        max_step_tokens: tokens of a step; None leaves vLLM's choice.
+        kv_cache_tokens: tokens whose keys and values are kept; None: enough for a full batch of the longest.
+        max_loras: different adapters in a step; a request of one more waits.
+        max_lora_rank: the highest rank; every adapter takes the memory and time of it.
+        max_loaded_loras: adapters in memory; beyond, vLLM reads the least used ones from their folders again.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        dtype: Any = "bfloat16",
+        max_batch_size: int = 8,
+        max_waiting: int = 64,
+        max_context_tokens: int = 4096,
+        max_step_tokens: int | None = None,
+        kv_cache_tokens: int | None = None,
+        max_loras: int = 8,
+        max_lora_rank: Any = 64,
+        max_loaded_loras: int = 64,
+    ) -> None:
+        self.tokenizer = load_tokenizer(base)
+        self._base_sha256 = model_sha256(base)
+        config = AutoConfig.from_pretrained(base).get_text_config()
+        self.max_context_tokens = min(max_context_tokens, config.max_position_embeddings)
+        self.prompts = PromptReader(self.tokenizer, self.max_context_tokens)
+        self._schemas = SchemaCheck()
+        self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
+        self._max_loras, self._max_lora_rank = max_loras, max_lora_rank
+        self._dtype = getattr(torch, dtype)
+        cached = kv_cache_tokens or max_batch_size * (self.max_context_tokens + _TOKENS_TO_SPARE)
+        if current_platform.is_cpu():
+            # Left to itself vLLM keeps a core free, and takes one of two that share their units.
+            cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", cores)
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        arguments = AsyncEngineArgs(
+            model=str(base),
+            dtype=dtype,
+            max_model_len=self.max_context_tokens,
+            max_num_seqs=max_batch_size,
+            max_num_batched_tokens=max_step_tokens,
+            kv_cache_memory_bytes=cached * _bytes_of_a_token(config, dtype),
+            enable_lora=True,
+            max_loras=max_loras,
+            max_lora_rank=max_lora_rank,
+            max_cpu_loras=max(max_loras, max_loaded_loras),
+            # The torch engine's grammars too: a model that may put spaces anywhere may never stop to.
+            structured_outputs_config=StructuredOutputsConfig(backend="guidance", disable_any_whitespace=True),
+            worker_extension_cls="plait.engines.vllm.cpu.WorkerExtension" if current_platform.is_cpu() else "",
+            disable_log_stats=True,  # its own metrics; what we record comes from _Steps
+        )
+        self._kv_use = 0.0
+        self._llm = AsyncLLM.from_engine_args(arguments, stat_loggers=[lambda *_: _Steps(self._measure)])
+        self._vocabulary = Vocabulary(self.tokenizer, [])
+        self._numbers = itertools.count(1)
+        self._adapters: dict[str, _Adapter] = {}  # the last used are last
+        self._requests: Counter[str | None] = Counter()
+        self._changed = asyncio.Condition()
+
+    def count_tokens(self, text: str) -> int:
+        return len(self.tokenizer.encode(text, add_special_tokens=False))
+
+    def has_adapter(self, key: str) -> bool:
+        return key in self._adapters
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
+        check_request(request)
+        prompt = await self.prompts.read(request.prompt)
+        if request.sampling.json_schema is not None:
+            schema = await self._schemas.check(request.sampling.json_schema)
+            request = replace(request, sampling=replace(request.sampling, json_schema=schema))
+        check_length(len(prompt), request.sampling.max_tokens, self.max_context_tokens)
+        check_queue(self.load().waiting, self._max_waiting)
+        adapter = self._use(request.adapter) if request.adapter is not None else None
+        # What an adapter's requests are counted by: its key may mean other weights before this one ends.
+        counted = adapter.lora.lora_name if adapter else None
+        self._requests[counted] += 1
+        try:
+            async with aclosing(self._generate(request, prompt, adapter.lora if adapter else None)) as deltas:
+                async for delta in deltas:
+                    yield delta
+        except VLLMClientError as error:
+            raise InvalidInput(f"vLLM refuses the request ({_one_line(error)}).") from error
+        except EngineDeadError as error:
+            raise Unavailable("vLLM's process has ended.", "See the replica's log; restart it.") from error
+        finally:
+            self._requests[counted] -= 1
+            self._measure_load()
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def _generate(
+        self, request: GenerationRequest, prompt: Sequence[int], lora: LoRARequest | None
+    ) -> AsyncGenerator[GenerationDelta]:
+        loop = asyncio.get_running_loop()
+        deadline = None if request.deadline_s is None else loop.time() + request.deadline_s
+        so_far = GenerationDelta(text="", prompt_tokens=len(prompt), generated_tokens=0)
+        stream = self._llm.generate(
+            _tokens_prompt(prompt, request.cache_salt),
+            sampling_params(request.sampling),
+            request_id=str(next(self._numbers)),
+            lora_request=lora,
+        )
+        async with aclosing(stream):
+            while so_far.finish_reason is None:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        output = await anext(stream)
+                except TimeoutError:
+                    yield replace(so_far, text="", logprobs=(), finish_reason="deadline")
+                    return
+                so_far = next_delta(output, so_far, request.sampling.logprobs, self._vocabulary)
+                yield so_far
+
+    async def load_adapter(self, key: str, folder: Path) -> None:
+        await asyncio.to_thread(check_adapter, key, folder, self._base_sha256)
+        if self.has_adapter(key):
+            return
+        rank = await asyncio.to_thread(check_lora, key, folder, self._dtype, self._max_lora_rank)
+        number = next(self._numbers)
+        # vLLM's cache of prefixes goes by this name: other weights under the same key need another one.
+        lora = LoRARequest(lora_name=f"{key}#{number}", lora_int_id=number, lora_path=str(folder))
+        try:
+            await self._llm.add_lora(lora)
+        except EngineDeadError as error:
+            raise Unavailable("vLLM's process has ended.", "See the replica's log; restart it.") from error
+        except Exception as error:  # vLLM's process sends what it raised as text
+            raise cannot_be_loaded(key, error) from error
+        size = (folder / "adapter_model.safetensors").stat().st_size
+        self._adapters[key] = _Adapter(lora, rank, size)
+
+    async def unload_adapter(self, key: str) -> None:
+        adapter = self._adapters.pop(key, None)
+        if adapter is None:
+            return
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._requests[adapter.lora.lora_name])
+        del self._requests[adapter.lora.lora_name]
+        await self._llm.remove_lora(adapter.lora.lora_int_id)
+
+    def adapters(self) -> dict[str, LoadedAdapter]:
+        """The loaded adapters; those in the batch's tables are, by vLLM's rule, the last used."""
+        in_batch = set(list(self._adapters)[-self._max_loras :])
+        return {
+            key: LoadedAdapter(
+                adapter.rank, adapter.memory_bytes, key in in_batch, self._requests[adapter.lora.lora_name]
+            )
+            for key, adapter in self._adapters.items()
+        }
+
+    def load(self) -> EngineLoad:
+        requests = self._requests.total()
+        running = min(requests, self._max_batch_size)
+        return EngineLoad(running, requests - running, self._kv_use if running else 0.0)
+
+    def close(self) -> None:
+        """End vLLM's process."""
+        self._llm.shutdown()
+
+    def _use(self, key: str) -> _Adapter:
+        if key not in self._adapters:
+            raise not_loaded(key)
+        self._adapters[key] = adapter = self._adapters.pop(key)
+        return adapter
+
+    def _measure(self, step: Any) -> None:
+        """Record a step, from vLLM's SchedulerStats of it."""
+        self._kv_use = step.kv_cache_usage
+        metrics.BATCH_SIZE.observe(step.num_running_reqs)
+        metrics.BATCH_ADAPTERS.observe(sum(count > 0 for lora, count in self._requests.items() if lora is not None))
+        self._measure_load()
+
+    def _measure_load(self) -> None:
+        load = self.load()
+        metrics.ENGINE_RUNNING.labels(BASE).set(load.running)
+        metrics.ENGINE_WAITING.labels(BASE).set(load.waiting)
+        metrics.KV_CACHE_USE.labels(BASE).set(load.kv_use)
+
+
+class _Steps(StatLoggerBase):  # type: ignore[misc]  # vllm is not installed where types are checked
+    """What vLLM tells of each step, passed on."""
+
+    def __init__(self, measure: Callable[[Any], None]) -> None:
+        self._measure = measure
+
+    def record(self, scheduler_stats: Any, iteration_stats: Any, *_: Any, **__: Any) -> None:
+        if scheduler_stats is not None:
+            self._measure(scheduler_stats)
+
+    def log_engine_initialized(self) -> None:
+        """Nothing to say."""
+
+
+def _tokens_prompt(prompt: Sequence[int], cache_salt: str) -> Any:
+    """vLLM's prompt; an empty salt is none, and vLLM refuses it."""
+    salted = {"cache_salt": cache_salt} if cache_salt else {}
+    return TokensPrompt(prompt_token_ids=list(prompt), **salted)
+
+
+def _bytes_of_a_token(config: Any, dtype: str) -> int:
+    """Bytes of a token's keys and values in all layers."""
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    width = 4 if dtype == "float32" else 2
+    return int(2 * config.num_hidden_layers * config.num_key_value_heads * head * width)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
