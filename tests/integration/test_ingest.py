@@ -1,9 +1,12 @@
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -23,7 +26,9 @@ from plait.index.only_writer import only_writer
 from plait.jobs.ingest.duplicates import Duplicates, fingerprint
 from plait.jobs.ingest.job import IngestReport, ingest
 from plait.jobs.ingest.pipeline import chunk_files
+from plait.local.milvus import NAME as MILVUS
 from plait.local.milvus import milvus_uri
+from plait.local.process import WATCHER
 from plait.local.stack import running
 from plait.models.embedding import EmbeddingModel
 from plait.models.vectors import Prompts, VectorKind
@@ -196,6 +201,53 @@ def wait_until(is_so: Callable[[], bool], timeout_s: float = 120) -> None:
         time.sleep(0.02)
 
 
+@contextmanager
+def held_when(run: subprocess.Popen[str], is_so: Callable[[], bool], moments: random.Random) -> Iterator[None]:
+    """Hold the run's stages (SIGSTOP) once something is so, until the block ends.
+
+    Everything is written within half a second, so they go on in steps of random milliseconds meanwhile. While Write
+    is being replaced, Embed stands: otherwise the rest would lie ready and be written at once.
+    """
+    deadline = time.monotonic() + 120
+    stages: dict[str, list[psutil.Process]] = {}
+    try:
+        while True:
+            assert run.poll() is None, "the run ended before its time"
+            assert time.monotonic() < deadline, "waited in vain"
+            stages = {name: alive for name, found in stages.items() if (alive := still_running(found))}
+            stages |= {name: at_work(name) for name in ("Embed", "Write") if name not in stages}
+            signal_all(stages, signal.SIGSTOP)
+            if is_so():
+                break
+            if stages["Write"]:
+                signal_all(stages, signal.SIGCONT)
+            time.sleep(moments.uniform(0, 0.02))
+        yield
+    finally:
+        signal_all(stages, signal.SIGCONT)
+
+
+def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in processes if process.is_running()]
+
+
+def at_work(stage: str) -> list[psutil.Process]:
+    """Workers of a stage that have started: what they import takes seconds."""
+    found = []
+    for worker in workers(stage):
+        with suppress(psutil.NoSuchProcess):
+            title = " ".join(worker.cmdline())  # empty where it has just ended
+            if title and "__init__" not in title:
+                found.append(worker)
+    return found
+
+
+def signal_all(stages: dict[str, list[psutil.Process]], number: int) -> None:
+    for stage in chain.from_iterable(stages.values()):
+        with suppress(psutil.NoSuchProcess):
+            stage.send_signal(number)
+
+
 def chunks_present(recipe: IngestRecipe, milvus: str) -> int:
     if recipe.collection not in list_collections(milvus):
         return 0
@@ -214,17 +266,15 @@ def test_whatever_is_killed_the_same_command_again_ends_as_if_undisturbed(
     def start() -> subprocess.Popen[str]:
         return start_run(recipe, tmp_path)
 
-    def wait_for(run: subprocess.Popen[str], share: tuple[float, float]) -> None:
-        """Until a random share of the chunks is in the index, and a moment longer."""
+    def held(run: subprocess.Popen[str], share: tuple[float, float]) -> AbstractContextManager[None]:
+        """The run stands still where a random share of the chunks is in the index."""
         count = moments.uniform(*share) * len(undisturbed)
-        wait_until(lambda: chunks_present(recipe, milvus) > count or run.poll() is not None)
-        assert run.poll() is None, "the run ended before its time"
-        time.sleep(moments.uniform(0, 0.05))
+        return held_when(run, lambda: chunks_present(recipe, milvus) > count, moments)
 
     # What is ended with SIGTERM says how to go on; the driver that is killed is that of the next test.
     first = start()
-    wait_for(first, (0, 0.2))
-    first.terminate()
+    with held(first, (0, 0.2)):
+        first.terminate()
     _, said = first.communicate(timeout=30)  # of the 120 s that a pod has
     assert first.returncode == 143
     assert said.endswith("what is written stays. Run the same command again to go on.\n")
@@ -233,11 +283,17 @@ def test_whatever_is_killed_the_same_command_again_ends_as_if_undisturbed(
     # Workers that die are replaced under the run; without Milvus it ends and says so.
     second = start()
     for stage in moments.sample(["Embed", "Write"], 2):
-        wait_for(second, (0.2, 0.4))
-        wait_until(lambda stage=stage: bool(kill(workers(stage))))  # type: ignore[misc]
-    wait_for(second, (0.4, 0.6))
-    assert kill([process for process in [running_milvus()] if process])
-    _, said = second.communicate(timeout=120)
+        with held(second, (0.2, 0.4)):
+            wait_until(lambda stage=stage: bool(kill(workers(stage))))  # type: ignore[misc]
+    with held(second, (0.4, 0.6)):
+        assert chunks_present(recipe, milvus) < len(undisturbed)
+        watcher = started(WATCHER)
+        watcher.suspend()  # were Milvus started again soon enough, the run would go on
+        started(MILVUS).kill()
+    try:
+        _, said = second.communicate(timeout=120)
+    finally:
+        watcher.resume()
     assert second.returncode == 1
     assert "No Milvus answers at" in said
 
@@ -293,8 +349,10 @@ def kill(victims: list[psutil.Process]) -> list[psutil.Process]:
     return victims
 
 
-def running_milvus() -> psutil.Process | None:
-    return next((found.process() for found in running() if found.name == "milvus"), None)
+def started(name: str) -> psutil.Process:
+    """What this test session's Plait started under a name."""
+    (process,) = [process for found in running() if found.name == name and (process := found.process())]
+    return process
 
 
 def workers(stage: str) -> list[psutil.Process]:
