@@ -86,8 +86,8 @@ def _loads(policy: str, model: Path, rounds: Sequence[Sequence[str]]) -> list[fl
     from ray import serve
     from ray.serve.config import RequestRouterConfig
 
-    from plait.serve.arguments import LLMArguments
-    from plait.serve.llm import LLM
+    from plait.serve.deployments.llm import LLM
+    from plait.serve.messages.arguments import LLMArguments
     from plait.serve.replica_affinity import AffinityRouter
 
     arguments = LLMArguments(model=str(model), dtype="float32", max_loaded_adapters=MAX_LOADED, max_context_tokens=128)
@@ -125,7 +125,7 @@ def _loads(policy: str, model: Path, rounds: Sequence[Sequence[str]]) -> list[fl
 def _ask(handle: Any, name: str) -> None:
     from plait.engines.engine import Sampling
     from plait.model_ids import ModelId
-    from plait.serve.calls import Call
+    from plait.serve.messages.calls import Call
 
     for _ in handle.generate.remote(Call(ModelId.parse(name), Sampling(max_tokens=4), prompt="which version?")):
         pass

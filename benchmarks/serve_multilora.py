@@ -158,8 +158,8 @@ _started: dict[str, Any] = {}
 
 
 def _start_engine(base: Path) -> None:
-    from plait.serve.arguments import LLMArguments
-    from plait.serve.choose_engine import make_engine
+    from plait.serve.deployments.choose_engine import make_engine
+    from plait.serve.messages.arguments import LLMArguments
 
     _started["engine"] = make_engine(LLMArguments(model=MODEL, max_batch_size=BATCH_SIZE), base)
 

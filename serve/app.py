@@ -17,16 +17,16 @@ from plait.adapters.registry import Registry
 from plait.errors import RecipeError, did_you_mean
 from plait.index.collection import Index
 from plait.models.source import resolve_model
-from plait.serve.arguments import AppArguments, LLMArguments
-from plait.serve.choose_engine import check_engine
-from plait.serve.embedder import Embedder
-from plait.serve.indexer import Indexer
+from plait.serve.deployments.choose_engine import check_engine
+from plait.serve.deployments.embedder import Embedder
+from plait.serve.deployments.indexer import Indexer
+from plait.serve.deployments.llm import LLM
+from plait.serve.deployments.reranker import Reranker
+from plait.serve.deployments.retriever import Retriever
+from plait.serve.deployments.router import Router
 from plait.serve.ingress import Ingress
-from plait.serve.llm import LLM
+from plait.serve.messages.arguments import AppArguments, LLMArguments
 from plait.serve.replica_affinity import AffinityRouter
-from plait.serve.reranker import Reranker
-from plait.serve.retriever import Retriever
-from plait.serve.router import Router
 
 # Far above what an engine's queue holds: whether a request may wait is the engine's to say, with 429.
 _MAX_ONGOING = 1024

@@ -22,7 +22,7 @@ from plait.local.process import check_port_is_free
 from plait.recipes import apply_override
 from plait.recipes.yaml_text import parse_yaml
 from plait.serve.app import check, parse
-from plait.serve.arguments import AppArguments
+from plait.serve.messages.arguments import AppArguments
 from plait.settings import settings
 
 APPLICATION = "plait"

@@ -34,8 +34,8 @@ from plait.serve.api.errors import install
 from plait.serve.api.openapi import describe, errors
 from plait.serve.api.request_context import RequestIds, name_span
 from plait.serve.api.services import Deployments
-from plait.serve.arguments import CitationArguments, RequestLimits
-from plait.serve.request_log import log_expected_errors_in_one_line
+from plait.serve.messages.arguments import CitationArguments, RequestLimits
+from plait.serve.messages.request_log import log_expected_errors_in_one_line
 
 _ROUTES: dict[Scope, tuple[ModuleType, ...]] = {
     Scope.INFER: (models, generation, rag, embeddings, rerank, tokenization, vector_stores, passages),

@@ -14,7 +14,7 @@ from typing import Any
 from ray.serve._private.common import RequestMetadata
 from ray.serve.request_router import PendingRequest, RequestRouter, RunningReplica
 
-from plait.serve.calls import Call
+from plait.serve.messages.calls import Call
 
 _PREFIX_CHARACTERS = 256
 """Prompts of the base model that begin alike for so long share a replica, and with it the cache of their beginning."""

@@ -25,7 +25,7 @@ from plait.serve.adapters.names import Adapter, AdapterNames, RegistryReader
 from plait.serve.adapters.served import ServedAdapter, ServedAdapters
 from plait.serve.adapters.sources import AdapterSources, check_links
 from plait.serve.adapters.store import AdapterFolder, AdapterStore, Resident, StoreLimits
-from plait.serve.arguments import LLMArguments
+from plait.serve.messages.arguments import LLMArguments
 from plait.settings import settings
 
 _UPKEEP_S = 1.0

@@ -13,8 +13,8 @@ from plait.observability.bounded_label import BoundedLabel
 from plait.serve.api.choices import Indexed
 from plait.serve.api.errors import as_plait_error
 from plait.serve.api.generation_span import Content, describe_answer, describe_request
-from plait.serve.calls import Call, Event
-from plait.serve.request_log import RequestLog
+from plait.serve.messages.calls import Call, Event
+from plait.serve.messages.request_log import RequestLog
 from plait.settings import settings
 
 # Adapters come and go without end; series must not. Each has a few model ids: versions, aliases, with retrieval.

@@ -17,7 +17,7 @@ from plait.documents.uploads import uploaded_files
 from plait.errors import InvalidInput, PlaitError, TooLarge, TooSlow
 from plait.serve.api.errors import error_response
 from plait.serve.api.json_values import check_json
-from plait.serve.arguments import RequestLimits
+from plait.serve.messages.arguments import RequestLimits
 
 _UPLOADS = "/v1/files"
 _BATCHES = re.compile(r"/v1/embeddings|/v[12]/rerank|/v1/vector_stores/[^/]+/file_batches")

@@ -15,7 +15,7 @@ from plait.serve.api.citations import Citation, CitationLinks
 from plait.serve.api.generation_answers import ChatLogprob, ChatLogprobs, TextLogprobs, TopLogprob
 from plait.serve.api.inline_citations import InlineCitations
 from plait.serve.api.tool_calls import ToolCallReader
-from plait.serve.calls import Event
+from plait.serve.messages.calls import Event
 
 
 @dataclass

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from plait.errors import DeadlineExceeded
-from plait.serve.calls import Event
+from plait.serve.messages.calls import Event
 
 Indexed = tuple[int, Event]
 # The engine ends an answer at its deadline by itself, with what there is; this much later nobody waits for that.

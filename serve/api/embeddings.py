@@ -13,8 +13,8 @@ from plait.models.embedding import Vectors
 from plait.serve.api.ignored_fields import IgnoredFields, NeutralInEmbeddings
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
-from plait.serve.embedder import InputType
-from plait.serve.protocol import InputUsage
+from plait.serve.messages.embeddings import InputType
+from plait.serve.messages.protocol import InputUsage
 
 routes = APIRouter(tags=["embeddings"])
 _MAX_TEXTS = 2048  # OpenAI's

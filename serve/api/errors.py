@@ -36,7 +36,7 @@ from plait.errors import (
 )
 from plait.observability import tracing
 from plait.observability.tracing import Step
-from plait.serve.protocol import ErrorBody, ErrorResponse
+from plait.serve.messages.protocol import ErrorBody, ErrorResponse
 from plait.settings import settings
 from plait.validation import first_problem
 from plait.whole_files import is_disk_full

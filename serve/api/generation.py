@@ -18,7 +18,7 @@ from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.responses import Answer, server_sent_events
 from plait.serve.api.services import Services, services
 from plait.serve.api.tool_calls import ToolCallReader
-from plait.serve.calls import Call
+from plait.serve.messages.calls import Call
 
 routes = APIRouter(tags=["generation"])
 

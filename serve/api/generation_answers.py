@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from plait.serve.api.citations import Citation
-from plait.serve.protocol import PlaitDetails, Usage
+from plait.serve.messages.protocol import PlaitDetails, Usage
 
 ChatFinish = Literal["stop", "length", "tool_calls"]
 TextFinish = Literal["stop", "length"]

@@ -27,7 +27,7 @@ from plait.serve.api.ignored_fields import IgnoredByChat, IgnoredByGeneration, N
 from plait.serve.api.request_body import LenientPart, RequestBody, does_not_fit
 from plait.serve.api.retrieval_options import RetrievalOptions, what_is_set
 from plait.serve.api.tool_requests import ToolChoice, ToolDefinition, forced_call_schema
-from plait.serve.calls import Call
+from plait.serve.messages.calls import Call
 
 _MAX_CHOICES = 128
 _MAX_STOPS = 4  # OpenAI's

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from opentelemetry.trace import Span
 
-from plait.serve.calls import Call, Event
+from plait.serve.messages.calls import Call, Event
 
 
 class Content:

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from plait.observability import metrics
-from plait.serve.calls import Call, Event, Retrieved
+from plait.serve.messages.calls import Call, Event, Retrieved
 
 REFUSAL = "The documents here say nothing about that."
 NOTICE = "The documents here say nothing about that; this answer is not from them.\n\n"

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from plait.errors import ModelNotFound, did_you_mean
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
-from plait.serve.protocol import ModelCard, ModelList
+from plait.serve.messages.protocol import ModelCard, ModelList
 
 routes = APIRouter(prefix="/v1/models", tags=["models"])
 

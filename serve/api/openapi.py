@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from plait.serve.api.generation_answers import ChatCompletionChunk, CompletionChunk
-from plait.serve.protocol import ErrorResponse
+from plait.serve.messages.protocol import ErrorResponse
 
 _MEANINGS = {
     400: "The request cannot be answered as it is; `param` names the field.",

@@ -19,7 +19,7 @@ from plait.serve.api.request_body import NullIsNotGiven, RequestBody
 from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.retrieval_options import RetrievalOptions, what_is_set
 from plait.serve.api.services import Services, services
-from plait.serve.protocol import PlaitDetails
+from plait.serve.messages.protocol import PlaitDetails
 
 routes = APIRouter(tags=["retrieval"])
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from plait.errors import InvalidInput
 from plait.observability import tracing
 from plait.observability.tracing import Step
-from plait.serve.request_log import milliseconds_since, say
+from plait.serve.messages.request_log import milliseconds_since, say
 
 ID_HEADER, TIMEOUT_HEADER, TRACE_HEADER = "X-Request-Id", "X-Request-Timeout", "X-Trace-Id"
 _PROBES = ("/healthz", "/readyz")

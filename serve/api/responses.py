@@ -30,8 +30,8 @@ from plait.serve.api.generation_answers import (
     ToolCallDelta,
 )
 from plait.serve.api.tool_calls import ToolCallReader
-from plait.serve.calls import Call, Event
-from plait.serve.protocol import ErrorResponse, PlaitDetails, PromptTokensDetails, RetrievalDetails, Usage
+from plait.serve.messages.calls import Call, Event
+from plait.serve.messages.protocol import ErrorResponse, PlaitDetails, PromptTokensDetails, RetrievalDetails, Usage
 
 _NO_LINKS = CitationLinks()
 

@@ -4,7 +4,7 @@ from pydantic import Field
 
 from plait.retrieval.request import Retrieval
 from plait.serve.api.request_body import NullIsNotGiven
-from plait.serve.arguments import CitationStyle
+from plait.serve.messages.arguments import CitationStyle
 
 
 class RetrievalOptions(NullIsNotGiven, Retrieval):

@@ -21,10 +21,10 @@ from plait.model_ids import ModelId
 from plait.retrieval.request import Retrieval
 from plait.serve.api.caller import Caller, caller
 from plait.serve.api.grounding import answer_from
-from plait.serve.arguments import CitationArguments
-from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
-from plait.serve.embedder import Embedded, InputType
-from plait.serve.protocol import ModelCard
+from plait.serve.messages.arguments import CitationArguments
+from plait.serve.messages.calls import Call, Collection, Event, Retrieved, Tokens
+from plait.serve.messages.embeddings import Embedded, InputType
+from plait.serve.messages.protocol import ModelCard
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from plait.serve.api.openapi import errors
 from plait.serve.api.request_body import RequestBody, does_not_fit
 from plait.serve.api.services import Services, services
 from plait.serve.api.tool_requests import ToolDefinition
-from plait.serve.calls import Call
+from plait.serve.messages.calls import Call
 
 routes = APIRouter(tags=["tokens"])
 

@@ -21,7 +21,7 @@ from plait.serve.api.question import SearchQuestion
 from plait.serve.api.request_body import RequestBody
 from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.services import Services, services
-from plait.serve.calls import Collection
+from plait.serve.messages.calls import Collection
 
 routes = APIRouter(prefix="/v1/vector_stores", tags=["retrieval"])
 _MAX_QUERIES = 32

@@ -40,7 +40,7 @@ class Replica:
         from plait.engines.engine import Sampling
         from plait.model_ids import ModelId
         from plait.serve.api.accounting import recorded
-        from plait.serve.calls import Call, Event
+        from plait.serve.messages.calls import Call, Event
 
         async def events() -> AsyncGenerator[tuple[int, Event]]:
             await asyncio.sleep(ttft_s)

@@ -10,9 +10,9 @@ from ray.serve.handle import DeploymentHandle
 from plait.jobs.ingest.job import ingest
 from plait.recipes import IngestRecipe
 from plait.retrieval.request import Retrieval
-from plait.serve.arguments import EmbeddingArguments, RetrievalArguments
-from plait.serve.embedder import Embedder
-from plait.serve.retriever import Retriever
+from plait.serve.deployments.embedder import Embedder
+from plait.serve.deployments.retriever import Retriever
+from plait.serve.messages.arguments import EmbeddingArguments, RetrievalArguments
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -20,7 +20,7 @@ from plait.models.chat import ChatFormat
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
 from plait.serve.adapters.lifecycle import AdapterLifecycle
-from plait.serve.arguments import LLMArguments
+from plait.serve.messages.arguments import LLMArguments
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from plait import api_keys
 from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.api.services import Deployments, deployments
-from plait.serve.calls import Call, Collection, Event, Retrieved
 from plait.serve.ingress import build_api
-from plait.serve.protocol import ModelCard
+from plait.serve.messages.calls import Call, Collection, Event, Retrieved
+from plait.serve.messages.protocol import ModelCard
 from plait.settings import settings
 
 INFER, DOCUMENTS, ADMIN = Scope.INFER, Scope.DOCUMENTS, Scope.ADMIN

@@ -9,9 +9,9 @@ import pytest
 
 from plait.engines.torch.engine import TorchEngine
 from plait.errors import InvalidInput, ModelNotFound
-from plait.serve import choose_engine
 from plait.serve.app import check, parse
-from plait.serve.arguments import LLMArguments
+from plait.serve.deployments import choose_engine
+from plait.serve.messages.arguments import LLMArguments
 
 
 def test_the_torch_engine_is_made_unless_another_is_asked_for(tiny_model: Path) -> None:

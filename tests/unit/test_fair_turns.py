@@ -9,8 +9,8 @@ import pytest
 
 from plait.errors import InvalidInput
 from plait.models.vectors import NO_PROMPTS, VectorKind
-from plait.serve.embedder import Embedder
-from plait.serve.reranker import Reranker
+from plait.serve.deployments.embedder import Embedder
+from plait.serve.deployments.reranker import Reranker
 
 
 class Model:

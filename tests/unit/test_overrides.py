@@ -7,7 +7,7 @@ import pytest
 from plait.errors import RecipeError
 from plait.recipes import IngestRecipe, TrainRecipe, apply_override
 from plait.retrieval.request import Retrieval
-from plait.serve.arguments import AppArguments
+from plait.serve.messages.arguments import AppArguments
 
 
 def value_of(override: str, kind: type[Any] = IngestRecipe) -> Any:

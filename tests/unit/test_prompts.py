@@ -15,8 +15,8 @@ from plait.errors import InvalidInput
 from plait.model_ids import ModelId
 from plait.models.chat import FORMATS, Message
 from plait.models.tools import Tool
-from plait.serve.call_prompts import CallPrompts
-from plait.serve.calls import Call
+from plait.serve.deployments.call_prompts import CallPrompts
+from plait.serve.messages.calls import Call
 
 WORDS = "word and " * 600_000  # 5.4 MB
 

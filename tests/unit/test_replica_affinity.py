@@ -11,7 +11,7 @@ from ray.serve.request_router import PendingRequest
 from plait.engines.engine import Sampling
 from plait.model_ids import ModelId
 from plait.models.chat import Message
-from plait.serve.calls import Call
+from plait.serve.messages.calls import Call
 from plait.serve.replica_affinity import AffinityRouter, Sent, affinity_key, ranked
 
 IDLE = {"a": 0, "b": 0, "c": 0}

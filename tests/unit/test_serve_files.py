@@ -21,7 +21,7 @@ from plait.errors import CollectionNotFound, Forbidden
 from plait.recipes import DocumentLimits
 from plait.serve.api.errors import as_plait_error
 from plait.serve.api.services import services
-from plait.serve.indexer import Indexer, _note
+from plait.serve.deployments.indexer import Indexer, _note
 from plait.serve.ingress import build_api
 
 KEY = {"Authorization": "Bearer a-key"}

@@ -10,7 +10,7 @@ from plait.models.chat import Message
 from plait.observability import metrics
 from plait.retrieval.request import Retrieval
 from plait.serve.api.grounding import NOTICE, REFUSAL, answer_from
-from plait.serve.calls import Call, Event, Retrieved
+from plait.serve.messages.calls import Call, Event, Retrieved
 
 FOUND = Passage("c1", "ray.md", "ray", "", "ray 2.60.0", 0, 10, 0.9)
 

@@ -30,8 +30,8 @@ from plait.serve.api.errors import error_body, install
 from plait.serve.api.generation_requests import ChatCompletionRequest, CompletionRequest
 from plait.serve.api.responses import Answer, server_sent_events
 from plait.serve.app import build, parse
-from plait.serve.calls import Call, Event, Retrieved
 from plait.serve.deploy import read_config
+from plait.serve.messages.calls import Call, Event, Retrieved
 from plait.settings import settings
 
 GONE = ActorUnavailableError("Actor is unavailable.", None)  # what Serve makes of a connection that ends

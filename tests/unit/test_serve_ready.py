@@ -11,8 +11,8 @@ from fastapi.testclient import TestClient
 
 from plait.errors import Unavailable
 from plait.serve.api.services import Deployments, deployments
+from plait.serve.deployments.probe import Probe
 from plait.serve.ingress import build_api
-from plait.serve.probe import Probe
 
 
 class Part:

@@ -29,12 +29,12 @@ from plait.local.process import free_port
 from plait.observability import tracing
 from plait.serve.api.services import Deployments, deployments
 from plait.serve.app import build
-from plait.serve.arguments import RetrievalArguments
-from plait.serve.calls import Call, Event
+from plait.serve.deployments.llm import LLM
+from plait.serve.deployments.retriever import Retriever
+from plait.serve.deployments.router import Router
 from plait.serve.ingress import build_api
-from plait.serve.llm import LLM
-from plait.serve.retriever import Retriever
-from plait.serve.router import Router
+from plait.serve.messages.arguments import RetrievalArguments
+from plait.serve.messages.calls import Call, Event
 
 QUESTION, PASSAGE, ANSWER = "who keeps the secret?", "the passage tells it", "the answer tells it"
 CHAT: dict[str, Any] = {"model": "rag/base", "messages": [{"role": "user", "content": QUESTION}]}

@@ -3,7 +3,7 @@
 import asyncio
 
 from plait.documents.uploads.attachments import Attachment
-from plait.serve.turns import Turns, key_of
+from plait.serve.deployments.turns import Turns, key_of
 
 MIB = 2**20
 

@@ -24,11 +24,11 @@ from plait.scope import Scope
 from plait.serve.adapters.lifecycle import AdapterLifecycle
 from plait.serve.adapters.report import ReplicaAdapters
 from plait.serve.api.services import Deployments
-from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
-from plait.serve.embedder import Embedded
-from plait.serve.indexer import Indexer
+from plait.serve.deployments.indexer import Indexer
 from plait.serve.ingress import build_api
-from plait.serve.protocol import ModelCard
+from plait.serve.messages.calls import Call, Collection, Event, Retrieved, Tokens
+from plait.serve.messages.embeddings import Embedded
+from plait.serve.messages.protocol import ModelCard
 
 TENANT, COLLECTION, ADAPTER, BATCH, PASSAGE = "acme", "docs", "support", "vsfb_1", "c1"
 CANARY = "canary"

@@ -14,10 +14,10 @@ from plait.index.passage import Passage
 from plait.models.reranking import check_uncut
 from plait.retrieval.request import Retrieval
 from plait.serve.api.services import Services
-from plait.serve.arguments import CitationArguments
-from plait.serve.calls import Call, Collection, Event, Retrieved, Tokens
-from plait.serve.embedder import Embedded, InputType
-from plait.serve.protocol import ModelCard
+from plait.serve.messages.arguments import CitationArguments
+from plait.serve.messages.calls import Call, Collection, Event, Retrieved, Tokens
+from plait.serve.messages.embeddings import Embedded, InputType
+from plait.serve.messages.protocol import ModelCard
 
 CHAT: dict[str, Any] = {"model": "base", "messages": [{"role": "user", "content": "hi"}]}
 WEATHER = {

@@ -16,8 +16,8 @@ from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.api import adapters
 from plait.serve.api.services import deployments
-from plait.serve.calls import Call
 from plait.serve.ingress import build_api
+from plait.serve.messages.calls import Call
 from plait.settings import settings
 from serve_api.every_route import (
     ADAPTER,

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from plait.serve.api.services import deployments, services
-from plait.serve.arguments import RequestLimits
 from plait.serve.ingress import build_api
+from plait.serve.messages.arguments import RequestLimits
 from serve_api.fakes import CHAT, WEATHER, Fakes
 
 JSON = {"content-type": "application/json"}

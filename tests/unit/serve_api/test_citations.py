@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletion
 from plait.index.passage import Passage
 from plait.serve.api.citations import CitationLinks
 from plait.serve.api.inline_citations import InlineCitations
-from plait.serve.arguments import CitationArguments
+from plait.serve.messages.arguments import CitationArguments
 from serve_api.fakes import CHAT, PASSAGE, WEATHER, Fakes, chunks_of, error_of, post
 
 RAG = CHAT | {"model": "rag/base"}

@@ -17,8 +17,8 @@ from plait.errors import ModelNotFound
 from plait.serve.adapters.lifecycle import AdapterLifecycle
 from plait.serve.api import adapters
 from plait.serve.api.services import deployments
-from plait.serve.arguments import LLMArguments
 from plait.serve.ingress import build_api
+from plait.serve.messages.arguments import LLMArguments
 from serve_api.every_route import ASKED, Behind
 
 ADMIN = {"Authorization": "Bearer an-admin-key"}

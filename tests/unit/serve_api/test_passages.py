@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 
 from plait.models.chat import Message
 from plait.retrieval.request import Retrieval
-from plait.serve.calls import Retrieved
+from plait.serve.messages.calls import Retrieved
 from serve_api.fakes import CHAT, PASSAGE, YOUNG, Fakes, error_of, post
 
 

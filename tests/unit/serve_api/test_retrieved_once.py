@@ -11,7 +11,7 @@ from plait.models.chat import Message
 from plait.retrieval.request import Retrieval
 from plait.serve.api.caller import Caller
 from plait.serve.api.services import Services
-from plait.serve.calls import Call, Event, Retrieved
+from plait.serve.messages.calls import Call, Event, Retrieved
 from serve_api.fakes import PASSAGE
 
 

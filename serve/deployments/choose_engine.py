@@ -14,7 +14,7 @@ from joblib import cpu_count
 from plait.engines.engine import Engine
 from plait.errors import InvalidInput
 from plait.native.heap import return_freed_memory
-from plait.serve.arguments import LLMArguments
+from plait.serve.messages.arguments import LLMArguments
 
 
 def check_engine(arguments: LLMArguments) -> None:

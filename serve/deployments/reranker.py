@@ -7,9 +7,9 @@ from ray import serve
 
 from plait.errors import ModelNotFound
 from plait.models.reranking import RerankingModel, check_uncut
-from plait.serve.arguments import RerankArguments
-from plait.serve.fair_turns import cut, in_turns
-from plait.serve.request_log import log_expected_errors_in_one_line
+from plait.serve.deployments.fair_turns import cut, in_turns
+from plait.serve.messages.arguments import RerankArguments
+from plait.serve.messages.request_log import log_expected_errors_in_one_line
 
 _PAIRS_A_TURN = 64  # a second or more on two cores, after which pairs of others come in
 

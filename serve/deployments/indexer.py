@@ -36,9 +36,9 @@ from plait.models.source import resolve_model
 from plait.models.vectors import VectorKind
 from plait.observability import metrics, tracing
 from plait.recipes import DEFAULT_EMBEDDING, IngestRecipe
-from plait.serve.arguments import RetrievalArguments
-from plait.serve.request_log import log_expected_errors_in_one_line
-from plait.serve.turns import Key, Turns, key_of
+from plait.serve.deployments.turns import Key, Turns, key_of
+from plait.serve.messages.arguments import RetrievalArguments
+from plait.serve.messages.request_log import log_expected_errors_in_one_line
 
 _log = logging.getLogger("ray.serve")
 _CHUNKS_AT_A_TIME = 32  # questions are embedded in between

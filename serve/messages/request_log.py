@@ -12,7 +12,7 @@ from typing import Any
 
 from plait.errors import find_plait_error
 from plait.observability.tracing import trace_id
-from plait.serve.calls import Call, Event
+from plait.serve.messages.calls import Call, Event
 from plait.settings import settings
 
 _log = logging.getLogger("ray.serve")

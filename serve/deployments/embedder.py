@@ -6,8 +6,6 @@ reranker is configured, which then is by the cosine of the vectors.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from ray import serve
@@ -21,28 +19,12 @@ from plait.models.reranking import check_uncut
 from plait.models.vectors import VectorKind
 from plait.recipes import DEFAULT_EMBEDDING
 from plait.retrieval.question_vectors import joined, read_question
-from plait.serve.arguments import EmbeddingArguments, RetrievalArguments
-from plait.serve.fair_turns import check_readable, cut, in_turns
-from plait.serve.request_log import log_expected_errors_in_one_line
+from plait.serve.deployments.fair_turns import check_readable, cut, in_turns
+from plait.serve.messages.arguments import EmbeddingArguments, RetrievalArguments
+from plait.serve.messages.embeddings import Embedded, EmbeddedQuestions, InputType
+from plait.serve.messages.request_log import log_expected_errors_in_one_line
 
-InputType = Literal["passage", "query"]
 _TEXTS_A_TURN = 128  # about a second on two cores, after which questions of others come in
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """`vectors`: float32 [n, dimension] of unit length; `tokens`: of all texts together."""
-
-    vectors: Vectors
-    tokens: int
-
-
-@dataclass(frozen=True)
-class EmbeddedQuestions:
-    """`vectors`: float32 [n, dimension] of unit length; `are_cut`: of which question not all was read."""
-
-    vectors: Vectors
-    are_cut: tuple[bool, ...]
 
 
 class Embedder:

@@ -11,7 +11,7 @@ from plait.errors import InvalidInput
 from plait.index.passage import Passage
 from plait.models.chat import ChatFormat, text_length
 from plait.retrieval.context import with_passages
-from plait.serve.calls import Call
+from plait.serve.messages.calls import Call
 
 
 @dataclass(frozen=True)

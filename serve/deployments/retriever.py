@@ -27,10 +27,10 @@ from plait.retrieval.neighbours import expanded
 from plait.retrieval.question import MAX_CHARACTERS, Question
 from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected, text_to_rank
-from plait.serve.arguments import RetrievalArguments
-from plait.serve.calls import Collection, Retrieved
-from plait.serve.probe import Probe
-from plait.serve.request_log import log_expected_errors_in_one_line, say
+from plait.serve.deployments.probe import Probe
+from plait.serve.messages.arguments import RetrievalArguments
+from plait.serve.messages.calls import Collection, Retrieved
+from plait.serve.messages.request_log import log_expected_errors_in_one_line, say
 from plait.settings import settings
 
 _T = TypeVar("_T")

@@ -15,10 +15,10 @@ from plait.errors import InvalidInput, ModelNotFound, NotFound
 from plait.index.passage import Passage
 from plait.observability import metrics, tracing
 from plait.retrieval.request import Retrieval
-from plait.serve.arguments import RetrievalArguments
-from plait.serve.calls import Call, Collection, Retrieved, Tokens
-from plait.serve.protocol import ModelCard
-from plait.serve.request_log import log_expected_errors_in_one_line
+from plait.serve.messages.arguments import RetrievalArguments
+from plait.serve.messages.calls import Call, Collection, Retrieved, Tokens
+from plait.serve.messages.protocol import ModelCard
+from plait.serve.messages.request_log import log_expected_errors_in_one_line
 
 
 class Router:

@@ -22,12 +22,12 @@ from plait.models.source import resolve_model
 from plait.observability import metrics, tracing
 from plait.serve.adapters.lifecycle import AdapterLifecycle
 from plait.serve.adapters.report import ReplicaAdapters
-from plait.serve.arguments import LLMArguments
-from plait.serve.call_prompts import CallPrompts
-from plait.serve.calls import Call, Event, Tokens
-from plait.serve.choose_engine import make_engine
-from plait.serve.protocol import ModelCard
-from plait.serve.request_log import log_expected_errors_in_one_line, logged
+from plait.serve.deployments.call_prompts import CallPrompts
+from plait.serve.deployments.choose_engine import make_engine
+from plait.serve.messages.arguments import LLMArguments
+from plait.serve.messages.calls import Call, Event, Tokens
+from plait.serve.messages.protocol import ModelCard
+from plait.serve.messages.request_log import log_expected_errors_in_one_line, logged
 from plait.settings import settings
 
 _log = logging.getLogger("ray.serve")

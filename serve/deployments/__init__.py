@@ -1,0 +1,1 @@
+"""The deployments: what each replica does, and what of it takes turns or is probed."""
