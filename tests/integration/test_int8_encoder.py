@@ -18,16 +18,16 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
 from plait.errors import ModelNotFound
-from plait.models import faithful
-from plait.models.bert import encoder
-from plait.models.bert.encoder import Int8BertEncoder
-from plait.models.bert.reference import exact_vector
-from plait.models.bert.shape import Shape
-from plait.models.bert.weights import Weights
 from plait.models.embedding import EmbeddingModel
-from plait.models.openvino_encoder import OpenVinoEncoder
+from plait.models.encoders import faithful
+from plait.models.encoders.bert import encoder
+from plait.models.encoders.bert.encoder import Int8BertEncoder
+from plait.models.encoders.bert.reference import exact_vector
+from plait.models.encoders.bert.shape import Shape
+from plait.models.encoders.bert.weights import Weights
+from plait.models.encoders.openvino_encoder import OpenVinoEncoder
+from plait.models.encoders.torch_encoder import TorchEncoder, load_model
 from plait.models.source import resolve_model
-from plait.models.torch_encoder import TorchEncoder, load_model
 from plait.native import has_instructions
 
 pytestmark = pytest.mark.skipif(

@@ -9,10 +9,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import BertConfig, BertModel
 
-from plait.models import faithful
 from plait.models.embedding import EmbeddingModel
-from plait.models.openvino_encoder import OpenVinoEncoder, convert
-from plait.models.torch_encoder import TorchEncoder, load_model
+from plait.models.encoders import faithful
+from plait.models.encoders.openvino_encoder import OpenVinoEncoder, convert
+from plait.models.encoders.torch_encoder import TorchEncoder, load_model
 
 TEXTS = ["Ray keeps its actors warm", "x", "Words of several lengths, " * 40, "Straße", "a" * 2000]
 

@@ -64,7 +64,7 @@ def test_docker_is_sent_the_sources_and_nothing_else(rehearsal: Any) -> None:
         ".ci/install-torch",
         "platform/plait/engines/torch/kernels/linear.c",
     } <= sent
-    assert {"platform/plait/native/product.h", "platform/plait/models/bert/encoder.c"} <= sent
+    assert {"platform/plait/native/product.h", "platform/plait/models/encoders/bert/encoder.c"} <= sent
     assert {"platform/plait/py.typed", "jobs/recipes/lora.yaml", "serve/config/cluster.yaml"} <= sent
     assert not [p for p in sent if p.startswith(("tests/", "docs/", ".git", "k8s/", ".ci/run", "benchmarks/"))]
 

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from joblib import cpu_count
 
 from plait.errors import InvalidInput
-from plait.models.bert.encoder import Int8BertEncoder
-from plait.models.openvino_encoder import OpenVinoEncoder, convert
+from plait.models.encoders.bert.encoder import Int8BertEncoder
+from plait.models.encoders.openvino_encoder import OpenVinoEncoder, convert
+from plait.models.encoders.torch_encoder import TorchEncoder, load_model
 from plait.models.source import resolve_model
-from plait.models.torch_encoder import TorchEncoder, load_model
 from plait.models.vectors import Prompts, VectorKind
 from plait.native import has_instructions
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import deserialize
 
-from plait.models.bert.shape import Shape
+from plait.models.encoders.bert.shape import Shape
 
 Floats = npt.NDArray[np.float32]
 _UNUSED = ("pooler.", "cls.", "lm_head.", "embeddings.position_ids")

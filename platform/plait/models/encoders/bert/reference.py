@@ -4,8 +4,8 @@ from math import erf
 
 import numpy as np
 
-from plait.models.bert.shape import Shape
-from plait.models.bert.weights import Affine, Floats, Weights
+from plait.models.encoders.bert.shape import Shape
+from plait.models.encoders.bert.weights import Affine, Floats, Weights
 
 _erf = np.vectorize(erf, otypes=[np.float32])
 

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 
-from plait.models.bert.packed import PackedEncoder
-from plait.models.bert.reference import exact_vector
-from plait.models.bert.shape import Shape
-from plait.models.bert.weights import Weights
-from plait.models.faithful import PROBES, are_the_same
-from plait.models.tokens import counter_and_reader
+from plait.models.encoders.bert.packed import PackedEncoder
+from plait.models.encoders.bert.reference import exact_vector
+from plait.models.encoders.bert.shape import Shape
+from plait.models.encoders.bert.weights import Weights
+from plait.models.encoders.faithful import PROBES, are_the_same
+from plait.models.encoders.tokens import counter_and_reader
 from plait.native import CannotCompile, compiled, has_instructions
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def _items(lengths: Sequence[int]) -> npt.NDArray[np.int64]:
 @cache
 def _library() -> ctypes.CDLL | None:
     try:
-        library = compiled(files("plait.models.bert"))
+        library = compiled(files("plait.models.encoders.bert"))
     except CannotCompile as reason:
         _log.warning("The embedding kernels cannot be built (%s); embedding is slower without them.", reason)
         return None

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from plait.models.faithful import PROBES, are_the_same
+from plait.models.encoders.faithful import PROBES, are_the_same
+from plait.models.encoders.tokens import counter_and_reader
 from plait.models.fingerprint import model_sha256
-from plait.models.tokens import counter_and_reader
 from plait.settings import settings
 
 _GRAPH, _FACTS = "model.xml", "facts.json"

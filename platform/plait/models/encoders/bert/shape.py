@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plait.models.bert.tokenizer import is_whole
+from plait.models.encoders.bert.tokenizer import is_whole
 
 GROUP = 64
 """Inputs that share a scale, as in int8_groups.h."""

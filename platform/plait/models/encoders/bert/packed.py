@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from plait.models.bert.shape import GROUP, Shape
-from plait.models.bert.weights import Affine, Floats, Weights
+from plait.models.encoders.bert.shape import GROUP, Shape
+from plait.models.encoders.bert.weights import Affine, Floats, Weights
 
 _HALF, _LANES = 32, 16  # of int8_groups.h and product.h
 _LINEAR = np.dtype([(name, "u8") for name in ("weight", "scale", "sum", "bias", "inputs", "outputs")])
