@@ -1,8 +1,7 @@
 """`python -m plait.jobs.compare RECIPE [OVERRIDES…]`: the same as `plait compare`, for `ray job submit`."""
 
-import sys
-
-from plait.cli import main
+from plait.command_line import run_one
+from plait.jobs.compare.command import compare
 
 if __name__ == "__main__":
-    main(["compare", *sys.argv[1:]])
+    run_one(compare)

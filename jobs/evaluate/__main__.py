@@ -1,8 +1,7 @@
 """`python -m plait.jobs.evaluate DATA MODELS…`: the same as `plait evaluate`, for `ray job submit`."""
 
-import sys
-
-from plait.cli import main
+from plait.command_line import run_one
+from plait.jobs.evaluate.command import evaluate
 
 if __name__ == "__main__":
-    main(["evaluate", *sys.argv[1:]])
+    run_one(evaluate)

@@ -1,8 +1,7 @@
 """`python -m plait.jobs.ingest RECIPE [OVERRIDES…]`: the same as `plait ingest`, for `ray job submit`."""
 
-import sys
-
-from plait.cli import main
+from plait.command_line import run_one
+from plait.jobs.ingest.command import ingest
 
 if __name__ == "__main__":
-    main(["ingest", *sys.argv[1:]])
+    run_one(ingest)

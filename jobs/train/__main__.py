@@ -1,8 +1,7 @@
 """`python -m plait.jobs.train RECIPE [OVERRIDES…]`: the same as `plait train`, for `ray job submit`."""
 
-import sys
-
-from plait.cli import main
+from plait.command_line import run_one
+from plait.jobs.train.command import train
 
 if __name__ == "__main__":
-    main(["train", *sys.argv[1:]])
+    run_one(train)

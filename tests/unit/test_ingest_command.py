@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from plait.cli.ingest import understand
 from plait.errors import InvalidInput
+from plait.jobs.ingest.command import understand
 from plait.recipes import IngestRecipe, Section, load_recipe
 
 MANUAL = Path(__file__).parents[2] / "docs" / "ingest.md"

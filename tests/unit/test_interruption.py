@@ -15,10 +15,10 @@ from changed_settings import changed_settings
 
 from plait import interruption
 from plait.cli import main
-from plait.cli.compare import _served
 from plait.cli.jobs import _follow
 from plait.cli.serve import _until_interrupted
 from plait.errors import Interrupted
+from plait.flows.compare import served
 from plait.jobs.submission.attempts import run_driver, run_with_retries
 from plait.jobs.train import interrupt, job
 from plait.jobs.train.interrupt import run_interruptibly
@@ -270,13 +270,13 @@ def test_a_comparison_takes_down_what_it_had_begun_to_serve(monkeypatch: pytest.
     done: list[str] = []
     monkeypatch.setattr("plait.local.ray_head.connect", lambda: None)
     monkeypatch.setattr("plait.serve.deploy.is_served", lambda _: False)
-    monkeypatch.setattr("plait.cli.compare._serve_config", lambda _: {})
+    monkeypatch.setattr("plait.flows.compare._serve_config", lambda _: {})
     indexed = SimpleNamespace(collection="c", written=1, unchanged=0)
     monkeypatch.setattr("plait.jobs.ingest.job.ingest", lambda _: indexed)
     monkeypatch.setattr("plait.jobs.train.job.train", lambda *_, **__: SimpleNamespace(key="a:1"))
     monkeypatch.setattr("plait.serve.deploy.deploy", lambda *_, **__: send(signal.SIGTERM))
     monkeypatch.setattr("plait.serve.deploy.take_down", lambda: done.append("taken down"))
     recipe: Any = SimpleNamespace(ingest=None, train=None)
-    with interruption.handled(), pytest.raises(KeyboardInterrupt), _served(recipe):
+    with interruption.handled(), pytest.raises(KeyboardInterrupt), served(recipe):
         pytest.fail("it is not served")
     assert done == ["taken down"]

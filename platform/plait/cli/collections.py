@@ -1,17 +1,10 @@
 """`plait collections`: the indexes that there are."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from plait.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from plait.index.collection import Index
-    from plait.retrieval.fitting import KnownQuestion
-
-_LEAST_QUESTIONS = 20
+from plait.flows.fit import LEAST_QUESTIONS
 
 app = typer.Typer(help="Indexes: list them, look at one, delete one.", no_args_is_help=True)
 
@@ -70,7 +63,7 @@ def fit(
     name: str = typer.Argument(help="The collection."),
     questions: Path | None = typer.Option(None, help="JSONL with question and source; else they are written."),
     tenant: str = typer.Option("default", help="Whose documents."),
-    count: int = typer.Option(100, min=_LEAST_QUESTIONS, help="Questions to have written."),
+    count: int = typer.Option(100, min=LEAST_QUESTIONS, help="Questions to have written."),
     model: str = typer.Option("base", help="The served model that writes them."),
     url: str = typer.Option(None, help="Its server; default: this machine's."),
 ) -> None:
@@ -83,39 +76,17 @@ def fit(
     from rich.table import Table
 
     from plait import library_output
-    from plait.chat_client import ask
-    from plait.index.collection import Index
+    from plait.flows.fit import fit_collection
 
     library_output.set_aside("fit")
-    from plait.models.endpoint import embedding_of
-    from plait.retrieval.fitting import fit
-    from plait.retrieval.retriever import Retriever
-    from plait.retrieval.written_questions import QUESTION_TOKENS, write_questions
-    from plait.settings import settings
-
-    index = Index.open(name)
-    index.check_mode("hybrid")
-    if questions is not None:
-        known = _known_questions(index, tenant, questions)
-    else:
-        base = url or f"http://{settings().bind}:{settings().http_port}"
-        texts = track(index.texts_at_random(tenant, count).items(), "writing questions")
-        known = list(write_questions(texts, lambda words: ask(base, model, words, QUESTION_TOKENS).text))
-    if len(known) < _LEAST_QUESTIONS:
-        raise InvalidInput(
-            f"There are {len(known)} questions about documents of '{name}', too few to tell one way from another.",
-            f"Give at least {_LEAST_QUESTIONS}."
-            if questions is not None
-            else f"Let a --model write them that follows instructions, or give at least {_LEAST_QUESTIONS}.",
-        )
-    found = fit(Retriever(index, embedding_of(index.vectors)), known, tenant)
-    table = Table("way", "first", "among five", "MRR of ten", title=f"{len(known)} questions")
+    found, asked = fit_collection(
+        name, tenant, questions, count, model, url, watched=lambda texts: track(texts, "writing questions")
+    )
+    table = Table("way", "first", "among five", "MRR of ten", title=f"{asked} questions")
     for way in (*found.sides, *found.fusions):
         shown = f"[bold]{way.way}[/bold]" if way is found.best else way.way
         table.add_row(shown, f"{way.recall(1):.2f}", f"{way.recall(5):.2f}", f"{way.mrr:.3f}")
     Console().print(table)
-    weight = found.best.dense_weight
-    index.note_dense_weight(weight if isinstance(weight, float) else None)
     better = max(found.sides, key=lambda side: side.mrr)
     print(
         f"Hybrid search of '{name}' is fused by {found.best.way} from now on, by a running server after its next start."
@@ -170,13 +141,3 @@ def drop(
         typer.confirm(f"Delete collection '{name}' and everything in it?", abort=True)
     index.drop()
     print(f"{name} is deleted")
-
-
-def _known_questions(index: "Index", tenant: str, file: Path) -> "list[KnownQuestion]":
-    """Those of a file whose document the collection has."""
-    from plait.jobs.evaluate.questions import read_questions
-    from plait.retrieval.fitting import KnownQuestion
-
-    asked = [KnownQuestion(q.question, q.source) for q in read_questions(file) if q.source is not None]
-    present = index.document_states(tenant, {question.source for question in asked})
-    return [question for question in asked if question.source in present]

@@ -189,7 +189,7 @@ def _kind(given: str) -> "Kind":
 def _recipe_and_overrides(kind: "Kind", arguments: list[str]) -> tuple[str | None, list[str]]:
     """The arguments of the local command as a recipe and fields to set."""
     if kind == "ingest":
-        from plait.cli.ingest import understand
+        from plait.jobs.ingest.command import understand
 
         return understand(arguments)
     if kind == "evaluate":

@@ -1,78 +1,69 @@
-"""`plait compare`: fine-tune, retrieve, or both?
+"""Fine-tune, retrieve, or both? Index, train and serve; ask an eval set of each; judge.
 
-The orchestration stands here, in the command, because it touches jobs and serving, which never import each other.
+In: a compare recipe. Out: the verdict, every answer, and the page that shows both. It stands above jobs and serving,
+which never import each other.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 if TYPE_CHECKING:
+    from plait.jobs.compare.verdict import Verdict
+    from plait.jobs.evaluate.report import EvaluationReport
     from plait.recipes import CompareRecipe
 
 
-def compare(
-    recipe: str = typer.Argument(help="A compare recipe file: data, ingest, train."),
-    overrides: list[str] = typer.Argument(None, help="Fields to set, as in train.train.max_steps=28 limit=50."),
-    report: Path = typer.Option(
-        None, help="Folder for compare.html and compare.json; default: PLAIT_HOME/comparisons/ADAPTER."
-    ),
-    url: str | None = typer.Option(
-        None, help="A server that has all four models already: ingest, train and serve nothing."
-    ),
-) -> None:
-    """Fine-tune, retrieve, or both: index documents, train an adapter, serve both, ask an eval set of the four ways to
-    answer, and say which is best, how surely, and at what cost.
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found; `page` shows it."""
 
-    What is indexed and trained already is used again. What it serves it takes down at the end.
+    verdict: "Verdict"
+    evaluation: "EvaluationReport"
+    page: Path
 
-    Example: `plait compare compare.yaml limit=100 --report compare/`
+
+def run_comparison(recipe: "CompareRecipe", report: Path | None = None, url: str | None = None) -> Comparison:
+    """Ask all arms of a recipe, through the server at `url`, or one that stands while this runs; judge them.
+
+    `report`: a folder; None: PLAIT_HOME/comparisons/ADAPTER.
+
+    Raises:
+        Conflict: when an application of Plait's is served already, which this one would replace.
+        PlaitError: what ingestion, training, serving or the evaluation says.
     """
-    from rich.console import Console
-
-    from plait.recipes import CompareRecipe, EvaluateRecipe, load_recipe
-
-    checked = load_recipe(CompareRecipe, recipe, overrides or [])
-    asked = EvaluateRecipe(
-        data=checked.data,
-        models=checked.arms,
-        max_tokens=checked.max_tokens,
-        concurrency=checked.concurrency,
-        limit=checked.limit,
-    )
-
-    from plait import library_output
     from plait.interruption import explained
-
-    library_output.set_aside("compare")
     from plait.jobs.compare.page import write_pages
     from plait.jobs.compare.verdict import judge
     from plait.jobs.evaluate.job import evaluate
     from plait.jobs.evaluate.questions import read_questions
-    from plait.jobs.evaluate.tables import accuracy_table
+    from plait.recipes import EvaluateRecipe
     from plait.settings import settings
 
-    read_questions(Path(checked.data).expanduser())  # before minutes of training
+    asked = EvaluateRecipe(
+        data=recipe.data,
+        models=recipe.arms,
+        max_tokens=recipe.max_tokens,
+        concurrency=recipe.concurrency,
+        limit=recipe.limit,
+    )
+    read_questions(Path(recipe.data).expanduser())  # before minutes of training
     how_to_go_on = "Run the same command again: what is indexed and trained is used again, answers are not kept."
     with explained("The comparison was interrupted.", how_to_go_on):
         if url is not None:
             found = evaluate(asked, url)
         else:
-            with _served(checked) as own_url:
+            with served(recipe) as own_url:
                 found = evaluate(asked, own_url)
-    verdict = judge(found, checked.significance)
-    page = write_pages(report or settings().root / "comparisons" / checked.train.name, verdict, found)
-    console = Console()
-    console.print(accuracy_table(found))
-    console.print(verdict.sentence, highlight=False)
-    print(f"everything: {page}")
+    verdict = judge(found, recipe.significance)
+    folder = report or settings().root / "comparisons" / recipe.train.name
+    return Comparison(verdict, found, write_pages(folder, verdict, found))
 
 
 @contextmanager
-def _served(recipe: "CompareRecipe") -> Iterator[str]:
+def served(recipe: "CompareRecipe") -> Iterator[str]:
     """Index, train and serve; the application is taken down afterwards.
 
     Raises:
