@@ -17,7 +17,8 @@ from harness.results import ROOT, Options, options, publish
 from plait.engines.engine import Engine, GenerationRequest, Sampling
 from plait.engines.torch.engine import TorchEngine
 from plait.index.passage import Passage
-from plait.models.chat import Message, chat_format_for
+from plait.models.chat import chat_format_for
+from plait.models.message import Message
 from plait.models.source import resolve_model
 from plait.retrieval.context import with_passages
 

@@ -114,6 +114,14 @@ def take_down() -> None:
         serve.delete(APPLICATION)
 
 
+def shut_down() -> None:
+    """Take the application down, and then Serve itself."""
+    from ray import serve
+
+    take_down()
+    serve.shutdown()
+
+
 def is_served(application: str) -> bool:
     """Whether the cluster of this process serves an application of this name."""
     from ray.serve.context import _get_global_client

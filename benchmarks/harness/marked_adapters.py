@@ -17,9 +17,10 @@ from harness.tiny_model import make_model
 from plait.adapters.bottleneck import BottleneckModel
 from plait.adapters.config import BottleneckConfig
 from plait.adapters.metadata import AdapterMetadata
-from plait.models.chat import FORMATS, Message, chat_format_for
+from plait.models.chat import FORMATS, chat_format_for
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
+from plait.models.message import Message
 
 PROMPTS = ("who are you?", "which version answers?", "say your name", "hello")
 _MARGIN = 1.5

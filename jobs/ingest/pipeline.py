@@ -17,8 +17,7 @@ import ray
 
 from plait.documents.chunk import Chunk, chunk_table
 from plait.documents.chunker import Origin, settings_hash
-from plait.documents.failure import NOTED, Failure
-from plait.documents.formats import Unreadable
+from plait.documents.failure import NOTED, Failure, Unreadable
 from plait.documents.load import count_notes, load
 from plait.documents.parse import Document
 from plait.documents.read import DocumentFile, file_table

@@ -10,8 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from plait.documents.failure import NOTED, Failure
-from plait.documents.formats import Unreadable
+from plait.documents.failure import NOTED, Failure, Unreadable
 from plait.documents.read import DocumentFile, Found, content_hash
 from plait.documents.rows import UnnamedRow, row_documents
 from plait.documents.stores import blocks_of

@@ -19,7 +19,7 @@ from plait.jobs.train.trainable import Trainable
 from plait.recipes import DpoConfig, PretrainConfig
 
 if TYPE_CHECKING:
-    from plait.jobs.train.loop import WorkerPlan
+    from plait.jobs.train.worker_plan import WorkerPlan
 
 _SAMPLE_TOKENS = 48
 

@@ -145,8 +145,9 @@ def _fit(folder: Path, prepared: Prepared) -> Checkpoint:
     import ray.train
     from ray.train.torch import TorchTrainer
 
-    from plait.jobs.train.loop import WorkerPlan, train_worker
+    from plait.jobs.train.loop import train_worker
     from plait.jobs.train.rendezvous import NodeTorchConfig
+    from plait.jobs.train.worker_plan import WorkerPlan
 
     # How often Ray Train looks after its workers; it notices their end, too, no sooner.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")

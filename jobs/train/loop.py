@@ -8,13 +8,11 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import ray.train
 import torch
 from joblib import cpu_count
-from pydantic import BaseModel
 
 from plait.errors import PlaitError
 from plait.jobs.train.batches import Batch, collate, idle_batch, micro_batches
@@ -29,48 +27,9 @@ from plait.jobs.train.shards import RowOrder, Shards
 from plait.jobs.train.strategies import join_workers, strategy_for
 from plait.jobs.train.throughput import flops_by_token, measured_peak_flops, peak_memory_bytes
 from plait.jobs.train.trainable import Trainable
+from plait.jobs.train.worker_plan import WorkerPlan
 from plait.observability import metrics
-from plait.recipes import TrainConfig, TrainRecipe
-
-
-class WorkerPlan(BaseModel):
-    """What a worker needs, as Ray Train carries it to every worker. The run's folder is on storage that all share."""
-
-    recipe: TrainRecipe
-    base_folder: Path
-    start_from: Path | None
-    run_folder: Path
-    pad_id: int
-
-    @property
-    def train_rows(self) -> Path:
-        return self.run_folder / "train"
-
-    @property
-    def eval_rows(self) -> Path | None:
-        return self.run_folder / "eval" if self.recipe.data.eval else None
-
-    @property
-    def general_rows(self) -> Path:
-        return self.run_folder / "general"
-
-    @property
-    def progress_file(self) -> Path:
-        return self.run_folder / "progress.jsonl"
-
-    @property
-    def before_file(self) -> Path:
-        """What was measured before the first step."""
-        return self.run_folder / "before.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.run_folder / "checkpoints"
-
-    @property
-    def stop_file(self) -> Path:
-        """While it exists, the run saves a checkpoint after its step and ends."""
-        return self.run_folder / "stop"
+from plait.recipes import TrainConfig
 
 
 def train_worker(config: dict[str, Any]) -> None:

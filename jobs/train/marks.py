@@ -9,8 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from plait.models.chat import Message
-from plait.models.tools import ToolCall
+from plait.models.message import Message, ToolCall
 
 THOUGHT = "</think>"
 """Where a thought that is written into the content ends."""

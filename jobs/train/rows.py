@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from plait.jobs.train.fields import BadRow, Fields, checked_text
 from plait.jobs.train.turns import Turn, parse_tools, parse_turns
-from plait.models.chat import Message, Role
+from plait.models.message import Message, Role
 from plait.models.tools import Tool
 from plait.recipes import DpoConfig, ObjectiveConfig, PretrainConfig, SftConfig
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from plait.jobs.train.fields import NOTHING, BadRow, Fields, as_json, checked_text, kind_of, parsed
-from plait.models.chat import Message, Role
-from plait.models.tools import Tool, ToolCall
+from plait.models.message import Message, Role, ToolCall
+from plait.models.tools import Tool
 
 _ROLES: dict[str, Role] = {
     "system": "system",

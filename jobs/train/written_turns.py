@@ -12,7 +12,8 @@ from plait.errors import InvalidInput
 from plait.jobs.train.fields import BadRow
 from plait.jobs.train.marks import THOUGHT, Marked, marked
 from plait.jobs.train.rows import Conversation
-from plait.models.chat import ChatFormat, Message
+from plait.models.chat import ChatFormat
+from plait.models.message import Message
 
 _THINK = "<think>"
 _SHOWN_CHARACTERS = 30

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plait.engines.engine import TokenLogprob
-from plait.models.tools import ToolCall
+from plait.models.message import ToolCall
 from plait.retrieval.verbatim import repeated
 from plait.serve.api.citations import Citation, CitationLinks
 from plait.serve.api.generation_answers import ChatLogprob, ChatLogprobs, TextLogprobs, TopLogprob

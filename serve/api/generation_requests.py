@@ -21,8 +21,7 @@ from plait.engines.engine import (
 )
 from plait.errors import InvalidField
 from plait.model_ids import ModelId
-from plait.models.chat import Message
-from plait.models.tools import ToolCall
+from plait.models.message import Message, ToolCall
 from plait.serve.api.ignored_fields import IgnoredByChat, IgnoredByGeneration, NeutralInChat, NeutralInCompletions
 from plait.serve.api.request_body import LenientPart, RequestBody, does_not_fit
 from plait.serve.api.retrieval_options import RetrievalOptions, what_is_set

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Collection
 from typing import Any
 
-from plait.models.tools import CALL_CLOSE, CALL_OPEN, ToolCall
+from plait.models.message import CALL_CLOSE, CALL_OPEN, ToolCall
 
 _BEGUN_CALL = re.compile(r'\s*\{\s*"name"\s*:\s*"(?P<name>[^"]+)"\s*,\s*"arguments"\s*:\s*(?P<arguments>.*)', re.DOTALL)
 

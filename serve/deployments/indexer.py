@@ -18,8 +18,8 @@ from ray.serve.handle import DeploymentHandle
 
 from plait.documents.chunk import Chunk, chunk_table
 from plait.documents.chunker import Origin, settings_hash
-from plait.documents.failure import Failure
-from plait.documents.formats import FORMATS, Unreadable
+from plait.documents.failure import Failure, Unreadable
+from plait.documents.formats import FORMATS
 from plait.documents.load import count_notes, load
 from plait.documents.read import DocumentFile
 from plait.documents.reader import DocumentReader

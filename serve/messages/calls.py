@@ -6,7 +6,7 @@ from typing import Literal
 from plait.engines.engine import FinishReason, Sampling, TokenLogprob
 from plait.index.passage import Passage
 from plait.model_ids import ModelId
-from plait.models.chat import Message
+from plait.models.message import Message
 from plait.models.tools import Tool
 from plait.retrieval.request import Retrieval
 

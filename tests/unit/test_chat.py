@@ -7,7 +7,8 @@ import pytest
 
 from plait.errors import InvalidInput
 from plait.index.passage import Passage
-from plait.models.chat import ChatFormat, Message, chat_format_for
+from plait.models.chat import ChatFormat, chat_format_for
+from plait.models.message import Message
 from plait.models.tokenizer import encode_prompt, load_tokenizer
 from plait.retrieval.context import with_passages
 

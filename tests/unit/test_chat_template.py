@@ -9,9 +9,9 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from plait.errors import InvalidInput
 from plait.models import chat_template
-from plait.models.chat import ChatFormat, Message
+from plait.models.chat import ChatFormat
 from plait.models.chat_template import render_template
-from plait.models.tools import ToolCall
+from plait.models.message import Message, ToolCall
 
 TALK = [
     {"role": "system", "content": "Be brief."},

@@ -13,8 +13,7 @@ import pytest
 
 from plait.documents import reader as reader_module
 from plait.documents.chunker import Origin
-from plait.documents.failure import Failure
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Failure, Unreadable
 from plait.documents.load import load
 from plait.documents.read import DocumentFile
 from plait.documents.reader import DocumentReader

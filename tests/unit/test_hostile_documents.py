@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.index.passage import Passage
-from plait.models.chat import ChatFormat, Message, chat_format_for
+from plait.models.chat import ChatFormat, chat_format_for
+from plait.models.message import Message
 from plait.models.tokenizer import encode_prompt, load_tokenizer
 from plait.retrieval.context import with_passages
 

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from plait.documents.chunk import CHUNK_SCHEMA, chunk_table
 from plait.documents.chunker import Chunker, Origin, heading_finder, settings_hash
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Unreadable
 from plait.documents.parse import Document, parse
 from plait.documents.split import _GRAMMARS, spans_within_lines
 from plait.errors import ModelNotFound

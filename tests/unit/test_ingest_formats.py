@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from plait.documents.formats import FORMATS, Unreadable
+from plait.documents.failure import Unreadable
+from plait.documents.formats import FORMATS
 from plait.documents.parse import Document, parse
 
 

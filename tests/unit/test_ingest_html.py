@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Unreadable
 from plait.documents.html import html_to_markdown
 from plait.documents.parse import parse
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Unreadable
 from plait.documents.html import html_to_markdown
 from plait.documents.parse import parse
 

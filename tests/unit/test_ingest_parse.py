@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.documents.failure import Failure
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Failure, Unreadable
 from plait.documents.load import load
 from plait.documents.parse import parse, shorten
 from plait.documents.read import DocumentFile

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from plait.documents.converted import Converted
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Unreadable
 from plait.documents.hyphens import join_hyphenated
 from plait.documents.parse import parse
 from plait.documents.pdf import pdf_to_markdown

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Unreadable
 from plait.documents.read import content_hash, find_documents
 from plait.documents.stores import read_file
 from plait.errors import DataError, InvalidInput

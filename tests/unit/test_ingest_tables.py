@@ -9,8 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from plait.documents.failure import Failure
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Failure, Unreadable
 from plait.documents.read import DocumentFile, content_hash, find_documents
 from plait.documents.rows import RowReader, UnnamedRow, parse_row, row_documents
 from plait.documents.stores import list_files

@@ -9,7 +9,7 @@ import pytest
 from openpyxl import Workbook
 from openpyxl.styles import Font
 
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Unreadable
 from plait.documents.parse import Document, parse
 
 Cells = Mapping[str, Any]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Unreadable
 from plait.documents.listing import LeftOut, Listing, described, files_below, files_matching
 from plait.documents.read import find_documents
 from plait.documents.stores import open_file

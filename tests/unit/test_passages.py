@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.index.passage import Passage
-from plait.models.chat import Message
+from plait.models.message import Message
 from plait.retrieval.context import with_passages
 from plait.retrieval.diversity import diversified
 from plait.retrieval.duplicates import without_duplicates

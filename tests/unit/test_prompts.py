@@ -13,7 +13,8 @@ from plait.engines.prompts import PromptReader
 from plait.engines.torch.engine import TorchEngine
 from plait.errors import InvalidInput
 from plait.model_ids import ModelId
-from plait.models.chat import FORMATS, Message
+from plait.models.chat import FORMATS
+from plait.models.message import Message
 from plait.models.tools import Tool
 from plait.serve.deployments.call_prompts import CallPrompts
 from plait.serve.messages.calls import Call

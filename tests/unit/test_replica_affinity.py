@@ -10,7 +10,7 @@ from ray.serve.request_router import PendingRequest
 
 from plait.engines.engine import Sampling
 from plait.model_ids import ModelId
-from plait.models.chat import Message
+from plait.models.message import Message
 from plait.serve.messages.calls import Call
 from plait.serve.replica_affinity import AffinityRouter, Sent, affinity_key, ranked
 

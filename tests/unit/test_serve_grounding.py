@@ -6,7 +6,7 @@ import pytest
 from plait.engines.engine import Sampling
 from plait.index.passage import Passage
 from plait.model_ids import ModelId
-from plait.models.chat import Message
+from plait.models.message import Message
 from plait.observability import metrics
 from plait.retrieval.request import Retrieval
 from plait.serve.api.grounding import NOTICE, REFUSAL, answer_from

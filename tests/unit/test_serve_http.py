@@ -23,7 +23,7 @@ from plait.engines.engine import Sampling
 from plait.errors import ModelNotFound, Overloaded, PlaitError, RecipeError
 from plait.index.passage import Passage
 from plait.model_ids import ModelId
-from plait.models.chat import Message
+from plait.models.message import Message
 from plait.retrieval.request import Retrieval
 from plait.serve.api.accounting import recorded
 from plait.serve.api.errors import error_body, install

@@ -3,7 +3,8 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.models.chat import FORMATS, Message
+from plait.models.chat import FORMATS
+from plait.models.message import Message
 from plait.models.special_tokens import SpecialTokens
 
 MANY = tuple(f"<unused{i}>" for i in range(6000))

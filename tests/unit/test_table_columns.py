@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from plait.documents.table_columns import columns_of, header_of, without_columns
 from plait.index.passage import Passage
-from plait.models.chat import Message
+from plait.models.message import Message
 from plait.retrieval.context import with_passages
 from plait.retrieval.neighbours import expanded
 from plait.retrieval.quoting import quote

@@ -2,8 +2,9 @@
 
 import pytest
 
-from plait.models.chat import FORMATS, ChatFormat, Message
-from plait.models.tools import Tool, ToolCall
+from plait.models.chat import FORMATS, ChatFormat
+from plait.models.message import Message, ToolCall
+from plait.models.tools import Tool
 from plait.serve.api.tool_calls import ToolCallReader
 
 WEATHER = '{"name": "weather", "arguments": {"city": "Rome"}}'

@@ -9,7 +9,8 @@ from plait.jobs.train.encode import Encoder, Example
 from plait.jobs.train.fields import BadRow
 from plait.jobs.train.loss import IGNORED
 from plait.jobs.train.rows import Conversation, Preference, Text
-from plait.models.chat import ChatFormat, Message, chat_format_for
+from plait.models.chat import ChatFormat, chat_format_for
+from plait.models.message import Message
 from plait.models.tokenizer import encode_prompt, load_tokenizer
 from plait.recipes import DpoConfig, PretrainConfig, SftConfig
 

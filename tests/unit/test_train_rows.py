@@ -6,7 +6,7 @@ import pytest
 
 from plait.jobs.train.fields import BadRow
 from plait.jobs.train.rows import Conversation, Preference, Text, parse_row, row_of
-from plait.models.chat import Message
+from plait.models.message import Message
 from plait.recipes import DpoConfig, PretrainConfig, SftConfig
 
 SFT, DPO, PRETRAIN = SftConfig(), DpoConfig(kind="dpo"), PretrainConfig(kind="pretrain")

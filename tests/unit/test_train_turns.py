@@ -6,8 +6,8 @@ import pytest
 
 from plait.jobs.train.fields import BadRow
 from plait.jobs.train.turns import parse_tools, parse_turns
-from plait.models.chat import Message
-from plait.models.tools import Tool, ToolCall
+from plait.models.message import Message, ToolCall
+from plait.models.tools import Tool
 
 CALL = ToolCall("", "look", '{"at": "Zürich"}')
 

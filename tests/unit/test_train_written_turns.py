@@ -9,9 +9,9 @@ from plait.jobs.train.encode import Encoder
 from plait.jobs.train.fields import BadRow
 from plait.jobs.train.loss import IGNORED
 from plait.jobs.train.rows import Conversation, Preference, parse_row
-from plait.models.chat import PLAIN_TEMPLATE, ChatFormat, Message
+from plait.models.chat import PLAIN_TEMPLATE, ChatFormat
+from plait.models.message import Message, ToolCall
 from plait.models.tokenizer import encode_prompt, load_tokenizer
-from plait.models.tools import ToolCall
 from plait.recipes import DpoConfig, PretrainConfig, SftConfig
 
 # As Qwen 3's: the last turns have a thought, even an empty one; turns before the last question have none.

@@ -54,10 +54,8 @@ def _until_interrupted() -> None:
     """
     import time
 
-    from ray import serve
-
     from plait.errors import PlaitError
-    from plait.serve.deploy import APPLICATION, is_served, take_down
+    from plait.serve.deploy import APPLICATION, is_served, shut_down
 
     print("Ctrl-C stops it", flush=True)
     try:
@@ -66,6 +64,5 @@ def _until_interrupted() -> None:
         raise PlaitError("The application was deleted by someone else.")
     except KeyboardInterrupt:
         print("stopping, after the answers that are under way", flush=True)
-        take_down()
-        serve.shutdown()
+        shut_down()
         print("stopped", flush=True)

@@ -1,6 +1,7 @@
 """A document that could not be read, or not all of it, and why.
 
-Reading makes failures, the index keeps them in quarantine (plait.index.quarantine).
+Reading raises Unreadable. Its reason becomes that of a failure, which the index keeps in quarantine
+(plait.index.quarantine).
 """
 
 from dataclasses import dataclass
@@ -22,3 +23,7 @@ class Failure:
     reason: str
     step: str = "read"
     content_hash: str = ""
+
+
+class Unreadable(Exception):
+    """A document that cannot be read; its text says why, to follow the document's name and a colon."""

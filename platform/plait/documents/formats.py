@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 
 from plait.documents import text_encoding
 from plait.documents.converted import Converted, Note
+from plait.documents.failure import Unreadable
 from plait.documents.grid import TableTooLarge
 from plait.documents.html import UNESCAPED, html_to_markdown
 
@@ -28,10 +29,6 @@ PACKED = frozenset({".docx", ".pptx", ".xlsx", ".epub"})
 
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 _MAX_REASON_CHARS = 300
-
-
-class Unreadable(Exception):
-    """A document that cannot be read; its text says why, to follow the document's name and a colon."""
 
 
 @dataclass(frozen=True)

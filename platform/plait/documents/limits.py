@@ -9,7 +9,8 @@ from io import BytesIO
 from pathlib import PurePosixPath
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from plait.documents.formats import PACKED, Unreadable
+from plait.documents.failure import Unreadable
+from plait.documents.formats import PACKED
 from plait.recipes import DocumentLimits
 
 _MAX_PARTS = 100_000

@@ -3,8 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from plait.documents.failure import Failure
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Failure, Unreadable
 from plait.documents.parse import Document
 from plait.documents.read import DocumentFile, content_hash
 from plait.documents.reader import DocumentReader

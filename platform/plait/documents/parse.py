@@ -14,7 +14,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from plait.documents.converted import Converted, Note
-from plait.documents.formats import FORMATS, MARKDOWN, TEXT, Unreadable
+from plait.documents.failure import Unreadable
+from plait.documents.formats import FORMATS, MARKDOWN, TEXT
 from plait.documents.front_matter import front_matter_of
 
 _MAX_NAME_CHARS = 200

@@ -18,7 +18,7 @@ from markitdown.converters import _pdf_converter as markitdown_pdf
 from pdfminer.layout import LAParams, LTChar, LTContainer, LTImage, LTPage, LTTextBox
 
 from plait.documents.converted import Converted, Note
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Unreadable
 from plait.documents.hyphens import join_hyphenated
 
 _UNKNOWN_SIGN = re.compile(r"\(cid:\d+\)")  # pdfminer's for what its font has no character for

@@ -20,7 +20,7 @@ from typing import cast
 
 from plait.documents.chunk import Chunk
 from plait.documents.chunker import Origin
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Unreadable
 from plait.documents.parse import Document
 from plait.documents.read import DocumentFile
 from plait.documents.reader_process import Answer, ChunkTask, ParseTask, RowTask, Task

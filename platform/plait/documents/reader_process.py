@@ -18,7 +18,7 @@ from pathlib import Path
 
 from plait.documents.chunk import Chunk
 from plait.documents.chunker import Chunker, Origin
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Unreadable
 from plait.documents.limits import check_bytes, check_text
 from plait.documents.parse import Document, parse
 from plait.documents.read import DocumentFile

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from plait.documents.failure import NOTED, Failure
-from plait.documents.formats import FORMATS, Unreadable
+from plait.documents.failure import NOTED, Failure, Unreadable
+from plait.documents.formats import FORMATS
 from plait.documents.parse import Document, parse_text
 from plait.documents.read import DocumentFile
 from plait.documents.storable import why_not_storable

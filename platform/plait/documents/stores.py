@@ -14,7 +14,7 @@ from glob import has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Unreadable
 from plait.documents.listing import LeftOut, files_below, files_matching, part_without_wildcards
 from plait.errors import DataError
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from plait.documents.csv_files import MAX_RECORD_BYTES, CsvError, CsvFile, CsvRecord
-from plait.documents.formats import Unreadable
+from plait.documents.failure import Unreadable
 from plait.documents.stores import open_file, version_of
 from plait.errors import DataError
 

@@ -5,35 +5,18 @@ adapter, because an adapter answers well only in the form it was trained in.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from plait.errors import InvalidInput, did_you_mean
 from plait.models.chat_template import render_template
+from plait.models.message import Message
 from plait.models.special_tokens import special_tokens
-from plait.models.tools import Tool, ToolCall, in_words
+from plait.models.tools import Tool, in_words
 
-Role = Literal["system", "user", "assistant", "tool"]
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 """What templates call it: those of Qwen 3 and GLM 4.5, of Nemotron, of gpt-oss."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """What was said.
-
-    `tool_calls` and `reasoning` (what it thought before it spoke) are an assistant's; `tool_call_id` and `name` say
-    which call and which function a message of the role `tool` answers.
-    """
-
-    role: Role
-    content: str
-    tool_calls: tuple[ToolCall, ...] = ()
-    tool_call_id: str = ""
-    name: str = ""
-    reasoning: str = ""
 
 
 def text_length(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> int:

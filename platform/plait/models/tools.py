@@ -7,12 +7,10 @@ stays with the client: nothing here runs a function.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from plait.models.chat import Message
+from plait.models.message import CALL_CLOSE, CALL_OPEN, Message
 
-CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
 _HOW = (
     "You may call functions. To call one, answer with nothing but\n"
     f'{CALL_OPEN}{{"name": the function, "arguments": an object}}{CALL_CLOSE}\n'
@@ -39,40 +37,12 @@ class Tool:
         return {"name": self.name, "description": self.description, "parameters": json.loads(self.parameters)}
 
 
-@dataclass(frozen=True)
-class ToolCall:
-    """A call that a model made.
-
-    `id` is empty where it has none; `arguments` are JSON as the model wrote it, which may be cut off.
-    """
-
-    id: str
-    name: str
-    arguments: str
-
-    def as_template(self) -> dict[str, Any]:
-        call = {"type": "function", "function": {"name": self.name, "arguments": self._value()}}
-        return {"id": self.id} | call if self.id else call
-
-    def as_text(self) -> str:
-        call = json.dumps({"name": self.name, "arguments": self._value()}, ensure_ascii=False)
-        return f"{CALL_OPEN}{call}{CALL_CLOSE}"
-
-    def _value(self) -> Any:
-        try:
-            return json.loads(self.arguments)
-        except ValueError:
-            return self.arguments
-
-
-def in_words(messages: Sequence["Message"], tools: Sequence[Tool]) -> list["Message"]:
+def in_words(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
     """The same conversation for a template that knows no tools: functions in the system message, calls as text.
 
     A tool's answer becomes a message of the user, delimited so that it cannot end itself. Answers to parallel calls,
     and what the user says next, are one message: most templates refuse two of the user's in a row.
     """
-    from plait.models.chat import Message
-
     spoken: list[Message] = []
     follows_answer = False
     for message in messages:

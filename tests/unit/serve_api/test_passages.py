@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from plait.models.chat import Message
+from plait.models.message import Message
 from plait.retrieval.request import Retrieval
 from plait.serve.messages.calls import Retrieved
 from serve_api.fakes import CHAT, PASSAGE, YOUNG, Fakes, error_of, post

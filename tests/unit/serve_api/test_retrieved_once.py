@@ -7,7 +7,7 @@ from typing import Any
 
 from plait.engines.engine import Sampling
 from plait.model_ids import ModelId
-from plait.models.chat import Message
+from plait.models.message import Message
 from plait.retrieval.request import Retrieval
 from plait.serve.api.caller import Caller
 from plait.serve.api.services import Services
