@@ -74,10 +74,11 @@ vllm-env: setup ## Make an environment with vLLM (its CPU build where there is n
 test-vllm: vllm-env ## Run the tests that every engine passes against vLLM; `make test` runs them against torch.
 	@PLAIT_TEST_ENGINE=vllm $(VLLM)/bin/python -m pytest tests/contract
 
-lint: setup ## Check style, format and types.
+lint: setup ## Check style, format, types and which modules import which.
 	@$(BIN)/ruff check $(wildcard $(CHECKED))
 	@$(BIN)/ruff format --check $(wildcard $(CHECKED))
 	@$(BIN)/mypy -p plait
+	@$(BIN)/lint-imports --no-logo
 
 format: setup ## Bring the code into the house format.
 	@$(BIN)/ruff check --fix $(wildcard $(CHECKED))
@@ -91,4 +92,4 @@ bench: setup ## Run the benchmarks, side by side with peers.
 	@echo "Left out: $(wildcard benchmarks/*_on_gpu.py), which need a GPU."
 
 clean: ## Remove .venv and everything built; what is under PLAIT_HOME stays.
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* demo-data
+	rm -rf .venv build dist *.egg-info .import_linter_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* demo-data
