@@ -12,7 +12,7 @@ from plait.serve.api.accounting import recorded
 from plait.serve.api.choices import Indexed, merged, until_deadline
 from plait.serve.api.citations import CitationLinks
 from plait.serve.api.generation_answers import ChatCompletion, Completion
-from plait.serve.api.generation_requests import ChatCompletionRequest, CompletionRequest, GenerationRequest
+from plait.serve.api.generation_requests import ChatCompletionRequest, CompletionRequest, GenerationBody
 from plait.serve.api.openapi import errors, streamed
 from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.responses import Answer, server_sent_events
@@ -111,14 +111,14 @@ async def answered_whole(body: ChatCompletionRequest, asked: Services, context: 
 
 
 def _events(
-    body: GenerationRequest, calls: Sequence[Call], asked: Services, context: RequestContext
+    body: GenerationBody, calls: Sequence[Call], asked: Services, context: RequestContext
 ) -> AsyncGenerator[Indexed]:
     choices = [events for call in calls for events in asked.answers([_of_choice(call, i) for i in range(body.n)])]
     return recorded(calls, until_deadline(merged(choices), calls[0].deadline_s), context.step.span)
 
 
 async def _respond(
-    body: GenerationRequest, calls: Sequence[Call], asked: Services, context: RequestContext, answer: Answer
+    body: GenerationBody, calls: Sequence[Call], asked: Services, context: RequestContext, answer: Answer
 ) -> Response:
     events = _events(body, calls, asked, context)
     if not body.stream:

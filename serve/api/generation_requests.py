@@ -139,7 +139,7 @@ class ResponseFormat(RequestBody):
         return json.dumps(self.json_schema.json_schema if self.json_schema else {"type": "object"})
 
 
-class GenerationRequest(IgnoredByGeneration):
+class GenerationBody(IgnoredByGeneration):
     """What chat and completions share."""
 
     model: str
@@ -208,7 +208,7 @@ class GenerationRequest(IgnoredByGeneration):
         )
 
 
-class ChatCompletionRequest(GenerationRequest, IgnoredByChat, NeutralInChat):
+class ChatCompletionRequest(GenerationBody, IgnoredByChat, NeutralInChat):
     messages: Conversation
     max_completion_tokens: MaxTokens | None = None
     logprobs: bool = False
@@ -272,7 +272,7 @@ class ChatCompletionRequest(GenerationRequest, IgnoredByChat, NeutralInChat):
         return [call]
 
 
-class CompletionRequest(GenerationRequest, NeutralInCompletions):
+class CompletionRequest(GenerationBody, NeutralInCompletions):
     prompt: str | Annotated[list[str], Field(min_length=1, max_length=_MAX_CHOICES)] = Field(
         description="One text, or several: their choices come one prompt after the other."
     )
