@@ -158,10 +158,10 @@ _started: dict[str, Any] = {}
 
 
 def _start_engine(base: Path) -> None:
-    from plait.serve.deployments.choose_engine import make_engine
-    from plait.serve.messages.arguments import LLMArguments
+    from plait.engines.registry import make_engine
+    from plait.engines.settings import EngineSettings
 
-    _started["engine"] = make_engine(LLMArguments(model=MODEL, max_batch_size=BATCH_SIZE), base)
+    _started["engine"] = make_engine(EngineSettings(model=MODEL, max_batch_size=BATCH_SIZE), base)
 
 
 def _load_adapters(adapters: dict[str, Path]) -> None:

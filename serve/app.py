@@ -14,10 +14,10 @@ from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 from ray.serve.schema import EncodingType, LoggingConfig
 
 from plait.adapters.registry import Registry
+from plait.engines.registry import check_settings
 from plait.errors import RecipeError, did_you_mean
 from plait.index.collection import Index
 from plait.models.source import resolve_model
-from plait.serve.deployments.choose_engine import check_engine
 from plait.serve.deployments.embedder import Embedder
 from plait.serve.deployments.indexer import Indexer
 from plait.serve.deployments.llm import LLM
@@ -125,7 +125,7 @@ def check(arguments: AppArguments) -> None:
     Raises:
         InvalidInput, ModelNotFound, CollectionNotFound, Unavailable: what is missing.
     """
-    check_engine(arguments.llm)
+    check_settings(arguments.llm)
     resolve_model(arguments.llm.model)
     if arguments.embedding is not None and arguments.embedding.model is not None:
         resolve_model(arguments.embedding.model)

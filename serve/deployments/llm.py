@@ -15,6 +15,7 @@ from ray import serve
 
 from plait.adapters.registry import AdapterVersion
 from plait.engines.engine import GenerationRequest
+from plait.engines.registry import make_engine
 from plait.errors import InvalidInput, Unavailable
 from plait.model_ids import BASE
 from plait.models.chat import chat_format_for
@@ -23,7 +24,6 @@ from plait.observability import metrics, tracing
 from plait.serve.adapters.lifecycle import AdapterLifecycle
 from plait.serve.adapters.report import ReplicaAdapters
 from plait.serve.deployments.call_prompts import CallPrompts
-from plait.serve.deployments.choose_engine import make_engine
 from plait.serve.messages.arguments import LLMArguments
 from plait.serve.messages.calls import Call, Event, Tokens
 from plait.serve.messages.protocol import ModelCard

@@ -4,9 +4,10 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from plait.engines.settings import EngineSettings
 from plait.errors import CollectionNotFound, InvalidInput
 from plait.model_ids import AdapterRef
-from plait.recipes import DEFAULT_MODEL, DocumentLimits, Section
+from plait.recipes import DocumentLimits, Section
 from plait.retrieval.request import Retrieval
 
 
@@ -28,30 +29,12 @@ class AutoscalingArguments(Section):
         return self
 
 
-class LLMArguments(Section):
-    """The base model and the engine that runs it."""
+class LLMArguments(EngineSettings):
+    """The base model, the engine that runs it, and its replicas."""
 
-    model: str = Field(DEFAULT_MODEL, description="Model source of the base model.")
-    engine: Literal["torch", "vllm"] = Field("torch", description="Engine that runs it; vllm serves LoRA only.")
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
-    quantization: Literal["none", "nf4", "int8"] = Field(
-        "none", description="nf4: linear layers in 4 bits; int8: these and the vocabulary head in 8, on CPUs."
-    )
     chat_format: str = Field("auto", description="auto: the model's own template, else the format named 'plain'.")
-    max_batch_size: int = Field(8, ge=1, description="Requests that share a decoding step.")
-    max_waiting: int = Field(64, ge=1, description="Requests that may wait; one more gets 429.")
-    max_context_tokens: int = Field(4096, ge=16, description="Prompt and answer together.")
-    max_step_tokens: int = Field(256, ge=1, description="Tokens of a step; more serve prompts, fewer serve answers.")
     stream_interval: int = Field(4, ge=1, description="Tokens of a piece of a streamed answer, after the first token.")
-    kv_cache_tokens: int | None = Field(
-        None, ge=16, description="Tokens whose keys and values are kept; null: a full batch of the longest requests."
-    )
-    max_loras: int = Field(8, ge=1, description="vllm: different adapters in a step; torch has no such limit.")
-    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = Field(
-        64, description="vllm: highest rank; every adapter takes the memory and time of it."
-    )
     num_cpus: float = Field(0.5, ge=0, description="Logical CPUs that Ray reserves; torch uses every core.")
-    num_gpus: float = Field(0, ge=0, description="GPUs of a replica; 0 runs on CPU.")
     replicas: int = Field(1, ge=1, description="Without autoscaling.")
     autoscaling: AutoscalingArguments | None = Field(None, description="null: always `replicas`.")
     max_queue_imbalance: float = Field(
@@ -60,7 +43,6 @@ class LLMArguments(Section):
 
     preload: tuple[str, ...] = Field((), description="Adapters that a replica loads before it takes requests.")
     pinned: tuple[str, ...] = Field((), description="Adapters that are loaded ahead and never evicted.")
-    max_loaded_adapters: int = Field(64, ge=1, description="Adapters in a replica's memory.")
     max_loaded_bytes: int = Field(8 * 2**30, ge=1, description="Bytes of their weights.")
     max_adapter_loads: int = Field(4, ge=1, description="Adapters that a replica fetches and reads at the same time.")
     max_rank: int = Field(256, ge=1, description="An adapter of a higher rank is refused.")

@@ -411,3 +411,11 @@ async def nobody_runs(engine: Engine) -> None:
     async with asyncio.timeout(5):
         while engine.load().running or engine.load().waiting:
             await asyncio.sleep(0.02)
+
+
+async def test_pieces_come_every_few_tokens_the_first_token_and_the_end_at_once(engine: Engine) -> None:
+    whole = await text_of(engine, prompt="short", ignore_eos=True)
+    request = replace(request_of("short", ignore_eos=True), stream_interval=5)
+    deltas = [delta async for delta in engine.generate(request)]
+    assert [d.generated_tokens for d in deltas] == [1, 6, 11, 12]
+    assert "".join(d.text for d in deltas) == whole

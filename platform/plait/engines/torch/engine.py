@@ -50,6 +50,7 @@ from plait.observability import metrics
 
 _BLOCK_SIZE = 16
 """Tokens of a cache block: prompts share what they have in common in such units."""
+_STEP_TOKENS = 256
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +64,8 @@ class TorchEngine:
         max_batch_size: requests that share a step.
         max_waiting: requests that may wait; one more is refused.
         max_context_tokens: prompt and answer together; no more than the model was made for.
-        max_step_tokens: tokens of a step; more compute prompts faster, fewer let answers stall less beside them.
+        max_step_tokens: tokens of a step; more compute prompts faster, fewer let answers stall less beside them; None
+            is 256.
         kv_cache_tokens: tokens whose keys and values are kept; None: enough for a full batch of the longest.
         threads: torch threads; None leaves torch's choice.
 
@@ -79,7 +81,7 @@ class TorchEngine:
         max_batch_size: int = 8,
         max_waiting: int = 64,
         max_context_tokens: int = 4096,
-        max_step_tokens: int = 256,
+        max_step_tokens: int | None = None,
         kv_cache_tokens: int | None = None,
         threads: int | None = None,
     ) -> None:
@@ -101,7 +103,7 @@ class TorchEngine:
         self._graphs = DecodeGraphs(self._decoder, self._cache) if can_capture(self._decoder) else None
         self._adapters = AdapterBank(self._decoder)
         self._pool = BlockPool(blocks)
-        self._scheduler = Scheduler(self._pool, _BLOCK_SIZE, max_batch_size, max_step_tokens)
+        self._scheduler = Scheduler(self._pool, _BLOCK_SIZE, max_batch_size, max_step_tokens or _STEP_TOKENS)
         self._rows: dict[TokenSequence, Row] = {}
         self._arrived: list[Row] = []
         self._outbox = Outbox()

@@ -66,11 +66,14 @@ class VLLMEngine:
         max_batch_size: requests that share a step.
         max_waiting: requests that may wait; one more is refused.
         max_context_tokens: prompt and answer together; no more than the model was made for.
-        max_step_tokens: tokens of a step; None leaves vLLM's choice.
+        max_step_tokens: tokens of a step, one at least for each of its requests; None leaves vLLM's choice.
         kv_cache_tokens: tokens whose keys and values are kept; None: enough for a full batch of the longest.
         max_loras: different adapters in a step; a request of one more waits.
         max_lora_rank: the highest rank; every adapter takes the memory and time of it.
         max_loaded_loras: adapters in memory; beyond, vLLM reads the least used ones from their folders again.
+
+    Raises:
+        InvalidInput: when `max_step_tokens` is below `max_batch_size`.
     """
 
     def __init__(
@@ -86,6 +89,12 @@ class VLLMEngine:
         max_lora_rank: Any = 64,
         max_loaded_loras: int = 64,
     ) -> None:
+        if max_step_tokens is not None and max_step_tokens < max_batch_size:
+            raise InvalidInput(
+                f"llm.max_step_tokens={max_step_tokens} is below llm.max_batch_size={max_batch_size}: "
+                "a step of vLLM has a token of each of its requests.",
+                "Raise the one, or lower the other.",
+            )
         self.tokenizer = load_tokenizer(base)
         self._base_sha256 = model_sha256(base)
         config = AutoConfig.from_pretrained(base).get_text_config()
@@ -165,7 +174,7 @@ class VLLMEngine:
         so_far = GenerationDelta(text="", prompt_tokens=len(prompt), generated_tokens=0)
         stream = self._llm.generate(
             _tokens_prompt(prompt, request.cache_salt),
-            sampling_params(request.sampling),
+            sampling_params(request.sampling, request.stream_interval),
             request_id=str(next(self._numbers)),
             lora_request=lora,
         )

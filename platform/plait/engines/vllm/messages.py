@@ -12,8 +12,8 @@ from plait.engines.vocabulary import Vocabulary
 from plait.errors import Unavailable
 
 
-def sampling_params(sampling: Sampling) -> SamplingParams:
-    """vLLM's parameters of a request, answered piece by piece."""
+def sampling_params(sampling: Sampling, stream_interval: int) -> SamplingParams:
+    """vLLM's parameters of a request that is answered in pieces of `stream_interval` tokens."""
     return SamplingParams(
         max_tokens=sampling.max_tokens,
         temperature=sampling.temperature,
@@ -30,6 +30,7 @@ def sampling_params(sampling: Sampling) -> SamplingParams:
         ignore_eos=sampling.ignore_eos,
         structured_outputs=StructuredOutputsParams(json=sampling.json_schema) if sampling.json_schema else None,
         output_kind=RequestOutputKind.DELTA,
+        stream_interval=stream_interval,
     )
 
 
