@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from plait.errors import PlaitError, Unauthorized, Unavailable
+from plait.errors import PlaitError, Unauthorized, Unavailable, reason
 from plait.settings import settings
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Cluster:
         try:
             return JobSubmissionClient(self.url, headers=self.headers)
         except (ConnectionError, RuntimeError) as error:
-            raise Unavailable(f"The Jobs API at {self.url} does not answer ({one_line(error)}).", _REMEDY) from error
+            raise Unavailable(f"The Jobs API at {self.url} does not answer ({reason(error)}).", _REMEDY) from error
 
     def nodes(self) -> list[dict[str, float]]:
         """What each live node has, by resource."""
@@ -104,11 +104,6 @@ class Cluster:
         status = self.get("/api/cluster_status")["data"]["clusterStatus"] or {}
         usage = (status.get("loadMetricsReport") or {}).get("usage") or {}
         return {kind: float(used) for kind, (used, _) in usage.items()}
-
-
-def one_line(error: Exception) -> str:
-    """The first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _token() -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
-from plait.errors import Overloaded
+from plait.errors import Overloaded, reason
 from plait.jobs.submission.order import JobOrder
 from plait.settings import settings
 from plait.whole_files import write_whole
@@ -115,8 +115,9 @@ class Queue:
             except FileNotFoundError:  # taken out meanwhile
                 continue
             except (OSError, ValueError) as error:
-                reason = str(error).splitlines()[0]
-                _log.warning("queued job '%s' cannot be read (%s); end it: plait jobs stop", file.parent.name, reason)
+                _log.warning(
+                    "queued job '%s' cannot be read (%s); end it: plait jobs stop", file.parent.name, reason(error)
+                )
         return found
 
     def _write(self, ticket: Ticket) -> None:

@@ -201,7 +201,7 @@ def _explained(error: Exception, folder: Path) -> PlaitError:
     if "No space left on device" in str(error):
         return disk_is_full(folder)
     return PlaitError(
-        f"Training failed ({_first_line(error)}).",
+        f"Training failed ({_last_line(error)}).",
         "Run again to go on from the last checkpoint; --debug shows the workers' traceback.",
     )
 
@@ -259,6 +259,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _first_line(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__

@@ -144,6 +144,7 @@ class Overloaded(PlaitError):
         self.retry_after_s = retry_after_s
 
 
+_MAX_REASON_CHARS = 200
 _MAX_NAME = 200  # how alike two names are takes their lengths multiplied
 
 
@@ -181,3 +182,12 @@ def find_plait_error(error: BaseException | None) -> PlaitError | None:
         pending += [current.__context__, current.__cause__, cause]
         pending += list((getattr(current, "worker_failures", None) or {}).values())
     return None
+
+
+def reason(error: BaseException) -> str:
+    """What an error of a library says, for the brackets of a sentence of ours.
+
+    Its first line, at most 200 characters, without a full stop; the name of its class where it says nothing.
+    """
+    first_line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return first_line[:_MAX_REASON_CHARS].rstrip(".")

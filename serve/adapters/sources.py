@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.adapters.config import MAX_CONFIG_BYTES
-from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable
+from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable, reason
 from plait.serve.adapters.cache import AdapterCache
 from plait.serve.adapters.limits import AdapterLimits
 
@@ -113,9 +113,8 @@ class AdapterSources:
         except FileNotFoundError:
             raise ModelNotFound(f"There is nothing at '{location}'.", "Check the bucket and the prefix.") from None
         except Exception as error:  # each store has errors of its own, and all of them mean that it cannot be read
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise Unavailable(
-                f"'{location}' cannot be read ({reason}).", "Check the store and its credentials."
+                f"'{location}' cannot be read ({reason(error)}).", "Check the store and its credentials."
             ) from error
 
     def _check_listing(self, location: str, listed: dict[str, Any], files: dict[str, Any]) -> None:
@@ -180,7 +179,7 @@ def _is_there(folder: Path) -> bool:
 
 def _no_path(location: str, error: Exception) -> InvalidInput:
     reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:100]
-    return InvalidInput(f"'{location[:200]}' is no path that can be opened ({reason}).")
+    return InvalidInput(f"'{location[:200]}' is no path that can be opened ({reason(error)}).")
 
 
 def _is_folder(location: str) -> bool:
@@ -202,8 +201,7 @@ def _from_hub(location: str) -> Path:
     except HFValidationError as error:
         raise InvalidInput(f"'{location}' is no id of the hub ({error}).") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise Unavailable(
-            f"The adapter '{location}' could not be fetched from the hub ({reason}).",
+            f"The adapter '{location}' could not be fetched from the hub ({reason(error)}).",
             "Check the id, the network and HF_TOKEN.",
         ) from error

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from plait.engines.engine import Engine
-from plait.errors import Overloaded, PlaitError, Unavailable
+from plait.errors import Overloaded, PlaitError, Unavailable, reason
 from plait.models.chat import ChatFormat
 from plait.observability import metrics
 from plait.observability.bounded_label import BoundedLabel
@@ -224,5 +224,4 @@ class AdapterStore:
 
 def _unexpected(adapter: Adapter, error: Exception) -> Unavailable:
     """A failure that nobody foresaw, remembered like any other."""
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return Unavailable(f"The adapter '{adapter.name}' could not be loaded ({reason}).", "See the replica's log.")
+    return Unavailable(f"The adapter '{adapter.name}' could not be loaded ({reason(error)}).", "See the replica's log.")

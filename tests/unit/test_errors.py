@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from plait.errors import InvalidField, InvalidInput, Overloaded, PlaitError, did_you_mean, find_plait_error
+from plait.errors import InvalidField, InvalidInput, Overloaded, PlaitError, did_you_mean, find_plait_error, reason
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,16 @@ def test_suggestions_come_from_what_exists() -> None:
     assert did_you_mean("suport", ["support", "sales"]) == "Did you mean 'support'?"
     assert did_you_mean("zzz", ["support", "sales"]) == "Known: sales, support."
     assert did_you_mean("zzz", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("no such file.\nTry another.\n"), "no such file"),
+        (OSError("\n  first words\nmore"), "first words"),
+        (RuntimeError(""), "RuntimeError"),
+        (KeyError("x" * 500), "'" + "x" * 199),
+    ],
+)
+def test_the_reason_of_a_librarys_error_is_one_short_line(error: Exception, said: str) -> None:
+    assert reason(error) == said

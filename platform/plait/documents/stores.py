@@ -16,10 +16,9 @@ from typing import Any, BinaryIO
 
 from plait.documents.failure import Unreadable
 from plait.documents.listing import LeftOut, files_below, files_matching, part_without_wildcards
-from plait.errors import DataError
+from plait.errors import DataError, reason
 
 _EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gs", "gcs": "gs"}
-_MAX_REASON_CHARS = 300
 _BLOCK_BYTES = 2**20
 _LOCAL = "file://"
 
@@ -127,8 +126,7 @@ def version_of(uri: str) -> str:
 
 def reason_of(error: Exception) -> str:
     """What went wrong with a file, in one line."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())[:_MAX_REASON_CHARS] or type(error).__name__
+    return (error.strerror if isinstance(error, OSError) else None) or reason(error)
 
 
 def _name(path: str) -> str:

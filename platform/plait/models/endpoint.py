@@ -8,12 +8,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable
+from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable, reason
 from plait.models.embedding import EmbeddingModel, Vectors
 from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind
 from plait.settings import settings
@@ -117,16 +116,16 @@ class EmbeddingEndpoint:
             )
         except (openai.NotFoundError, openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise ModelNotFound(
-                f"The endpoint {self._url} does not give us '{self.name}' ({_reason(error)}).",
+                f"The endpoint {self._url} does not give us '{self.name}' ({reason(error)}).",
                 "Correct the model's name, PLAIT_EMBEDDING_URL or PLAIT_EMBEDDING_API_KEY.",
             ) from error
         except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
             raise Unavailable(
-                f"The endpoint {self._url} does not embed, after {_RETRIES} retries ({_reason(error)}).",
+                f"The endpoint {self._url} does not embed, after {_RETRIES} retries ({reason(error)}).",
                 "Run again later; embedding.requests_per_minute keeps below a limit.",
             ) from error
         except openai.APIError as error:
-            raise PlaitError(f"The endpoint {self._url} refuses to embed ({_reason(error)}).") from error
+            raise PlaitError(f"The endpoint {self._url} refuses to embed ({reason(error)}).") from error
         vectors = np.array([item.embedding for item in sorted(answer.data, key=lambda item: item.index)], np.float32)
         if len(vectors) != len(texts):
             raise PlaitError(f"The endpoint {self._url} gave {len(vectors)} vectors for {len(texts)} texts.")
@@ -164,7 +163,3 @@ def _batches(texts: Sequence[str], most: int) -> Iterator[list[str]]:
 
 def _about_tokens(text: str) -> int:
     return len(text.encode()) // _BYTES_A_TOKEN + 1
-
-
-def _reason(error: Exception) -> str:
-    return next(chain(str(error).splitlines(), [type(error).__name__]))[:200].rstrip(".")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plait import library_output
-from plait.errors import ModelNotFound
+from plait.errors import ModelNotFound, reason
 from plait.models.gguf import dequantise
 from plait.settings import settings
 
@@ -95,8 +95,7 @@ def _from_hub(model_id: str) -> Path:
     try:
         return Path(snapshot_download(model_id, allow_patterns=_MODEL_FILES, tqdm_class=_bar()))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        first_line = str(error).strip().splitlines()[0]
         raise ModelNotFound(
-            f"'{model_id}' is neither a local folder nor a hub model that could be fetched ({first_line}).",
+            f"'{model_id}' is neither a local folder nor a hub model that could be fetched ({reason(error)}).",
             "Check the id, your network and HF_TOKEN, or use a folder or package:NAME.",
         ) from error

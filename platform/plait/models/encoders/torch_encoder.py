@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from plait.errors import ModelNotFound
+from plait.errors import ModelNotFound, reason
 
 Vectors = npt.NDArray[np.float32]
 
@@ -67,8 +67,7 @@ def load_model(source: str, folder: Path, dtype: str) -> Any:
             str(folder), model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True}, local_files_only=True
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelNotFound(f"'{source}' holds no embedding model ({reason}).") from error
+        raise ModelNotFound(f"'{source}' holds no embedding model ({reason(error)}).") from error
 
 
 def _numpy(tensor: Any) -> Vectors:
