@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from plait.errors import ModelNotFound, did_you_mean, reason
+from plait.errors import ModelNotFound, did_you_mean, first_line
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _config(source: str) -> Any:
         return AutoConfig.from_pretrained(source)
     except (OSError, ValueError) as error:
         if not is_hub_id:
-            raise ModelNotFound(f"'{source}' has no config that transformers reads ({reason(error)}).") from error
+            raise ModelNotFound(f"'{source}' has no config that transformers reads ({first_line(error)}).") from error
         raise ModelNotFound(
             f"There is no folder '{source}', its config could not be fetched from the hub, and it is not one of the "
             "models that can be planned for without a hub.",

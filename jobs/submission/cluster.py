@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from plait.errors import PlaitError, Unauthorized, Unavailable, reason
+from plait.errors import PlaitError, Unauthorized, Unavailable, first_line
 from plait.settings import settings
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Cluster:
         try:
             return JobSubmissionClient(self.url, headers=self.headers)
         except (ConnectionError, RuntimeError) as error:
-            raise Unavailable(f"The Jobs API at {self.url} does not answer ({reason(error)}).", _REMEDY) from error
+            raise Unavailable(f"The Jobs API at {self.url} does not answer ({first_line(error)}).", _REMEDY) from error
 
     def nodes(self) -> list[dict[str, float]]:
         """What each live node has, by resource."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from plait.errors import NotFound, Unavailable, did_you_mean
-from plait.jobs.submission.cluster import Cluster, one_line
+from plait.errors import NotFound, Unavailable, did_you_mean, first_line
+from plait.jobs.submission.cluster import Cluster
 from plait.jobs.submission.queue import Queue, Ticket
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def follow(cluster: Cluster, job: str, tell: Callable[[str], None]) -> ListedJob
     try:
         asyncio.run(tail())
     except (OSError, RuntimeError) as error:
-        raise Unavailable(f"The output of {job} is cut off ({one_line(error)}).", "Follow it again.") from error
+        raise Unavailable(f"The output of {job} is cut off ({first_line(error)}).", "Follow it again.") from error
     while (found := find(cluster, job)).state not in ENDED:  # the last words come before the state
         time.sleep(_LOOK_EVERY_S)
     return found

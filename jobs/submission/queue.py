@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
-from plait.errors import Overloaded, reason
+from plait.errors import Overloaded, first_line
 from plait.jobs.submission.order import JobOrder
 from plait.settings import settings
 from plait.whole_files import write_whole
@@ -116,7 +116,7 @@ class Queue:
                 continue
             except (OSError, ValueError) as error:
                 _log.warning(
-                    "queued job '%s' cannot be read (%s); end it: plait jobs stop", file.parent.name, reason(error)
+                    "queued job '%s' cannot be read (%s); end it: plait jobs stop", file.parent.name, first_line(error)
                 )
         return found
 

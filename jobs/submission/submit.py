@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from plait.errors import NotFound, PlaitError, Unavailable
-from plait.jobs.submission.cluster import Cluster, one_line
+from plait.errors import NotFound, PlaitError, Unavailable, first_line
+from plait.jobs.submission.cluster import Cluster
 from plait.jobs.submission.order import JobOrder
 from plait.settings import settings
 
@@ -59,8 +59,8 @@ def submit(cluster: Cluster, order: JobOrder, runtime_env: Mapping[str, Any], sh
             metadata=dict(order.metadata),
         )
     except ConnectionError as error:
-        raise Unavailable(f"The cluster at {cluster.url} does not answer ({one_line(error)}).") from error
+        raise Unavailable(f"The cluster at {cluster.url} does not answer ({first_line(error)}).") from error
     except (RuntimeError, ValueError) as error:
         # Whoever sent it before may have been killed before it could note that.
         if order.id not in {job.submission_id for job in cluster.jobs.list_jobs()}:
-            raise PlaitError(f"The cluster at {cluster.url} does not take the job ({one_line(error)}).") from error
+            raise PlaitError(f"The cluster at {cluster.url} does not take the job ({first_line(error)}).") from error

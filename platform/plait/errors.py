@@ -184,10 +184,10 @@ def find_plait_error(error: BaseException | None) -> PlaitError | None:
     return None
 
 
-def reason(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """What an error of a library says, for the brackets of a sentence of ours.
 
     Its first line, at most 200 characters, without a full stop; the name of its class where it says nothing.
     """
-    first_line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return first_line[:_MAX_REASON_CHARS].rstrip(".")
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return text[:_MAX_REASON_CHARS].rstrip(".")

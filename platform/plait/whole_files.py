@@ -45,10 +45,10 @@ def write_whole(file: Path, data: str | bytes) -> None:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path, is_private: bool = True) -> Iterator[Path]:
     """A folder to fill, which gets its name at the end of the block; the files in it reach the disk first.
 
-    It is closed to other users of the machine.
+    `is_private`: other users of the machine cannot enter it.
 
     Raises:
         InsufficientStorage: when the disk is full.
@@ -59,9 +59,12 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield aside
-            for file in aside.iterdir():
-                file.chmod(0o600)
+            for file in aside.rglob("*"):
+                if file.is_file():
+                    file.chmod(0o600 if is_private else 0o644)
                 _reach_disk(file)
+            if not is_private:
+                aside.chmod(0o755)
             aside.rename(folder)
         finally:
             os.close(lock)

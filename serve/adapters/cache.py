@@ -10,9 +10,10 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from uuid import uuid4
 
 from filelock import FileLock
+
+from plait.whole_files import whole_folder
 
 _KEEP_S = 60.0
 """Folders used so recently are never deleted: an engine may be reading them."""
@@ -40,13 +41,8 @@ class AdapterCache:
         folder = self._root / name
         with FileLock(self._root / f"{name}.lock"):
             if not folder.is_dir():
-                partial = self._root / f"{name}.{uuid4().hex}.partial"
-                partial.mkdir()
-                try:
-                    fill(partial)
-                    partial.rename(folder)
-                finally:
-                    shutil.rmtree(partial, ignore_errors=True)
+                with whole_folder(folder) as aside:
+                    fill(aside)
             os.utime(folder)  # the time of the last use, by which the least used are found
         self._shrink()
         return folder

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
-from plait.errors import InvalidInput, ModelNotFound, did_you_mean, reason
+from plait.errors import InvalidInput, ModelNotFound, did_you_mean, first_line
 from plait.strict_json import read_json
 from plait.whole_files import write_whole
 
@@ -80,7 +80,7 @@ class ServedAdapters:
             adapters = dict(values.pop("adapters", {}))
             served = ServedSet.model_validate(values)
         except (OSError, TypeError, ValueError, AttributeError) as error:  # the last: it is no object
-            raise InvalidInput(f"'{self._file}' is not valid ({reason(error)}).", "Mend or delete it.") from None
+            raise InvalidInput(f"'{self._file}' is not valid ({first_line(error)}).", "Mend or delete it.") from None
         sound = {}
         for name, entry in adapters.items():
             try:

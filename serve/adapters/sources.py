@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.adapters.config import MAX_CONFIG_BYTES
-from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable, reason
+from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable, first_line
 from plait.serve.adapters.cache import AdapterCache
 from plait.serve.adapters.limits import AdapterLimits
 
@@ -114,7 +114,7 @@ class AdapterSources:
             raise ModelNotFound(f"There is nothing at '{location}'.", "Check the bucket and the prefix.") from None
         except Exception as error:  # each store has errors of its own, and all of them mean that it cannot be read
             raise Unavailable(
-                f"'{location}' cannot be read ({reason(error)}).", "Check the store and its credentials."
+                f"'{location}' cannot be read ({first_line(error)}).", "Check the store and its credentials."
             ) from error
 
     def _check_listing(self, location: str, listed: dict[str, Any], files: dict[str, Any]) -> None:
@@ -178,8 +178,8 @@ def _is_there(folder: Path) -> bool:
 
 
 def _no_path(location: str, error: Exception) -> InvalidInput:
-    reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:100]
-    return InvalidInput(f"'{location[:200]}' is no path that can be opened ({reason(error)}).")
+    reason = getattr(error, "strerror", None) or first_line(error)
+    return InvalidInput(f"'{location[:200]}' is no path that can be opened ({reason}).")
 
 
 def _is_folder(location: str) -> bool:
@@ -202,6 +202,6 @@ def _from_hub(location: str) -> Path:
         raise InvalidInput(f"'{location}' is no id of the hub ({error}).") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise Unavailable(
-            f"The adapter '{location}' could not be fetched from the hub ({reason(error)}).",
+            f"The adapter '{location}' could not be fetched from the hub ({first_line(error)}).",
             "Check the id, the network and HF_TOKEN.",
         ) from error

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from plait.engines.engine import Engine
-from plait.errors import Overloaded, PlaitError, Unavailable, reason
+from plait.errors import Overloaded, PlaitError, Unavailable, first_line
 from plait.models.chat import ChatFormat
 from plait.observability import metrics
 from plait.observability.bounded_label import BoundedLabel
@@ -224,4 +224,6 @@ class AdapterStore:
 
 def _unexpected(adapter: Adapter, error: Exception) -> Unavailable:
     """A failure that nobody foresaw, remembered like any other."""
-    return Unavailable(f"The adapter '{adapter.name}' could not be loaded ({reason(error)}).", "See the replica's log.")
+    return Unavailable(
+        f"The adapter '{adapter.name}' could not be loaded ({first_line(error)}).", "See the replica's log."
+    )

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from plait.errors import InvalidField, InvalidInput, Overloaded, PlaitError, did_you_mean, find_plait_error, reason
+from plait.errors import InvalidField, InvalidInput, Overloaded, PlaitError, did_you_mean, find_plait_error, first_line
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_suggestions_come_from_what_exists() -> None:
     ],
 )
 def test_the_reason_of_a_librarys_error_is_one_short_line(error: Exception, said: str) -> None:
-    assert reason(error) == said
+    assert first_line(error) == said

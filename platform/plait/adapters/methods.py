@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.adapters.config import read_adapter_config
-from plait.errors import InvalidInput, reason
+from plait.errors import InvalidInput, first_line
 from plait.recipes import BottleneckConfig, Ia3Config, LoraConfig, PrefixConfig
 
 # What libraries tell each other: kernels that bitsandbytes does not find, a name that PEFT still uses of transformers.
@@ -43,7 +43,7 @@ def new_adapter(causal_lm: Any, config: LoraConfig | Ia3Config | PrefixConfig | 
         return get_peft_model(causal_lm, _peft_config(config))
     except ValueError as error:
         raise InvalidInput(
-            f"The adapter does not fit the base model ({reason(error)}).",
+            f"The adapter does not fit the base model ({first_line(error)}).",
             "Set adapter.target_modules to modules of this model (for lora also: all-linear).",
         ) from error
 

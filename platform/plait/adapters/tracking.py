@@ -7,7 +7,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from plait.errors import Unavailable, reason
+from plait.errors import Unavailable, first_line
 from plait.settings import settings
 
 EXPERIMENT = "plait"
@@ -39,7 +39,7 @@ def tracking_client() -> Any:
                 client.create_experiment(EXPERIMENT, artifact_location=local)
     except MlflowException as error:
         raise Unavailable(
-            f"The tracking server {settings().mlflow_uri} does not answer ({reason(error)}).",
+            f"The tracking server {settings().mlflow_uri} does not answer ({first_line(error)}).",
             "Start it, or unset PLAIT_TRACKING_URI to use a local file.",
         ) from error
     return client

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from plait.documents.failure import Unreadable
 from plait.documents.listing import LeftOut, files_below, files_matching, part_without_wildcards
-from plait.errors import DataError, reason
+from plait.errors import DataError, first_line
 
 _EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gs", "gcs": "gs"}
 _BLOCK_BYTES = 2**20
@@ -126,7 +126,7 @@ def version_of(uri: str) -> str:
 
 def reason_of(error: Exception) -> str:
     """What went wrong with a file, in one line."""
-    return (error.strerror if isinstance(error, OSError) else None) or reason(error)
+    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
 
 
 def _name(path: str) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from plait import interruption
-from plait.errors import Conflict, InvalidInput, Unavailable, reason
+from plait.errors import Conflict, InvalidInput, Unavailable, first_line
 from plait.local import ray_messages
 from plait.local.exporter import exporter
 from plait.local.process import LocalProcess, answers, check_port_is_free, ensure_all, free_port
@@ -74,7 +74,7 @@ def connect(meanwhile: Callable[[], object] = lambda: None) -> None:
             )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise Unavailable(
-            f"The Ray cluster at {address} cannot be joined ({reason(error)}).",
+            f"The Ray cluster at {address} cannot be joined ({first_line(error)}).",
             "Check PLAIT_RAY_ADDRESS and RAY_AUTH_TOKEN, or unset both to use a local one.",
         ) from error
 

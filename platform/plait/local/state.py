@@ -13,6 +13,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from plait.local.running import Running
 from plait.settings import settings
+from plait.whole_files import write_whole
 
 _WAIT_FOR_LOCK_S = 2.0
 
@@ -73,10 +74,7 @@ def read_state(name: str) -> Running | None:
 
 
 def write_state(running: Running) -> None:
-    file = _file(running.name)
-    written = file.with_suffix(".new")
-    written.write_text(json.dumps(asdict(running)), encoding="utf-8")
-    written.replace(file)  # a command that reads meanwhile sees all of it or none
+    write_whole(_file(running.name), json.dumps(asdict(running)))
 
 
 def _file(name: str) -> Path:

@@ -19,7 +19,7 @@ from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from plait.errors import InvalidInput, reason
+from plait.errors import InvalidInput, first_line
 
 MAX_TEMPLATE_CHARACTERS = 256 << 10
 """The longest of known models has 30 thousand. Python compiles this many in a second."""
@@ -98,7 +98,7 @@ def render_template(template: str, **values: Any) -> str:
         try:
             return "".join(budget.weigh(part) for part in _compiled(template).generate(**values))
         except Exception as error:  # values are plain: whatever is raised is what the template did
-            raise InvalidInput(f"The chat template cannot write this conversation ({reason(error)}).") from error
+            raise InvalidInput(f"The chat template cannot write this conversation ({first_line(error)}).") from error
 
 
 @contextmanager

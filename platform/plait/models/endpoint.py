@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable, reason
+from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable, first_line
 from plait.models.embedding import EmbeddingModel, Vectors
 from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind
 from plait.settings import settings
@@ -116,16 +116,16 @@ class EmbeddingEndpoint:
             )
         except (openai.NotFoundError, openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise ModelNotFound(
-                f"The endpoint {self._url} does not give us '{self.name}' ({reason(error)}).",
+                f"The endpoint {self._url} does not give us '{self.name}' ({first_line(error)}).",
                 "Correct the model's name, PLAIT_EMBEDDING_URL or PLAIT_EMBEDDING_API_KEY.",
             ) from error
         except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
             raise Unavailable(
-                f"The endpoint {self._url} does not embed, after {_RETRIES} retries ({reason(error)}).",
+                f"The endpoint {self._url} does not embed, after {_RETRIES} retries ({first_line(error)}).",
                 "Run again later; embedding.requests_per_minute keeps below a limit.",
             ) from error
         except openai.APIError as error:
-            raise PlaitError(f"The endpoint {self._url} refuses to embed ({reason(error)}).") from error
+            raise PlaitError(f"The endpoint {self._url} refuses to embed ({first_line(error)}).") from error
         vectors = np.array([item.embedding for item in sorted(answer.data, key=lambda item: item.index)], np.float32)
         if len(vectors) != len(texts):
             raise PlaitError(f"The endpoint {self._url} gave {len(vectors)} vectors for {len(texts)} texts.")

@@ -7,10 +7,11 @@ for one conversion.
 import shutil
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 from filelock import FileLock
+
+from plait.whole_files import whole_folder
 
 
 def dequantise(gguf: Path, folder: Path) -> Path:
@@ -33,11 +34,8 @@ def dequantise(gguf: Path, folder: Path) -> Path:
                 gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16
             )
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+        shutil.rmtree(folder, ignore_errors=True)
+        with whole_folder(folder, is_private=False) as aside:
             model.save_pretrained(aside)
             tokenizer.save_pretrained(aside)
-            shutil.rmtree(folder, ignore_errors=True)
-            Path(aside).chmod(0o755)
-            Path(aside).rename(folder)
-            Path(aside).mkdir()  # TemporaryDirectory removes what stands at its name
     return folder

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 from transformers.integrations import is_deepspeed_zero3_enabled
 from transformers.utils import logging as transformers_logging
 
-from plait.errors import ModelNotFound, reason
+from plait.errors import ModelNotFound, first_line
 
 transformers_logging.disable_progress_bar()
 
@@ -51,7 +51,7 @@ def load_causal_lm(
             folder, dtype=compute_dtype, quantization_config=config, device_map=device_map
         )
     except (OSError, ValueError) as error:
-        raise ModelNotFound(f"'{folder}' holds no causal language model ({reason(error)}).") from error
+        raise ModelNotFound(f"'{folder}' holds no causal language model ({first_line(error)}).") from error
     model.get_output_embeddings().register_forward_pre_hook(_contiguous)
     return model.eval()
 
@@ -70,5 +70,5 @@ def context_length(folder: Path) -> int | None:
     try:
         config = AutoConfig.from_pretrained(folder).get_text_config()
     except (OSError, ValueError) as error:
-        raise ModelNotFound(f"'{folder}' holds no model config ({reason(error)}).") from error
+        raise ModelNotFound(f"'{folder}' holds no model config ({first_line(error)}).") from error
     return getattr(config, "max_position_embeddings", None)

@@ -5,7 +5,7 @@ In: a model source, pairs of a query and a text. Out: a score for each, higher i
 
 from collections.abc import Sequence
 
-from plait.errors import InvalidField, ModelNotFound, reason
+from plait.errors import InvalidField, ModelNotFound, first_line
 from plait.models.source import resolve_model
 
 
@@ -46,7 +46,7 @@ class RerankingModel:
                 str(resolve_model(source)), local_files_only=True, model_kwargs={"use_safetensors": True}
             )
         except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise ModelNotFound(f"'{source}' holds no cross-encoder ({reason(error)}).") from error
+            raise ModelNotFound(f"'{source}' holds no cross-encoder ({first_line(error)}).") from error
         if self._model.num_labels != 1:
             raise ModelNotFound(f"'{source}' gives {self._model.num_labels} scores a pair.", "Choose a reranker.")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plait import library_output
-from plait.errors import ModelNotFound, reason
+from plait.errors import ModelNotFound, first_line
 from plait.models.gguf import dequantise
 from plait.settings import settings
 
@@ -96,6 +96,6 @@ def _from_hub(model_id: str) -> Path:
         return Path(snapshot_download(model_id, allow_patterns=_MODEL_FILES, tqdm_class=_bar()))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ModelNotFound(
-            f"'{model_id}' is neither a local folder nor a hub model that could be fetched ({reason(error)}).",
+            f"'{model_id}' is neither a local folder nor a hub model that could be fetched ({first_line(error)}).",
             "Check the id, your network and HF_TOKEN, or use a folder or package:NAME.",
         ) from error

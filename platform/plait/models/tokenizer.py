@@ -7,7 +7,7 @@ loaded, and never torch: most processes that know of prompts load no model.
 from pathlib import Path
 from typing import Any
 
-from plait.errors import ModelNotFound, reason
+from plait.errors import ModelNotFound, first_line
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -21,7 +21,7 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError) as error:
-        raise ModelNotFound(f"'{folder}' holds no tokenizer ({reason(error)}).") from error
+        raise ModelNotFound(f"'{folder}' holds no tokenizer ({first_line(error)}).") from error
     # Many classes keep what their tokenizer was built from as Python objects too: 150 MB for Gemma's 262,144 tokens.
     for built_from in {"_vocab", "_merges"} & vars(tokenizer).keys():
         setattr(tokenizer, built_from, None)

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
@@ -24,6 +23,7 @@ from plait.models.encoders.faithful import PROBES, are_the_same
 from plait.models.encoders.tokens import counter_and_reader
 from plait.models.fingerprint import model_sha256
 from plait.settings import settings
+from plait.whole_files import whole_folder
 
 _GRAPH, _FACTS = "model.xml", "facts.json"
 # Kernels are made and kept for each shape: with lengths in steps there are few.
@@ -103,11 +103,8 @@ def convert(original: Path, load: Callable[[], Any]) -> Path | None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
-            with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
-                _write(load(), original, Path(aside))
-                Path(aside).chmod(0o755)
-                Path(aside).rename(folder)
-                Path(aside).mkdir()  # TemporaryDirectory removes what stands at its name
+            with whole_folder(folder, is_private=False) as aside:
+                _write(load(), original, aside)
     return folder if (folder / _FACTS).is_file() else None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from plait.errors import ModelNotFound, reason
+from plait.errors import ModelNotFound, first_line
 
 Vectors = npt.NDArray[np.float32]
 
@@ -67,7 +67,7 @@ def load_model(source: str, folder: Path, dtype: str) -> Any:
             str(folder), model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True}, local_files_only=True
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise ModelNotFound(f"'{source}' holds no embedding model ({reason(error)}).") from error
+        raise ModelNotFound(f"'{source}' holds no embedding model ({first_line(error)}).") from error
 
 
 def _numpy(tensor: Any) -> Vectors:
