@@ -14,7 +14,8 @@ compute type unless said otherwise:
     adapters       LoRA: rank; with dropout or DoRA PEFT's own path: float32 copies of inputs, and results;
                    IA3: what is scaled; bottleneck: what goes in, and its hidden units
 
-It knows nothing of totals, devices' sizes or optimisers. tests/unit/test_plan.py holds it against what autograd keeps.
+It knows nothing of totals, devices' sizes or optimisers. tests/unit/jobs/plan/test_plan.py holds it against what
+autograd keeps.
 """
 
 import re

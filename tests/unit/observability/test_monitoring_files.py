@@ -19,7 +19,7 @@ from plait.observability.dashboards import WINDOW, dashboards
 from plait.observability.grafana import dashboard_json
 from plait.observability.monitoring_files import write_kubernetes
 
-KUBERNETES = Path(__file__).parents[2] / "k8s/monitoring"
+KUBERNETES = Path(__file__).parents[3] / "k8s/monitoring"
 # What the scrape adds: prometheus-operator the namespace and the pod, Prometheus the others.
 SCRAPED = {"namespace", "pod", "job", "instance"}
 # Grafana's, as far as the panels use them: https://github.com/grafana/grafana/tree/main/packages/grafana-data

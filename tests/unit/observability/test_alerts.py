@@ -12,7 +12,7 @@ from plait.observability.alert_policy import AlertPolicy
 from plait.observability.alerts import failures, rule_groups, rules_file
 from plait.recipes import load_recipe
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CASES = ROOT / "tests/data/alert_cases.yaml"
 SCALED = AlertPolicy(time_scale=0.01, ttft_s=0.001)
 

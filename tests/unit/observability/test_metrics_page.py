@@ -7,7 +7,7 @@ import prometheus_client
 
 from plait.observability import metrics
 
-PAGE = Path(__file__).parents[2] / "docs/metrics.md"
+PAGE = Path(__file__).parents[3] / "docs/metrics.md"
 
 
 def test_every_metric_is_documented_and_every_documented_metric_exists() -> None:

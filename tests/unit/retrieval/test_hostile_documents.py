@@ -18,7 +18,7 @@ from plait.retrieval.context import with_passages
 DOCUMENTS: list[dict[str, str]] = [
     document
     for documents in yaml.safe_load(
-        (Path(__file__).parent.parent / "data" / "hostile_documents.yaml").read_text(encoding="utf-8")
+        (Path(__file__).parents[2] / "data" / "hostile_documents.yaml").read_text(encoding="utf-8")
     ).values()
     for document in documents
 ]

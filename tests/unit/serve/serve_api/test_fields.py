@@ -174,7 +174,7 @@ def test_every_field_of_openais_client_is_supported_ignored_or_refused(params: t
 
 
 def test_the_documentation_lists_every_field_that_is_ignored_or_of_which_one_value_is_accepted() -> None:
-    page = (Path(__file__).parents[3] / "docs/serve.md").read_text()
+    page = (Path(__file__).parents[4] / "docs/serve.md").read_text()
     section = page.partition("### Fields of other servers")[2].partition("\n### ")[0]
     listed = set(re.findall(r"`([a-z_]+)", section))
     classes = [kind for kind in vars(ignored_fields).values() if isinstance(kind, type) and kind is not RequestBody]

@@ -8,7 +8,7 @@ from plait.errors import InvalidInput
 from plait.jobs.ingest.command import understand
 from plait.recipes import IngestRecipe, Section, load_recipe
 
-MANUAL = Path(__file__).parents[2] / "docs" / "ingest.md"
+MANUAL = Path(__file__).parents[4] / "docs" / "ingest.md"
 
 
 @pytest.fixture(autouse=True)
