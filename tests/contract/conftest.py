@@ -88,25 +88,23 @@ def loras(make_adapter: Callable[..., Path]) -> dict[str, Path]:
     }
 
 
-@pytest.fixture(scope="session")
-def engine(tiny_llama: Path) -> Iterator[Engine]:
+def make_engine(base: Path) -> Engine:
     """The engine under test."""
     if ENGINE == "torch":
         from plait.engines.torch.engine import TorchEngine
 
-        yield TorchEngine(
-            tiny_llama,
+        return TorchEngine(
+            base,
             dtype="float32",
             max_batch_size=MAX_BATCH_SIZE,
             max_waiting=MAX_WAITING,
             max_context_tokens=MAX_CONTEXT_TOKENS,
         )
-        return
     if ENGINE == "vllm":
         from plait.engines.vllm.engine import VLLMEngine
 
-        vllm = VLLMEngine(
-            tiny_llama,
+        return VLLMEngine(
+            base,
             dtype="float32",
             max_batch_size=MAX_BATCH_SIZE,
             max_waiting=MAX_WAITING,
@@ -115,7 +113,12 @@ def engine(tiny_llama: Path) -> Iterator[Engine]:
             max_lora_rank=16,
             kv_cache_tokens=4096,
         )
-        yield vllm
-        vllm.close()
-        return
     raise ValueError(f"PLAIT_TEST_ENGINE is '{ENGINE}': there are torch and vllm")
+
+
+@pytest.fixture(scope="session")
+def engine(tiny_llama: Path) -> Iterator[Engine]:
+    """One that all tests share."""
+    engine = make_engine(tiny_llama)
+    yield engine
+    engine.close()

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ENGINE, MAX_BATCH_SIZE, MAX_WAITING
+from conftest import ENGINE, MAX_BATCH_SIZE, MAX_WAITING, make_engine
 
 from plait.engines.engine import Engine, GenerationDelta, GenerationRequest, Sampling
-from plait.errors import InvalidInput, ModelNotFound, NotFinite, Overloaded
+from plait.errors import InvalidInput, ModelNotFound, NotFinite, Overloaded, Unavailable
 from plait.models.load import load_causal_lm
 from plait.models.tokenizer import load_tokenizer
 
@@ -419,3 +419,16 @@ async def test_pieces_come_every_few_tokens_the_first_token_and_the_end_at_once(
     deltas = [delta async for delta in engine.generate(request)]
     assert [d.generated_tokens for d in deltas] == [1, 6, 11, 12]
     assert "".join(d.text for d in deltas) == whole
+
+
+async def test_a_closed_engine_ends_its_requests_and_takes_no_more(tiny_llama: Path) -> None:
+    engine = make_engine(tiny_llama)
+    running = engine.generate(request_of(prompt="short", max_tokens=400, ignore_eos=True))
+    await anext(running)
+    engine.close()
+    with pytest.raises(Unavailable):
+        async for _ in running:
+            pass
+    with pytest.raises(Unavailable):
+        await collect(engine, prompt="short")
+    engine.close()  # again changes nothing

@@ -164,6 +164,7 @@ class Engine(Protocol):
             Overloaded: when the queue is full.
             ModelNotFound: when the adapter is not loaded.
             NotFinite: when the model's numbers for this request become infinite or NaN; others are not harmed.
+            Unavailable: when the engine is closed, or what computes for it has died.
         """
         ...
 
@@ -193,4 +194,8 @@ class Engine(Protocol):
 
     def load(self) -> EngineLoad:
         """What there is to do now."""
+        ...
+
+    def close(self) -> None:
+        """End what computes; requests that are not at their end, and those that come later, get `Unavailable`."""
         ...

@@ -104,6 +104,10 @@ class JsonGrammars:
         self._check = SchemaCheck()
         self._compiled: dict[str, _Compiled] = {}  # the last used are last
 
+    def close(self) -> None:
+        """End the processes that check schemas."""
+        self._check.close()
+
     async def start(self, schema: str | None) -> JsonGrammar | None:
         """The beginning of an answer that follows this schema, if there is one; compact, without spaces or newlines.
 

@@ -40,6 +40,10 @@ class PromptReader:
         self.max_characters = max_context_tokens * self._longest_token
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="prompts")
 
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=False)
+
     def check_length(self, characters: int) -> None:
         """Refuse a text that cannot fit into the context.
 

@@ -231,8 +231,9 @@ class VLLMEngine:
         return EngineLoad(running, requests - running, self._kv_use if running else 0.0)
 
     def close(self) -> None:
-        """End vLLM's process."""
         self._llm.shutdown()
+        self._schemas.close()
+        self.prompts.close()
 
     def _use(self, key: str) -> _Adapter:
         if key not in self._adapters:

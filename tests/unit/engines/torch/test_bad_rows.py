@@ -147,8 +147,8 @@ async def beside(
     )
     ends, others = texts[: len(bad)], texts[len(bad) :]
     assert [first, *others] == expected
-    assert engine._pool.free == engine._pool.size
-    assert not engine._rows
+    assert engine._loop.pool.free == engine._loop.pool.size
+    assert not engine._loop.rows
     return ends
 
 
@@ -197,14 +197,14 @@ async def test_logits_that_are_not_finite_end_their_request(
     step: int,
     value: float,
 ) -> None:
-    choices = engine._choices
+    choices = engine._runner._choices
 
     def broken(hidden: Tensor, rows: Sequence[Row]) -> Any:
         hidden = hidden.clone()
         hidden[[row.request is BAD and row._generated == step for row in rows]] = value
         return choices(hidden, rows)
 
-    monkeypatch.setattr(engine, "_choices", broken)
+    monkeypatch.setattr(engine._runner, "_choices", broken)
     for end in await beside(engine, undisturbed, BAD, BAD):
         assert isinstance(end, NotFinite)
 
@@ -213,7 +213,7 @@ async def test_logits_that_are_not_finite_end_their_request(
 async def test_a_step_that_raises_is_done_again_without_the_request_at_fault(
     engine: TorchEngine, undisturbed: Sequence[str | Exception], monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    compute = engine._compute
+    compute = engine._runner._compute
 
     def faulty(parts: Any) -> Any:
         found = compute(parts)  # nothing of it may be kept, or counted twice
@@ -221,7 +221,7 @@ async def test_a_step_that_raises_is_done_again_without_the_request_at_fault(
             raise Fault("does not work with this row")
         return found
 
-    monkeypatch.setattr(engine, "_compute", faulty)
+    monkeypatch.setattr(engine._runner, "_compute", faulty)
     assert [type(end) for end in await beside(engine, undisturbed, BAD, BAD)] == [Fault] * 2
 
 
@@ -231,14 +231,14 @@ async def test_a_step_that_is_too_large_is_done_in_parts(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    compute = engine._compute
+    compute = engine._runner._compute
 
     def small_only(parts: Any) -> Any:
         if len(parts) > 2:
             raise torch.OutOfMemoryError("no memory for so many")
         return compute(parts)
 
-    monkeypatch.setattr(engine, "_compute", small_only)
+    monkeypatch.setattr(engine._runner, "_compute", small_only)
     assert all(isinstance(end, str) for end in await beside(engine, undisturbed, BAD, BAD))
     assert "requests failed (no memory for so many); it is done again in parts" in caplog.text
 
@@ -253,7 +253,7 @@ async def test_when_every_step_raises_all_requests_are_told_and_the_engine_goes_
         raise Fault("the device is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "_compute", broken)
+        patch.setattr(engine._runner, "_compute", broken)
         ends = await asyncio.gather(*(said(engine, request) for request in GOOD))
     assert [type(end) for end in ends] == [Fault] * 3
     assert sum(size == 1 for size in calls) == len(GOOD)
@@ -264,7 +264,7 @@ async def test_when_every_step_raises_all_requests_are_told_and_the_engine_goes_
 async def test_a_request_that_is_cancelled_in_the_middle_of_a_step_disturbs_nobody(
     engine: TorchEngine, undisturbed: Sequence[str | Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compute, left = engine._compute, threading.Event()
+    compute, left = engine._runner._compute, threading.Event()
 
     def waiting(parts: Any) -> Any:
         if any(row.request is BAD and row._generated == 3 for row, _ in parts):
@@ -278,12 +278,12 @@ async def test_a_request_that_is_cancelled_in_the_middle_of_a_step_disturbs_nobo
                     break
         left.set()
 
-    monkeypatch.setattr(engine, "_compute", waiting)
+    monkeypatch.setattr(engine._runner, "_compute", waiting)
     *texts, _ = await asyncio.gather(*(said(engine, request) for request in GOOD), leave())
     assert texts == undisturbed
-    while engine._rows:
+    while engine._loop.rows:
         await asyncio.sleep(0.01)
-    assert engine._pool.free == engine._pool.size
+    assert engine._loop.pool.free == engine._loop.pool.size
 
 
 async def test_text_that_cannot_be_made_ends_its_request(

@@ -113,8 +113,8 @@ async def test_what_free_blocks_hold_changes_nothing(
         for key in keys:
             await engine.load_adapter(key, adapters[key])
         for _ in ("new blocks", "blocks that others had"):
-            free = list(engine._pool._empty)
-            engine._cache.stored[:, :, [*free, engine._pool.size]] = left  # and the block of rows that pad
+            free = list(engine._loop.pool._empty)
+            engine._runner.cache.stored[:, :, [*free, engine._loop.pool.size]] = left  # and the block of rows that pad
             results.append(await answers(engine, [None, *keys]))
     for others in results[2:]:  # in new blocks beginnings are computed, later they are there: bfloat16 rounds otherwise
         check_same(others, results.pop(0))
@@ -139,7 +139,7 @@ async def test_a_request_whose_numbers_overflow_ends_alone_and_leaves_nothing_fo
             assert isinstance(error, NotFinite)
             assert (error.code, error.http_status) == ("not_finite", 500)
     assert failures("not_finite") == before + 2 * len(HUGE)
-    kept = list(engine._pool._hash_of)
-    assert len(kept) == len(undisturbed._pool._hash_of) > 0
-    assert engine._cache.stored[:, :, kept].isfinite().all()
-    assert engine._pool.free == engine._pool.size
+    kept = list(engine._loop.pool._hash_of)
+    assert len(kept) == len(undisturbed._loop.pool._hash_of) > 0
+    assert engine._runner.cache.stored[:, :, kept].isfinite().all()
+    assert engine._loop.pool.free == engine._loop.pool.size

@@ -382,7 +382,7 @@ async def test_a_batch_that_fails_tells_its_requests_and_the_engine_goes_on(
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr("plait.engines.torch.engine.pack", fail)
+        patch.setattr("plait.engines.torch.model_runner.pack", fail)
         with pytest.raises(RuntimeError, match="out of memory"):
             await text_of(engine, prompt="short")
     assert await text_of(engine, prompt="short")
