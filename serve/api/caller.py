@@ -68,7 +68,7 @@ class Caller:
                 f"This key may not use the collection '{name[:80]}'.", "GET /v1/vector_stores lists what it may use."
             )
 
-    def bound(self, asked: Retrieval) -> Retrieval:
+    def bound(self, options: Retrieval) -> Retrieval:
         """A retrieval of this key's tenant, from its collections; what it names itself must be among them.
 
         Raises:
@@ -76,17 +76,17 @@ class Caller:
         """
         key = self.key
         if key is None:
-            return asked
+            return options
         bound: dict[str, Any] = {}
         if key.tenant is not None:
-            if "tenant" in asked.model_fields_set and asked.tenant != key.tenant:
+            if "tenant" in options.model_fields_set and options.tenant != key.tenant:
                 raise Forbidden(f"This key is for the tenant '{key.tenant}' only.", "Leave tenant out of the request.")
             bound["tenant"] = key.tenant
-        if asked.collection is not None:
-            self.check_collection(asked.collection)
+        if options.collection is not None:
+            self.check_collection(options.collection)
         elif key.collections is not None:
             bound["collection"] = key.collections[0]
-        return asked.model_copy(update=bound)
+        return options.model_copy(update=bound)
 
 
 class KeyCheck:

@@ -53,10 +53,10 @@ class EmbeddingList(BaseModel):
 
 
 @routes.post("/v1/embeddings", response_model=EmbeddingList, responses=errors(404, 503))
-async def embeddings(body: EmbeddingRequest, asked: Annotated[Services, Depends(services)]) -> Response:
+async def embeddings(body: EmbeddingRequest, services: Annotated[Services, Depends(services)]) -> Response:
     """Vectors of texts, of unit length."""
     texts = [body.input] if isinstance(body.input, str) else body.input
-    result = await asked.embed(texts, body.input_type, body.model)
+    result = await services.embed(texts, body.input_type, body.model)
     vectors = _first_dimensions(result.vectors, body.dimensions)
     items: list[str] = []
     for i, vector in enumerate(vectors):

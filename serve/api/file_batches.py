@@ -65,36 +65,36 @@ class FileBatch(BaseModel):
     file_counts: FileCounts
 
 
-_Asked = Annotated[Services, Depends(services)]
+_Services = Annotated[Services, Depends(services)]
 
 
 @routes.post("", responses=errors(404, 507))
-async def add_batch(store_id: str, body: NewFileBatch, asked: _Asked) -> FileBatch:
+async def add_batch(store_id: str, body: NewFileBatch, services: _Services) -> FileBatch:
     """Put uploaded files into the store: all of them, or none when one cannot be."""
     batch_id = f"vsfb_{uuid.uuid4().hex}"
-    return _batch(batch_id, await asked.attach(store_id, body.wanted(), batch_id))
+    return _batch(batch_id, await services.attach(store_id, body.wanted(), batch_id))
 
 
 @routes.get("/{batch_id}", responses=errors(404))
-async def get_batch(store_id: str, batch_id: str, asked: _Asked) -> FileBatch:
+async def get_batch(store_id: str, batch_id: str, services: _Services) -> FileBatch:
     """How it stands with a batch."""
-    return _batch(batch_id, await _files_of(batch_id, store_id, asked))
+    return _batch(batch_id, await _files_of(batch_id, store_id, services))
 
 
 @routes.get("/{batch_id}/files", responses=errors(404))
 async def list_files(
     store_id: str,
     batch_id: str,
-    asked: _Asked,
+    services: _Services,
     wanted: Annotated[PageWanted, Depends(page_wanted)],
     filter: StatusFilter = None,  # the client's name for it
 ) -> StoreFileList:
     """The files of a batch, newest first unless `order` is `asc`."""
-    return listed(await _files_of(batch_id, store_id, asked), filter, wanted)
+    return listed(await _files_of(batch_id, store_id, services), filter, wanted)
 
 
-async def _files_of(batch_id: str, store_id: str, asked: Services) -> list[Attachment]:
-    files = [attachment for attachment in await asked.attached(store_id) if attachment.batch == batch_id]
+async def _files_of(batch_id: str, store_id: str, services: Services) -> list[Attachment]:
+    files = [attachment for attachment in await services.attached(store_id) if attachment.batch == batch_id]
     if not files:
         raise NotFound(f"There is no batch '{batch_id[:80]}' in '{store_id}'.")
     return files

@@ -90,9 +90,9 @@ async def get_content(file_id: str, asking: _Asking) -> Path:
 
 
 @routes.delete("/{file_id}", responses=errors(404, 409))
-async def delete_file(file_id: str, asked: Annotated[Services, Depends(services)]) -> FileDeleted:
+async def delete_file(file_id: str, services: Annotated[Services, Depends(services)]) -> FileDeleted:
     """Forget a file; the collections that are served forget it too."""
-    await asked.delete_file(file_id)
+    await services.delete_file(file_id)
     return FileDeleted(id=file_id)
 
 

@@ -30,18 +30,18 @@ routes = APIRouter(tags=["generation"])
 )
 async def chat_completions(
     body: ChatCompletionRequest,
-    asked: Annotated[Services, Depends(services)],
+    services: Annotated[Services, Depends(services)],
     context: Annotated[RequestContext, Depends(request_context)],
 ) -> Response:
     """Answer a conversation; `rag/…` models answer from retrieved passages and cite them."""
-    calls = _calls(body, asked, context)
+    calls = _calls(body, services, context)
     readers = None
     if body.may_call_tools:
         names = [tool.name for tool in calls[0].tools]
         readers = [
             ToolCallReader(names, body.must_call_a_tool, is_parallel=body.parallel_tool_calls) for _ in range(body.n)
         ]
-    return await _respond(body, calls, asked, context, _chat_answer(body, calls, asked, context, readers))
+    return await _respond(body, calls, services, context, _chat_answer(body, calls, services, context, readers))
 
 
 @routes.post(
@@ -51,21 +51,23 @@ async def chat_completions(
 )
 async def completions(
     body: CompletionRequest,
-    asked: Annotated[Services, Depends(services)],
+    services: Annotated[Services, Depends(services)],
     context: Annotated[RequestContext, Depends(request_context)],
 ) -> Response:
     """Continue a text, or each of several."""
-    calls = _calls(body, asked, context)
-    return await _respond(body, calls, asked, context, Answer(calls, is_chat=False, n=body.n))
+    calls = _calls(body, services, context)
+    return await _respond(body, calls, services, context, Answer(calls, is_chat=False, n=body.n))
 
 
-def _calls(body: ChatCompletionRequest | CompletionRequest, asked: Services, context: RequestContext) -> Sequence[Call]:
-    deadline_s = context.timeout_s or asked.default_timeout_s
-    calls = body.calls(asked.default_max_tokens)
+def _calls(
+    body: ChatCompletionRequest | CompletionRequest, services: Services, context: RequestContext
+) -> Sequence[Call]:
+    deadline_s = context.timeout_s or services.default_timeout_s
+    calls = body.calls(services.default_max_tokens)
     choices = len(calls) * body.n
-    if choices > asked.max_choices:
+    if choices > services.max_choices:
         raise InvalidField(
-            f"The request asks for {choices} choices, and this server holds {asked.max_choices} at once.",
+            f"The request asks for {choices} choices, and this server holds {services.max_choices} at once.",
             "Ask for fewer: lower n, or send fewer prompts.",
             "n" if body.n > 1 else "prompt",
         )
@@ -84,43 +86,43 @@ def _calls(body: ChatCompletionRequest | CompletionRequest, asked: Services, con
 def _chat_answer(
     body: ChatCompletionRequest,
     calls: Sequence[Call],
-    asked: Services,
+    services: Services,
     context: RequestContext,
     readers: Sequence[ToolCallReader] | None = None,
 ) -> Answer:
     options = body.retrieval
     tenant = options.tenant if options is not None and "tenant" in options.model_fields_set else None
-    style = (options.citations if options is not None else None) or asked.citations.style
+    style = (options.citations if options is not None else None) or services.citations.style
     return Answer(
         calls,
         is_chat=True,
         n=body.n,
         readers=readers,
-        links=CitationLinks((asked.citations.public_url or context.base_url).rstrip("/"), tenant),
+        links=CitationLinks((services.citations.public_url or context.base_url).rstrip("/"), tenant),
         is_marked=style == "inline" and calls[0].is_prose,
     )
 
 
-async def answered_whole(body: ChatCompletionRequest, asked: Services, context: RequestContext) -> ChatCompletion:
+async def answered_whole(body: ChatCompletionRequest, services: Services, context: RequestContext) -> ChatCompletion:
     """The answer to a request that neither streams nor has tools, recorded as any other."""
-    calls = _calls(body, asked, context)
-    answer = _chat_answer(body, calls, asked, context)
-    async for index, event in _events(body, calls, asked, context):
+    calls = _calls(body, services, context)
+    answer = _chat_answer(body, calls, services, context)
+    async for index, event in _events(body, calls, services, context):
         answer.add(index, event)
     return cast("ChatCompletion", answer.whole())
 
 
 def _events(
-    body: GenerationBody, calls: Sequence[Call], asked: Services, context: RequestContext
+    body: GenerationBody, calls: Sequence[Call], services: Services, context: RequestContext
 ) -> AsyncGenerator[Indexed]:
-    choices = [events for call in calls for events in asked.answers([_of_choice(call, i) for i in range(body.n)])]
+    choices = [events for call in calls for events in services.answers([_of_choice(call, i) for i in range(body.n)])]
     return recorded(calls, until_deadline(merged(choices), calls[0].deadline_s), context.step.span)
 
 
 async def _respond(
-    body: GenerationBody, calls: Sequence[Call], asked: Services, context: RequestContext, answer: Answer
+    body: GenerationBody, calls: Sequence[Call], services: Services, context: RequestContext, answer: Answer
 ) -> Response:
-    events = _events(body, calls, asked, context)
+    events = _events(body, calls, services, context)
     if not body.stream:
         async for index, event in events:
             answer.add(index, event)

@@ -13,15 +13,15 @@ routes = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 @routes.get("", responses=errors(503))
-async def models(asked: Annotated[Services, Depends(services)]) -> ModelList:
+async def models(services: Annotated[Services, Depends(services)]) -> ModelList:
     """Every model id: the base model, adapters, each of them with retrieval; the models for embedding and reranking."""
-    return ModelList(data=await asked.models())
+    return ModelList(data=await services.models())
 
 
 @routes.get("/{model_id:path}", responses=errors(404, 503))
-async def model(model_id: str, asked: Annotated[Services, Depends(services)]) -> ModelCard:
+async def model(model_id: str, services: Annotated[Services, Depends(services)]) -> ModelCard:
     """One model id."""
-    cards = {card.id: card for card in await asked.models()}
+    cards = {card.id: card for card in await services.models()}
     if model_id not in cards:
         raise ModelNotFound(f"There is no model {model_id[:80]!r}.", did_you_mean(model_id, cards))
     return cards[model_id]

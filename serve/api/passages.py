@@ -30,11 +30,11 @@ class CitedPassage(BaseModel):
 async def get_passage(
     store_id: str,
     passage_id: str,
-    asked: Annotated[Services, Depends(services)],
+    services: Annotated[Services, Depends(services)],
     tenant: Annotated[str | None, Query(min_length=1, max_length=MAX_TENANT_CHARACTERS)] = None,
 ) -> CitedPassage:
     """A passage of the key's tenant, else of the server's or the named one; without its neighbours."""
-    passage = await asked.passage(store_id, passage_id, tenant)
+    passage = await services.passage(store_id, passage_id, tenant)
     return CitedPassage(
         id=passage.chunk_id,
         source=passage.source,

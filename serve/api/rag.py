@@ -77,11 +77,11 @@ class RagAnswer(BaseModel):
 @routes.post("/v1/retrieve", responses=errors(404, 503))
 async def retrieve(
     body: RetrieveRequest,
-    asked: Annotated[Services, Depends(services)],
+    services: Annotated[Services, Depends(services)],
     context: Annotated[RequestContext, Depends(request_context)],
 ) -> RetrieveResponse:
     """The passages for a question, best first."""
-    retrieved = await asked.retrieve(body.query, what_is_set(body), context.step.traceparent)
+    retrieved = await services.retrieve(body.query, what_is_set(body), context.step.traceparent)
     return RetrieveResponse(
         data=[
             FoundPassage(
@@ -108,7 +108,7 @@ async def retrieve(
 )
 async def query(
     body: RagQuery,
-    asked: Annotated[Services, Depends(services)],
+    services: Annotated[Services, Depends(services)],
     context: Annotated[RequestContext, Depends(request_context)],
 ) -> RagAnswer:
     """An answer to one question from retrieved passages."""
@@ -120,7 +120,7 @@ async def query(
         temperature=body.temperature,
         seed=body.seed,
     )
-    completion: ChatCompletion = await answered_whole(chat, asked, context)
+    completion: ChatCompletion = await answered_whole(chat, services, context)
     (choice,) = completion.choices
     return RagAnswer(
         id=context.id,

@@ -47,14 +47,14 @@ class RerankResponse(BaseModel):
 @routes.post("/v2/rerank", response_model_exclude_none=True, responses=errors(404, 503))
 async def rerank(
     body: RerankRequest,
-    asked: Annotated[Services, Depends(services)],
+    services: Annotated[Services, Depends(services)],
     context: Annotated[RequestContext, Depends(request_context)],
 ) -> RerankResponse:
     """Documents by how well they answer the query, best first."""
     texts = [document if isinstance(document, str) else document.text for document in body.documents]
     if body.max_tokens_per_doc is not None:
-        await asked.check_uncut(texts, body.max_tokens_per_doc)
-    scores = await asked.rerank(body.query, texts, body.model)
+        await services.check_uncut(texts, body.max_tokens_per_doc)
+    scores = await services.rerank(body.query, texts, body.model)
     order = sorted(range(len(texts)), key=lambda i: -scores[i])[: body.top_n]
     results = [
         RerankResult(

@@ -15,6 +15,6 @@ class RetrievalOptions(NullIsNotGiven, Retrieval):
     )
 
 
-def what_is_set(asked: Retrieval) -> Retrieval:
+def what_is_set(options: Retrieval) -> Retrieval:
     """How to retrieve alone, with the same fields set."""
-    return Retrieval(**asked.model_dump(include=asked.model_fields_set & Retrieval.model_fields.keys()))
+    return Retrieval(**options.model_dump(include=options.model_fields_set & Retrieval.model_fields.keys()))

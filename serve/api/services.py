@@ -53,16 +53,16 @@ class Deployments:
         """
         parts = {"LLM": self.llm, "router": self.router, "embedder": self.embedder}
         parts |= {"reranker": self.reranker, "indexer": self.indexer}
-        asked = {asyncio.create_task(_is_ready(part)): name for name, part in parts.items() if part is not None}
+        answers = {asyncio.create_task(_is_ready(part)): name for name, part in parts.items() if part is not None}
         try:
-            done, waiting = await asyncio.wait(asked, timeout=timeout_s, return_when=asyncio.FIRST_EXCEPTION)
+            done, waiting = await asyncio.wait(answers, timeout=timeout_s, return_when=asyncio.FIRST_EXCEPTION)
             for answer in done:
                 answer.result()
         finally:
-            for answer in asked:
+            for answer in answers:
                 answer.cancel()
         if waiting:
-            names = ", ".join(sorted(asked[answer] for answer in waiting))
+            names = ", ".join(sorted(answers[answer] for answer in waiting))
             raise Unavailable(f"Not there yet: {names}.", "Try again in a moment.")
 
 
@@ -122,7 +122,7 @@ class Services:
             if not is_over:
                 response.cancel()
 
-    async def retrieve(self, question: str, asked: Retrieval, traceparent: str) -> Retrieved:
+    async def retrieve(self, question: str, options: Retrieval, traceparent: str) -> Retrieved:
         """The passages for a question; `traceparent`: the span that asks.
 
         Raises:
@@ -130,7 +130,7 @@ class Services:
             Forbidden: for a collection or a tenant that is not for this caller.
             InvalidInput: for a filter that is none, or a reranking that this application cannot do.
         """
-        retrieved: Retrieved = await self._router.retrieve.remote(question, self._caller.bound(asked), traceparent)
+        retrieved: Retrieved = await self._router.retrieve.remote(question, self._caller.bound(options), traceparent)
         return retrieved
 
     async def passage(self, collection: str, chunk_id: str, tenant: str | None) -> Passage:

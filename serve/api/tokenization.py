@@ -50,7 +50,7 @@ class DetokenizeResponse(BaseModel):
 
 
 @routes.post("/v1/tokenize", responses=errors(404, 503))
-async def tokenize(body: TokenizeRequest, asked: Annotated[Services, Depends(services)]) -> TokenizeResponse:
+async def tokenize(body: TokenizeRequest, services: Annotated[Services, Depends(services)]) -> TokenizeResponse:
     """Count the tokens of a prompt, and say which they are."""
     call = Call(
         model=ModelId.requested(body.model),
@@ -59,12 +59,12 @@ async def tokenize(body: TokenizeRequest, asked: Annotated[Services, Depends(ser
         prompt=body.prompt or "",
         tools=tuple(tool.to_tool() for tool in body.tools or ()),
     )
-    tokens = await asked.tokenize(call, body.add_special_tokens)
+    tokens = await services.tokenize(call, body.add_special_tokens)
     return TokenizeResponse(count=len(tokens.ids), max_model_len=tokens.max_context_tokens, tokens=list(tokens.ids))
 
 
 @routes.post("/v1/detokenize", responses=errors(404, 503))
-async def detokenize(body: DetokenizeRequest, asked: Annotated[Services, Depends(services)]) -> DetokenizeResponse:
+async def detokenize(body: DetokenizeRequest, services: Annotated[Services, Depends(services)]) -> DetokenizeResponse:
     """The text of tokens."""
     ModelId.requested(body.model)
-    return DetokenizeResponse(prompt=await asked.detokenize(body.tokens))
+    return DetokenizeResponse(prompt=await services.detokenize(body.tokens))

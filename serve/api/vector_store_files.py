@@ -67,38 +67,38 @@ class StoreFileDeleted(BaseModel):
     deleted: Literal[True] = True
 
 
-_Asked = Annotated[Services, Depends(services)]
+_Services = Annotated[Services, Depends(services)]
 StatusFilter = Literal["in_progress", "completed", "failed", "cancelled"] | None
 
 
 @routes.post("", responses=errors(404, 507))
-async def add_file(store_id: str, body: NewStoreFile, asked: _Asked) -> StoreFile:
+async def add_file(store_id: str, body: NewStoreFile, services: _Services) -> StoreFile:
     """Put an uploaded file into the store; poll until its status is no longer `in_progress`."""
-    (attached,) = await asked.attach(store_id, {body.file_id: body.attributes or {}})
+    (attached,) = await services.attach(store_id, {body.file_id: body.attributes or {}})
     return described(attached)
 
 
 @routes.get("", responses=errors(404))
 async def list_files(
     store_id: str,
-    asked: _Asked,
+    services: _Services,
     wanted: Annotated[PageWanted, Depends(page_wanted)],
     filter: StatusFilter = None,  # the client's name for it
 ) -> StoreFileList:
     """The uploaded files of a store, newest first unless `order` is `asc`."""
-    return listed(await asked.attached(store_id), filter, wanted)
+    return listed(await services.attached(store_id), filter, wanted)
 
 
 @routes.get("/{file_id}", responses=errors(404))
-async def get_file(store_id: str, file_id: str, asked: _Asked) -> StoreFile:
+async def get_file(store_id: str, file_id: str, services: _Services) -> StoreFile:
     """How it stands with a file of the store."""
-    return described(await asked.attachment(store_id, file_id))
+    return described(await services.attachment(store_id, file_id))
 
 
 @routes.delete("/{file_id}", responses=errors(404))
-async def remove_file(store_id: str, file_id: str, asked: _Asked) -> StoreFileDeleted:
+async def remove_file(store_id: str, file_id: str, services: _Services) -> StoreFileDeleted:
     """Take a file out of the store; the file itself stays."""
-    await asked.detach(store_id, file_id)
+    await services.detach(store_id, file_id)
     return StoreFileDeleted(id=file_id)
 
 

@@ -110,30 +110,30 @@ class SearchResults(BaseModel):
 
 @routes.get("", responses=errors(404, 503))
 async def list_stores(
-    asked: Annotated[Services, Depends(services)], wanted: Annotated[PageWanted, Depends(page_wanted)]
+    services: Annotated[Services, Depends(services)], wanted: Annotated[PageWanted, Depends(page_wanted)]
 ) -> VectorStoreList:
     """The collections that are served, in the order of the configuration; the other way round if `order` is `asc`."""
-    return VectorStoreList(**page([_store(held) for held in await asked.collections()], wanted))
+    return VectorStoreList(**page([_store(held) for held in await services.collections()], wanted))
 
 
 @routes.get("/{store_id}", responses=errors(404, 503))
-async def get_store(store_id: str, asked: Annotated[Services, Depends(services)]) -> VectorStore:
+async def get_store(store_id: str, services: Annotated[Services, Depends(services)]) -> VectorStore:
     """What a collection holds for the tenant of the key, else of the server."""
-    return _store(await asked.collection(store_id))
+    return _store(await services.collection(store_id))
 
 
 @routes.post("/{store_id}/search", responses=errors(404, 503))
 async def search_store(
     store_id: str,
     body: VectorStoreSearch,
-    asked: Annotated[Services, Depends(services)],
+    services: Annotated[Services, Depends(services)],
     context: Annotated[RequestContext, Depends(request_context)],
 ) -> SearchResults:
     """Passages for a query, or the best ones for several, best first."""
-    await asked.check_collection(store_id)
+    await services.check_collection(store_id)
     queries = [body.query] if isinstance(body.query, str) else body.query
     how = body.retrieval(store_id)
-    found = await asyncio.gather(*(asked.retrieve(query, how, context.step.traceparent) for query in queries))
+    found = await asyncio.gather(*(services.retrieve(query, how, context.step.traceparent) for query in queries))
     passages = best_of([retrieved.passages for retrieved in found], body.max_num_results)
     data = [
         SearchResult(

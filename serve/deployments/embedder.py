@@ -128,13 +128,13 @@ class Embedder:
         )
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)  # type: ignore[untyped-decorator]  # ray ships no types
-    async def _embed_together(self, asked: list[tuple[Sequence[str], InputType]]) -> list[Vectors]:
+    async def _embed_together(self, requests: list[tuple[Sequence[str], InputType]]) -> list[Vectors]:
         """All texts of all requests at once: the model forms its batches by length."""
-        vectors: list[Vectors] = [np.empty((0, self._model.dimension), np.float32)] * len(asked)
+        vectors: list[Vectors] = [np.empty((0, self._model.dimension), np.float32)] * len(requests)
         for kind, encode in (("passage", self._model.encode_passages), ("query", self._model.encode_queries)):
-            of_kind = [i for i, (_, input_type) in enumerate(asked) if input_type == kind]
-            texts = [text for i in of_kind for text in asked[i][0]]
-            ends = np.cumsum([len(asked[i][0]) for i in of_kind])[:-1]
+            of_kind = [i for i, (_, input_type) in enumerate(requests) if input_type == kind]
+            texts = [text for i in of_kind for text in requests[i][0]]
+            ends = np.cumsum([len(requests[i][0]) for i in of_kind])[:-1]
             for i, part in zip(of_kind, np.split(await asyncio.to_thread(encode, texts), ends), strict=False):
                 vectors[i] = part
         return vectors

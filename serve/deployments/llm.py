@@ -59,8 +59,8 @@ class LLM:
             Overloaded: when the engine's queue is full.
         """
         adapter = call.model.adapter
-        asked = {"plait.request_id": call.request_id, "plait.adapter": adapter.name if adapter else ""}
-        with tracing.span(f"generate {call.model}", call.traceparent, asked) as step:
+        attributes = {"plait.request_id": call.request_id, "plait.adapter": adapter.name if adapter else ""}
+        with tracing.span(f"generate {call.model}", call.traceparent, attributes) as step:
             last: Event | None = None
             async with aclosing(logged("llm", call, self._generate(call))) as events:
                 async for event in events:

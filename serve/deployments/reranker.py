@@ -43,9 +43,9 @@ class Reranker:
         check_uncut(tokens, limit_tokens, self._model.max_tokens)
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)  # type: ignore[untyped-decorator]  # ray ships no types
-    async def _score_together(self, asked: list[list[tuple[str, str]]]) -> list[list[float]]:
-        scores = iter(await asyncio.to_thread(self._model.score, [pair for pairs in asked for pair in pairs]))
-        return [[next(scores) for _ in pairs] for pairs in asked]
+    async def _score_together(self, requests: list[list[tuple[str, str]]]) -> list[list[float]]:
+        scores = iter(await asyncio.to_thread(self._model.score, [pair for pairs in requests for pair in pairs]))
+        return [[next(scores) for _ in pairs] for pairs in requests]
 
     async def model_source(self) -> str:
         """Where the model is from."""

@@ -83,10 +83,10 @@ class Retriever:
                     "Leave embedding.model out: the first collection's is served then, and all must be of it.",
                 )
 
-    async def retrieve(self, question: str, asked: Retrieval, traceparent: str) -> Retrieved:
+    async def retrieve(self, question: str, options: Retrieval, traceparent: str) -> Retrieved:
         """The passages for a question, best first; none where it holds no word.
 
-        What `asked` does not set is the server's. `traceparent`: the span that asks.
+        What `options` does not set is the server's. `traceparent`: the span that asks.
 
         Raises:
             CollectionNotFound: for a collection that is not served.
@@ -94,7 +94,7 @@ class Retriever:
             Unavailable: when Milvus does not answer.
         """
         wanted = Question.of(question)
-        how = asked.over(self._arguments)
+        how = options.over(self._arguments)
         collection = how.collection or self._arguments.collection
         self._arguments.check_collection(collection)
         if how.rerank == "cross-encoder" and self._reranker is None:
@@ -151,20 +151,20 @@ class Retriever:
         return Retrieved(tuple(passages), stages.collection, how, stages.timings_ms, is_cut=is_cut)
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.005)  # type: ignore[untyped-decorator]  # ray ships no types
-    async def _find_together(self, asked: list[tuple[str, Search, _Stages]]) -> list[_Found | Exception]:
+    async def _find_together(self, requests: list[tuple[str, Search, _Stages]]) -> list[_Found | Exception]:
         """Hits for each question, or why there are none: the filter of one must not spoil the others' search."""
-        indexes = [self._indexes[stages.collection] for _, _, stages in asked]
+        indexes = [self._indexes[stages.collection] for _, _, stages in requests]
         alike: dict[tuple[Index, Search], list[int]] = defaultdict(list)
         to_embed: dict[VectorKind, list[int]] = defaultdict(list)
-        for i, (index, (_, search, _)) in enumerate(zip(indexes, asked, strict=True)):
+        for i, (index, (_, search, _)) in enumerate(zip(indexes, requests, strict=True)):
             alike[index, search].append(i)
             if search.mode != "bm25":
                 to_embed[index.vectors].append(i)
         vectors: dict[int, Vectors] = {}
         cut: set[int] = set()
         for kind, numbers in to_embed.items():  # of one kind, unless a collection was rebuilt with another model
-            with _timed("embed", *(asked[i][2] for i in numbers)):
-                questions = [asked[i][0] for i in numbers]
+            with _timed("embed", *(requests[i][2] for i in numbers)):
+                questions = [requests[i][0] for i in numbers]
                 embedded = await self._embedder.embed_questions.remote(kind, questions)
             vectors |= zip(numbers, embedded.vectors, strict=True)
             cut |= {i for i, is_cut in zip(numbers, embedded.are_cut, strict=True) if is_cut}
@@ -172,9 +172,9 @@ class Retriever:
 
         async def find(index: Index, search: Search, numbers: Sequence[int]) -> None:
             of_questions = np.stack([vectors[i] for i in numbers]) if search.mode != "bm25" else None
-            texts = [asked[i][0] for i in numbers]
+            texts = [requests[i][0] for i in numbers]
             try:
-                with _timed("search", *(asked[i][2] for i in numbers)):
+                with _timed("search", *(requests[i][2] for i in numbers)):
                     hits = await asyncio.to_thread(index.search, search, texts, of_questions)
             except Exception as error:
                 for i in numbers:

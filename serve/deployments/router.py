@@ -40,8 +40,8 @@ class Router:
             ModelNotFound: for `auto`, and for `rag/…` when nothing is indexed here.
             InvalidInput: for retrieval without a question to retrieve for.
         """
-        asked = {"plait.request_id": call.request_id, "gen_ai.request.model": str(call.model)}
-        with tracing.span("route", call.traceparent, asked) as step:
+        attributes = {"plait.request_id": call.request_id, "gen_ai.request.model": str(call.model)}
+        with tracing.span("route", call.traceparent, attributes) as step:
             call, retrieved = await self._prepare(call, step.traceparent)
             step.span.set_attribute("plait.no_context", retrieved.no_context or "")
             return call, retrieved
@@ -64,14 +64,14 @@ class Router:
             call = replace(call, deadline_s=max(0.0, call.deadline_s - took_s))
         return replace(call, passages=retrieved.passages, tenant=retrieved.how.tenant), retrieved
 
-    async def retrieve(self, question: str, asked: Retrieval, traceparent: str) -> Retrieved:
+    async def retrieve(self, question: str, options: Retrieval, traceparent: str) -> Retrieved:
         """The passages for a question; `traceparent`: the span that asks.
 
         Raises:
             NotFound: when nothing is indexed here.
             InvalidInput: for a filter that is none, or a reranking that this application cannot do.
         """
-        retrieved: Retrieved = await self._there().retrieve.remote(question, asked, traceparent)
+        retrieved: Retrieved = await self._there().retrieve.remote(question, options, traceparent)
         return retrieved
 
     async def passage(self, collection: str, chunk_id: str, tenant: str | None) -> Passage:
