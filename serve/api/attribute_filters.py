@@ -1,21 +1,32 @@
-"""OpenAI's filters on attributes of files, as conditions in Milvus's filter language.
+"""OpenAI's filters on attributes of files, read into conditions.
 
 An attribute is a key of a document's metadata; `filename` is its source, or the name that it was uploaded with. An
 attribute that a document does not have is equal to no value, so `ne` and `nin` find that document.
 """
 
-import json
+import unicodedata
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from plait.documents.uploads.uploaded_files import uploaded_like
-from plait.index.filters import quote
+from plait.index.conditions import (
+    And,
+    Compare,
+    Condition,
+    Equals,
+    Exists,
+    Like,
+    Not,
+    OneOf,
+    Operator,
+    Or,
+    Value,
+)
+from plait.index.conditions import Field as FieldOfChunk
 from plait.serve.api.request_body import RequestBody, does_not_fit
 
-_COMPARISONS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-
-Value = str | bool | int | float
+_OPERATORS: dict[str, Operator] = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 class ComparisonFilter(RequestBody):
@@ -29,41 +40,40 @@ class ComparisonFilter(RequestBody):
             raise does_not_fit("value", "in and nin take a list of values, every other type takes one")
         return self
 
-    def condition(self) -> str:
-        values = self.value if isinstance(self.value, list) else [self.value]
-        if self.type in _COMPARISONS:
-            (value,) = values
-            return f"{self._field} {_COMPARISONS[self.type]} {_literal(value)}"
-        # One by one: the embedded server knows no `in` for keys of JSON.
-        any_of = " or ".join(self._is(value) for value in values) or "false"
+    def condition(self) -> Condition:
+        values = [_in_normal_form(value) for value in (self.value if isinstance(self.value, list) else [self.value])]
+        if self.type in _OPERATORS:
+            return Compare(self._field, _OPERATORS[self.type], values[0])
+        any_of = self._is_one_of(values)
         if self.type in ("eq", "in"):
-            return f"({any_of})"
-        if self.key == "filename":
-            return f"not ({any_of})"
-        # Servers take what is said of a missing key for unknown, and so is its opposite.
-        return f"not (exists {self._field}) or not ({any_of})"
+            return any_of
+        return Not(any_of) if self.key == "filename" else Or((Not(Exists(self._field)), Not(any_of)))
 
     @property
-    def _field(self) -> str:
-        return "source" if self.key == "filename" else f"metadata[{quote(self.key)}]"
+    def _field(self) -> FieldOfChunk:
+        if self.key == "filename":
+            return FieldOfChunk("source")
+        return FieldOfChunk("metadata", (unicodedata.normalize("NFC", self.key),))
 
-    def _is(self, value: Value) -> str:
-        is_equal = f"{self._field} == {_literal(value)}"
+    def _is_one_of(self, values: list[Value]) -> Condition:
         if self.key != "filename":
-            return is_equal
-        return f"{is_equal} or source like {quote(uploaded_like(str(value)))}"
+            return Equals(self._field, values[0]) if len(values) == 1 else OneOf(self._field, tuple(values))
+        names = [str(value) for value in values]
+        return Or((OneOf(self._field, tuple(names)), *(Like(self._field, uploaded_like(name)) for name in names)))
 
 
 class CompoundFilter(RequestBody):
     type: Literal["and", "or"]
     filters: list["ComparisonFilter | CompoundFilter"] = Field(min_length=1)
 
-    def condition(self) -> str:
-        return f" {self.type} ".join(f"({one.condition()})" for one in self.filters)
+    def condition(self) -> Condition:
+        parts = tuple(one.condition() for one in self.filters)
+        return And(parts) if self.type == "and" else Or(parts)
 
 
 AttributeFilter = ComparisonFilter | CompoundFilter
 
 
-def _literal(value: Value) -> str:
-    return quote(value) if isinstance(value, str) else json.dumps(value)
+def _in_normal_form(value: Value) -> Value:
+    """As values of metadata are in an index."""
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value

@@ -17,4 +17,5 @@ class RetrievalOptions(NullIsNotGiven, Retrieval):
 
 def what_is_set(options: Retrieval) -> Retrieval:
     """How to retrieve alone, with the same fields set."""
-    return Retrieval(**options.model_dump(include=options.model_fields_set & Retrieval.model_fields.keys()))
+    names = options.model_fields_set & Retrieval.model_fields.keys()
+    return Retrieval(**{name: getattr(options, name) for name in names})

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from plait.documents.uploads.uploaded_files import uploaded_as
 from plait.errors import InvalidInput
-from plait.index.filters import MAX_FILTER_CHARACTERS
+from plait.index.conditions import MAX_FILTER_CHARACTERS, check_depth
 from plait.retrieval.request import MAX_PASSAGES, Retrieval
 from plait.retrieval.selection import best_of
 from plait.serve.api.attribute_filters import AttributeFilter
@@ -73,9 +73,10 @@ class VectorStoreSearch(RequestBody):
         """What is set here; the rest is the server's."""
         fields: dict[str, Any] = {"collection": collection, "top_k": self.max_num_results}
         if self.filters is not None:
-            fields["filter"] = self.filters.condition()
-            if len(fields["filter"]) > MAX_FILTER_CHARACTERS:
+            if len(self.filters.model_dump_json()) > MAX_FILTER_CHARACTERS:
                 raise InvalidInput("The filters are too long.", f"Use {MAX_FILTER_CHARACTERS} characters at most.")
+            fields["filter"] = self.filters.condition()
+            check_depth(fields["filter"])
         if self.ranking_options.ranker == "none":
             fields["rerank"] = "none"
         if self.ranking_options.score_threshold is not None:

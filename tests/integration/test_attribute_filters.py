@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from plait.documents.chunk import Chunk, chunk_table
 from plait.errors import InvalidInput
 from plait.index.collection import Index
+from plait.index.conditions import Condition
 from plait.index.search import Search
 from plait.serve.api.attribute_filters import AttributeFilter
 
@@ -111,7 +112,7 @@ def index(milvus: str) -> Iterator[Index]:
     index.drop()
 
 
-def found(index: Index, condition: str) -> set[str]:
+def found(index: Index, condition: Condition) -> set[str]:
     vectors = np.ones((1, 8), np.float32)
     (hits,) = index.search(Search(30, "hybrid", condition=condition), ["fox"], vectors)
     return {hit.passage.chunk_id for hit in hits}

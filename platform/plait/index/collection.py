@@ -26,7 +26,8 @@ from plait.errors import (
     Unavailable,
     did_you_mean,
 )
-from plait.index import alias, filters, words
+from plait.index import alias, words
+from plait.index.conditions import EVERY_ROW, And, Condition, Equals, Field, Not, Or, one_of_each
 from plait.index.connection import Milvus
 from plait.index.document_state import DocumentState, DocumentVersion
 from plait.index.freshness import Freshness
@@ -47,6 +48,7 @@ from plait.index.schema import (
     collection_schema,
 )
 from plait.index.search import Hit, Mode, Search, Vectors, search
+from plait.index.stores.milvus.expression import expression
 from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind
 from plait.settings import settings
 
@@ -326,17 +328,17 @@ class Index:
 
     def delete_stale(self, tenant: str, source: str, keep: DocumentVersion) -> None:
         """Delete the chunks of a document that belong to another version than `keep`."""
-        is_other = f"(content_hash != {filters.quote(keep.content_hash)} or chunk_count != {keep.chunk_count})"
-        self._delete(f"{filters.equals('tenant', tenant)} and {filters.equals('source', source)} and {is_other}")
+        kept = (Equals(Field("content_hash"), keep.content_hash), Equals(Field("chunk_count"), keep.chunk_count))
+        self._delete(And((_of(tenant), Equals(Field("source"), source), Or(tuple(map(Not, kept))))))
 
     def delete_documents(self, tenant: str, sources: Iterable[str]) -> None:
         """Delete all chunks of some documents."""
-        for names in filters.in_pieces(sorted(set(sources))):
-            self._delete(f"{filters.equals('tenant', tenant)} and {filters.is_one_of('source', names)}")
+        for some in one_of_each(Field("source"), sources):
+            self._delete(And((_of(tenant), some)))
 
-    def _delete(self, condition: str) -> None:
+    def _delete(self, condition: Condition) -> None:
         with self._milvus.answering(f"delete from '{self.name}'") as client:
-            client.delete(self._collection, filter=condition, timeout=settings().milvus_timeout_s)
+            client.delete(self._collection, filter=expression(condition), timeout=settings().milvus_timeout_s)
 
     def flush(self) -> None:
         """Let Milvus index what was written; call it after a bulk of writes.
@@ -371,15 +373,10 @@ class Index:
 
         Sees everything written before the call (strong consistency).
         """
-        conditions = [filters.equals("tenant", tenant)]
-        if sources is not None:
-            conditions = [
-                f"{conditions[0]} and {filters.is_one_of('source', names)}"
-                for names in filters.in_pieces(sorted(set(sources)))
-            ]
+        conditions = [EVERY_ROW] if sources is None else one_of_each(Field("source"), sources)
         counts: dict[str, Counter[DocumentVersion]] = defaultdict(Counter)
         for condition in conditions:
-            for row in self._rows(condition, ["source", "content_hash", "chunk_count"]):
+            for row in self._rows(And((_of(tenant), condition)), ["source", "content_hash", "chunk_count"]):
                 counts[row["source"]][DocumentVersion(row["content_hash"], row["chunk_count"])] += 1
         return {source: DocumentState(dict(versions)) for source, versions in counts.items()}
 
@@ -412,8 +409,7 @@ class Index:
         """One chunk of a tenant, with the score 0; None: there is none of this id."""
         if len(chunk_id) > MAX_CHUNK_ID_BYTES or not chunk_id.isprintable():
             return None
-        condition = f"{filters.equals('tenant', tenant)} and {filters.equals('chunk_id', chunk_id)}"
-        for row in self._rows(condition, PASSAGE_FIELDS):
+        for row in self._rows(And((_of(tenant), Equals(Field("chunk_id"), chunk_id))), PASSAGE_FIELDS):
             return Passage(**{name: row[name] for name in PASSAGE_FIELDS}, score=0.0)
         return None
 
@@ -424,9 +420,8 @@ class Index:
     def first_chunks(self, tenant: str, sources: Iterable[str]) -> ChunkVectors:
         """The first chunk of each of some documents, with its vector."""
         rows: list[dict[str, Any]] = []
-        for names in filters.in_pieces(sorted(set(sources))):
-            condition = f"{filters.equals('tenant', tenant)} and {filters.is_one_of('source', names)} and position == 0"
-            rows += self._rows(condition, ["chunk_id", "dense"])
+        for some in one_of_each(Field("source"), sources):
+            rows += self._rows(And((_of(tenant), some, Equals(Field("position"), 0))), ["chunk_id", "dense"])
         vectors = np.array([row["dense"] for row in rows], np.float32).reshape(-1, self.dimension)
         return ChunkVectors([row["chunk_id"] for row in rows], vectors)
 
@@ -434,7 +429,7 @@ class Index:
         """Count chunks, and documents by tenant. Reads the names of all chunks."""
         documents: dict[str, set[str]] = defaultdict(set)
         chunk_count = 0
-        for row in self._rows('chunk_id != ""', ["tenant", "source"]):
+        for row in self._rows(EVERY_ROW, ["tenant", "source"]):
             documents[row["tenant"]].add(row["source"])
             chunk_count += 1
         by_tenant = {tenant: len(sources) for tenant, sources in sorted(documents.items())}
@@ -465,8 +460,12 @@ class Index:
         noted = about.get("properties", {}).get(FRESHNESS_PROPERTY)
         return Freshness.from_json(noted) if noted else None
 
-    def _rows(self, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-        return self._milvus.rows(self._collection, condition, fields)
+    def _rows(self, condition: Condition, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+        return self._milvus.rows(self._collection, expression(condition), fields)
+
+
+def _of(tenant: str) -> Condition:
+    return Equals(Field("tenant"), tenant)
 
 
 def list_collections(uri: str | None = None, token: str | None = None) -> list[str]:

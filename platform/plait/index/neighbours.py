@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from plait.index import filters
+from plait.index.conditions import And, Compare, Equals, Field, Or
 from plait.index.connection import Milvus
 from plait.index.passage import Passage
+from plait.index.stores.milvus.expression import expression
 from plait.settings import settings
 
 PASSAGE_FIELDS = ("chunk_id", "source", "title", "heading", "text", "start", "end", "position", "metadata")
@@ -21,15 +22,21 @@ def chunks_around(
     """
     if not passages or not reach:
         return {}
-    places = " or ".join(
-        f"({filters.equals('source', p.source)} and position >= {p.position - reach} "
-        f"and position <= {p.position + reach})"
+    position = Field("position")
+    places = tuple(
+        And(
+            (
+                Equals(Field("source"), p.source),
+                Compare(position, ">=", p.position - reach),
+                Compare(position, "<=", p.position + reach),
+            )
+        )
         for p in passages
     )
     with milvus.answering(f"read '{collection}'") as client:
         rows: list[dict[str, Any]] = client.query(
             collection,
-            filter=f"{filters.equals('tenant', tenant)} and ({places})",
+            filter=expression(And((Equals(Field("tenant"), tenant), Or(places)))),
             output_fields=[*PASSAGE_FIELDS, "content_hash"],
             timeout=settings().milvus_timeout_s,
         )

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from plait.documents.failure import Failure
-from plait.index import filters
+from plait.index.conditions import And, Condition, Equals, Field, one_of_each
 from plait.index.connection import Milvus
+from plait.index.stores.milvus.expression import expression
 from plait.settings import settings
 
 COLLECTION = "plait_quarantine"
@@ -49,14 +50,13 @@ class Quarantine:
         Raises:
             Unavailable: when Milvus does not answer.
         """
-        condition = self._condition() if tenant is None else self._condition(tenant)
         entries = [
             Quarantined(
                 row["tenant"],
                 Failure(row["source"], row["reason"], row["step"], row["content_hash"]),
                 row["failed_at"],
             )
-            for row in self._rows(condition)
+            for row in self._rows(self._of(tenant))
         ]
         return sorted(entries, key=lambda entry: (entry.tenant, entry.failure.source))
 
@@ -84,16 +84,17 @@ class Quarantine:
 
     def release(self, tenant: str, sources: Iterable[str]) -> None:
         """Take documents out of quarantine."""
-        for names in filters.in_pieces(sorted(set(sources))):
-            self._delete(f"{self._condition(tenant)} and {filters.is_one_of('source', names)}")
+        for some in one_of_each(Field("source"), sources):
+            self._delete(And((self._of(tenant), some)))
 
     def clear(self) -> None:
         """Take all documents of the index out of quarantine."""
-        self._delete(self._condition())
+        self._delete(self._of())
 
-    def _condition(self, *tenant: str) -> str:
-        parts = [filters.equals("collection", self._index), *(filters.equals("tenant", name) for name in tenant)]
-        return " and ".join(parts)
+    def _of(self, tenant: str | None = None) -> Condition:
+        """The documents of the index, or of one of its tenants."""
+        of_index = Equals(Field("collection"), self._index)
+        return of_index if tenant is None else And((of_index, Equals(Field("tenant"), tenant)))
 
     def _entry_id(self, tenant: str, source: str) -> str:
         key = json.dumps([self._index, tenant, source], ensure_ascii=False)
@@ -130,11 +131,11 @@ class Quarantine:
                 if not self._exists():  # else another run made it meanwhile
                     raise
 
-    def _delete(self, condition: str) -> None:
+    def _delete(self, condition: Condition) -> None:
         if self._exists():
             with self._milvus.answering("delete from the quarantine") as client:
-                client.delete(COLLECTION, filter=condition, timeout=settings().milvus_timeout_s)
+                client.delete(COLLECTION, filter=expression(condition), timeout=settings().milvus_timeout_s)
 
-    def _rows(self, condition: str) -> Iterator[dict[str, Any]]:
+    def _rows(self, condition: Condition) -> Iterator[dict[str, Any]]:
         if self._exists():
-            yield from self._milvus.rows(COLLECTION, condition, _FIELDS)
+            yield from self._milvus.rows(COLLECTION, expression(condition), _FIELDS)

@@ -2,8 +2,9 @@
 
 import random
 
-from plait.index import filters
+from plait.index.conditions import And, Equals, Field, one_of_each
 from plait.index.connection import Milvus
+from plait.index.stores.milvus.expression import expression
 
 
 def texts_at_random(milvus: Milvus, collection: str, tenant: str, count: int) -> dict[str, str]:
@@ -11,9 +12,10 @@ def texts_at_random(milvus: Milvus, collection: str, tenant: str, count: int) ->
 
     The same ones whenever the collection holds the same.
     """
-    of_tenant = filters.equals("tenant", tenant)
+    of_tenant = Equals(Field("tenant"), tenant)
     places = sorted(
-        (row["source"], row["chunk_id"]) for row in milvus.rows(collection, of_tenant, ["source", "chunk_id"])
+        (row["source"], row["chunk_id"])
+        for row in milvus.rows(collection, expression(of_tenant), ["source", "chunk_id"])
     )
     chance = random.Random(0)
     chance.shuffle(places)
@@ -21,6 +23,6 @@ def texts_at_random(milvus: Milvus, collection: str, tenant: str, count: int) ->
     ids = [chunk_id for _, chunk_id in chance.sample(documents, min(count, len(documents)))]
     return {
         row["source"]: row["text"]
-        for some in filters.in_pieces(ids)
-        for row in milvus.rows(collection, f"{of_tenant} and {filters.is_one_of('chunk_id', some)}", ["source", "text"])
+        for some in one_of_each(Field("chunk_id"), ids)
+        for row in milvus.rows(collection, expression(And((of_tenant, some))), ["source", "text"])
     }

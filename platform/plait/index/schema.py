@@ -17,6 +17,10 @@ MAX_TITLE_BYTES = 1_024
 MAX_HEADING_BYTES = 2_048
 MAX_TENANT_BYTES = 4 * MAX_TENANT_CHARACTERS
 
+TEXT_FIELDS = ("chunk_id", "tenant", "source", "title", "heading", "text", "content_hash")
+NUMBER_FIELDS = ("position", "start", "end", "chunk_count", "updated_at")
+JSON_FIELDS = ("metadata",)
+
 EMBEDDING_PROPERTY = "plait.embedding"
 """Collection property with the source of the embedding model; a collection without it is not ours."""
 QUERY_PROMPT_PROPERTY = "plait.query_prompt"

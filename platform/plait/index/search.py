@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from plait.errors import InvalidInput, PlaitError
-from plait.index import filters
+from plait.index.conditions import EVERY_ROW, And, Condition, Equals, Field
 from plait.index.connection import Milvus
 from plait.index.passage import Passage
+from plait.index.stores.milvus.expression import expression
 from plait.index.words import analyzed
 from plait.settings import settings
 
@@ -38,7 +39,7 @@ class Search:
         mode: `dense`, by the cosine of vectors; `bm25`, by words (Robertson and Zaragoza 2009); `hybrid`, both, fused
             by the server in one round trip.
         tenant: whose documents to search; holds whatever `condition` says.
-        condition: a filter expression, as `metadata["lang"] == "en"`; empty: all documents.
+        condition: on fields of chunks (plait.index.filters reads it from a text).
         dense_weight: of the dense side in a hybrid search, 0 to 1, where scores are brought to 0 to 1 by Milvus and
             added; `ranks`: reciprocal ranks are added instead, both sides alike; None: what the index was fitted to,
             else ranks.
@@ -48,7 +49,7 @@ class Search:
     top_k: int
     mode: Mode = "dense"
     tenant: str = "default"
-    condition: str = ""
+    condition: Condition = EVERY_ROW
     dense_weight: float | Literal["ranks"] | None = None
     with_vectors: bool = False
 
@@ -77,16 +78,16 @@ def search(
 
     if not 1 <= how.top_k <= MAX_TOP_K:
         raise InvalidInput(f"top_k is {how.top_k}.", f"Use 1 to {MAX_TOP_K}.")
-    allowed = filters.within_tenant(how.tenant, how.condition)
+    allowed = expression(And((Equals(Field("tenant"), how.tenant), how.condition)))
     if not len(texts if vectors is None else vectors):
         return []
     with milvus.answering(f"search '{collection}'") as client:
         try:
             found = _ask(client, collection, how, allowed, texts, vectors)
         except MilvusException as error:
-            if how.condition and (error.code in _BAD_ARGUMENT_CODES or "query plan" in error.message):
+            if how.condition != EVERY_ROW and (error.code in _BAD_ARGUMENT_CODES or "query plan" in error.message):
                 reason = error.message.strip().splitlines()[0]
-                raise InvalidInput(f"Milvus refuses the filter {how.condition[:80]!r}: {reason}.") from error
+                raise InvalidInput(f"Milvus refuses the filter ({reason}).") from error
             raise
     return [
         [_hit(row, how, None if vectors is None else vectors[number]) for row in rows]

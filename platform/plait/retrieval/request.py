@@ -1,15 +1,26 @@
 """How to retrieve for a question: what a request may say, and what a server says where the request does not."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
+from pydantic.json_schema import SkipJsonSchema
 
-from plait.index.filters import MAX_FILTER_CHARACTERS
+from plait.index.conditions import MAX_FILTER_CHARACTERS, Condition
 from plait.index.search import Mode, Search
 from plait.recipes.section import Section
 from plait.tenants import TenantName
 
+
+def _condition(value: Any) -> Condition:
+    if not isinstance(value, Condition):
+        raise ValueError("a filter is a text")
+    return value
+
+
 DenseWeight = Annotated[float, Field(ge=0, le=1)] | Literal["ranks"] | None
+FilterText = Annotated[str, Field(max_length=MAX_FILTER_CHARACTERS)]
+ReadFilter = SkipJsonSchema[Annotated[Condition, PlainValidator(_condition)]]
+"""What was read from OpenAI's filters. A request cannot say it."""
 Rerank = Literal["none", "cross-encoder", "late-interaction"]
 
 MAX_PASSAGES = 50
@@ -22,9 +33,7 @@ class Retrieval(Section):
     collection: str | None = Field(None, description="Where to search; null: the server's first collection.")
     top_k: int = Field(3, ge=1, le=MAX_PASSAGES, description="Passages a question.")
     mode: Mode = Field("hybrid", description="dense: by meaning; bm25: by words; hybrid: both.")
-    filter: str = Field(
-        "", max_length=MAX_FILTER_CHARACTERS, description='Milvus\'s filter language, as metadata["lang"] == "en".'
-    )
+    filter: FilterText | ReadFilter = Field("", description='Milvus\'s filter language, as metadata["lang"] == "en".')
     tenant: TenantName = Field("default", description="Whose documents.")
     # Ranks: of all that was tried, what falls least behind the better side on any set of benchmarks/retrieval.py.
     dense_weight: DenseWeight = Field(
@@ -49,10 +58,16 @@ class Retrieval(Section):
     def over(self, defaults: "Retrieval") -> "Retrieval":
         """These fields where they are set, those of `defaults` elsewhere."""
         given = {name: getattr(defaults, name) for name in Retrieval.model_fields}
-        return Retrieval.model_validate(given | self.model_dump(include=self.model_fields_set & given.keys()))
+        return Retrieval(**given | {name: getattr(self, name) for name in self.model_fields_set & given.keys()})
 
     def search(self) -> Search:
-        """The search that finds enough to choose from."""
+        """The search that finds enough to choose from.
+
+        Raises:
+            InvalidInput: when the filter is not valid.
+        """
+        from plait.index.filters import read_filter  # here, because its parser takes 0.1 s to import
+
         needs_choice = self.rerank != "none" or self.mmr is not None or self.max_per_source is not None
         # Twice as many in any case, because duplicates are left out.
         candidates = max(4 * self.top_k, _MIN_CANDIDATES) if needs_choice else 2 * self.top_k
@@ -60,7 +75,7 @@ class Retrieval(Section):
             top_k=candidates,
             mode=self.mode,
             tenant=self.tenant,
-            condition=self.filter,
+            condition=read_filter(self.filter) if isinstance(self.filter, str) else self.filter,
             dense_weight=self.dense_weight if self.mode == "hybrid" else None,
             with_vectors=self.mmr is not None,
         )

@@ -73,8 +73,11 @@ def test_questions_that_come_together_are_each_searched_for_in_their_own_way(ser
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"filter": "true) or (true"}, "this '\\)' closes nothing"),
-        ({"filter": "no_such_field == 1"}, "Milvus refuses the filter 'no_such_field == 1'"),
+        ({"filter": "true) or (true"}, "'\\)' cannot stand here"),
+        (
+            {"filter": "no_such_field == 1"},
+            "The filter 'no_such_field == 1' is not valid at character 1: there is",
+        ),
         ({"rerank": "cross-encoder"}, "This application has no cross-encoder. Use rerank: late-interaction or none"),
     ],
 )

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from plait.errors import InvalidInput
+from plait.index.conditions import Equals, Field
 from plait.index.passage import Passage
 from plait.index.search import Hit
 from plait.retrieval.request import Retrieval
@@ -42,6 +44,17 @@ def test_more_is_searched_for_than_is_given_where_there_is_a_choice_to_make() ->
     assert Retrieval(mmr=0.5).search().with_vectors
     # Requests that search alike must be alike, to share a search.
     assert Retrieval(top_k=3, min_score=0.1).search() == Retrieval(top_k=3).search()
+
+
+def test_a_filter_is_a_text_or_a_condition_that_was_read_before() -> None:
+    condition = Equals(Field("source"), "a.md")
+    assert Retrieval(filter='source == "a.md"').search().condition == condition
+    assert Retrieval(filter=condition).over(Retrieval(top_k=7)).search().condition == condition
+    with pytest.raises(InvalidInput, match="there is no field 'x'"):
+        Retrieval(filter="x == 1").search()
+    with pytest.raises(ValidationError):
+        Retrieval.model_validate_json('{"filter": {"field": {"name": "source"}, "value": "a.md"}}')
+    assert Retrieval.model_json_schema()["properties"]["filter"]["type"] == "string"
 
 
 def test_scores_are_weighed_where_there_are_two() -> None:

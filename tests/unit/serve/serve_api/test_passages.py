@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from plait.index.conditions import And, Compare, Equals, Field, Like, Not, OneOf, Or
 from plait.models.message import Message
 from plait.retrieval.request import Retrieval
 from plait.serve.messages.calls import Retrieved
@@ -86,9 +87,14 @@ def test_a_vector_store_is_searched_with_openais_filters(client: TestClient, fak
         },
     )
     assert [question for question, _ in fakes.retrievals] == ["one", "two"]
-    condition = (
-        '(metadata["year"] >= 2024) and (((metadata["lang"] == "en" or metadata["lang"] == "d\\"e"))) and '
-        f'(not (source == "old.md" or source like "file-{"_" * 32}/old.md")) and ((metadata["is_draft"] == false))'
+    year, lang, is_draft = (Field("metadata", (key,)) for key in ("year", "lang", "is_draft"))
+    condition = And(
+        (
+            Compare(year, ">=", 2024),
+            Or((OneOf(lang, ("en", 'd"e')),)),
+            Not(Or((OneOf(Field("source"), ("old.md",)), Like(Field("source"), f"file-{'_' * 32}/old.md")))),
+            Equals(is_draft, False),
+        )
     )
     assert fakes.retrievals[0][1] == Retrieval(
         collection="docs", top_k=4, filter=condition, rerank="none", min_score=0.2
@@ -98,6 +104,11 @@ def test_a_vector_store_is_searched_with_openais_filters(client: TestClient, fak
     assert result["content"] == [{"type": "text", "text": "ray 2.60.0"}]
 
 
+def nested(depth: int) -> dict[str, Any]:
+    inner = {"type": "eq", "key": "a", "value": 1}
+    return inner if depth == 0 else {"type": "or", "filters": [nested(depth - 1)]}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -105,6 +116,7 @@ def test_a_vector_store_is_searched_with_openais_filters(client: TestClient, fak
         ({"filters": {"type": "eq", "key": "a", "value": ["b"]}}, "in and nin take a list of values"),
         ({"filters": {"type": "near", "key": "a", "value": 1}}, "filters"),
         ({"filters": {"type": "in", "key": "a", "value": ["x" * 300] * 8}}, "The filters are too long"),
+        ({"filters": nested(33)}, "The filter is nested too deeply"),
         ({"query": []}, "at least 1 item"),
         ({"max_num_results": 51}, "less than or equal to 50"),
     ],
