@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-long vllm-env test-vllm lint format monitoring bench constraints clean
+.PHONY: help setup demo test test-unit test-long vllm-env test-vllm lint format monitoring bench constraints clean
 
 # The first Python of 3.11 or newer; `make PYTHON=…` chooses another.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,\
@@ -14,6 +14,10 @@ CHECKED := platform jobs serve tests examples benchmarks k8s
 DOCS ?=
 QA ?=
 TESTS ?=
+# So many processes run tests side by side, file by file, each with a Ray and a Milvus of its own. Files that start
+# servers come first: they wait for processes most of the time.
+WORKERS ?= $(if $(TESTS),0,2)
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 
 help: ## Show this.
 	@echo "Plait: train adapters, build indexes, serve and measure them on one Ray cluster."
@@ -59,11 +63,12 @@ demo: setup ## Index, train, serve, ask and compare. Your own data: make demo DO
 # ---------------------------------------------------------------- checks
 
 test: lint ## Lint, then run all tests and print their coverage; some of them: make test TESTS=tests/unit
-	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(TESTS)
-	@$(BIN)/coverage combine --quiet
+	@$(PYTEST) --cov --cov-report= $(TESTS)
 	@$(BIN)/coverage report $(if $(TESTS),,--fail-under=85)
 	@echo "Left out: tests marked long, as those on two hosts, of stopped jobs, of ZeRO on two workers. Run them with make test-long."
+
+test-unit: setup ## Run the unit tests alone, for the inner loop: about two minutes.
+	@$(PYTEST) --durations=10 tests/unit tests/contract
 
 test-long: setup ## Run the tests that make test leaves out: two hosts in networks of their own, stopped jobs, ZeRO on two workers.
 	@$(BIN)/python -m pytest -m long

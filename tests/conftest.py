@@ -1,22 +1,29 @@
 """What tests share: a home of their own, one Ray, one Milvus, and models small enough to make on the spot.
 
 Everything runs under a temporary PLAIT_HOME with ports of its own, so tests neither see nor disturb what the user runs.
+With several workers (`pytest -n 2`) each worker has its own home, ports, Ray and Milvus, and takes one
+file after the other; those of `integration/serving` share a server and stay together.
 """
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from plait.local.process import free_port
 from plait.settings import settings
 
-# Models made from packages are kept between runs: dequantising Gemma takes most of a minute.
-_MODEL_CACHE = Path(os.environ.get("PLAIT_TEST_CACHE", "~/.cache/plait-tests")).expanduser()
+# Models made from packages are kept between runs: dequantising Gemma takes most of a minute. So are compiled kernels,
+# which are named after their code, compiler and processor.
+_CACHE = Path(os.environ.get("PLAIT_TEST_CACHE", "~/.cache/plait-tests")).expanduser()
+_ONE_SERVER = "tests/integration/serving/"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,17 +38,45 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["COLUMNS"] = "160"
     os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here needs the hub, and waiting for one that is not there takes long
     settings.cache_clear()
-    _MODEL_CACHE.mkdir(parents=True, exist_ok=True)
-    (home / "models").symlink_to(_MODEL_CACHE)
+    for name in ("models", "kernels"):
+        (_CACHE / name).mkdir(parents=True, exist_ok=True)
+        (home / name).symlink_to(_CACHE / name)
+    # A shell that runs this in the background ignores Ctrl-C for it, and for all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker one file after the other, and at once all files that share a server."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # the library has no types
+        def _split_scope(self, nodeid: str) -> str:
+            return _ONE_SERVER if nodeid.startswith(_ONE_SERVER) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell tests of one name apart, as Schemathesis makes them: xdist would run one of them."""
+    seen = Counter(item.nodeid for item in items)
+    for number, item in enumerate(items):
+        if seen[item.nodeid] > 1:
+            item._id = item.id.with_params(str(number))
+    assert len({item.nodeid for item in items}) == len(items), "two tests have one name"
+
+
+def pytest_sessionfinish() -> None:
+    """End what was started: later than this, xdist would kill the worker after ten seconds."""
     from plait.local.ray_head import temp_dir
     from plait.local.stack import stop_all
 
     stop_all()
-    shutil.rmtree(settings().root, ignore_errors=True)
     shutil.rmtree(temp_dir(), ignore_errors=True)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(settings().root, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from session_processes import session_processes
 from typer.testing import CliRunner
 
 from plait.cli import app
@@ -34,7 +35,6 @@ from plait.local.stack import running
 from plait.models.embedding import EmbeddingModel
 from plait.models.vectors import Prompts, VectorKind
 from plait.recipes import IngestRecipe
-from plait.settings import settings
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -358,9 +358,5 @@ def started(name: str) -> psutil.Process:
 
 def workers(stage: str) -> list[psutil.Process]:
     """Worker processes of this test session's Ray that run a stage."""
-    name, home = f"ray::MapWorker(MapBatches({stage}))", str(settings().root)
-    return [
-        process
-        for process in psutil.process_iter(["cmdline", "environ"])  # leaves out what ends meanwhile
-        if " ".join(process.info["cmdline"] or []).startswith(name) and home in str(process.info["environ"])
-    ]
+    name = f"ray::MapWorker(MapBatches({stage}))"
+    return [process for process in session_processes() if " ".join(process.info["cmdline"] or []).startswith(name)]

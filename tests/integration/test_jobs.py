@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from session_processes import session_processes
 
 from plait.adapters.registry import Registry
 from plait.cli import main
@@ -121,7 +121,7 @@ def _kill_the_driver_after_some_steps() -> bool:
     while time.monotonic() < deadline:
         logs = map(ProgressLog, settings().runs_dir.glob("submitted-*/progress.jsonl"))
         if any(len(log.records()) >= 30 for log in logs):
-            for process in psutil.process_iter(["cmdline"]):
+            for process in session_processes():
                 # The whole command, so that neither the shell nor the process that retries is meant.
                 if (process.info["cmdline"] or [])[1:] == ["-m", "plait.jobs.train", "recipe.yaml"]:
                     process.send_signal(signal.SIGKILL)

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from session_processes import session_processes
 
 from plait.adapters.registry import AdapterVersion
 from plait.adapters.tracking import tracking_client
@@ -104,7 +104,7 @@ def test_a_killed_worker(undisturbed: Outcome, tiny_model: Path, dataset: Path) 
 
     def kill_a_worker_after_some_steps() -> None:
         wait_for_step(folder, 30)
-        for process in psutil.process_iter(["cmdline"]):
+        for process in session_processes():
             if "RayTrainWorker" in " ".join(process.info["cmdline"] or []):
                 process.send_signal(signal.SIGKILL)
                 killed.append(process.pid)

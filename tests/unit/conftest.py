@@ -5,12 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from plait.local.process import free_port
 
 if TYPE_CHECKING:
     from manifests.schemas import CustomResources
+
+# Hypothesis would fail an example that takes more than 200 ms, which on a busy machine any may.
+hypothesis.settings.register_profile("plait", deadline=None)
+hypothesis.settings.load_profile("plait")
 
 
 @pytest.fixture(scope="module")

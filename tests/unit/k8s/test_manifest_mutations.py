@@ -29,7 +29,8 @@ def at(kind: str, path: str, value: Any, overlay: str = "production", says: str 
         else:
             target[key] = value
 
-    return pytest.param(overlay, spoil, says, id=f"{kind} {path.replace('|', '.')} {value}"[:110])
+    told = "deleted" if value is DELETED else value
+    return pytest.param(overlay, spoil, says, id=f"{kind} {path.replace('|', '.')} {told}"[:110])
 
 
 DELETED = object()

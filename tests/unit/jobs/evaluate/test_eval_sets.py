@@ -15,7 +15,7 @@ from plait.recipes import EvaluateRecipe
     ("name", "content"),
     [
         ("a.JSON", b'[{"question": "Which?", "answer": "3", "source": null, "note": 1}]'),
-        ("a.jsonl.gz", gzip.compress(b'{"question": "Which?", "answer": "3", "kind": ""}\n')),
+        ("a.jsonl.gz", gzip.compress(b'{"question": "Which?", "answer": "3", "kind": ""}\n', mtime=0)),
         ("a.csv", b"question;answer;source\r\nWhich?;3;\r\n"),
     ],
 )
