@@ -1,29 +1,22 @@
 """The indexer deployment: files that came over the API, into the collections that are served and out of them again.
 
-A file is parsed and chunked as ingestion does it, in a process of its own, embedded by the application's embedder, and
-written while no other writer is there. Tenants take turns, and small files do not wait for a large one. What is to be
-done is on the disk: a replica that was killed goes on with it, but for a file that it was just reading.
+A file is chunked as ingestion does it (uploaded_chunks.py), embedded by the application's embedder, and written while
+no other writer is there. Tenants take turns, and small files do not wait for a large one (indexing_queue.py). What is
+to be done is on the disk: a replica that was killed goes on with it, but for a file that it was just reading.
 """
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import pyarrow as pa
 from ray.serve.handle import DeploymentHandle
 
 from plait.documents.chunk import Chunk, chunk_table
-from plait.documents.chunker import Origin, settings_hash
-from plait.documents.failure import Failure, Unreadable
 from plait.documents.formats import FORMATS
-from plait.documents.load import count_notes, load
-from plait.documents.read import DocumentFile
 from plait.documents.reader import DocumentReader
-from plait.documents.rows import RowReader
 from plait.documents.uploads import attachments, uploaded_files
 from plait.documents.uploads.attachments import Attachment, Attributes
 from plait.documents.uploads.reach import Reach
@@ -32,19 +25,16 @@ from plait.errors import Conflict, Forbidden, InsufficientStorage, InvalidInput,
 from plait.index.collection import Index
 from plait.index.only_writer import only_writer
 from plait.local.milvus import milvus_uri
-from plait.models.source import resolve_model
 from plait.models.vectors import VectorKind
 from plait.observability import metrics, tracing
-from plait.recipes import DEFAULT_EMBEDDING, IngestRecipe
-from plait.serve.deployments.turns import Key, Turns, key_of
+from plait.serve.deployments.indexing_queue import IndexingQueue
+from plait.serve.deployments.turns import Key, key_of
+from plait.serve.deployments.uploaded_chunks import chunks_of
 from plait.serve.messages.arguments import RetrievalArguments
 from plait.serve.messages.request_log import log_expected_errors_in_one_line
 
-_log = logging.getLogger("ray.serve")
 _CHUNKS_AT_A_TIME = 32  # questions are embedded in between
 _WAIT_FOR_WRITERS_S = 3600.0
-_SMALL_BYTES = 2**20
-_IDLE_S = 60.0  # then the process that reads files gives its memory back
 
 
 class Indexer:
@@ -52,29 +42,27 @@ class Indexer:
 
     # Serve awaits it, and so it has the loop that its tasks run in.
     async def __init__(self, arguments: RetrievalArguments, embedder: DeploymentHandle) -> None:  # type: ignore[misc]
+        self._limits = arguments.limits
         self._start()
         log_expected_errors_in_one_line()
         tracing.configure("indexer")
         self._collections, self._tenant = arguments.collections, arguments.tenant
         self._milvus_uri, self._embedder = arguments.milvus_uri or milvus_uri(), embedder
-        self._limits = arguments.limits
         await asyncio.to_thread(uploaded_files.tidy)
         for unfinished in (a for name in self._collections for a in reversed(attachments.of_collection(name))):
             if unfinished.status == "in_progress":
                 await self._take_up_again(unfinished)
-        # The second takes small files only: they never wait for a large one.
-        self._lanes = [asyncio.create_task(self._work(max_bytes)) for max_bytes in (None, _SMALL_BYTES)]
+        self._queue.start()
 
     def _start(self) -> None:
-        self._turns = Turns()
-        self._in_work: dict[Key, asyncio.Task[None]] = {}
+        self._queue = IndexingQueue(self._index, self._limits)
         self._being_read: dict[Key, Attachment] = {}
         self._writing = asyncio.Lock()
 
     def __del__(self) -> None:
         """Serve calls it before it ends a replica in good order: what is being read then is not at fault."""
         for attachment in list(self._being_read.values()):
-            _note(attachment)
+            attachments.note(attachment)
 
     def attached(self, collection: str, tenant: str | None) -> list[Attachment]:
         """The files of a collection, newest first."""
@@ -125,8 +113,8 @@ class Indexer:
                 attachments.drop(new)
             raise
         for new in attached:
-            await self._leave_off(new)
-            await self._turns.put(new, uploaded_files.file(new.file_id).bytes)
+            await self._queue.drop(new)
+            await self._queue.put(new)
         return attached
 
     async def detach(self, collection: str, file_id: str, tenant: str | None) -> None:
@@ -138,7 +126,7 @@ class Indexer:
         await self._detach(self.attachment(collection, file_id, tenant))
 
     async def _detach(self, attachment: Attachment) -> None:
-        await self._leave_off(attachment)
+        await self._queue.drop(attachment)
         async with self._writing:
             await asyncio.to_thread(self._delete, attachment, uploaded_files.file(attachment.file_id).source)
             attachments.drop(attachment)
@@ -173,7 +161,7 @@ class Indexer:
     async def _take_up_again(self, unfinished: Attachment) -> None:
         """Let a file wait that a killed replica had not finished, unless the replica ended while it read this file."""
         if unfinished.is_being_read:
-            _note(
+            attachments.note(
                 unfinished,
                 status="failed",
                 error="The server ended while it read this file, so the file is not tried again by itself. "
@@ -182,29 +170,7 @@ class Indexer:
             metrics.DOCUMENTS.labels(collection=unfinished.collection, outcome="failed").inc()
             return
         with suppress(NotFound):  # deleted this very moment
-            await self._turns.put(unfinished, uploaded_files.file(unfinished.file_id).bytes)
-
-    async def _leave_off(self, attachment: Attachment) -> None:
-        """Let a file wait no longer; when it is in work, end that."""
-        self._turns.drop(key_of(attachment))
-        task = self._in_work.get(key_of(attachment))
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-
-    async def _work(self, max_bytes: int | None) -> None:
-        reader = DocumentReader(self._limits)
-        while True:
-            try:
-                to_do = await asyncio.wait_for(self._turns.next(max_bytes), _IDLE_S)
-            except TimeoutError:
-                await asyncio.to_thread(reader.close)
-                continue
-            task = self._in_work[key_of(to_do)] = asyncio.create_task(self._index(to_do, reader))
-            await asyncio.wait([task])
-            del self._in_work[key_of(to_do)]
-            if not task.cancelled() and (error := task.exception()):
-                _log.error("a file could not be indexed", exc_info=error)
+            await self._queue.put(unfinished)
 
     async def _index(self, to_do: Attachment, reader: DocumentReader) -> None:
         """Bring one file into a collection, and note how it ended."""
@@ -223,10 +189,10 @@ class Indexer:
             raise
         except Exception as error:
             reason = str(find_plait_error(error) or "Something went wrong inside the server. Its log says what.")
-            _note(attached, status="failed", error=reason)
+            attachments.note(attached, status="failed", error=reason)
             metrics.DOCUMENTS.labels(collection=collection, outcome="failed").inc()
             raise
-        _note(attached, status="completed", chunks=chunk_count, indexed_bytes=file.bytes)
+        attachments.note(attached, status="completed", chunks=chunk_count, indexed_bytes=file.bytes)
         metrics.DOCUMENTS.labels(collection=collection, outcome="written").inc()
         metrics.CHUNKS.labels(collection=collection).inc(chunk_count)
 
@@ -238,7 +204,7 @@ class Indexer:
         while True:
             index = await asyncio.to_thread(Index.open, collection, self._milvus_uri)
             with self._marked(attached):
-                chunks = await asyncio.to_thread(self._chunks, file, index, tenant, reader, is_left_off)
+                chunks = await asyncio.to_thread(chunks_of, file, index, tenant, self._limits, reader, is_left_off)
             table = await self._with_vectors(chunks, index)
             async with self._writing:
                 written = await asyncio.to_thread(self._write, collection, tenant, table, index.vectors, is_left_off)
@@ -249,52 +215,14 @@ class Indexer:
     def _marked(self, attached: Attachment) -> Iterator[None]:
         """Note that a file is being read: should that end this replica, the next one knows which file it was."""
         marked = attached.model_copy(update={"is_being_read": True})
-        if not _replace(attached, marked):
+        if not attachments.replace(attached, marked):
             raise NotFound(f"File '{attached.file_id}' was attached anew or taken out.")
         self._being_read[key_of(attached)] = marked
         try:
             yield
         finally:
             del self._being_read[key_of(attached)]
-            _replace(marked, attached)
-
-    def _chunks(
-        self, file: UploadedFile, index: Index, tenant: str, reader: DocumentReader, is_left_off: threading.Event
-    ) -> list[Chunk]:
-        recipe = self._recipe(file, index, tenant)
-        settings_key = settings_hash(recipe.chunk, recipe.embedding.made_with)
-        with RowReader(recipe.table) as rows:
-            loaded = load(DocumentFile(file.source, str(file.path)), recipe, settings_key, rows, reader)
-        if is_left_off.is_set():
-            return []
-        if isinstance(loaded, Failure):
-            raise _refusal(file, loaded.reason)
-        version, document = loaded
-        count_notes(document, index.name)
-        for note in document.notes:
-            _log.warning("%s, uploaded as %s: %s", file.filename, file.id, note.text)
-        origin = Origin(tenant, file.source, version, int(time.time() * 1000))
-        tokenizer_folder = resolve_model(recipe.embedding.tokenizer_source)
-        try:
-            return reader.chunk(document, origin, tokenizer_folder, recipe.chunk, settings_key)
-        except Unreadable as error:
-            raise _refusal(file, str(error)) from error
-
-    def _recipe(self, file: UploadedFile, index: Index, tenant: str) -> IngestRecipe:
-        """Whatever ingests the collection later makes the chunks anew if its recipe has other settings."""
-        embedding = {"model": index.embedding_model}
-        if index.embedding_model.startswith("openai:"):
-            embedding["tokenizer"] = DEFAULT_EMBEDDING
-        return IngestRecipe.model_validate(
-            {
-                "collection": index.name,
-                "tenant": tenant,
-                "sources": [str(file.path)],
-                "embedding": embedding,
-                "limits": self._limits.model_dump(),
-                "sync": False,
-            }
-        )
+            attachments.replace(marked, attached)
 
     async def _with_vectors(self, chunks: Sequence[Chunk], index: Index) -> pa.Table:
         """Chunks as a table of CHUNK_SCHEMA with `dense`."""
@@ -325,23 +253,3 @@ class Indexer:
     async def is_ready(self) -> bool:
         """Answers when it takes files."""
         return True
-
-
-def _note(attached: Attachment, **outcome: Any) -> None:
-    """Write how it ended, unless the file was attached anew or taken out meanwhile."""
-    _replace(attached, attached.model_copy(update={"is_being_read": False, **outcome}))
-
-
-def _replace(before: Attachment, after: Attachment) -> bool:
-    """Write another state over one, if that is still there."""
-    try:
-        if attachments.find(before.file_id, before.collection, before.tenant) != before:
-            return False
-        attachments.write(after)
-    except NotFound:
-        return False
-    return True
-
-
-def _refusal(file: UploadedFile, reason: str) -> InvalidInput:
-    return InvalidInput(f"'{file.filename}' cannot be indexed: {reason}.", "Mend it and send it again.")

@@ -21,7 +21,7 @@ from plait.errors import CollectionNotFound, Forbidden
 from plait.recipes import DocumentLimits
 from plait.serve.api.errors import as_plait_error
 from plait.serve.api.services import services
-from plait.serve.deployments.indexer import Indexer, _note
+from plait.serve.deployments.indexer import Indexer
 from plait.serve.ingress import build_api
 
 KEY = {"Authorization": "Bearer a-key"}
@@ -233,9 +233,9 @@ def test_what_was_attached_anew_meanwhile_keeps_its_turn(client: TestClient) -> 
     file = uploaded_files.save("a.md", "assistants", io.BytesIO(b"text"))
     (first,) = asyncio.run(Idle().attach("docs", {file.id: {"year": 2025}}, EVERYTHING))
     (anew,) = asyncio.run(Idle().attach("docs", {file.id: {"year": 2026}}, EVERYTHING))
-    _note(first, status="completed")
+    attachments.note(first, status="completed")
     assert attachments.of_collection("docs") == [anew]
-    _note(anew, status="completed")
+    attachments.note(anew, status="completed")
     assert [a.status for a in attachments.of_collection("docs")] == ["completed"]
 
 
@@ -255,7 +255,7 @@ def test_a_file_that_ended_the_server_is_not_taken_up_again_by_itself(client: Te
         indexer = Idle()
         for unfinished in (guilty, innocent):
             await indexer._take_up_again(unfinished)
-        return await asyncio.wait_for(indexer._turns.next(), 1)
+        return await asyncio.wait_for(indexer._queue._turns.next(), 1)
 
     assert asyncio.run(started()) == innocent
     found = attachments.find(guilty.file_id, "docs", "default")
@@ -284,13 +284,12 @@ def test_a_file_that_is_taken_out_while_it_is_in_work_is_worked_on_no_longer(cli
 
     async def left() -> None:
         indexer = Stuck()
-        lane = asyncio.create_task(indexer._work(None))
-        await indexer._turns.put(attached, 4)
+        indexer._queue.start()
+        await indexer._queue.put(attached)
         await asyncio.wait_for(at_work.wait(), 5)
         await asyncio.wait_for(indexer.detach("docs", attached.file_id, None), 5)
         await asyncio.sleep(0)
-        assert not indexer._in_work
-        lane.cancel()
+        assert not indexer._queue._in_work
 
     at_work = asyncio.Event()
     asyncio.run(left())
@@ -303,8 +302,8 @@ def test_a_batch_is_the_files_that_were_put_there_together(client: TestClient) -
     made = client.post(batches, json={"file_ids": [one, two], "attributes": {"lang": "en"}}).json()
     counts = {"completed": 0, "failed": 0, "cancelled": 0, "in_progress": 2, "total": 2}
     assert (made["object"], made["status"], made["file_counts"]) == ("vector_store.files_batch", "in_progress", counts)
-    _note(attachments.find(one, "docs", "default"), status="completed")
-    _note(attachments.find(two, "docs", "default"), status="failed", error="why")
+    attachments.note(attachments.find(one, "docs", "default"), status="completed")
+    attachments.note(attachments.find(two, "docs", "default"), status="failed", error="why")
     now = client.get(f"{batches}/{made['id']}").json()
     assert (now["status"], now["file_counts"]["completed"], now["file_counts"]["failed"]) == ("completed", 1, 1)
     listed = client.get(f"{batches}/{made['id']}/files", params={"filter": "completed"}).json()["data"]

@@ -78,6 +78,26 @@ def write(a: Attachment) -> None:
     write_whole(uploaded_files.file(a.file_id).path.parent / _mark(a.collection, a.tenant), a.model_dump_json())
 
 
+def replace(before: Attachment, after: Attachment) -> bool:
+    """Write another state over one, if that is still there.
+
+    Raises:
+        InsufficientStorage: when the disk is full; the state is then what it was.
+    """
+    try:
+        if find(before.file_id, before.collection, before.tenant) != before:
+            return False
+        write(after)
+    except NotFound:
+        return False
+    return True
+
+
+def note(a: Attachment, **outcome: Any) -> None:
+    """Write how it ended, unless the file was attached anew or taken out meanwhile."""
+    replace(a, a.model_copy(update={"is_being_read": False, **outcome}))
+
+
 def drop(a: Attachment) -> None:
     """Forget that a file was put into a collection."""
     (folder_of(a.file_id) / _mark(a.collection, a.tenant)).unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from plait.documents.uploads.reach import Reach
 from plait.errors import CollectionNotFound, ModelNotFound, NotFound
 from plait.index.passage import Passage
 from plait.models.reranking import check_uncut
+from plait.recipes import DocumentLimits
 from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.adapters.lifecycle import AdapterLifecycle
@@ -193,6 +194,7 @@ class _IdleIndexer(Indexer):
 
     def __init__(self) -> None:
         self._collections, self._tenant = (COLLECTION,), "default"
+        self._limits = DocumentLimits()
         self._start()
 
     def _delete(self, attachment: attachments.Attachment, source: str) -> None:
