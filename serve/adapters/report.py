@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ConfigDict
 
 from plait.serve.adapters.lifecycle import Residency, Tier
+from plait.serve.messages.protocol import ObjectList
 
 
 class ReplicaAdapters(BaseModel):
@@ -38,12 +39,7 @@ class AdapterCard(BaseModel):
     replicas: list[AdapterInReplica]
 
 
-class AdapterList(BaseModel):
-    object: str = "list"
-    data: list[AdapterCard]
-
-
-def merged(reports: Iterable[ReplicaAdapters]) -> AdapterList:
+def merged(reports: Iterable[ReplicaAdapters]) -> ObjectList[AdapterCard]:
     """One card for each set of weights, by id."""
     cards: dict[str, AdapterCard] = {}
     for report in sorted(reports, key=lambda report: report.replica):
@@ -71,4 +67,4 @@ def merged(reports: Iterable[ReplicaAdapters]) -> AdapterList:
                     loaded_at=adapter.loaded_at,
                 )
             )
-    return AdapterList(data=[cards[key] for key in sorted(cards)])
+    return ObjectList[AdapterCard](data=[cards[key] for key in sorted(cards)])

@@ -10,8 +10,9 @@ from pydantic import Field
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from plait.serve.adapters.report import AdapterList, merged
+from plait.serve.adapters.report import AdapterCard, merged
 from plait.serve.api.request_body import LenientPart, RequestBody
+from plait.serve.messages.protocol import ObjectList
 
 _LIST_TIMEOUT_S = 10.0
 
@@ -53,7 +54,7 @@ async def unload_lora_adapter(body: UnloadAdapterRequest) -> str:
 
 
 @routes.get("/v1/adapters")
-async def list_adapters() -> AdapterList:
+async def list_adapters() -> ObjectList[AdapterCard]:
     """Every adapter that a replica knows, with the tier that it is in there."""
     return merged(await _llm().broadcast("adapters").results_async(timeout_s=_LIST_TIMEOUT_S))
 

@@ -14,7 +14,7 @@ from plait.serve.api.ignored_fields import IgnoredFields, NeutralInEmbeddings
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
 from plait.serve.messages.embeddings import InputType
-from plait.serve.messages.protocol import InputUsage
+from plait.serve.messages.protocol import InputUsage, ObjectList
 
 routes = APIRouter(tags=["embeddings"])
 _MAX_TEXTS = 2048  # OpenAI's
@@ -45,9 +45,7 @@ class EmbeddingItem(BaseModel):
     """Numbers, or base64 of little-endian float32."""
 
 
-class EmbeddingList(BaseModel):
-    object: Literal["list"] = "list"
-    data: list[EmbeddingItem]
+class EmbeddingList(ObjectList[EmbeddingItem]):
     model: str
     usage: InputUsage
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from plait.documents.uploads.attachments import Attachment
 from plait.errors import NotFound
-from plait.serve.api.listing import PageWanted, page_wanted
+from plait.serve.api.listing import Page, PageWanted, page_wanted
 from plait.serve.api.openapi import errors
 from plait.serve.api.request_body import RequestBody, does_not_fit
 from plait.serve.api.services import Services, services
@@ -22,7 +22,7 @@ from plait.serve.api.vector_store_files import (
     AutoChunking,
     NewStoreFile,
     StatusFilter,
-    StoreFileList,
+    StoreFile,
     listed,
 )
 from plait.serve.api.vector_stores import FileCounts
@@ -88,7 +88,7 @@ async def list_files(
     services: _Services,
     wanted: Annotated[PageWanted, Depends(page_wanted)],
     filter: StatusFilter = None,  # the client's name for it
-) -> StoreFileList:
+) -> Page[StoreFile]:
     """The files of a batch, newest first unless `order` is `asc`."""
     return listed(await _files_of(batch_id, store_id, services), filter, wanted)
 

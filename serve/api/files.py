@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from plait.documents.uploads import uploaded_files
 from plait.serve.api.caller import Caller, caller
-from plait.serve.api.listing import PageWanted, page, page_of_files_wanted
+from plait.serve.api.listing import Page, PageWanted, page, page_of_files_wanted
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
 from plait.serve.api.upload_form import read_upload
@@ -41,14 +41,6 @@ class FileObject(BaseModel):
     status_details: str | None = None
 
 
-class FileList(BaseModel):
-    object: Literal["list"] = "list"
-    data: list[FileObject]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
-
 class FileDeleted(BaseModel):
     id: str
     object: Literal["file"] = "file"
@@ -71,10 +63,10 @@ async def upload(request: Request, asking: _Asking) -> FileObject:
 @routes.get("", responses=errors(404))
 async def list_files(
     asking: _Asking, wanted: Annotated[PageWanted, Depends(page_of_files_wanted)], purpose: str | None = None
-) -> FileList:
+) -> Page[FileObject]:
     """The files, newest first unless `order` is `asc`; with a `purpose` only those that were sent with it."""
     files = await asyncio.to_thread(uploaded_files.files, asking.reach)
-    return FileList(**page([_described(file) for file in files if purpose in (None, file.purpose)], wanted))
+    return Page[FileObject](**page([_described(file) for file in files if purpose in (None, file.purpose)], wanted))
 
 
 @routes.get("/{file_id}", responses=errors(404))

@@ -1,15 +1,16 @@
 """Pages of lists as OpenAI's: `limit`, `order`, `after` and `before`, of things that have ids.
 
-In: everything that a caller may see, newest first. Out: the fields of a list object. It does not know what is listed.
+In: everything that a caller may see, newest first. Out: a `Page`. It does not know what is listed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Generic, Literal, Protocol
 
 from fastapi import Query
 
 from plait.errors import NotFound
+from plait.serve.messages.protocol import Item, ObjectList
 
 MOST_FILES = 10_000
 _MOST, _DEFAULT = 100, 20
@@ -48,8 +49,16 @@ def page_of_files_wanted(
     return PageWanted(limit, order, after)
 
 
+class Page(ObjectList[Item], Generic[Item]):
+    """A part of a list of objects that have ids."""
+
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
 def page(newest_first: Sequence[HasId], wanted: PageWanted) -> dict[str, Any]:
-    """The fields of a list object: `data`, `first_id`, `last_id`, `has_more`.
+    """The fields of a Page: `data`, `first_id`, `last_id`, `has_more`.
 
     Raises:
         NotFound: when there is nothing of the id `after` or `before` in the list.

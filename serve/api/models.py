@@ -7,15 +7,15 @@ from fastapi import APIRouter, Depends
 from plait.errors import ModelNotFound, did_you_mean
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services
-from plait.serve.messages.protocol import ModelCard, ModelList
+from plait.serve.messages.protocol import ModelCard, ObjectList
 
 routes = APIRouter(prefix="/v1/models", tags=["models"])
 
 
 @routes.get("", responses=errors(503))
-async def models(services: Annotated[Services, Depends(services)]) -> ModelList:
+async def models(services: Annotated[Services, Depends(services)]) -> ObjectList[ModelCard]:
     """Every model id: the base model, adapters, each of them with retrieval; the models for embedding and reranking."""
-    return ModelList(data=await services.models())
+    return ObjectList[ModelCard](data=await services.models())
 
 
 @routes.get("/{model_id:path}", responses=errors(404, 503))

@@ -19,7 +19,7 @@ from plait.serve.api.request_body import NullIsNotGiven, RequestBody
 from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.retrieval_options import RetrievalOptions, what_is_set
 from plait.serve.api.services import Services, services
-from plait.serve.messages.protocol import PlaitDetails
+from plait.serve.messages.protocol import ObjectList, PlaitDetails
 
 routes = APIRouter(tags=["retrieval"])
 
@@ -42,12 +42,10 @@ class FoundPassage(BaseModel):
     metadata: dict[str, Any]
 
 
-class RetrieveResponse(BaseModel):
+class RetrieveResponse(ObjectList[FoundPassage]):
     """`timings_ms`: `embed`, `search`, `rerank`, `expand` where they were done, and `total`. `truncated`: the query is
     so long that its middle was left out of the search."""
 
-    object: Literal["list"] = "list"
-    data: list[FoundPassage]
     collection: str
     timings_ms: dict[str, float]
     truncated: bool = False

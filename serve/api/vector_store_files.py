@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from plait.documents.uploads.attachments import Attachment
-from plait.serve.api.listing import PageWanted, page, page_wanted
+from plait.serve.api.listing import Page, PageWanted, page, page_wanted
 from plait.serve.api.openapi import errors
 from plait.serve.api.request_body import RequestBody
 from plait.serve.api.services import Services, services
@@ -53,14 +53,6 @@ class StoreFile(BaseModel):
     chunking_strategy: dict[str, Any] = {"type": "other"}
 
 
-class StoreFileList(BaseModel):
-    object: Literal["list"] = "list"
-    data: list[StoreFile]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
-
-
 class StoreFileDeleted(BaseModel):
     id: str
     object: Literal["vector_store.file.deleted"] = "vector_store.file.deleted"
@@ -84,7 +76,7 @@ async def list_files(
     services: _Services,
     wanted: Annotated[PageWanted, Depends(page_wanted)],
     filter: StatusFilter = None,  # the client's name for it
-) -> StoreFileList:
+) -> Page[StoreFile]:
     """The uploaded files of a store, newest first unless `order` is `asc`."""
     return listed(await services.attached(store_id), filter, wanted)
 
@@ -102,9 +94,9 @@ async def remove_file(store_id: str, file_id: str, services: _Services) -> Store
     return StoreFileDeleted(id=file_id)
 
 
-def listed(files: Sequence[Attachment], status: StatusFilter, wanted: PageWanted) -> StoreFileList:
+def listed(files: Sequence[Attachment], status: StatusFilter, wanted: PageWanted) -> Page[StoreFile]:
     """A page of the files that have a status."""
-    return StoreFileList(**page([described(file) for file in files if status in (None, file.status)], wanted))
+    return Page[StoreFile](**page([described(file) for file in files if status in (None, file.status)], wanted))
 
 
 def described(attachment: Attachment) -> StoreFile:

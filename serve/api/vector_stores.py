@@ -15,7 +15,7 @@ from plait.index.conditions import MAX_FILTER_CHARACTERS, check_depth
 from plait.retrieval.request import MAX_PASSAGES, Retrieval
 from plait.retrieval.selection import best_of
 from plait.serve.api.attribute_filters import AttributeFilter
-from plait.serve.api.listing import PageWanted, page, page_wanted
+from plait.serve.api.listing import Page, PageWanted, page, page_wanted
 from plait.serve.api.openapi import errors
 from plait.serve.api.question import SearchQuestion
 from plait.serve.api.request_body import RequestBody
@@ -45,14 +45,6 @@ class VectorStore(BaseModel):
     status: Literal["completed"] = "completed"
     file_counts: FileCounts
     metadata: dict[str, str]
-
-
-class VectorStoreList(BaseModel):
-    object: Literal["list"] = "list"
-    data: list[VectorStore]
-    first_id: str | None
-    last_id: str | None
-    has_more: bool
 
 
 class RankingOptions(RequestBody):
@@ -112,9 +104,9 @@ class SearchResults(BaseModel):
 @routes.get("", responses=errors(404, 503))
 async def list_stores(
     services: Annotated[Services, Depends(services)], wanted: Annotated[PageWanted, Depends(page_wanted)]
-) -> VectorStoreList:
+) -> Page[VectorStore]:
     """The collections that are served, in the order of the configuration; the other way round if `order` is `asc`."""
-    return VectorStoreList(**page([_store(held) for held in await services.collections()], wanted))
+    return Page[VectorStore](**page([_store(held) for held in await services.collections()], wanted))
 
 
 @routes.get("/{store_id}", responses=errors(404, 503))

@@ -1,9 +1,9 @@
-"""Shapes that several routes of the HTTP API share: usage, errors, model cards.
+"""Shapes that several routes of the HTTP API share: usage, errors, lists, model cards.
 
 OpenAI's, with what Plait adds. What requests have in common is in request_body.py.
 """
 
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -72,9 +72,14 @@ class ModelCard(BaseModel):
     parent: str | None = None
 
 
-class ModelList(BaseModel):
+Item = TypeVar("Item")
+
+
+class ObjectList(BaseModel, Generic[Item]):
+    """OpenAI's list object."""
+
     object: Literal["list"] = "list"
-    data: list[ModelCard]
+    data: list[Item]
 
 
 class ErrorBody(BaseModel):
