@@ -21,15 +21,15 @@ def evaluate(
     """
     from rich.console import Console
 
+    from plait.chat_client import server_url
     from plait.interruption import explained
     from plait.jobs.evaluate.job import evaluate as run
     from plait.jobs.evaluate.tables import accuracy_table, answers_table, comparison
     from plait.recipes import EvaluateRecipe
-    from plait.settings import settings
 
     recipe = EvaluateRecipe(data=str(data), models=models, limit=limit, max_tokens=max_tokens, concurrency=concurrency)
     with explained("The evaluation was interrupted; no answer is kept.", "Run the same command again."):
-        found = run(recipe, url or f"http://{settings().bind}:{settings().http_port}")
+        found = run(recipe, url or server_url())
     console = Console()
     if shown:
         console.print(answers_table(found, range(min(shown, len(found.questions)))))

@@ -14,14 +14,18 @@ from plait.errors import Forbidden, InvalidInput, ModelNotFound, Overloaded, Pla
 from plait.settings import settings
 
 _TIMEOUT_S = 300.0
-_KINDS: dict[int, tuple[type[PlaitError], str]] = {
-    400: (InvalidInput, ""),
-    401: (Unauthorized, "Here that is PLAIT_API_KEY."),
-    403: (Forbidden, ""),
-    404: (ModelNotFound, ""),
-    429: (Overloaded, ""),
-    503: (Unavailable, ""),
+_KINDS: dict[int, type[PlaitError]] = {
+    400: InvalidInput,
+    401: Unauthorized,
+    403: Forbidden,
+    404: ModelNotFound,
+    429: Overloaded,
+    503: Unavailable,
 }
+NO_SERVER = "Start one: plait serve"
+"""What to do where no server of ours answers."""
+NO_KEY = "Here that is PLAIT_API_KEY."
+"""Where a key is, which a server of ours refuses."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def ask(
             body = _request(model, question, max_tokens, retrieval)
             response = client.post(f"{base_url}/v1/chat/completions", json=body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _unavailable(base_url, error) from None
+            raise unavailable(base_url, error) from None
     return _read(response)
 
 
@@ -76,7 +80,7 @@ async def ask_async(client: httpx.AsyncClient, base_url: str, model: str, questi
             f"{base_url}/v1/chat/completions", json=_request(model, question, max_tokens), timeout=_TIMEOUT_S
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _unavailable(base_url, error) from None
+        raise unavailable(base_url, error) from None
     return _read(response)
 
 
@@ -85,7 +89,7 @@ async def models_async(client: httpx.AsyncClient, base_url: str) -> list[str]:
     try:
         response = await client.get(f"{base_url}/v1/models", timeout=30)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _unavailable(base_url, error) from None
+        raise unavailable(base_url, error) from None
     return [card["id"] for card in _body(response)["data"]]
 
 
@@ -95,9 +99,26 @@ def headers() -> dict[str, str]:
     return {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
 
 
-def _unavailable(base_url: str, error: Exception) -> Unavailable:
-    """The sentence for a server that does not answer."""
-    return Unavailable(f"No server answers at {base_url} ({type(error).__name__}).", "Start one: plait serve")
+def server_url() -> str:
+    """Where this machine's server is."""
+    return f"http://{settings().bind}:{settings().http_port}"
+
+
+def error_of_status(status: int, message: str | None, no_key: str = NO_KEY) -> PlaitError:
+    """What a server's refusal is here.
+
+    Args:
+        status: of HTTP.
+        message: the sentence that the server gave, if it gave one.
+        no_key: what to do where a key is missing or wrong.
+    """
+    kind = _KINDS.get(status, PlaitError)
+    return kind(message or f"The server answered {status}.", no_key if kind is Unauthorized else "")
+
+
+def unavailable(base_url: str, error: Exception, no_server: str = NO_SERVER) -> Unavailable:
+    """The sentence for a server that does not answer; `no_server`: what to do."""
+    return Unavailable(f"No server answers at {base_url} ({type(error).__name__}).", no_server)
 
 
 def _request(model: str, question: str, max_tokens: int, retrieval: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -128,10 +149,8 @@ def _body(response: httpx.Response) -> dict[str, Any]:
     except ValueError:
         raise Unavailable(f"{response.url} answers with no JSON (status {response.status_code}).") from None
     if response.status_code != 200:
-        kind, remedy = _KINDS.get(response.status_code, (PlaitError, ""))
         error = body.get("error") if isinstance(body, dict) else None
-        message = error.get("message") if isinstance(error, dict) else None
-        raise kind(message or f"The server answered {response.status_code}.", remedy)
+        raise error_of_status(response.status_code, error.get("message") if isinstance(error, dict) else None)
     if not isinstance(body, dict) or not body.keys() & {"choices", "data"}:
         raise Unavailable(f"{response.url} does not answer as Plait's API does.", "Is it another server?")
     return cast("dict[str, Any]", body)

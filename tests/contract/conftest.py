@@ -1,12 +1,12 @@
-"""A tiny model that every engine serves, adapters of it, and the engine that PLAIT_TEST_ENGINE names."""
+"""A tiny model that every engine serves, adapters of it, and the engine under test."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from engine_under_test import MAX_CONTEXT_TOKENS, make_engine
 
 from plait.adapters.metadata import AdapterMetadata
 from plait.engines.engine import Engine
@@ -14,9 +14,6 @@ from plait.models.chat import FORMATS
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
 from plait.models.tokenizer import load_tokenizer
-
-ENGINE = os.environ.get("PLAIT_TEST_ENGINE", "torch")
-MAX_BATCH_SIZE, MAX_WAITING, MAX_CONTEXT_TOKENS = 4, 16, 512
 
 
 @pytest.fixture(scope="session")
@@ -86,34 +83,6 @@ def loras(make_adapter: Callable[..., Path]) -> dict[str, Path]:
         key: make_adapter(seed, LoraConfig(r=rank, target_modules="all-linear", init_lora_weights=False))
         for seed, (key, rank) in enumerate(ranks.items(), start=1)
     }
-
-
-def make_engine(base: Path) -> Engine:
-    """The engine under test."""
-    if ENGINE == "torch":
-        from plait.engines.torch.engine import TorchEngine
-
-        return TorchEngine(
-            base,
-            dtype="float32",
-            max_batch_size=MAX_BATCH_SIZE,
-            max_waiting=MAX_WAITING,
-            max_context_tokens=MAX_CONTEXT_TOKENS,
-        )
-    if ENGINE == "vllm":
-        from plait.engines.vllm.engine import VLLMEngine
-
-        return VLLMEngine(
-            base,
-            dtype="float32",
-            max_batch_size=MAX_BATCH_SIZE,
-            max_waiting=MAX_WAITING,
-            max_context_tokens=MAX_CONTEXT_TOKENS,
-            max_loras=4,
-            max_lora_rank=16,
-            kv_cache_tokens=4096,
-        )
-    raise ValueError(f"PLAIT_TEST_ENGINE is '{ENGINE}': there are torch and vllm")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ENGINE, MAX_BATCH_SIZE, MAX_WAITING, make_engine
+from engine_under_test import ENGINE, MAX_BATCH_SIZE, MAX_WAITING, make_engine
 
 from plait.engines.engine import Engine, GenerationDelta, GenerationRequest, Sampling
 from plait.errors import InvalidInput, ModelNotFound, NotFinite, Overloaded, Unavailable

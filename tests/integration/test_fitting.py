@@ -19,7 +19,6 @@ from plait.models.vectors import VectorKind
 from plait.retrieval.fitting import KnownQuestion, fit
 from plait.retrieval.request import Retrieval
 from plait.retrieval.retriever import Retriever
-from plait.retrieval.written_questions import write_questions
 
 COUNT = 30
 DIRECTIONS = np.eye(COUNT, 32, dtype=np.float32)
@@ -101,19 +100,6 @@ def test_a_document_is_asked_about_once_and_the_same_ones_each_time(index: Index
     assert all(text == f"word{source.removesuffix('.md')} and some others" for source, text in some.items())
     assert len(index.texts_at_random("default", 1000)) == COUNT
     assert index.texts_at_random("nobody", 10) == {}
-
-
-def test_what_a_model_writes_is_taken_where_it_is_a_question() -> None:
-    replies = iter(["Sure:\n What is a fox? \nIt is.", "No question.", "Why?"])
-    prompts: list[str] = []
-
-    def ask(prompt: str) -> str:
-        prompts.append(prompt)
-        return next(replies)
-
-    written = list(write_questions([("a", "A fox."), ("b", "B."), ("c", "C.")], ask))
-    assert written == [KnownQuestion("What is a fox?", "a"), KnownQuestion("Why?", "c")]
-    assert prompts[0].endswith("A fox.")
 
 
 @pytest.fixture

@@ -43,17 +43,16 @@ def ask(
     from rich.markup import escape
 
     from plait.chat_client import ask as ask_server
+    from plait.chat_client import server_url
     from plait.recipes import apply_override
     from plait.retrieval.request import Retrieval
-    from plait.settings import settings
 
     question = question.removeprefix(_QUOTE)
     retrieval = [each.removeprefix(_QUOTE) for each in retrieval or []]
-    base = url or f"http://{settings().bind}:{settings().http_port}"
     how: dict[str, Any] = {}
     for override in retrieval:
         apply_override(how, override, Retrieval)
-    answer = ask_server(base, model, question, max_tokens, how)
+    answer = ask_server(url or server_url(), model, question, max_tokens, how)
     console = Console()
     console.print(escape(answer.text) or "[dim](no answer)[/dim]")
     for number, citation in enumerate(answer.citations, start=1):

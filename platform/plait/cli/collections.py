@@ -80,7 +80,7 @@ def fit(
 
     library_output.set_aside("fit")
     found, asked = fit_collection(
-        name, tenant, questions, count, model, url, watched=lambda texts: track(texts, "writing questions")
+        name, tenant, questions, count, model, url, lambda writing, total: track(writing, "writing questions", total)
     )
     table = Table("way", "first", "among five", "MRR of ten", title=f"{asked} questions")
     for way in (*found.sides, *found.fusions):

@@ -3,7 +3,8 @@
 In: a collection and its questions, or a served model that writes them. Out: how well each fusion finds the documents.
 """
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from plait.retrieval.fitting import Fit, KnownQuestion
 
 LEAST_QUESTIONS = 20
-Texts = Iterable[tuple[str, str]]
+Writing = Iterable[Awaitable["KnownQuestion | None"]]
 
 
 def fit_collection(
@@ -24,7 +25,7 @@ def fit_collection(
     count: int,
     model: str,
     url: str | None,
-    watched: Callable[[Texts], Texts],
+    watched: Callable[[Writing, int], Writing],
 ) -> "tuple[Fit, int]":
     """Measure how to fuse words and meaning in a collection, and note the best in it; also how many questions it took.
 
@@ -35,27 +36,23 @@ def fit_collection(
         count: questions to have written.
         model: the served model that writes them.
         url: its server; None: this machine's.
-        watched: is given the texts that questions are written about, and gives them on.
+        watched: is given what writes the questions, and how many there are, and gives it on.
 
     Raises:
         InvalidInput: when the questions are too few, or the collection has no hybrid search.
     """
-    from plait.chat_client import ask
     from plait.index.collection import Index
     from plait.models.endpoint import embedding_of
     from plait.retrieval.fitting import fit
     from plait.retrieval.retriever import Retriever
-    from plait.retrieval.written_questions import QUESTION_TOKENS, write_questions
-    from plait.settings import settings
 
     index = Index.open(name)
     index.check_mode("hybrid")
     if questions is not None:
         known = _known_questions(index, tenant, questions)
     else:
-        base = url or f"http://{settings().bind}:{settings().http_port}"
-        texts = watched(index.texts_at_random(tenant, count).items())
-        known = list(write_questions(texts, lambda words: ask(base, model, words, QUESTION_TOKENS).text))
+        texts = index.texts_at_random(tenant, count)
+        known = asyncio.run(_written_questions(texts, model, url, watched))
     if len(known) < LEAST_QUESTIONS:
         raise InvalidInput(
             f"There are {len(known)} questions about documents of '{name}', too few to tell one way from another.",
@@ -67,6 +64,25 @@ def fit_collection(
     weight = found.best.dense_weight
     index.note_dense_weight(weight if isinstance(weight, float) else None)
     return found, len(known)
+
+
+async def _written_questions(
+    texts: Mapping[str, str], model: str, url: str | None, watched: Callable[[Writing, int], Writing]
+) -> "list[KnownQuestion]":
+    """Questions about texts, by the names of their documents, in their order."""
+    from plait.models.chat_endpoint import ChatEndpoint
+    from plait.retrieval.written_questions import write_question
+
+    async with ChatEndpoint.served(model, url) as writer:
+        writing = [asyncio.create_task(write_question(source, text, writer)) for source, text in texts.items()]
+        try:
+            for written in watched(asyncio.as_completed(writing), len(writing)):
+                await written
+        finally:  # of those that fail, the first one tells
+            for task in writing:
+                task.cancel()
+            await asyncio.gather(*writing, return_exceptions=True)
+    return [question for task in writing if (question := task.result()) is not None]
 
 
 def _known_questions(index: "Index", tenant: str, file: Path) -> "list[KnownQuestion]":

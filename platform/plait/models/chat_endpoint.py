@@ -1,0 +1,107 @@
+"""`Generate` over HTTP: a model of a running Plait server, or of any other OpenAI-compatible endpoint.
+
+In: conversations. Out: replies. The OpenAI client repeats what fails for a moment; errors come as Plait's sentences.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from plait.chat_client import NO_KEY, NO_SERVER, error_of_status, server_url, unavailable
+from plait.errors import Unavailable
+from plait.models.generate import Generated
+from plait.models.message import Message
+from plait.settings import settings
+
+_TIMEOUT_S = 300.0
+_CONCURRENCY = 8
+"""Requests under way: as many as a batch of a Plait server has, unless it is told otherwise."""
+
+
+class ChatEndpoint:
+    """A model behind an endpoint, for one event loop. Leaving `async with` closes its connections.
+
+    Args:
+        model: its name there.
+        url: of the API, as `https://api.openai.com/v1`.
+        api_key: empty where none is needed.
+        concurrency: requests under way at once; others wait here.
+        retries: of a request, from 0.5 s doubling to 8 s, or after as long as the server says.
+    """
+
+    def __init__(
+        self, model: str, url: str, api_key: str = "", concurrency: int = _CONCURRENCY, retries: int = 8
+    ) -> None:
+        from openai import AsyncOpenAI
+
+        self._model, self._url = model, url
+        self._no_server, self._no_key = "Check its address.", ""
+        # The client insists on a key, which an endpoint of one's own need not.
+        self._client = AsyncOpenAI(base_url=url, api_key=api_key or "none", max_retries=retries, timeout=_TIMEOUT_S)
+        self._places = asyncio.Semaphore(concurrency)
+
+    @classmethod
+    def served(cls, model: str, base_url: str | None = None) -> Self:
+        """A model of a Plait server (None: this machine's), by its id there, with the key of the settings.
+
+        Few retries: a server that is not there must be said at once.
+        """
+        key = settings().api_key
+        url = base_url or server_url()
+        served = cls(model, f"{url}/v1", key.get_secret_value() if key else "", retries=2)
+        served._no_server, served._no_key = NO_SERVER, NO_KEY
+        return served
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    async def generate(
+        self, messages: Sequence[Message], max_tokens: int, json_schema: Mapping[str, Any] | None = None
+    ) -> Generated:
+        """See `Generate`."""
+        import openai
+        from openai.types.chat import ChatCompletion
+
+        body: dict[str, Any] = {} if json_schema is None else {"response_format": _response_format(json_schema)}
+        async with self._places:
+            try:
+                answer = await self._client.chat.completions.create(
+                    model=self._model,
+                    messages=[_as_json(message) for message in messages],  # type: ignore[misc]
+                    max_tokens=max_tokens,
+                    temperature=0,
+                    **body,
+                )
+            except openai.APIStatusError as error:
+                said = error.body.get("message") if isinstance(error.body, dict) else None
+                raise error_of_status(error.status_code, said, self._no_key) from error
+            except openai.APIConnectionError as error:
+                raise unavailable(self._url, error, self._no_server) from error
+        if not isinstance(answer, ChatCompletion) or not answer.choices:  # it takes any page for an answer
+            raise Unavailable(f"{self._url} does not answer as OpenAI's API does.", "Is it the address of an API?")
+        choice = answer.choices[0]
+        return Generated(
+            text=choice.message.content or "",
+            is_cut=choice.finish_reason == "length",
+            prompt_tokens=answer.usage.prompt_tokens if answer.usage else None,
+            generated_tokens=answer.usage.completion_tokens if answer.usage else None,
+        )
+
+
+def _as_json(message: Message) -> dict[str, Any]:
+    fields: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        fields["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        fields["tool_call_id"] = message.tool_call_id
+    return fields
+
+
+def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema), "strict": True}}
