@@ -11,7 +11,7 @@ from statistics import median
 from harness.homes import own_home, stop
 from harness.results import options, publish
 
-from plait.jobs.plan.plan import plan
+from plait.jobs.plan.estimate import estimate
 from plait.jobs.train.job import train
 from plait.recipes import load_recipe
 from plait.recipes.train import TrainRecipe
@@ -46,7 +46,7 @@ def main() -> None:
                     continue
                 common = [f"name=run-{number}-{index}", f"data.train={data}", "train.batch_size=4", "train.max_steps=3"]
                 recipe = load_recipe(TrainRecipe, ready, [*common, "train.samples=0", *overrides])
-                planned[name] = plan(recipe).memory.peak_bytes
+                planned[name] = estimate(recipe).memory.peak_bytes
                 peak = _peak_bytes(recipe)
                 measured.setdefault(name, []).append(peak)
                 print(f"{name}: planned {planned[name] / 1e9:.2f} GB, took {peak / 1e9:.2f} GB", flush=True)

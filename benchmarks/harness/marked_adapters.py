@@ -14,9 +14,9 @@ from peft import LoraConfig, PrefixTuningConfig, get_peft_model
 from torch import Tensor, nn
 
 from harness.tiny_model import make_model
-from plait.adapters.bottleneck import BottleneckModel
-from plait.adapters.config import BottleneckConfig
 from plait.adapters.metadata import AdapterMetadata
+from plait.adapters.methods.bottleneck.config import SavedBottleneck
+from plait.adapters.methods.bottleneck.model import BottleneckModel
 from plait.models.chat import FORMATS, chat_format_for
 from plait.models.fingerprint import model_sha256
 from plait.models.load import load_causal_lm
@@ -30,7 +30,7 @@ _IGNORED = -100
 METHODS: dict[str, Any] = {
     **{f"LoRA of rank {r}": LoraConfig(r=r, lora_alpha=2 * r, target_modules="all-linear") for r in (2, 4, 8, 16)},
     "DoRA": LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", use_dora=True),
-    "bottleneck": BottleneckConfig(bottleneck_size=16, non_linearity="gelu"),
+    "bottleneck": SavedBottleneck(bottleneck_size=16, non_linearity="gelu"),
     "prefix": PrefixTuningConfig(num_virtual_tokens=16, task_type="CAUSAL_LM"),
 }
 
@@ -59,7 +59,7 @@ def make_marked_adapter(base: Path, folder: Path, number: int, method: str) -> P
     """An adapter on `base` that answers with the marker of `number`."""
     torch.manual_seed(number)
     model, config = load_causal_lm(base, "float32"), deepcopy(METHODS[method])
-    is_bottleneck = isinstance(config, BottleneckConfig)
+    is_bottleneck = isinstance(config, SavedBottleneck)
     adapted = BottleneckModel(model, config) if is_bottleneck else get_peft_model(model, config)
     _train(adapted, base, number, lr=3e-2 if method == "prefix" else 1e-2)
     adapted.save_pretrained(folder)

@@ -11,18 +11,16 @@ compute type unless said otherwise:
                    on a CPU with short rows: queries, keys, values and heads x row weights
     MLP            gate, activated gate, up; with a fused LoRA gate and up (plain MLP: what goes into the activation)
     linear layers  their input, once for those that share it, where they are trained or carry a LoRA
-    adapters       LoRA: rank; with dropout or DoRA PEFT's own path: float32 copies of inputs, and results;
-                   IA3: what is scaled; bottleneck: what goes in, and its hidden units
+    adapters       what their method says (`MethodConfig.kept_bytes`)
 
 It knows nothing of totals, devices' sizes or optimisers. tests/unit/jobs/plan/test_plan.py holds it against what
 autograd keeps.
 """
 
-import re
 from dataclasses import dataclass
 
-from plait.jobs.plan.architecture import Architecture, LayerLinear
-from plait.recipes import AdapterConfig, BottleneckConfig, FullConfig, Ia3Config, LoraConfig, PrefixConfig
+from plait.adapters.methods.method import MethodConfig
+from plait.jobs.plan.architecture import Architecture
 
 _FLOAT32 = 4
 # The last layer of attention or MLP; all others of a block share the block's input.
@@ -39,7 +37,7 @@ class Pass:
     keeps_attention_weights: bool
 
 
-def layer_bytes_a_token(shape: Architecture, adapter: AdapterConfig, how: Pass) -> float:
+def layer_bytes_a_token(shape: Architecture, adapter: MethodConfig, how: Pass) -> float:
     """Bytes that one decoder layer keeps of every token."""
     e = how.element_bytes
     return (
@@ -47,85 +45,50 @@ def layer_bytes_a_token(shape: Architecture, adapter: AdapterConfig, how: Pass) 
         + e * _attention(shape, adapter, how)
         + e * _mlp(shape, adapter) * shape.intermediate
         + e * _linear_inputs(shape, adapter)
-        + _of_adapter(shape, adapter, e)
+        + adapter.kept_bytes(shape.layer_linears, shape.hidden, e)
     )
 
 
-def kept_bytes_a_token(shape: Architecture, adapter: AdapterConfig, how: Pass, has_checkpoints: bool) -> float:
+def kept_bytes_a_token(shape: Architecture, adapter: MethodConfig, how: Pass, has_checkpoints: bool) -> float:
     """Bytes that the whole model keeps of every token: all layers; with gradient checkpointing the input of each, and
     all of the one that is being computed again. The last hidden state and its gradient come on top."""
     layer, edges = layer_bytes_a_token(shape, adapter, how), how.element_bytes * shape.hidden
     return (shape.layers * edges + layer if has_checkpoints else shape.layers * layer) + 2 * edges
 
 
-def _norms(shape: Architecture, adapter: AdapterConfig, e: int) -> float:
-    if not (isinstance(adapter, FullConfig) and shape.has_rms_norms):
+def _norms(shape: Architecture, adapter: MethodConfig, e: int) -> float:
+    if not (adapter.trains_base and shape.has_rms_norms):
         return e * sum(shape.norm_widths)
     # Gemma scales in float32, the others in the compute type.
     result_bytes = _FLOAT32 if shape.model_type.startswith("gemma") else e
     return (_FLOAT32 + result_bytes) * sum(shape.norm_widths)
 
 
-def _attention(shape: Architecture, adapter: AdapterConfig, how: Pass) -> float:
+def _attention(shape: Architecture, adapter: MethodConfig, how: Pass) -> float:
     if not how.keeps_attention_weights:
         return 4 * shape.query_width
-    prefix = adapter.virtual_tokens if isinstance(adapter, PrefixConfig) else 0
-    return shape.query_width + 2 * shape.key_width + shape.heads * (how.row_tokens + prefix)
+    return shape.query_width + 2 * shape.key_width + shape.heads * (how.row_tokens + adapter.prefix_tokens)
 
 
-def _mlp(shape: Architecture, adapter: AdapterConfig) -> int:
+def _mlp(shape: Architecture, adapter: MethodConfig) -> int:
     """How many tensors of the inner width an MLP keeps, the input of its last layer aside."""
     if not shape.is_gated:
         return 1
     return 2 if _is_gated_mlp_fused(shape, adapter) else 3
 
 
-def _is_gated_mlp_fused(shape: Architecture, adapter: AdapterConfig) -> bool:
+def _is_gated_mlp_fused(shape: Architecture, adapter: MethodConfig) -> bool:
     """Whether jobs/train/kernels/mlp.py takes over: then the input of the last layer is computed again."""
     last = [linear for linear in shape.layer_linears if linear.leaf == "down_proj"]
-    is_fused = isinstance(adapter, LoraConfig) and _is_fused(adapter) and all(targets(adapter, one) for one in last)
-    return shape.is_gated and bool(last) and is_fused
+    return shape.is_gated and bool(last) and all(adapter.has_fused_lora(one) for one in last)
 
 
-def _linear_inputs(shape: Architecture, adapter: AdapterConfig) -> float:
+def _linear_inputs(shape: Architecture, adapter: MethodConfig) -> float:
     """Width of the distinct inputs that linear layers keep."""
-    if isinstance(adapter, LoraConfig) and not _is_fused(adapter):
-        return 0
     kept: dict[tuple[str, bool], int] = {}
     for linear in shape.layer_linears:
         if linear.leaf == "down_proj" and _is_gated_mlp_fused(shape, adapter):
             continue
-        if isinstance(adapter, FullConfig) or (isinstance(adapter, LoraConfig) and targets(adapter, linear)):
+        if adapter.trains_base or adapter.has_fused_lora(linear):
             kept[linear.name.rpartition(".")[0], linear.leaf in _LAST_OF_BLOCK] = linear.inputs
     return sum(kept.values())
-
-
-def _of_adapter(shape: Architecture, adapter: AdapterConfig, e: int) -> float:
-    if isinstance(adapter, LoraConfig):
-        targeted = [linear for linear in shape.layer_linears if targets(adapter, linear)]
-        if _is_fused(adapter):
-            return e * adapter.rank * len(targeted)
-        by_input = _FLOAT32 * (2 if adapter.dropout else 1)  # with dropout: what went through, and the mask
-        by_output = _FLOAT32 + e if adapter.dora else 0
-        return sum(by_input * t.inputs + _FLOAT32 * adapter.rank + by_output * t.outputs for t in targeted)
-    if isinstance(adapter, Ia3Config):
-        scaled = [linear for linear in shape.layer_linears if linear.leaf in adapter.target_modules]
-        return sum(_FLOAT32 * s.inputs if s.leaf in adapter.feedforward_modules else e * s.outputs for s in scaled)
-    if isinstance(adapter, BottleneckConfig):
-        return e * (2 if adapter.placement == "houlsby" else 1) * (shape.hidden + adapter.size)
-    return 0
-
-
-def _is_fused(adapter: LoraConfig) -> bool:
-    """Whether jobs/train/kernels/lora.py takes the layers over from PEFT."""
-    return not (adapter.dora or adapter.dropout)
-
-
-def targets(adapter: LoraConfig, linear: LayerLinear) -> bool:
-    """Whether a LoRA goes on this layer, by PEFT's rules: all-linear, names, or a regular expression."""
-    chosen = adapter.target_modules
-    if chosen == "all-linear":
-        return True
-    if isinstance(chosen, str):
-        return re.fullmatch(chosen, f"model.layers.0.{linear.name}") is not None
-    return any(linear.name == name or linear.name.endswith(f".{name}") for name in chosen)

@@ -1,8 +1,9 @@
-"""The shape of a model, without its weights.
+"""The shape of a model, without its weights, and how many parameters an adapter trains on it.
 
 In: a model source. Out: an `Architecture`: parameters counted by building the model on the meta device, which holds
 shapes and no numbers, and the widths that the memory of a training step follows from. Well-known hub ids come from a
-table, so that planning needs no hub. It knows nothing of recipes, GPUs or memory.
+table, so that planning needs no hub. The code that trains an adapter puts it on the meta model, so that count is exact
+for every method. It knows nothing of GPUs or memory.
 """
 
 from dataclasses import dataclass
@@ -13,20 +14,8 @@ from typing import Any
 
 import yaml
 
+from plait.adapters.methods.method import LayerLinear, MethodConfig
 from plait.errors import ModelNotFound, did_you_mean, first_line
-
-
-@dataclass(frozen=True)
-class LayerLinear:
-    """A linear layer inside every decoder layer; `name` as in "self_attn.q_proj"."""
-
-    name: str
-    inputs: int
-    outputs: int
-
-    @property
-    def leaf(self) -> str:
-        return self.name.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -138,6 +127,29 @@ def meta_model(config: Any) -> Any:
 
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config)
+
+
+def trained_parameters(source: str, adapter: MethodConfig) -> int:
+    """Parameters that `adapter` trains on the model of a source.
+
+    Raises:
+        InvalidInput: when the adapter does not fit the model.
+    """
+    # The config as text: a frozen model that holds lists cannot be a key.
+    return _trained_parameters(source, adapter.model_dump_json(), type(adapter))
+
+
+@cache
+def _trained_parameters(source: str, adapter: str, kind: type[MethodConfig]) -> int:
+    shape, config = architecture_of(source), kind.model_validate_json(adapter)
+    if config.trains_base:
+        return shape.parameters
+    import torch
+
+    causal_lm = meta_model(shape.config)
+    with torch.device("meta"):
+        adapted = config.new_adapter(causal_lm)
+    return sum(p.numel() for p in adapted.parameters() if p.requires_grad)
 
 
 def _config(source: str) -> Any:

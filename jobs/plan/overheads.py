@@ -10,9 +10,6 @@ CPU_PROCESS_BYTES = 700e6
 CPU_PEFT_BYTES = 72e6
 """What PEFT and bitsandbytes add to it where an adapter is trained."""
 
-CPU_DORA_BYTES = 300e6
-"""What PEFT's DoRA adds to that: dense float32 updates of whole layers."""
-
 CPU_HEAP_FACTOR = 1.2
 """Heap a byte of activations takes: glibc keeps what it frees below 32 MiB, and the holes between."""
 

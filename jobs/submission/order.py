@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict
 
 from plait import __version__
 from plait.errors import InvalidInput
-from plait.recipes import CompareRecipe, EvaluateRecipe, IngestRecipe, Section, TrainRecipe, load_recipe
+from plait.recipes import CompareRecipe, EvaluateRecipe, IngestRecipe, TrainRecipe, load_recipe
+from plait.section import Section
 
 Kind = Literal["ingest", "train", "evaluate", "compare"]
 RECIPES: dict[Kind, type[Section]] = {

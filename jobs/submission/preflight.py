@@ -15,7 +15,8 @@ from plait.errors import DataError, InvalidInput, NotFound, PlaitError, Unavaila
 from plait.jobs.submission.cluster import Cluster
 from plait.jobs.submission.order import RECIPES, JobOrder
 from plait.jobs.submission.probe import MARK
-from plait.recipes import CompareRecipe, EvaluateRecipe, IngestRecipe, Section, TrainRecipe
+from plait.recipes import CompareRecipe, EvaluateRecipe, IngestRecipe, TrainRecipe
+from plait.section import Section
 
 _NODES_WITHIN_S = 10.0
 _PROBE_WITHIN_S = 600.0  # the first job with a wheel installs it

@@ -242,7 +242,7 @@ def _register(
     with TemporaryDirectory() as aside:
         for file in checkpoint.model_files:
             shutil.copy2(file, aside)
-        if prepared.recipe.adapter.method == "full":
+        if prepared.recipe.adapter.trains_base:
             load_tokenizer(prepared.base_folder).save_pretrained(aside)
         metadata.write(Path(aside))
         version = registry.register(prepared.recipe.name, Path(aside), run_id)

@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from plait.adapters.methods import load_adapter, new_adapter
+from plait.adapters.methods.saved_config import load_adapter
 from plait.errors import InvalidInput
 from plait.jobs.train.batches import Batch
 from plait.jobs.train.kernels.attention import use_short_row_attention
@@ -21,7 +21,7 @@ from plait.jobs.train.kernels.mlp import fuse_gated_mlps
 from plait.jobs.train.kernels.norm import fuse_norms
 from plait.jobs.train.loss import linear_cross_entropy, linear_log_probs
 from plait.models.load import load_causal_lm
-from plait.recipes import FullConfig, PrefixConfig, TrainRecipe
+from plait.recipes import TrainRecipe
 
 # Longer rows would make attention's weights, which grow with the square of a row, outweigh all else.
 _SHORT_ROW = 1024
@@ -54,9 +54,9 @@ class Trainable(nn.Module):
         Raises:
             InvalidInput: when adapter and base model do not fit.
         """
-        is_full = isinstance(recipe.adapter, FullConfig)
+        config = recipe.adapter
         causal_lm = load_causal_lm(
-            start_from if is_full and start_from else base,
+            start_from if config.trains_base and start_from else base,
             recipe.model.dtype,
             recipe.model.quantization,
             double_quantization=recipe.model.double_quantization,
@@ -66,16 +66,16 @@ class Trainable(nn.Module):
             use_short_row_attention(causal_lm)
         if recipe.train.gradient_checkpointing:
             causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        if isinstance(recipe.adapter, FullConfig):
-            return cls(causal_lm.requires_grad_(), None)
-        if start_from is not None:
+        if start_from is not None and not config.trains_base:
             adapter = load_adapter(causal_lm, start_from, is_trainable=True)
         else:
-            adapter = new_adapter(causal_lm, recipe.adapter)
+            adapter = config.new_adapter(causal_lm)
+        if adapter is None:
+            return cls(causal_lm, None)
         fuse_lora(causal_lm)
         fuse_gated_mlps(causal_lm)
         fuse_norms(causal_lm)
-        return cls(causal_lm, adapter, is_prefix=isinstance(recipe.adapter, PrefixConfig))
+        return cls(causal_lm, adapter, is_prefix=config.prefix_tokens > 0)
 
     @property
     def device(self) -> torch.device:

@@ -8,8 +8,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from plait.adapters.config import CONFIG_FILE, PeftLora, read_adapter_config
 from plait.adapters.metadata import FILE_NAME, check_adapter_files
+from plait.adapters.methods.saved_config import CONFIG_FILE, read_adapter_config
 from plait.errors import InvalidInput
 
 _log = logging.getLogger("ray.serve")
@@ -37,7 +37,7 @@ class AdapterLimits:
         if not (folder / CONFIG_FILE).is_file():
             return  # a whole model: the engine says so, with what to do
         config = read_adapter_config(folder)
-        if isinstance(config, PeftLora) and config.highest_rank > self.max_rank:
+        if config.highest_rank > self.max_rank:
             raise InvalidInput(
                 f"The adapter in '{folder}' has rank {config.highest_rank}; this server takes at most {self.max_rank}.",
                 "Train it with a lower rank, or raise llm.max_rank.",

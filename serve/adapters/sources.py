@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from plait.adapters.config import MAX_CONFIG_BYTES
+from plait.adapters.methods.saved_config import MAX_CONFIG_BYTES
 from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable, first_line
 from plait.serve.adapters.cache import AdapterCache
 from plait.serve.adapters.limits import AdapterLimits

@@ -7,8 +7,9 @@ from pydantic import Field, field_validator, model_validator
 from plait.engines.settings import EngineSettings
 from plait.errors import CollectionNotFound, InvalidInput
 from plait.model_ids import AdapterRef
-from plait.recipes import DocumentLimits, Section
+from plait.recipes import DocumentLimits
 from plait.retrieval.request import Retrieval
+from plait.section import Section
 
 
 class AutoscalingArguments(Section):

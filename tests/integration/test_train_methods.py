@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from plait.adapters.methods import load_adapter
+from plait.adapters.methods.saved_config import load_adapter
 from plait.adapters.registry import AdapterVersion
 from plait.jobs.train.job import train
 from plait.models.load import load_causal_lm

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from plait.adapters.config import MAX_CONFIG_BYTES
+from plait.adapters.methods.saved_config import MAX_CONFIG_BYTES
 from plait.errors import InvalidInput
 from plait.models.chat import ChatFormat
 from plait.strict_json import read_json
@@ -28,7 +28,7 @@ class AdapterMetadata(BaseModel):
     base_sha256: str = Field(description="Hash of the base model's weights.")
     dataset_sha256: str = Field(description="Hash of the training file.")
     recipe: dict[str, Any] = Field(description="The recipe of the run, every field.")
-    method: str = Field(description="lora, ia3, prefix, bottleneck; full: a whole model, not an adapter.")
+    method: str = Field(description="As adapter.method of the recipe; of full: a whole model, not an adapter.")
     chat_format: ChatFormat = Field(description="The form in which the adapter was trained to answer.")
     parent: str | None = Field(None, description="The adapter version that training continued from.")
     run_id: str = Field(description="MLflow run.")

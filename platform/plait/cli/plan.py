@@ -21,9 +21,9 @@ def plan(
     from plait import library_output
 
     library_output.set_aside("plan")
-    from plait.jobs.plan.plan import plan as make
+    from plait.jobs.plan.estimate import estimate
 
-    made = make(checked, gpu, gpu_hour_price)
+    made = estimate(checked, gpu, gpu_hour_price)
     if json:
         print(made.model_dump_json(indent=2))
         return

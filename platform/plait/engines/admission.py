@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from plait.adapters.metadata import FILE_NAME, AdapterMetadata, check_adapter_files
+from plait.adapters.methods.saved_config import CONFIG_FILE
 from plait.engines.engine import (
     LOGIT_BIASES,
     MAX_LOGIT_BIASES,
@@ -100,7 +101,7 @@ def check_adapter(key: str, folder: Path, base_sha256: str) -> AdapterMetadata |
     """
     check_adapter_files(folder)
     metadata = AdapterMetadata.read(folder) if (folder / FILE_NAME).is_file() else None
-    if (metadata is not None and metadata.method == "full") or not (folder / "adapter_config.json").is_file():
+    if not (folder / CONFIG_FILE).is_file():
         raise InvalidInput(
             f"'{key}' cannot be served as an adapter: it is a whole fine-tuned model.",
             f"Serve it as a base model: llm.model={folder}.",

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from plait.recipes import DEFAULT_MODEL, Section
+from plait.recipes import DEFAULT_MODEL
+from plait.section import Section
 
 Quantization = Literal["none", "nf4", "int8"]
 

@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from plait.observability.metrics import TTFT_BUCKETS_S
-from plait.recipes.section import Section
+from plait.section import Section
 
 FASTEST_BURN = 14.4
 """The fastest burn that is looked for: two percent of a month's error budget in an hour."""

@@ -3,23 +3,25 @@ JSON schema come from it."""
 
 from plait.recipes.compare import CompareRecipe
 from plait.recipes.evaluate import EvaluateRecipe
-from plait.recipes.ingest import ChunkConfig, DedupConfig, DocumentLimits, EmbeddingConfig, IngestRecipe, TableConfig
+from plait.recipes.ingest import (
+    DEFAULT_EMBEDDING,
+    ChunkConfig,
+    DedupConfig,
+    DocumentLimits,
+    EmbeddingConfig,
+    IngestRecipe,
+    TableConfig,
+)
 from plait.recipes.loading import load_recipe, ready_recipes
 from plait.recipes.overrides import apply_override
-from plait.recipes.section import DEFAULT_EMBEDDING, DEFAULT_MODEL, Section
 from plait.recipes.train import (
-    AdapterConfig,
-    BottleneckConfig,
+    DEFAULT_MODEL,
     ContextConfig,
     DataConfig,
     DeepSpeedConfig,
     DpoConfig,
-    FullConfig,
-    Ia3Config,
-    LoraConfig,
     ModelConfig,
     ObjectiveConfig,
-    PrefixConfig,
     PretrainConfig,
     ScaleConfig,
     SftConfig,
@@ -30,8 +32,6 @@ from plait.recipes.train import (
 __all__ = [
     "DEFAULT_EMBEDDING",
     "DEFAULT_MODEL",
-    "AdapterConfig",
-    "BottleneckConfig",
     "ChunkConfig",
     "CompareRecipe",
     "ContextConfig",
@@ -42,16 +42,11 @@ __all__ = [
     "DpoConfig",
     "EmbeddingConfig",
     "EvaluateRecipe",
-    "FullConfig",
-    "Ia3Config",
     "IngestRecipe",
-    "LoraConfig",
     "ModelConfig",
     "ObjectiveConfig",
-    "PrefixConfig",
     "PretrainConfig",
     "ScaleConfig",
-    "Section",
     "SftConfig",
     "TableConfig",
     "TrainConfig",

@@ -5,8 +5,8 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from plait.recipes.ingest import IngestRecipe
-from plait.recipes.section import Section
 from plait.recipes.train import TrainRecipe
+from plait.section import Section
 
 
 class CompareRecipe(Section):
@@ -29,9 +29,11 @@ class CompareRecipe(Section):
 
     @model_validator(mode="after")
     def adapter_is_served(self) -> Self:
-        if self.train.adapter.method == "full":
+        adapter = self.train.adapter
+        if adapter.trains_base:
             raise ValueError(
-                "train.adapter.method=full makes a model, not an adapter beside the base: compare needs one"
+                f"train.adapter.method={adapter.method} makes a model, not an adapter beside the base: compare needs "
+                "one"
             )
         return self
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from plait.recipes.section import Section
+from plait.section import Section
 
 
 class EvaluateRecipe(Section):

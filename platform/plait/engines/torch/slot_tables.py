@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plait.engines.torch.adapter_weights import AdapterWeights, BottleneckWeights, SiteWeights
+from plait.adapters.updates import BottleneckWeights
+from plait.engines.torch.adapter_weights import AdapterWeights, SiteWeights
 from plait.engines.torch.decoder import Decoder
 from plait.engines.torch.projection import Adaptation, GatheredRows, Site
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from plait.adapters.config import PeftLora, read_adapter_config
+from plait.adapters.methods.saved_config import read_adapter_config
 from plait.engines.adapter_tensors import check_finite, read_tensors
 from plait.engines.admission import cannot_be_loaded
 from plait.errors import InvalidInput
@@ -32,10 +32,10 @@ def check_lora(key: str, folder: Path, dtype: torch.dtype, max_rank: int) -> int
             or so large that what is computed with them may overflow.
     """
     config = read_adapter_config(folder)
-    if not isinstance(config, PeftLora) or config.use_dora:
-        kind = "DoRA" if isinstance(config, PeftLora) else config.peft_type
+    lora = config.plain_lora
+    if lora is None:
         raise InvalidInput(
-            f"The adapter '{key}' is no LoRA ({kind}), all that vLLM serves.",
+            f"The adapter '{key}' is no LoRA ({config.kind}), all that vLLM serves.",
             "The engine 'torch' serves every method: llm.engine=torch.",
         )
     if config.highest_rank > max_rank:
@@ -43,7 +43,7 @@ def check_lora(key: str, folder: Path, dtype: torch.dtype, max_rank: int) -> int
             f"The adapter '{key}' has rank {config.highest_rank}, above the {max_rank} that vLLM has room for.",
             "Raise llm.max_lora_rank.",
         )
-    for pattern in (*(config.rank_pattern or ()), *(config.alpha_pattern or ())):
+    for pattern in (*(lora.rank_pattern or ()), *(lora.alpha_pattern or ())):
         if not _MATCHED_AT_ONCE.fullmatch(pattern):
             raise InvalidInput(
                 f"The adapter '{key}' has the pattern '{pattern[:80]}', which vLLM matches without an end.",
@@ -55,7 +55,7 @@ def check_lora(key: str, folder: Path, dtype: torch.dtype, max_rank: int) -> int
                 _check_lengths(weight, 0, name)
             if ".lora_B." in name:
                 module = name.partition(".lora_B.")[0].removeprefix("base_model.model.")
-                scaling = config.scaling(config.rank(module), config.alpha(module))
+                scaling = lora.scaling(lora.rank(module), lora.alpha(module))
                 scaled = f"{name} (scaled)"
                 _check_lengths(check_finite(weight * scaling, scaled), -1, scaled)
     except ValueError as error:

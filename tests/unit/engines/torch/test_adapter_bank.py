@@ -13,9 +13,9 @@ import torch
 from peft import IA3Config, LoraConfig, PrefixTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from plait.adapters.bottleneck import BottleneckModel
-from plait.adapters.config import BottleneckConfig
-from plait.adapters.methods import load_adapter
+from plait.adapters.methods.bottleneck.config import SavedBottleneck
+from plait.adapters.methods.bottleneck.model import BottleneckModel
+from plait.adapters.methods.saved_config import load_adapter
 from plait.engines.torch.adapter_bank import AdapterBank
 from plait.engines.torch.adapter_weights import AdapterWeights, read_adapter
 from plait.engines.torch.decoder import Decoder
@@ -45,11 +45,11 @@ METHODS: dict[str, Callable[[Any], Any]] = {
         model, IA3Config(target_modules=["k_proj", "v_proj", "down_proj"], feedforward_modules=["down_proj"])
     ),
     "prefix": lambda model: get_peft_model(model, PrefixTuningConfig(num_virtual_tokens=6, task_type="CAUSAL_LM")),
-    "houlsby": lambda model: BottleneckModel(model, BottleneckConfig(bottleneck_size=5, non_linearity="gelu")),
+    "houlsby": lambda model: BottleneckModel(model, SavedBottleneck(bottleneck_size=5, non_linearity="gelu")),
     "pfeiffer": lambda model: BottleneckModel(
-        model, BottleneckConfig(bottleneck_size=3, non_linearity="relu", placement="pfeiffer")
+        model, SavedBottleneck(bottleneck_size=3, non_linearity="relu", placement="pfeiffer")
     ),
-    "houlsby too": lambda model: BottleneckModel(model, BottleneckConfig(bottleneck_size=7, non_linearity="gelu")),
+    "houlsby too": lambda model: BottleneckModel(model, SavedBottleneck(bottleneck_size=7, non_linearity="gelu")),
 }
 
 

