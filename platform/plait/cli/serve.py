@@ -16,9 +16,10 @@ def serve(
     """
     from plait import library_output
     from plait.local.ray_head import connect
+    from plait.local.serve_worker import SETUP_HOOK
 
     library_output.set_aside("serve")
-    connect(meanwhile=_import_what_deploys)
+    connect(meanwhile=_import_what_deploys, setup_hook=SETUP_HOOK)
 
     from plait.errors import Interrupted
     from plait.serve.deploy import APPLICATION, deploy, is_served, read_config, take_down

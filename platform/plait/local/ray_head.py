@@ -35,10 +35,11 @@ _WORKER_PORTS = range(10_002, 20_000)
 _LONGEST_TEMP_DIR = 18
 
 
-def connect(meanwhile: Callable[[], object] = lambda: None) -> None:
+def connect(meanwhile: Callable[[], object] = lambda: None, setup_hook: str | None = None) -> None:
     """Make this process a driver on the Ray cluster; starts the local head (and the exporter) when none is configured.
 
-    Calling it again is harmless. `meanwhile`: imports that take seconds, done while a head starts.
+    Calling it again is harmless. `meanwhile`: imports that take seconds, done while a head starts. `setup_hook`: what
+    each worker of a local head calls first, as `module.function`.
 
     Raises:
         Unavailable: when a configured cluster does not answer or refuses us.
@@ -46,6 +47,7 @@ def connect(meanwhile: Callable[[], object] = lambda: None) -> None:
     """
     _quieten()
     configured = settings().ray_address or _cluster_of_this_job()
+    hook: dict[str, str] = {}
     if configured is None:
 
         def get_ready() -> None:
@@ -53,6 +55,8 @@ def connect(meanwhile: Callable[[], object] = lambda: None) -> None:
             meanwhile()
 
         address = _start_here(get_ready).address
+        if setup_hook is not None:
+            hook = {"worker_process_setup_hook": setup_hook}
     else:
         _check_answers(configured)
         address = configured
@@ -68,7 +72,7 @@ def connect(meanwhile: Callable[[], object] = lambda: None) -> None:
         with interruption.handlers_kept():
             ray.init(
                 address=address,
-                runtime_env={"env_vars": _worker_environment(address)},
+                runtime_env={"env_vars": _worker_environment(address), **hook},
                 log_to_driver="PLAIT_DEBUG" in os.environ,
                 logging_level="INFO" if "PLAIT_DEBUG" in os.environ else "ERROR",
             )
@@ -195,8 +199,7 @@ def _head() -> LocalProcess:
             "--max-worker-port": last_port,
             "--num-cpus": current.ray_cpus or cpu_count(),
             "--temp-dir": _make_temp_dir(),
-            # Ray would take fixed ports for these, and two heads could not live on one machine.
-            "--ray-client-server-port": free_port(),
+            # Ray would take a fixed port, and two heads could not live on one machine.
             "--dashboard-agent-listen-port": free_port(),
         }
         # Nothing scales this machine, so Ray's autoscaler, a process of its own, is not started.

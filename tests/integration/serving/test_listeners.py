@@ -14,8 +14,8 @@ from plait.settings import Settings, settings
 PAGE = Path(__file__).parents[3] / "docs" / "security.md"
 TABLE = "## What listens where"
 RAY = "Ray's GCS, raylet, object manager, workers, metrics agent, Serve's replicas"
-RAY_AGENTS = "Ray's client server, dashboard agent, runtime environment agent"
-_AGENTS = ("ray.util.client.server", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
+RAY_AGENTS = "Ray's dashboard agent, runtime environment agent"
+_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
 @dataclass(frozen=True)
