@@ -6,6 +6,7 @@ prompts have in common is computed once. `EngineLoop` has the thread that comput
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,17 @@ class TorchEngine:
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
-        self.tokenizer = load_tokenizer(base)
-        self._base_sha256 = model_sha256(base)
         model = load_causal_lm(base, dtype, "none" if quantization == "int8" else quantization)
-        self._end_ids = _end_ids(model, self.tokenizer)
-        self._vocabulary = Vocabulary(self.tokenizer, self._end_ids)
-        self._grammars = JsonGrammars(self._vocabulary)
         self.max_context_tokens = min(max_context_tokens, model.config.max_position_embeddings)
+        # The tokenizer holds Python's lock for seconds. Hashing and laying out weights does not. It begins after the
+        # model is loaded: both import from transformers, whose modules import each other.
+        with ThreadPoolExecutor(1, "tokenizer") as beside:
+            reading = beside.submit(_read_vocabulary, base, model.generation_config.eos_token_id)
+            self._base_sha256 = model_sha256(base)
+            decoder = Decoder(model, self.max_context_tokens, "int8" if quantization == "int8" else "own")
+            self.tokenizer, self._vocabulary, self._end_ids = reading.result()
+        self._grammars = JsonGrammars(self._vocabulary)
         self.prompts = PromptReader(self.tokenizer, self.max_context_tokens)
-        decoder = Decoder(model, self.max_context_tokens, "int8" if quantization == "int8" else "own")
         blocks = -(-(kv_cache_tokens or max_batch_size * self.max_context_tokens) // BLOCK_SIZE)
         self._cache_tokens = blocks * BLOCK_SIZE
         self._runner = ModelRunner(decoder, blocks)
@@ -157,8 +160,9 @@ class TorchEngine:
         self.prompts.close()
 
 
-def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends an answer: the tokenizer's, and those that the model's generation settings name."""
-    configured = model.generation_config.eos_token_id
+def _read_vocabulary(base: Path, configured: int | list[int] | None) -> tuple[Any, Vocabulary, frozenset[int]]:
+    """The tokenizer, its tokens, and every token that ends an answer: the tokenizer's, and the `configured` ones."""
+    tokenizer = load_tokenizer(base)
     ids = configured if isinstance(configured, list) else [configured]
-    return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
+    end_ids = frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
+    return tokenizer, Vocabulary(tokenizer, end_ids), end_ids

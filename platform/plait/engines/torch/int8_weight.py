@@ -10,6 +10,8 @@ from plait.engines.torch.kernel_linear import Bfloat16Weight, working_memory
 from plait.engines.torch.kernels import Kernels
 
 INT8_BLOCK, _LANES = 64, 16
+_ROWS_AT_ONCE = 1 << 12
+"""In float32 so many rows stay in a processor's cache, and are laid out twice as fast as four times as many."""
 
 
 class Int8Weight:
@@ -20,17 +22,17 @@ class Int8Weight:
         padded = -(-self.outputs // INT8_BLOCK) * INT8_BLOCK
         self.scale = torch.zeros(padded)
         self.packed = torch.full((padded // _LANES, self.inputs // 4, _LANES, 4), 128, dtype=torch.uint8)
-        for first in range(0, self.outputs, 1 << 14):  # in parts: float32 copies of a vocabulary are large
-            part = weight[first : first + (1 << 14)].float()
+        fours = self.packed.view(torch.int32).squeeze(-1)  # [out / 16, in / 4, 16]: moved as one number, so faster
+        for first in range(0, self.outputs, _ROWS_AT_ONCE):
+            part = weight[first : first + _ROWS_AT_ONCE].float()
             scale = part.abs().amax(1).clamp_(min=1e-12).div_(127)
             quantised = part.div_(scale[:, None]).round_().add_(128).to(torch.uint8)
-            last = first + len(part)
-            self.scale[first:last] = scale
+            self.scale[first : first + len(part)] = scale
             if len(part) % _LANES:
                 rest = torch.full((-len(part) % _LANES, self.inputs), 128, dtype=torch.uint8)
                 quantised = torch.cat([quantised, rest])
-            groups = quantised.view(-1, _LANES, self.inputs // 4, 4).transpose(1, 2)
-            self.packed[first // _LANES : first // _LANES + len(groups)] = groups
+            groups = quantised.view(torch.int32).view(-1, _LANES, self.inputs // 4).transpose(1, 2)
+            fours[first // _LANES : first // _LANES + len(groups)] = groups
 
     def dense(self) -> Tensor:
         """The matrix as the kernels see it, float32 [out, in]."""
