@@ -46,8 +46,7 @@ def read_config(config: str, overrides: Sequence[str]) -> dict[str, Any]:
         raise RecipeError(f"There is no Serve configuration '{config}'.", did_you_mean(config, names))
     try:
         values = parse_yaml((path if path.is_file() else ready).read_bytes())
-        applications = values["applications"]
-        (application,) = [a for a in applications if str(a["import_path"]).startswith("plait.serve")]
+        application = _application(values)
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise RecipeError(
             f"'{config}' is no Serve configuration of Plait ({type(error).__name__}).",
@@ -61,6 +60,15 @@ def read_config(config: str, overrides: Sequence[str]) -> dict[str, Any]:
     return dict(values)
 
 
+def check_config(config: dict[str, Any]) -> None:
+    """Find out before anything starts whether the application of a configuration can run.
+
+    Raises:
+        PlaitError: one of its kinds when the arguments are wrong, or a model or a collection is not there.
+    """
+    check(parse(_application(config)["args"]))
+
+
 def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
     """Deploy a configuration and wait until the application is ready; returns the API's base URL.
 
@@ -72,7 +80,7 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
 
     if "PLAIT_DEBUG" not in os.environ:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    (application,) = [a for a in config["applications"] if str(a["import_path"]).startswith("plait.serve")]
+    application = _application(config)
     arguments = parse(application["args"])
     if arguments.retrieval is not None and arguments.retrieval.milvus_uri is None:
         check_all_reach_milvus()
@@ -103,6 +111,12 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
     client.deploy_apps(schema)
     _wait(lambda: client.get_serve_status(application["name"]), on_progress)
     return f"http://{options.host}:{options.port}"
+
+
+def _application(config: dict[str, Any]) -> dict[str, Any]:
+    """Plait's, of the applications of a configuration."""
+    (application,) = [a for a in config["applications"] if str(a["import_path"]).startswith("plait.serve")]
+    return application  # type: ignore[no-any-return]
 
 
 def take_down() -> None:

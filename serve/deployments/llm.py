@@ -47,6 +47,8 @@ class LLM:
         self._adapters = AdapterLifecycle(self._engine, arguments)
         self._registered: list[AdapterVersion] = []
         await self._adapters.start()
+        # It imports MLflow, which takes two seconds: better before somebody asks for the models.
+        self._first_look = asyncio.create_task(self._versions())
         metrics.LLM_REPLICAS.set(1)
         metrics.REPLICA_HOUR_PRICE.set(settings().replica_hour_price)
 

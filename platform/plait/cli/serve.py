@@ -1,5 +1,8 @@
 """`plait serve`: the OpenAI-compatible API, on Ray Serve."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import typer
 
 
@@ -19,7 +22,7 @@ def serve(
     from plait.local.serve_worker import SETUP_HOOK
 
     library_output.set_aside("serve")
-    connect(meanwhile=_import_what_deploys, setup_hook=SETUP_HOOK)
+    connect(meanwhile=partial(_check, config, overrides or []), setup_hook=SETUP_HOOK)
 
     from plait.errors import Interrupted
     from plait.serve.deploy import APPLICATION, deploy, is_served, read_config, take_down
@@ -40,11 +43,11 @@ def serve(
     _until_interrupted()
 
 
-def _import_what_deploys() -> None:
-    from importlib import import_module
+def _check(config: str, overrides: Sequence[str]) -> None:
+    """Find out whether it can be served. That imports what deploys it and starts Milvus, while Ray starts."""
+    from plait.serve.deploy import check_config, read_config
 
-    for module in ("plait.serve.deploy", "mlflow.store.tracking.sqlalchemy_store"):
-        import_module(module)
+    check_config(read_config(config, overrides))
 
 
 def _until_interrupted() -> None:

@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import psutil
 
@@ -23,6 +25,9 @@ from plait.errors import Conflict, InvalidInput, Unavailable
 from plait.local.running import Running
 from plait.local.state import lock, read_state, stop, write_state
 from plait.settings import settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 WATCHER = "watcher"
 _PORTS = range(20_000, 32_768)
@@ -289,12 +294,18 @@ def _listener(port: int) -> str:
 
 def _told(what: str) -> AbstractContextManager[object]:
     """Say that something takes a while: with a spinner on a terminal, in a line elsewhere."""
-    from rich.console import Console
-
-    console = Console(file=library_output.stderr())
+    console = _console(library_output.stderr())
     if not console.is_terminal:
         console.print(what)
     return console.status(what)
+
+
+@cache
+def _console(file: TextIO) -> "Console":
+    """One a file: spinners of two would draw over each other, when Milvus starts while Ray does."""
+    from rich.console import Console
+
+    return Console(file=file)
 
 
 def _last_words(log: Path) -> str:
