@@ -16,7 +16,7 @@ from torch import Tensor
 from plait.engines.torch.decoder import Decoder
 from plait.engines.torch.kv_cache import KeyValues
 from plait.engines.torch.projection import Adaptation, GatheredRows
-from plait.engines.torch.step import Reach, Span, StepInput
+from plait.engines.torch.step import AttentionMetadata, Span, StepInput
 
 SPARE_BLOCKS = 1
 """Blocks that a cache must have beyond those that sequences use: the last one is for rows that pad."""
@@ -183,8 +183,8 @@ class _Graph:
             self._cache.block_size,
         )
         dtype = self._decoder.dtype
-        reaches = {
-            (0, window): Reach(
+        metadata = {
+            (0, window): AttentionMetadata(
                 blocks=views["blocks", window], offsets=views["offsets", window], starts=views["positions"], length=1,
                 window=window, block_size=size, dtype=dtype,
             )
@@ -194,7 +194,7 @@ class _Graph:
         return StepInput(
             spans=[longest] * rows, tokens=views["tokens"], positions=views["positions"], slots=views["slots"],
             singles=rows, chunks=(), wanted=torch.arange(rows, device=self._inputs.device), block_size=size,
-            dtype=dtype, reaches=reaches,
+            dtype=dtype, attention_metadata=metadata,
         )  # fmt: skip
 
 

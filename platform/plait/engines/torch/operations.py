@@ -99,10 +99,10 @@ class TorchOperations:
         if step.singles:
             # Queries that share a head of keys and values stand behind each other, as if they were more positions.
             grouped = queries[: step.singles].unflatten(1, (heads.keys, -1))  # [t, keys, group, dim]
-            reach = step.single_reach(window)
-            read_keys, read_values = cache.read(layer, reach.blocks)
+            metadata = step.singles_metadata(window)
+            read_keys, read_values = cache.read(layer, metadata.blocks)
             mixed[: step.singles] = F.scaled_dot_product_attention(
-                grouped, read_keys, read_values, attn_mask=reach.mask, scale=heads.scaling
+                grouped, read_keys, read_values, attn_mask=metadata.mask, scale=heads.scaling
             ).flatten(1, 2)
         _attend_chunks(queries, mixed, heads, step, cache, layer, window)
         return mixed.flatten(1)
@@ -113,15 +113,15 @@ def _attend_chunks(
 ) -> None:
     """Attention of the chunks of prompts: `mixed` gets what `queries` read, both [t, queries, dim]."""
     for index, (first, end) in enumerate(step.chunks):
-        reach = step.chunk_reach(index, window)
-        keys, values = cache.read(layer, reach.blocks)
+        metadata = step.chunk_metadata(index, window)
+        keys, values = cache.read(layer, metadata.blocks)
         asked = queries[first:end].unflatten(1, (heads.keys, -1)).permute(1, 2, 0, 3)  # [keys, group, chunk, dim]
         mixed[first:end] = (
             F.scaled_dot_product_attention(
                 asked,
                 keys.transpose(0, 1).expand(-1, asked.shape[1], -1, -1),
                 values.transpose(0, 1).expand(-1, asked.shape[1], -1, -1),
-                attn_mask=reach.mask,
+                attn_mask=metadata.mask,
                 scale=heads.scaling,
             )
             .permute(2, 0, 1, 3)

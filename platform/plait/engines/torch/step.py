@@ -26,7 +26,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Reach:
+class AttentionMetadata:
     """What some rows of as many queries each read, for one attention window.
 
     Attributes:
@@ -68,7 +68,7 @@ class StepInput:
         singles: rows of one token, at the front.
         chunks: (first, end) of each chunk among the tokens.
         wanted: [r] tokens whose logits are asked for.
-        reaches: what rows read, by the first of them and the window; made when first asked for.
+        attention_metadata: what rows read, by the first of them and the window; made when first asked for.
     """
 
     spans: Sequence[Span]
@@ -80,22 +80,24 @@ class StepInput:
     wanted: Tensor
     block_size: int
     dtype: torch.dtype
-    reaches: dict[tuple[int, int | None], Reach] = field(default_factory=dict)
+    attention_metadata: dict[tuple[int, int | None], AttentionMetadata] = field(default_factory=dict)
 
-    def single_reach(self, window: int | None) -> Reach:
+    def singles_metadata(self, window: int | None) -> AttentionMetadata:
         """What the rows of one token read; there must be some."""
-        return self._reach(0, self.spans[: self.singles], window)
+        return self._metadata(0, self.spans[: self.singles], window)
 
-    def chunk_reach(self, index: int, window: int | None) -> Reach:
+    def chunk_metadata(self, index: int, window: int | None) -> AttentionMetadata:
         """What a chunk reads."""
-        return self._reach(self.singles + index, [self.spans[self.singles + index]], window)
+        return self._metadata(self.singles + index, [self.spans[self.singles + index]], window)
 
-    def _reach(self, first: int, spans: Sequence[Span], window: int | None) -> Reach:
+    def _metadata(self, first: int, spans: Sequence[Span], window: int | None) -> AttentionMetadata:
         if window is not None and window >= max(span.end for span in spans):
             window = None  # it hides nothing
-        if (first, window) not in self.reaches:
-            self.reaches[first, window] = _reach(spans, window, self.block_size, self.dtype, self.tokens.device)
-        return self.reaches[first, window]
+        if (first, window) not in self.attention_metadata:
+            self.attention_metadata[first, window] = _metadata(
+                spans, window, self.block_size, self.dtype, self.tokens.device
+            )
+        return self.attention_metadata[first, window]
 
     @cached_property
     def span_table(self) -> Tensor:
@@ -146,9 +148,9 @@ def pack(spans: Sequence[Span], block_size: int, dtype: torch.dtype, device: tor
     )
 
 
-def _reach(
+def _metadata(
     spans: Sequence[Span], window: int | None, block_size: int, dtype: torch.dtype, device: torch.device
-) -> Reach:
+) -> AttentionMetadata:
     """For spans of equal length."""
     blocks, offsets = [], []
     for span in spans:
@@ -156,7 +158,7 @@ def _reach(
         blocks.append(list(span.blocks[first : (span.end - 1) // block_size + 1]))
         offsets.append(first * block_size)
     most = max(len(row) for row in blocks)
-    return Reach(
+    return AttentionMetadata(
         blocks=torch.tensor([row + [row[0]] * (most - len(row)) for row in blocks], device=device),
         offsets=torch.tensor(offsets, device=device),
         starts=torch.tensor([span.start for span in spans], device=device),

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from plait.engines.torch.adapter_weights import AdapterWeights, BottleneckWeights, LowRank, SiteWeights
+from plait.adapters.updates import BottleneckWeights
+from plait.engines.torch.adapter_weights import AdapterWeights, LowRank, SiteWeights
 from plait.engines.torch.decoder import Decoder
 from plait.engines.torch.projection import Site
 from plait.engines.torch.slot_tables import SlotAdaptation, SlotTables
