@@ -79,6 +79,23 @@ class Fields:
             raise BadRow(f"is no example: {self.place(name)} is {kind_of(value)} and must be a list")
         return value
 
+    def mapping(self, name: str, what: str) -> dict[str, Any] | None:
+        """An object, which may be written as JSON in a text; None where there is none.
+
+        Args:
+            name: of the field.
+            what: the object should be, as in `a JSON schema`.
+
+        Raises:
+            BadRow: when it is none.
+        """
+        value = self.take(name)
+        if isinstance(value, str):
+            value = parsed(value, self.place(name))
+        if value is not None and not isinstance(value, dict):
+            raise BadRow(f"is no example: {self.place(name)} is {kind_of(value)} and must be {what}")
+        return value
+
     def unused(self) -> Iterator[tuple[str, Any]]:
         """Names and values of the fields that nobody took and that are not empty."""
         for name, value in self._values.items():

@@ -199,11 +199,7 @@ def _call(value: Any, place: str, of_list: str, unused: set[str]) -> ToolCall:
         outer.take(known)
     call_id, name = outer.text_or_nothing("id"), fields.text("name")
     key = fields.first_of(_ARGUMENTS) or _ARGUMENTS[0]
-    arguments = fields.take(key)
-    if isinstance(arguments, str):
-        arguments = parsed(arguments, fields.place(key))
-    if arguments is not None and not isinstance(arguments, dict):
-        raise BadRow(f"is no example: {fields.place(key)} is {kind_of(arguments)} and must be an object")
+    arguments = fields.mapping(key, "an object")
     others = {name for of in (outer, fields) for name, _ in of.unused()}
     if others and arguments is None:
         raise BadRow(f"is no example: {place} has no arguments, but {', '.join(sorted(others))}")
@@ -227,11 +223,7 @@ def _tool(value: Any, place: str, of_list: str, unused: set[str]) -> Tool:
     fields = Fields(function, place)
     name, description = fields.text("name"), fields.text_or_nothing("description")
     key = fields.first_of(_SCHEMA) or _SCHEMA[0]
-    parameters = fields.take(key)
-    if isinstance(parameters, str):
-        parameters = parsed(parameters, fields.place(key))
-    if parameters is not None and not isinstance(parameters, dict):
-        raise BadRow(f"is no example: {fields.place(key)} is {kind_of(parameters)} and must be a JSON schema")
+    parameters = fields.mapping(key, "a JSON schema")
     fields.take("type")
     unused.update(f"{of_list}.{name}" for name, _ in fields.unused())
     return Tool(name, description, as_json(parameters or {"type": "object"}, fields.place(key)))
