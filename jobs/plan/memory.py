@@ -184,7 +184,7 @@ def _micro_batch_tokens(recipe: TrainRecipe) -> int:
 def _loss(recipe: TrainRecipe, shape: Architecture, tokens: int, is_cpu: bool) -> Part:
     """Logits, a chunk at a time, and the gradient of the head where it is trained."""
     e = _element_bytes(recipe)
-    uses_liger = not is_cpu and recipe.objective.kind != "dpo"
+    uses_liger = not is_cpu and not recipe.objective.is_per_token
     chunk_tokens = tokens
     if uses_liger:
         # Hsu et al. 2024 (Liger Kernel, arXiv:2410.10989): chunks whose logits are as large as the hidden states.

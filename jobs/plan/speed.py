@@ -59,7 +59,7 @@ def flops_a_token(recipe: TrainRecipe, shape: Architecture, label_share: float =
     factor = 6.0 if recipe.adapter.trains_base else 4.0
     again = 2.0 if recipe.train.gradient_checkpointing else 0.0
     # The reference of DPO is another forward pass.
-    reference = 2.0 if recipe.objective.kind == "dpo" else 0.0
+    reference = 2.0 if recipe.objective.has_reference else 0.0
     body = (factor + again + reference) * shape.body_parameters
     return body + (factor + reference) * label_share * shape.head_parameters
 
@@ -128,19 +128,20 @@ def count_tokens(recipe: TrainRecipe) -> DataTokens | None:
     if not source or ("://" not in source and not any(sign in source for sign in "*?[") and not _exists(source)):
         return None
     from plait.jobs.train.fields import BadRow
+    from plait.jobs.train.objectives.objective import objective_of
+    from plait.jobs.train.parse import parse_row
     from plait.jobs.train.readers import RawRow, read_rows
-    from plait.jobs.train.rows import parse_row
     from plait.jobs.train.sources import find_files
 
     rows = (row for file in find_files(source) for row in read_rows(file))
     tokens = labels = sampled = 0
-    measure = _measure(recipe)
+    objective, measure = objective_of(recipe.objective), _measure(recipe)
     head: Iterator[RawRow] = (row for _, row in zip(range(_SAMPLE_ROWS), rows, strict=False))
     read = 0
     for row in head:
         read += 1
         try:
-            of_row, labelled = measure(parse_row(row.values(), recipe.objective).meaning)
+            of_row, labelled = measure(parse_row(row.values(), objective).meaning)
         except BadRow:
             continue
         tokens, labels, sampled = tokens + of_row, labels + labelled, sampled + 1
@@ -162,18 +163,20 @@ class _Tokenized:
 
     def __init__(self, recipe: TrainRecipe) -> None:
         from plait.jobs.train.encode import Encoder
+        from plait.jobs.train.objectives.objective import objective_of
         from plait.models.chat import chat_format_for
         from plait.models.source import resolve_model
         from plait.models.tokenizer import load_tokenizer
 
         tokenizer = load_tokenizer(resolve_model(recipe.model.source))
         chat_format = chat_format_for(tokenizer, recipe.model.chat_format)
-        self._encoder = Encoder(tokenizer, chat_format, recipe.objective, recipe.data.max_tokens)
+        self._objective = objective_of(recipe.objective)
+        self._encoder = Encoder(tokenizer, chat_format, recipe.data.max_tokens)
 
     def __call__(self, row: object) -> tuple[int, int]:
         from plait.jobs.train.loss import IGNORED
 
-        examples = [example for group in self._encoder.encode(row) for example in group]  # type: ignore[arg-type]
+        examples = [example for group in self._objective.encode(row, self._encoder) for example in group]
         labels = sum(label != IGNORED for example in examples for label in example.labels)
         return sum(len(example.input_ids) for example in examples), labels
 

@@ -13,8 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from plait.jobs.train.fields import BadRow
+from plait.jobs.train.objectives.objective import objective_of
+from plait.jobs.train.parse import parse_row
 from plait.jobs.train.readers import row_values
-from plait.jobs.train.rows import Conversation, parse_row, row_of
+from plait.jobs.train.rows import Conversation, row_of
 from plait.models.tokenizer import load_tokenizer
 from plait.recipes import ContextConfig, ObjectiveConfig
 
@@ -37,7 +39,7 @@ class AddContext:
         from plait.retrieval.request import Retrieval
         from plait.retrieval.retriever import Retriever
 
-        self._config, self._objective, self._seed = config, objective, seed
+        self._config, self._objective, self._seed = config, objective_of(objective), seed
         self._tokenizer = load_tokenizer(base_folder)
         index = Index.open(config.collection, milvus_uri, milvus_token)
         mode: Mode = "hybrid" if index.has_bm25 else "dense"

@@ -22,9 +22,10 @@ from plait.jobs.train.context import AddContext
 from plait.jobs.train.encode import Encoder, Example
 from plait.jobs.train.fields import TOO_MANY_LEVELS, BadRow
 from plait.jobs.train.left_out import LeftOutRows
+from plait.jobs.train.objectives.objective import objective_of
 from plait.jobs.train.packing import PackedRow, pack
+from plait.jobs.train.parse import parse_row
 from plait.jobs.train.readers import DataFile, RawRow, read_rows, row_values
-from plait.jobs.train.rows import parse_row
 from plait.jobs.train.shard_writer import BAD_ROW_COLUMNS, PACKED_SCHEMA, ShardWriter
 from plait.jobs.train.shards import MANIFEST, SCHEMA, Manifest
 from plait.local.machines import check_all_reach_milvus
@@ -87,7 +88,8 @@ def prepare_dataset(files: Sequence[DataFile], encoding: Encoding, folder: Path,
     except Exception as error:
         cause = getattr(error, "cause", None) or error
         raise find_plait_error(cause) or PlaitError(f"The training data could not be prepared ({cause}).") from error
-    manifest = writer.finish(files)
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    manifest = writer.finish(f"'{files[0].uri}'{more}")
     (aside / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)  # one without a manifest
     aside.rename(folder)
@@ -178,16 +180,15 @@ def _raw_table(rows: Sequence[RawRow]) -> pa.Table:
 
 def encode_and_pack(rows: pa.Table, encoding: Encoding) -> pa.Table:
     """Raw rows (_RAW_SCHEMA) to packed ones (PACKED_SCHEMA), and to rows that say what is bad."""
-    encoder = Encoder(
-        _tokenizer(encoding.base_folder), encoding.chat_format, encoding.objective, encoding.data.max_tokens
-    )
+    objective = objective_of(encoding.objective)
+    encoder = Encoder(_tokenizer(encoding.base_folder), encoding.chat_format, encoding.data.max_tokens)
     groups: list[list[Example]] = []
     bad: list[_BadRow] = []
     unused: set[str] = set()
     for row in rows.to_pylist():
         try:
-            parsed = parse_row(row_values(row["text"], row["error"]), encoding.objective)
-            groups += encoder.encode(parsed.meaning)
+            parsed = parse_row(row_values(row["text"], row["error"]), objective)
+            groups += objective.encode(parsed.meaning, encoder)
             unused |= parsed.unused
         except (BadRow, RecursionError) as error:
             reason = str(error) if isinstance(error, BadRow) else TOO_MANY_LEVELS

@@ -11,12 +11,12 @@ import torch
 
 from plait.jobs.train.batches import Batch
 from plait.jobs.train.loss import IGNORED
-from plait.jobs.train.objectives import losses, term_count
+from plait.jobs.train.objectives.objective import Objective, objective_of
+from plait.jobs.train.objectives.pretrain import PretrainConfig
 from plait.jobs.train.packing import PackedRow
 from plait.jobs.train.peers import Peers
 from plait.jobs.train.shards import Shards
 from plait.jobs.train.trainable import Trainable
-from plait.recipes import DpoConfig, PretrainConfig
 
 if TYPE_CHECKING:
     from plait.jobs.train.worker_plan import WorkerPlan
@@ -50,7 +50,8 @@ class HeldOut:
         batches: Callable[[Sequence[PackedRow]], list[Batch]],
     ) -> None:
         self._module, self._model, self._batches = module, model, batches
-        self._objective = plan.recipe.objective
+        self._objective = objective_of(plan.recipe.objective)
+        self._plain_text = objective_of(PretrainConfig(kind="pretrain"))
         self._eval = Shards(plan.eval_rows) if plan.eval_rows else None
         self._general = Shards(plan.general_rows)
         self._pad_id = plan.pad_id
@@ -60,17 +61,17 @@ class HeldOut:
     def losses(self, peers: Peers) -> dict[str, float]:
         """Mean losses, in nats: `eval_loss` (where there is held-out data) and `general_loss`."""
         self._model.eval()
-        found = {"general_loss": self._mean_loss(self._general, PretrainConfig(kind="pretrain"), peers)}
+        found = {"general_loss": self._mean_loss(self._general, self._plain_text, peers)}
         if self._eval is not None:
             found["eval_loss"] = self._mean_loss(self._eval, self._objective, peers)
         return found
 
-    def _mean_loss(self, shards: Shards, objective: Any, peers: Peers) -> float:
+    def _mean_loss(self, shards: Shards, objective: Objective, peers: Peers) -> float:
         loss, terms = 0.0, 0
         for refs in shards.in_order(chunk_rows=64):
             for batch in self._batches(shards.read(peers.share(refs))):
-                loss += float(losses(objective, self._module, batch).total)
-                terms += term_count(objective, batch)
+                loss += float(objective.losses(self._module, batch).total)
+                terms += objective.terms(batch)
         total, count = peers.sum(loss, terms)
         return total / count
 
@@ -89,21 +90,21 @@ class HeldOut:
         questions: list[tuple[list[int], list[int]]] = []
         for refs in shards.in_order(chunk_rows=max(1, count)):
             for row in shards.read(refs):
-                questions += _questions_of(row, every=2 if isinstance(self._objective, DpoConfig) else 1)
+                questions += _questions_of(row, self._objective.group_size)
                 if len(questions) >= count:
                     return questions[:count]
         return questions
 
 
-def _questions_of(row: PackedRow, every: int) -> list[tuple[list[int], list[int]]]:
-    """Where the labels of each segment begin; `every` second segment of a preference pair is the rejected answer."""
+def _questions_of(row: PackedRow, group_size: int) -> list[tuple[list[int], list[int]]]:
+    """Prompt and answer of the first segment of each group, cut where its labels begin."""
     questions = []
     start = 0
     for index, length in enumerate(map(int, row.lengths)):
         ids, labels = row.input_ids[start : start + length], row.labels[start : start + length]
         start += length
         labelled = (labels != IGNORED).nonzero()[0]
-        if index % every or not len(labelled):
+        if index % group_size or not len(labelled):
             continue
         # Of plain text every token but the first is labelled: a few of them are the prompt.
         cut = max(int(labelled[0]), min(8, length // 2))

@@ -27,6 +27,7 @@ from plait.interruption import on_interrupt, received
 from plait.jobs.train.checkpoint import Checkpoint, Checkpoints, disk_is_full
 from plait.jobs.train.dataset import Encoding, prepare_dataset
 from plait.jobs.train.interrupt import run_interruptibly
+from plait.jobs.train.objectives.pretrain import PretrainConfig
 from plait.jobs.train.prepare import Prepared, prepare
 from plait.jobs.train.progress import ProgressLog, shown
 from plait.jobs.train.record import final_metrics, log_run, samples_table
@@ -34,7 +35,7 @@ from plait.jobs.train.schedule import total_steps
 from plait.local.ray_head import connect
 from plait.model_ids import AdapterRef
 from plait.models.tokenizer import load_tokenizer
-from plait.recipes import PretrainConfig, ScaleConfig, TrainRecipe
+from plait.recipes import ScaleConfig, TrainRecipe
 from plait.settings import settings
 
 # Fewer steps than this hardly teach anything.

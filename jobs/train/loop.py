@@ -18,7 +18,7 @@ from plait.errors import PlaitError
 from plait.jobs.train.batches import Batch, collate, idle_batch, micro_batches
 from plait.jobs.train.checkpoint import Checkpoints, RunState
 from plait.jobs.train.held_out import HeldOut
-from plait.jobs.train.objectives import figure_names, losses, term_count
+from plait.jobs.train.objectives.objective import objective_of
 from plait.jobs.train.packing import PackedRow
 from plait.jobs.train.peers import Peers
 from plait.jobs.train.progress import ProgressLog, StepRecord
@@ -55,7 +55,7 @@ class _Run:
     def __init__(self, plan: WorkerPlan, model: Trainable, peers: Peers) -> None:
         self.plan, self.model, self.peers = plan, model, peers
         self.config: TrainConfig = plan.recipe.train
-        self.objective = plan.recipe.objective
+        self.objective = objective_of(plan.recipe.objective)
         self.strategy = strategy_for(plan.recipe, model, peers)
         self.shards = Shards(plan.train_rows)
         self.order = RowOrder(self.shards.manifest.shard_rows, self.config.batch_size, self.config.seed)
@@ -107,13 +107,13 @@ class _Run:
         rows = self.shards.read(self.peers.share(self.order.batch(self.state.step)))
         batches = self._batches(rows)
         terms, tokens, labels = self.peers.sum(
-            sum(term_count(self.objective, batch) for batch in batches),
+            sum(self.objective.terms(batch) for batch in batches),
             sum(batch.token_count for batch in batches),
             sum(batch.label_count for batch in batches),
         )
-        total, figures = 0.0, dict.fromkeys(figure_names(self.objective), 0.0)
+        total, figures = 0.0, dict.fromkeys(self.objective.figures, 0.0)
         for batch in batches:
-            found = losses(self.objective, self.strategy.module, batch)
+            found = self.objective.losses(self.strategy.module, batch)
             self.strategy.backward(found.total / terms)
             total += float(found.total.detach())
             for name, value in found.figures.items():
@@ -137,7 +137,7 @@ class _Run:
             flops_share=flops / elapsed_s / (self.peak_flops * self.peers.world_size),
             memory_bytes=int(self.peers.max(peak_memory_bytes(self.model.device))),
             time_ms=int(time.time() * 1000),
-            **{name: value / terms for name, value in zip(figures, sums, strict=True)},
+            figures={name: value / terms for name, value in zip(figures, sums, strict=True)},
         )
 
     def _refuse_unless_finite(self, name: str, value: float) -> None:

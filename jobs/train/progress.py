@@ -38,10 +38,8 @@ class StepRecord(BaseModel):
     """Loss on held-out examples, at checkpoints."""
     general_loss: float | None = None
     """Loss on general text, at checkpoints: what training makes the model forget."""
-    reward_margin: float | None = None
-    """DPO: by how much the chosen answer is preferred, mean over pairs."""
-    reward_accuracy: float | None = None
-    """DPO: share of the pairs in which it is preferred."""
+    figures: dict[str, float] = {}
+    """What the objective tells beside the loss, each a mean over its terms."""
 
 
 class ProgressLog:

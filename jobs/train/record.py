@@ -11,7 +11,7 @@ from plait.adapters.tracking import tracking_client
 from plait.jobs.train.held_out import Sample
 from plait.jobs.train.progress import StepRecord
 
-_NO_METRICS = {"step", "total_steps", "time_ms"}
+_NO_METRICS = {"step", "total_steps", "time_ms", "figures"}
 
 
 def final_metrics(records: Sequence[StepRecord], before: dict[str, Any], measured: StepRecord) -> dict[str, float]:
@@ -60,8 +60,7 @@ def log_run(run_id: str, records: Sequence[StepRecord], samples: str) -> None:
     entries = [
         Metric(key, value, record.time_ms, record.step)
         for record in records
-        for key, value in record.model_dump(exclude_none=True).items()
-        if key not in _NO_METRICS
+        for key, value in (record.model_dump(exclude_none=True, exclude=_NO_METRICS) | record.figures).items()
     ]
     for start in range(0, len(entries), 1000):  # MLflow's limit for one batch
         client.log_batch(run_id, metrics=entries[start : start + 1000])

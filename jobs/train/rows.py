@@ -1,7 +1,7 @@
 """What a row of training data may look like, and what it means.
 
-In: the fields of a row. Out: a `Conversation`, a `Text` or a `Preference`, or a sentence that says what it lacks. It
-knows nothing of files, tokens or chat formats. Turns: turns.py.
+In: the fields of a row. Out: a `Conversation`, or its parts, for the objectives to put together, or a sentence that
+says what the row lacks. It knows nothing of files, tokens or chat formats. Turns: turns.py.
 
     {"messages": [{"role": "user", "content": …}, {"role": "assistant", "content": …}]}     or "conversations"
     {"question": …, "answer": …}    one of question, prompt, instruction, query; one of answer, completion, output,
@@ -17,13 +17,12 @@ Beside each but a text: "system", and "tools" (or "functions").
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 from plait.jobs.train.fields import BadRow, Fields, checked_text
 from plait.jobs.train.turns import Turn, parse_tools, parse_turns
 from plait.models.message import Message, Role
 from plait.models.tools import Tool
-from plait.recipes import DpoConfig, ObjectiveConfig, PretrainConfig, SftConfig
 
 
 @dataclass(frozen=True)
@@ -64,21 +63,6 @@ class Text:
     text: str
 
 
-@dataclass(frozen=True)
-class Preference:
-    """Two conversations that differ only in the assistant's last message."""
-
-    chosen: Conversation
-    rejected: Conversation
-
-
-class ParsedRow(NamedTuple):
-    """What a row means, and the names of the fields that mean nothing here."""
-
-    meaning: Conversation | Text | Preference
-    unused: frozenset[str]
-
-
 _LISTS = ("messages", "conversations")
 # Question and answer that belong together, the surest first. Of several questions, the answer's own is asked.
 _PAIRS = (
@@ -91,95 +75,46 @@ _PAIRS = (
 _QUESTIONS = ("question", "prompt", "instruction", "query", "input")
 _ANSWERS = ("answer", "completion", "output", "response")
 _MATERIAL = ("input", "context")
-_SYSTEM = ("system", "system_prompt")
-_MEDIA = ("image", "images", "audio", "audios", "video", "videos")
-# A conversation means something else with these, so they are not passed over as other fields are.
-_NOT_SUPPORTED = frozenset((*_MEDIA, *_SYSTEM, "tools", "functions", "history", "chat_template_kwargs"))
-_WEIGHTS = ("train", "weight")
-_WHOLE = ("1", "1.0", "true")
+SYSTEM_FIELDS = ("system", "system_prompt")
 
 
-def parse_row(values: dict[str, Any], objective: ObjectiveConfig) -> ParsedRow:
-    """What a row means under an objective; a null is no value.
+def read_conversation(
+    fields: Fields, unused: set[str], learns_all: bool, may_leave_out: bool = True
+) -> Conversation | None:
+    """The conversation of a row, whichever way it is written; None where it has none.
 
-    Of a row that is both, fine-tuning takes the conversation (its `text` is often that conversation in another
-    template), pre-training the text.
+    Args:
+        fields: of the row.
+        unused: gets the names of keys within fields that mean nothing here.
+        learns_all, may_leave_out: as in `conversation_of`.
 
     Raises:
-        BadRow: says what the row lacks, or which field of it would be lost.
+        BadRow: when it is no conversation that can be learned.
     """
-    fields = Fields(values)
-    unused: set[str] = set()
-    meaning = _meaning(fields, objective, unused)
-    is_text = isinstance(meaning, Text)
-    for name, value in fields.unused():
-        if name in (_MEDIA if is_text else _NOT_SUPPORTED):
-            raise BadRow(f"cannot be learned as it is meant: {name} is not supported here")
-        said = str(value).strip().lower()  # a CSV has texts only
-        is_unwanted = name == "label" and said == "false" and not is_text  # KTO's
-        if is_unwanted or (name in _WEIGHTS and said not in _WHOLE):
-            raise BadRow(
-                f"cannot be learned as it is meant: {name} is {value!s:.60}, and a row is learned whole or not at all; "
-                f"leave such rows, or the field {name}, out of the file"
-            )
-        unused.add(name)
-    return ParsedRow(meaning, frozenset(unused))
-
-
-def _meaning(fields: Fields, objective: ObjectiveConfig, unused: set[str]) -> Conversation | Text | Preference:
-    if isinstance(objective, DpoConfig):
-        return _preference(fields, objective, unused)
-    if "text" in fields and isinstance(objective, PretrainConfig):
-        return Text(fields.text("text"))
     question, answer = _pair_of(fields)
-    if fields.first_of(_LISTS):
+    if has_messages(fields):
         turns = _listed(fields, unused)
     elif question and answer:
-        turns = [*_asked(fields, question, unused), *_said(fields, answer, "assistant", unused)]
+        turns = [*_asked(fields, question, unused), *said_turns(fields, answer, "assistant", unused)]
+        if not turns:
+            return None
     else:
-        turns = []
-    if fields.first_of(_LISTS) or turns:
-        return _conversation(_with_system(fields, turns), _tools(fields, unused), objective)
-    if "text" in fields:
-        return Text(fields.text("text"))
-    if isinstance(objective, PretrainConfig):
-        raise BadRow("is no text: it needs 'text', or a conversation")
-    raise BadRow("is no example: it needs 'messages', 'question' and 'answer', 'prompt' and 'completion', or 'text'")
+        return None
+    return conversation_of(with_system(fields, turns), tools_of(fields, unused), learns_all, may_leave_out)
 
 
-def _preference(fields: Fields, objective: ObjectiveConfig, unused: set[str]) -> Preference:
-    if "chosen" not in fields or "rejected" not in fields:
-        raise BadRow("is no preference: it needs 'prompt', 'chosen' and 'rejected'")
-    has_list = fields.first_of(_LISTS) is not None
-    asked = _listed(fields, unused) if has_list else _asked(fields, fields.first_of(_QUESTIONS), unused)
-    tools = _tools(fields, unused)
-
-    def answered(name: str) -> Conversation:
-        said = _said(fields, name, "assistant", unused)
-        # What does not begin with an answer is a whole conversation: it holds the prompt, given beside it or not.
-        is_whole = bool(said) and said[0].message.role != "assistant"
-        if is_whole and not has_list:  # a list beside it is often one of the two, as in UltraFeedback
-            _check_holds(said, asked, name)
-        return _conversation(_with_system(fields, said if is_whole else [*asked, *said]), tools, objective)
-
-    chosen, rejected = answered("chosen"), answered("rejected")
-    if chosen.messages[:-1] != rejected.messages[:-1]:
-        raise BadRow("is no preference: 'chosen' and 'rejected' answer different prompts")
-    if chosen.messages[-1] == rejected.messages[-1]:
-        raise BadRow("is no preference: 'chosen' and 'rejected' are the same")
-    return Preference(chosen, rejected)
+def has_messages(fields: Fields) -> bool:
+    """Whether a row has a list of messages."""
+    return fields.first_of(_LISTS) is not None
 
 
-def _check_holds(said: Sequence[Turn], asked: Sequence[Turn], name: str) -> None:
-    """Refuse a whole conversation without what is asked beside it; how that is joined there does not matter."""
-    held = " ".join(word for turn in said for word in turn.message.content.split())
-    for turn in asked:
-        for paragraph in turn.message.content.split("\n\n"):
-            if (words := " ".join(paragraph.split())) not in held:
-                raise BadRow(
-                    f"is no preference: {name} is a whole conversation, and {words!r:.60}, which is asked beside it, "
-                    "does not stand there"
-                )
+def prompt_turns(fields: Fields, unused: set[str]) -> list[Turn]:
+    """The turns of a row before its answer: its messages where it has some, else its question with what belongs to it.
+
+    Raises:
+        BadRow: when they are none.
+    """
+    return _listed(fields, unused) if has_messages(fields) else _asked(fields, fields.first_of(_QUESTIONS), unused)
 
 
 def _pair_of(fields: Fields) -> tuple[str | None, str | None]:
@@ -198,7 +133,7 @@ def _asked(fields: Fields, name: str | None, unused: set[str]) -> list[Turn]:
     """The turns before an answer: history, and the question of this name with its material."""
     if name is None:
         return []
-    question = _said(fields, name, "user", unused)
+    question = said_turns(fields, name, "user", unused)
     material = [text for key in _MATERIAL if key != name and (text := fields.text_or_nothing(key))]
     if material:
         if len(question) != 1:
@@ -219,16 +154,16 @@ def _history(fields: Fields) -> list[Turn]:
     return turns
 
 
-def _said(fields: Fields, name: str, role: Role, unused: set[str]) -> list[Turn]:
-    """A field that is one message's text, a message, or a list of messages."""
+def said_turns(fields: Fields, name: str, role: Role, unused: set[str]) -> list[Turn]:
+    """The turns of a field that is one message's text, a message, or a list of messages."""
     value = fields.take(name)
     if isinstance(value, dict):
         value = [value]
     return parse_turns(value, name, unused) if isinstance(value, list) else [Turn(Message(role, fields.text(name)))]
 
 
-def _with_system(fields: Fields, turns: list[Turn]) -> list[Turn]:
-    name = fields.first_of(_SYSTEM)
+def with_system(fields: Fields, turns: list[Turn]) -> list[Turn]:
+    name = fields.first_of(SYSTEM_FIELDS)
     text = fields.text_or_nothing(name) if name else ""
     if not text:
         return turns
@@ -239,28 +174,38 @@ def _with_system(fields: Fields, turns: list[Turn]) -> list[Turn]:
     return [Turn(Message("system", text)), *turns]
 
 
-def _tools(fields: Fields, unused: set[str]) -> tuple[Tool, ...]:
+def tools_of(fields: Fields, unused: set[str]) -> tuple[Tool, ...]:
     name = fields.first_of(("tools", "functions"))
     return parse_tools(fields.listed(name), name, unused) if name else ()
 
 
-def _conversation(turns: Sequence[Turn], tools: tuple[Tool, ...], objective: ObjectiveConfig) -> Conversation:
+def conversation_of(
+    turns: Sequence[Turn], tools: tuple[Tool, ...], learns_all: bool = False, may_leave_out: bool = True
+) -> Conversation:
+    """The conversation that turns make.
+
+    Args:
+        turns: in order.
+        tools: what the assistant may call.
+        learns_all: the objective learns every turn, not only the assistant's.
+        may_leave_out: the objective can leave out an assistant's turn that has weight 0.
+
+    Raises:
+        BadRow: when it does not end with the assistant's turn, or the objective cannot follow the turns' weights.
+    """
     messages = tuple([turn.message for turn in turns])
     roles = [message.role for message in messages]
     if "user" not in roles or roles[-1] != "assistant":
         raise BadRow("is no example: its messages must hold a user's and end with the assistant's")
-    _check_weights(turns, objective)
+    _check_weights(turns, learns_all, may_leave_out)
     weights = [turn.weight for turn in turns if turn.message.role == "assistant"]
     return Conversation(messages, tools, frozenset([n for n, weight in enumerate(weights) if weight is False]))
 
 
-def _check_weights(turns: Sequence[Turn], objective: ObjectiveConfig) -> None:
+def _check_weights(turns: Sequence[Turn], learns_all: bool, may_leave_out: bool) -> None:
     """Refuse weights that the objective cannot follow."""
     if all(turn.weight is None for turn in turns):
         return
-    learns_all = isinstance(objective, PretrainConfig) or (
-        isinstance(objective, SftConfig) and objective.loss_on == "all"
-    )
     for number, turn in enumerate(turns):
         if turn.message.role != "assistant" and turn.weight is (not learns_all):
             raise BadRow(
@@ -268,10 +213,10 @@ def _check_weights(turns: Sequence[Turn], objective: ObjectiveConfig) -> None:
                 f"{int(not learns_all)}, but with this objective "
                 + ("every such turn is learned" if learns_all else "only the assistant's turns are learned")
             )
-        if turn.weight is False and isinstance(objective, PretrainConfig):
-            raise BadRow(f"cannot be learned as it is meant: turn {number + 1} has weight 0; pre-training learns all")
-    if isinstance(objective, DpoConfig) and turns[-1].weight is False:
-        raise BadRow("is no preference: the answer has weight 0")
+        if turn.weight is False and not may_leave_out:
+            raise BadRow(
+                f"cannot be learned as it is meant: turn {number + 1} has weight 0; this objective learns every turn"
+            )
     if all(turn.weight is False for turn in turns if turn.message.role == "assistant") and not learns_all:
         raise BadRow("has nothing to learn: every turn of the assistant has weight 0")
 

@@ -5,7 +5,6 @@ nothing of where rows come from.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import pyarrow.parquet as pq
 from plait.errors import DataError
 from plait.jobs.train.left_out import LeftOutRow, LeftOutRows
 from plait.jobs.train.loss import IGNORED
-from plait.jobs.train.readers import DataFile
 from plait.jobs.train.shards import SCHEMA, Manifest, shard_name
 
 BAD_ROW_COLUMNS = ("bad_file", "bad_line", "bad_reason", "bad_text")
@@ -116,13 +114,12 @@ class ShardWriter:
         pq.write_table(rows, self.folder / shard_name(len(self.shard_rows)))
         self.shard_rows.append(len(rows))
 
-    def finish(self, files: Sequence[DataFile]) -> Manifest:
-        """Write what is left; says what there is.
+    def finish(self, where: str) -> Manifest:
+        """Write what is left; says what there is. `where`: the rows come from, for errors.
 
         Raises:
             DataError: for too many bad rows, or nothing to learn from.
         """
-        where = f"'{files[0].uri}'" + (f" and {len(files) - 1} more" if len(files) > 1 else "")
         good_and_bad = self.source_rows + self.bad_rows
         if self.bad_rows > self.max_bad_share * good_and_bad:
             raise self._too_many(f"{self.bad_rows} of {good_and_bad} rows of {where}")

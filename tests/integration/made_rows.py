@@ -6,11 +6,12 @@ from typing import Any
 
 from plait.jobs.train.dataset import Encoding, prepare_dataset
 from plait.jobs.train.loss import IGNORED
+from plait.jobs.train.objectives.sft import SftConfig
 from plait.jobs.train.shards import Manifest, Shards
 from plait.jobs.train.sources import find_files
 from plait.models.chat import chat_format_for
 from plait.models.tokenizer import load_tokenizer
-from plait.recipes import DataConfig, SftConfig
+from plait.recipes import DataConfig
 
 
 def encoding_of(model: Path, objective: Any = None, **data: Any) -> Encoding:

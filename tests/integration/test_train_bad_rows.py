@@ -11,7 +11,8 @@ from made_rows import encoding_of, jsonl, left_out, prepared, row
 
 from plait.errors import DataError
 from plait.jobs.train.dataset import Encoding
-from plait.recipes import DpoConfig, PretrainConfig
+from plait.jobs.train.objectives.dpo import DpoConfig
+from plait.jobs.train.objectives.pretrain import PretrainConfig
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

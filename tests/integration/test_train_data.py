@@ -15,11 +15,11 @@ from plait.errors import DataError
 from plait.jobs.train import dataset
 from plait.jobs.train.dataset import Encoding, prepare_dataset
 from plait.jobs.train.loss import IGNORED
+from plait.jobs.train.objectives.dpo import DpoConfig
 from plait.jobs.train.shards import MANIFEST, RowRef, Shards
 from plait.jobs.train.sources import find_files
 from plait.local.process import free_port
 from plait.models.tokenizer import load_tokenizer
-from plait.recipes import DpoConfig
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -13,18 +13,15 @@ from plait.recipes.ingest import (
     TableConfig,
 )
 from plait.recipes.loading import load_recipe, ready_recipes
+from plait.recipes.objectives import OBJECTIVES, ObjectiveConfig
 from plait.recipes.overrides import apply_override
 from plait.recipes.train import (
     DEFAULT_MODEL,
     ContextConfig,
     DataConfig,
     DeepSpeedConfig,
-    DpoConfig,
     ModelConfig,
-    ObjectiveConfig,
-    PretrainConfig,
     ScaleConfig,
-    SftConfig,
     TrainConfig,
     TrainRecipe,
 )
@@ -32,6 +29,7 @@ from plait.recipes.train import (
 __all__ = [
     "DEFAULT_EMBEDDING",
     "DEFAULT_MODEL",
+    "OBJECTIVES",
     "ChunkConfig",
     "CompareRecipe",
     "ContextConfig",
@@ -39,15 +37,12 @@ __all__ = [
     "DedupConfig",
     "DeepSpeedConfig",
     "DocumentLimits",
-    "DpoConfig",
     "EmbeddingConfig",
     "EvaluateRecipe",
     "IngestRecipe",
     "ModelConfig",
     "ObjectiveConfig",
-    "PretrainConfig",
     "ScaleConfig",
-    "SftConfig",
     "TableConfig",
     "TrainConfig",
     "TrainRecipe",

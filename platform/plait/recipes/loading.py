@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from plait.errors import RecipeError, did_you_mean
 from plait.recipes.overrides import apply_override
+from plait.recipes.variants import discriminator_of, types_of
 from plait.recipes.yaml_text import parse_yaml
 from plait.section import Section
 
@@ -68,7 +69,7 @@ def _read_yaml(recipe: str | Path) -> dict[str, Any]:
 def _explain(kind: type[Section], detail: Any) -> str:
     location = [str(part) for part in detail["loc"]]
     # Of a section with variants pydantic also names the chosen one: adapter.lora.rank.
-    tag = location.pop(1) if len(location) > 1 and kind.model_fields[location[0]].discriminator else None
+    tag = location.pop(1) if len(location) > 1 and discriminator_of(kind.model_fields[location[0]]) else None
     dotted = ".".join(location)
     if detail["type"] == "extra_forbidden":
         hint = _nearest_field(_field_paths(kind, tag), dotted)
@@ -98,14 +99,11 @@ def _field_paths(kind: type[BaseModel], tag: str | None = None, prefix: str = ""
     paths: list[str] = []
     for name, field in kind.model_fields.items():
         paths.append(prefix + name)
-        for candidate in (field.annotation, *getattr(field.annotation, "__args__", ())):
+        discriminator = discriminator_of(field)
+        for candidate in (part for each in types_of(field) for part in (each, *getattr(each, "__args__", ()))):
             if not (isinstance(candidate, type) and issubclass(candidate, BaseModel)):
                 continue
-            if (
-                tag
-                and field.discriminator
-                and tag not in get_args(candidate.model_fields[str(field.discriminator)].annotation)
-            ):
+            if tag and discriminator and tag not in get_args(candidate.model_fields[discriminator].annotation):
                 continue
             paths += _field_paths(candidate, tag, f"{prefix}{name}.")
     return list(dict.fromkeys(paths))

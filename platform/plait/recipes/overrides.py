@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from plait.errors import RecipeError
+from plait.recipes.variants import types_of
 from plait.recipes.yaml_text import parse_yaml
 
 _MISSING = ("null", "~", "")
@@ -59,7 +60,7 @@ def _types(found: Sequence[Any], path: Sequence[str]) -> Iterator[Any]:
         elif not path:
             yield each
         elif isinstance(each, type) and issubclass(each, BaseModel) and path[0] in each.model_fields:
-            yield from _types([each.model_fields[path[0]].annotation], path[1:])
+            yield from _types(types_of(each.model_fields[path[0]]), path[1:])
         elif origin is dict:
             yield from _types([get_args(each)[1]], path[1:])
 

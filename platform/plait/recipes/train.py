@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from plait.adapters.methods.lora import LoraConfig
 from plait.adapters.methods.method import MethodConfig, method_union
 from plait.model_ids import AdapterRef
+from plait.recipes.objectives import OBJECTIVES, ObjectiveConfig
 from plait.section import Section
 from plait.tenants import TenantName
 
@@ -26,38 +27,6 @@ if TYPE_CHECKING:
     AdapterConfig = MethodConfig
 else:
     AdapterConfig = Annotated[method_union(), Field(discriminator="method")]
-
-
-# ---------------------------------------------------------------- objectives
-
-
-class SftConfig(Section):
-    """Supervised fine-tuning: the next token of given answers."""
-
-    kind: Literal["sft"] = "sft"
-    loss_on: Literal["completions", "all"] = Field(
-        "completions", description="Which tokens carry a loss: the assistant's, or all of them."
-    )
-
-
-class DpoConfig(Section):
-    """Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290). The reference is the base model itself:
-    the same weights with the adapter switched off."""
-
-    kind: Literal["dpo"]
-    beta: float = Field(0.1, gt=0, description="Strength of the pull towards the reference.")
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="Share of the preferences taken to be wrong (cDPO, Mitchell 2023)."
-    )
-
-
-class PretrainConfig(Section):
-    """Continued pre-training: the next token of plain text."""
-
-    kind: Literal["pretrain"]
-
-
-ObjectiveConfig = Annotated[SftConfig | DpoConfig | PretrainConfig, Field(discriminator="kind")]
 
 
 # ---------------------------------------------------------------- strategies
@@ -166,7 +135,7 @@ class TrainRecipe(Section):
     model: ModelConfig = ModelConfig()
     adapter: AdapterConfig = LoraConfig()
     continue_from: str | None = Field(None, description="An adapter of the registry to train on: name, name:3, name@x.")
-    objective: ObjectiveConfig = SftConfig()
+    objective: Annotated[ObjectiveConfig, OBJECTIVES] = Field(default_factory=OBJECTIVES.new_default)
     data: DataConfig
     train: TrainConfig = TrainConfig()
     strategy: StrategyConfig = DdpConfig()
@@ -189,7 +158,6 @@ class TrainRecipe(Section):
         filled = dict(values)
         for section, key, default in (
             ("adapter", "method", "lora"),
-            ("objective", "kind", "sft"),
             ("strategy", "kind", "ddp"),
         ):
             if isinstance(filled.get(section), dict):
@@ -212,8 +180,10 @@ class TrainRecipe(Section):
             raise ValueError(
                 "strategy.kind=deepspeed trains whole models: set adapter.method=full or strategy.kind=ddp"
             )
-        if adapter.trains_base and self.objective.kind == "dpo":
-            raise ValueError("objective.kind=dpo needs an adapter: its reference is the model without it")
+        if adapter.trains_base and self.objective.has_reference:
+            raise ValueError(
+                f"objective.kind={self.objective.kind} needs an adapter: its reference is the model without it"
+            )
         if adapter.prefix_tokens and self.data.packing:
             raise ValueError(
                 f"adapter.method={adapter.method} needs data.packing=false: each example needs the prefix before it"

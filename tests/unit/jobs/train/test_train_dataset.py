@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from plait.jobs.train.dataset import Encoding, encode_and_pack
+from plait.jobs.train.objectives.sft import SftConfig
 from plait.models.chat import PLAIN_TEMPLATE, chat_format_for
 from plait.models.tokenizer import load_tokenizer
-from plait.recipes import DataConfig, SftConfig
+from plait.recipes import DataConfig
 
 TAKES_TOOLS = "{{ tools | tojson if tools }}" + PLAIN_TEMPLATE
 

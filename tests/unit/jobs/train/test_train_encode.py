@@ -1,5 +1,6 @@
 """Rows become token ids cut as serving cuts them, with a loss where the objective wants one and nowhere else."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,14 @@ import pytest
 from plait.jobs.train.encode import Encoder, Example
 from plait.jobs.train.fields import BadRow
 from plait.jobs.train.loss import IGNORED
-from plait.jobs.train.rows import Conversation, Preference, Text
+from plait.jobs.train.objectives.dpo import DpoConfig, Preference
+from plait.jobs.train.objectives.objective import Objective, objective_of
+from plait.jobs.train.objectives.pretrain import PretrainConfig
+from plait.jobs.train.objectives.sft import SftConfig
+from plait.jobs.train.rows import Conversation, Text
 from plait.models.chat import ChatFormat, chat_format_for
 from plait.models.message import Message
 from plait.models.tokenizer import encode_prompt, load_tokenizer
-from plait.recipes import DpoConfig, PretrainConfig, SftConfig
 
 TALK = Conversation((Message("user", "Which version?"), Message("assistant", "It is 2.60.0.")))
 TWICE = Conversation(TALK.messages * 2)
@@ -29,8 +33,19 @@ def plain(tokenizer: Any) -> ChatFormat:
     return chat_format_for(tokenizer, "plain")
 
 
-def encoder(tokenizer: Any, plain: ChatFormat, objective: Any = None, max_tokens: int = 400) -> Encoder:
-    return Encoder(tokenizer, plain, objective or SftConfig(), max_tokens)
+@dataclass(frozen=True)
+class Encoding:
+    """What an objective makes of rows."""
+
+    objective: Objective
+    encoder: Encoder
+
+    def encode(self, meaning: Any) -> list[list[Example]]:
+        return self.objective.encode(meaning, self.encoder)
+
+
+def encoder(tokenizer: Any, plain: ChatFormat, objective: Any = None, max_tokens: int = 400) -> Encoding:
+    return Encoding(objective_of(objective or SftConfig()), Encoder(tokenizer, plain, max_tokens))
 
 
 def encoded(conversation: Conversation, chat_format: ChatFormat, tokenizer: Any) -> Example:

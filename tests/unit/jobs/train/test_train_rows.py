@@ -5,11 +5,16 @@ from typing import Any
 import pytest
 
 from plait.jobs.train.fields import BadRow
-from plait.jobs.train.rows import Conversation, Preference, Text, parse_row, row_of
+from plait.jobs.train.objectives.dpo import DpoConfig, Preference
+from plait.jobs.train.objectives.objective import objective_of
+from plait.jobs.train.objectives.pretrain import PretrainConfig
+from plait.jobs.train.objectives.sft import SftConfig
+from plait.jobs.train.parse import parse_row
+from plait.jobs.train.rows import Conversation, Text, row_of
 from plait.models.message import Message
-from plait.recipes import DpoConfig, PretrainConfig, SftConfig
 
-SFT, DPO, PRETRAIN = SftConfig(), DpoConfig(kind="dpo"), PretrainConfig(kind="pretrain")
+SFT, DPO, PRETRAIN = map(objective_of, (SftConfig(), DpoConfig(kind="dpo"), PretrainConfig(kind="pretrain")))
+EVERYTHING = objective_of(SftConfig(loss_on="all"))
 ASKED, SAID, WORSE = Message("user", "Q"), Message("assistant", "A"), Message("assistant", "B")
 TALK = Conversation((ASKED, SAID))
 USER, GOOD, BAD = ({"role": m.role, "content": m.content} for m in (ASKED, SAID, WORSE))
@@ -224,9 +229,13 @@ def test_fields_that_mean_nothing_are_told() -> None:
         ({"instruction": "Q", "output": "A", "history": ["a"]}, SFT, "history.0 is no pair"),
         ({"messages": [USER, GOOD | {"weight": 0.5}]}, SFT, "messages.1.weight is 0.5, not 0 or 1"),
         ({"messages": [USER | {"weight": 1}, GOOD]}, SFT, "only the assistant's turns are learned"),
-        ({"messages": [USER | {"weight": 0}, GOOD]}, SftConfig(loss_on="all"), "every such turn is learned"),
+        (
+            {"messages": [USER | {"weight": 0}, GOOD]},
+            objective_of(SftConfig(loss_on="all")),
+            "every such turn is learned",
+        ),
         ({"messages": [USER, GOOD | {"weight": 0}]}, SFT, "every turn of the assistant has weight 0"),
-        ({"messages": [USER, GOOD | {"weight": 0}]}, PRETRAIN, "pre-training learns all"),
+        ({"messages": [USER, GOOD | {"weight": 0}]}, PRETRAIN, "has weight 0; this objective learns every turn"),
         ({"prompt": [USER], "chosen": [GOOD | {"weight": 0}], "rejected": [BAD]}, DPO, "the answer has weight 0"),
     ],
 )

@@ -5,14 +5,18 @@ from typing import Any
 
 import pytest
 
-from plait.jobs.train.encode import Encoder
+from plait.jobs.train.encode import Encoder, Example
 from plait.jobs.train.fields import BadRow
 from plait.jobs.train.loss import IGNORED
-from plait.jobs.train.rows import Conversation, Preference, parse_row
+from plait.jobs.train.objectives.dpo import DpoConfig, Preference
+from plait.jobs.train.objectives.objective import objective_of
+from plait.jobs.train.objectives.pretrain import PretrainConfig
+from plait.jobs.train.objectives.sft import SftConfig
+from plait.jobs.train.parse import parse_row
+from plait.jobs.train.rows import Conversation
 from plait.models.chat import PLAIN_TEMPLATE, ChatFormat
 from plait.models.message import Message, ToolCall
 from plait.models.tokenizer import encode_prompt, load_tokenizer
-from plait.recipes import DpoConfig, PretrainConfig, SftConfig
 
 # As Qwen 3's: the last turns have a thought, even an empty one; turns before the last question have none.
 LIKE_QWEN3 = """\
@@ -65,12 +69,16 @@ def tokenizer(tiny_model: Path) -> Any:
     return load_tokenizer(tiny_model)
 
 
+def encoded(meaning: Any, chat_format: ChatFormat, tokenizer: Any, objective: Any) -> list[list[Example]]:
+    return objective_of(objective).encode(meaning, Encoder(tokenizer, chat_format, 4000))
+
+
 def examples(
     conversation: Any, template: str, tokenizer: Any, objective: Any = None, **values: Any
 ) -> list[tuple[str, str]]:
     """Of each example: the prompt up to the first learned token, and what is learned."""
     chat_format = ChatFormat(name="other", template=template, **values)
-    groups = Encoder(tokenizer, chat_format, objective or SftConfig(), 4000).encode(conversation)
+    groups = encoded(conversation, chat_format, tokenizer, objective or SftConfig())
     found = []
     for example in (example for group in groups for example in group):
         first = next(i for i, label in enumerate(example.labels) if label != IGNORED)
@@ -86,7 +94,7 @@ def test_a_format_that_rewrites_earlier_turns_gives_an_example_for_each_as_servi
         ("[user]2+2?[end][assistant]4[end][user]Sure?[end][assistant]", "<think>\n\n</think>\n\nYes.[end]"),
     ]
     chat_format = ChatFormat(name="other", template=LIKE_QWEN3)
-    last = Encoder(tokenizer, chat_format, SftConfig(), 4000).encode(talk)[1][0]
+    last = encoded(talk, chat_format, tokenizer, SftConfig())[1][0]
     served = encode_prompt(tokenizer, chat_format.render(talk.messages[:3]))
     assert last.input_ids[: len(served)] == served
     only_last = Conversation(talk.messages, unlearned=frozenset({0}))
@@ -111,7 +119,7 @@ def test_turns_that_follow_each_other_word_for_word_stay_one_example(tokenizer: 
         ],
         "tools": [{"type": "function", "function": {"name": "look"}}],
     }
-    ((prompt, said),) = examples(parse_row(fields, SftConfig()).meaning, LIKE_QWEN3, tokenizer)
+    ((prompt, said),) = examples(parse_row(fields, objective_of(SftConfig())).meaning, LIKE_QWEN3, tokenizer)
     assert prompt.startswith('[system]{"type": "function", "function": {"name": "look"')
     call = '<think>\nLook.\n</think>\n\n<c>look{"at": "Rom"}</c><c>look{"at": "Ulm"}</c>[end]'
     assert said == f"{call}<think>\n\n</think>\n\nIn Ulm.[end]"
@@ -144,7 +152,7 @@ def test_of_a_preference_only_the_last_turn_is_judged_whatever_the_format_rewrit
 def test_with_loss_on_all_a_rewriting_format_is_learned_as_it_writes_the_whole(tokenizer: Any) -> None:
     talk = Conversation((USER, Message("assistant", "4"), AGAIN, SECOND))
     everything = SftConfig(loss_on="all")
-    ((example,),) = Encoder(tokenizer, ChatFormat(name="x", template=LIKE_QWEN3), everything, 4000).encode(talk)
+    ((example,),) = encoded(talk, ChatFormat(name="x", template=LIKE_QWEN3), tokenizer, everything)
     assert example.labels == example.input_ids
     assert tokenizer.decode(example.input_ids).count("2+2?") == 1
     with pytest.raises(BadRow, match=r"set objective\.loss_on=completions"):
@@ -203,12 +211,12 @@ def test_a_format_without_tools_gets_calls_in_words_and_both_answers_in_one_turn
             {"role": "assistant", "content": "Yes."},
         ]
     }
-    ((prompt, said),) = examples(parse_row(fields, SftConfig()).meaning, LIKE_GEMMA, tokenizer)
+    ((prompt, said),) = examples(parse_row(fields, objective_of(SftConfig())).meaning, LIKE_GEMMA, tokenizer)
     assert prompt == "[user]Cold?[assistant]"
     assert said.startswith('<tool_call>{"name": "look", "arguments": {"at": "Rom"}}</tool_call>\n<tool_call>')
     answers = "<tool_response>\n20\n</tool_response>\n<tool_response>\n3\n</tool_response>\nIn Ulm?"
     chat_format = ChatFormat(name="x", template=LIKE_GEMMA)
-    meaning = parse_row(fields, SftConfig()).meaning
+    meaning = parse_row(fields, objective_of(SftConfig())).meaning
     assert isinstance(meaning, Conversation)
     assert f"[user]{answers}[assistant]" in chat_format.render(meaning.messages[:-1])
 
@@ -295,7 +303,7 @@ def test_a_rewritten_conversation_ends_with_the_end_of_its_last_turn(tokenizer: 
     eos = tokenizer.eos_token
     template = LIKE_R1.replace("'[end]'", f"'{eos}'")
     talk = Conversation((USER, Message("assistant", "<think></think>4"), AGAIN, SECOND))
-    ((example,),) = Encoder(tokenizer, ChatFormat(name="x", template=template), EVERYTHING, 4000).encode(talk)
+    ((example,),) = encoded(talk, ChatFormat(name="x", template=template), tokenizer, EVERYTHING)
     assert example.labels == example.input_ids
     assert example.labels.count(tokenizer.eos_token_id) == 2
     assert example.labels[-1] == tokenizer.eos_token_id
@@ -306,7 +314,7 @@ def test_with_loss_on_all_a_greeting_without_weight_is_context(tokenizer: Any, t
     eos = tokenizer.eos_token
     greeted = Conversation((Message("assistant", "Hi!"), USER, SECOND), unlearned=frozenset({0}))
     chat_format = ChatFormat(name="x", template=template, eos_token=eos)
-    ((example,),) = Encoder(tokenizer, chat_format, EVERYTHING, 4000).encode(greeted)
+    ((example,),) = encoded(greeted, chat_format, tokenizer, EVERYTHING)
     said = tokenizer.decode([label for label in example.labels if label != IGNORED])
     assert "Hi!" in tokenizer.decode(example.input_ids)
     assert "Hi!" not in said

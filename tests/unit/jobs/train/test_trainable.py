@@ -14,11 +14,13 @@ from torch.nn.functional import logsigmoid
 from plait.jobs.train.batches import Batch, collate
 from plait.jobs.train.encode import Example
 from plait.jobs.train.loss import IGNORED
-from plait.jobs.train.objectives import losses, term_count
+from plait.jobs.train.objectives.dpo import DpoConfig
+from plait.jobs.train.objectives.objective import objective_of
+from plait.jobs.train.objectives.sft import SftConfig
 from plait.jobs.train.packing import pack
 from plait.jobs.train.trainable import Trainable
 from plait.models.load import load_causal_lm
-from plait.recipes import DpoConfig, SftConfig, TrainRecipe, load_recipe
+from plait.recipes import TrainRecipe, load_recipe
 
 VOCABULARY = 280
 
@@ -118,7 +120,7 @@ def test_the_preference_loss_is_the_papers_formula_and_what_trl_computes(tiny_mo
     pairs = [examples(seed, lengths) for seed, lengths in ((1, (12, 9)), (2, (7, 30)), (3, (20, 20)))]
     batch = batch_of(pairs, is_packed=True)
 
-    found = losses(config, model, batch)
+    found = objective_of(config).losses(model, batch)
 
     expected, margins = [], []
     for chosen, rejected in pairs:
@@ -129,7 +131,7 @@ def test_the_preference_loss_is_the_papers_formula_and_what_trl_computes(tiny_mo
         logits = config.beta * (policy - reference)
         expected.append(-logsigmoid(logits) * (1 - smoothing) - logsigmoid(-logits) * smoothing)
         margins.append(float(logits.detach()))
-    assert term_count(config, batch) == len(pairs)
+    assert objective_of(config).terms(batch) == len(pairs)
     torch.testing.assert_close(found.total, torch.stack(expected).sum(), rtol=1e-4, atol=1e-4)
     assert found.figures["reward_margin"] == pytest.approx(sum(margins), abs=1e-3)
     assert found.figures["reward_accuracy"] == sum(margin > 0 for margin in margins)
@@ -151,7 +153,7 @@ def test_evaluating_a_4bit_model_leaves_training_as_it_was(tiny_model: Path) -> 
 def test_an_untrained_adapter_prefers_nothing(tiny_model: Path) -> None:
     recipe = load_recipe(TrainRecipe, None, ["name=x", "data.train=x", f"model.source={tiny_model}"])
     model = Trainable.new(tiny_model, recipe).eval()
-    found = losses(DpoConfig(kind="dpo"), model, batch_of([examples(1, (12, 9))], is_packed=True))
+    found = objective_of(DpoConfig(kind="dpo")).losses(model, batch_of([examples(1, (12, 9))], is_packed=True))
     assert float(found.total.detach()) == pytest.approx(0.6931, abs=1e-3)
 
 
@@ -160,10 +162,11 @@ def test_switched_off_an_adapter_leaves_the_base_model(overrides: list[str], tin
     model = trainable(tiny_model, *overrides)
     (only,) = examples(1, [30])
     batch = batch_of([[only]], is_packed=False)
+    sft = objective_of(SftConfig())
     with torch.no_grad():
-        with_adapter = losses(SftConfig(), model, batch).total
+        with_adapter = sft.losses(model, batch).total
         with model.adapter_off():
-            without = losses(SftConfig(), model, batch).total
+            without = sft.losses(model, batch).total
     expected = load_causal_lm(tiny_model, "float32")(input_ids=batch.input_ids, labels=batch.labels).loss
     torch.testing.assert_close(without / batch.label_count, expected.detach(), rtol=1e-4, atol=1e-4)
     assert abs(float(with_adapter - without)) > 1e-3
