@@ -6,7 +6,7 @@ import typer
 
 
 def evaluate(
-    data: Path = typer.Argument(help="JSONL of {question, answer} a line."),
+    data: str = typer.Argument(help="Questions and answers: JSONL, JSON, CSV or Parquet; a path or a URI (s3://…)."),
     models: list[str] = typer.Argument(help="Model ids to compare, as in base support rag/base rag/support."),
     limit: int = typer.Option(None, min=1, help="Ask only the first so many questions."),
     max_tokens: int = typer.Option(48, min=1, help="Longest answer."),
@@ -27,7 +27,7 @@ def evaluate(
     from plait.jobs.evaluate.tables import accuracy_table, answers_table, comparison
     from plait.recipes import EvaluateRecipe
 
-    recipe = EvaluateRecipe(data=str(data), models=models, limit=limit, max_tokens=max_tokens, concurrency=concurrency)
+    recipe = EvaluateRecipe(data=data, models=models, limit=limit, max_tokens=max_tokens, concurrency=concurrency)
     with explained("The evaluation was interrupted; no answer is kept.", "Run the same command again."):
         found = run(recipe, url or server_url())
     console = Console()

@@ -7,18 +7,17 @@ as any client would, so what is measured is what users get.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from plait.chat_client import ask_async, headers, models_async
+from plait.documents.row_source import find_rows
 from plait.errors import ModelNotFound, did_you_mean
 from plait.evaluation.answers import is_correct
 from plait.jobs.evaluate.questions import Question, read_questions
 from plait.jobs.evaluate.report import EvaluationReport, Judged
-from plait.jobs.train.readers import DataFile, caution_of
 from plait.recipes import EvaluateRecipe
 
 
@@ -30,10 +29,9 @@ def evaluate(recipe: EvaluateRecipe, base_url: str) -> EvaluationReport:
         ModelNotFound: for a model that the server does not have.
         Unavailable: when no server answers.
     """
-    path = Path(recipe.data).expanduser()
-    questions = read_questions(path)[: recipe.limit]
-    if caution := caution_of(DataFile(str(path))):
-        print(f"data: {path}: {caution}")
+    questions = read_questions(recipe.data)[: recipe.limit]
+    for note in find_rows(recipe.data).notes():
+        print(f"data: {note}")
     return asyncio.run(_evaluate(recipe, questions, base_url))
 
 

@@ -1,13 +1,12 @@
 """An eval set: questions with the answers that count as right."""
 
 import unicodedata
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from plait.documents.row_files import TABLES, BadRow, is_table
+from plait.documents.row_source import find_rows
 from plait.errors import DataError
-from plait.jobs.train.fields import BadRow
-from plait.jobs.train.readers import TABLES, DataFile, is_table, read_rows
 
 
 class Question(BaseModel):
@@ -26,29 +25,28 @@ class Question(BaseModel):
         return None if source is None else unicodedata.normalize("NFC", source)
 
 
-def read_questions(path: Path) -> list[Question]:
-    """Read a table of questions: JSON Lines, JSON, CSV or Parquet, compressed or not.
+def read_questions(source: str) -> list[Question]:
+    """Read tables of questions: JSON Lines, JSON, CSV or Parquet, compressed or not, here or in an object store.
 
     Raises:
-        DataError: for a missing or empty file, or the first bad row, with its line.
+        DataError: when there is no such table, it is empty, or for the first bad row, with its line.
     """
-    if not path.is_file():
-        why = "is a folder" if path.is_dir() else "is no file" if path.exists() else "does not exist"
-        raise DataError(f"The eval set '{path}' {why}.", f"Set data to a file that ends in {', '.join(TABLES)}.")
-    if not is_table(path.name):
-        raise DataError(f"The eval set '{path}' is no table.", f"Set data to a file that ends in {', '.join(TABLES)}.")
+    tables = find_rows(source)
     questions = []
-    for row in read_rows(DataFile(str(path))):
-        try:
-            values = {name: value for name, value in row.values().items() if value is not None}
-            questions.append(Question.model_validate(values))
-        except BadRow as error:
-            raise DataError(f"{path}:{row.line} {error}.") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            what = f"{where + ': ' if where else ''}{first['msg']}"
-            raise DataError(f"{path}:{row.line} is no question: {what}.") from None
+    for part in tables.parts:
+        if not is_table(part):
+            raise DataError(f"The eval set '{part}' is no table.", f"Set data to one that ends in {', '.join(TABLES)}.")
+        for row in tables.rows(part):
+            try:
+                values = {name: value for name, value in row.values().items() if value is not None}
+                questions.append(Question.model_validate(values))
+            except BadRow as error:
+                raise DataError(f"{part}:{row.line} {error}.") from None
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                what = f"{where + ': ' if where else ''}{first['msg']}"
+                raise DataError(f"{part}:{row.line} is no question: {what}.") from None
     if not questions:
-        raise DataError(f"The eval set '{path}' holds no questions.", "Write one JSON object a line.")
+        raise DataError(f"The eval set '{source}' holds no questions.", "Write one JSON object a line.")
     return questions

@@ -10,7 +10,6 @@ checkpointing computes it again; of the head only for positions with a label. At
 evaluation and checkpoints are left out. No price is known here: cost comes from the one that is given.
 """
 
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -127,16 +126,16 @@ def count_tokens(recipe: TrainRecipe) -> DataTokens | None:
     source = recipe.data.train
     if not source or ("://" not in source and not any(sign in source for sign in "*?[") and not _exists(source)):
         return None
-    from plait.jobs.train.fields import BadRow
+    from plait.documents.row_files import BadRow
+    from plait.documents.row_source import find_rows
     from plait.jobs.train.objectives.objective import objective_of
     from plait.jobs.train.parse import parse_row
-    from plait.jobs.train.readers import RawRow, read_rows
-    from plait.jobs.train.sources import find_files
 
-    rows = (row for file in find_files(source) for row in read_rows(file))
+    found = find_rows(source)
+    rows = (row for part in found.parts for row in found.rows(part))
     tokens = labels = sampled = 0
     objective, measure = objective_of(recipe.objective), _measure(recipe)
-    head: Iterator[RawRow] = (row for _, row in zip(range(_SAMPLE_ROWS), rows, strict=False))
+    head = (row for _, row in zip(range(_SAMPLE_ROWS), rows, strict=False))
     read = 0
     for row in head:
         read += 1

@@ -40,11 +40,11 @@ def _check(recipe: Section, folder: Path, on_cluster: Sequence[Path]) -> None:
         return None if is_elsewhere or is_absent else str(place)
 
     if isinstance(recipe, TrainRecipe):
-        from plait.jobs.train.sources import find_files
+        from plait.documents.row_source import find_rows
 
         for source in (recipe.data.train, recipe.data.eval):
             if source and (place := here(source)):
-                find_files(place)
+                find_rows(place)
     elif isinstance(recipe, IngestRecipe):
         from plait.documents.read import find_documents
 
@@ -55,7 +55,7 @@ def _check(recipe: Section, folder: Path, on_cluster: Sequence[Path]) -> None:
         from plait.jobs.evaluate.questions import read_questions
 
         if place := here(recipe.data):
-            read_questions(Path(place))
+            read_questions(place)
         if isinstance(recipe, CompareRecipe):
             for step in (recipe.ingest, recipe.train):
                 if step is not None:

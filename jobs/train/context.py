@@ -12,10 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from plait.jobs.train.fields import BadRow
+from plait.documents.row_files import BadRow, row_values
 from plait.jobs.train.objectives.objective import objective_of
 from plait.jobs.train.parse import parse_row
-from plait.jobs.train.readers import row_values
 from plait.jobs.train.rows import Conversation, row_of
 from plait.models.tokenizer import load_tokenizer
 from plait.recipes import ContextConfig, ObjectiveConfig

@@ -1,8 +1,8 @@
 """From data files to packed rows, on Ray Data: read, give context, encode, pack, write.
 
-In: files, and how a run encodes them. Out: a folder of shards with its manifest, which is written last: without one a
-folder is not complete and is made anew. The order is that of the files, so the same data in the same place always gives
-the same shards. A file is read by one task; what follows runs in parallel, about a thousand rows a task.
+In: a `RowSource`, and how a run encodes its rows. Out: a folder of shards with its manifest, which is written last:
+without one a folder is not complete and is made anew. The order is that of the rows, so the same data in the same place
+always gives the same shards. A part is read by one task; what follows runs in parallel, about a thousand rows a task.
 """
 
 import shutil
@@ -17,15 +17,16 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console
 
+from plait.documents.row_files import BadRow, RawRow, row_values
+from plait.documents.row_source import RowSource
 from plait.errors import PlaitError, find_plait_error
 from plait.jobs.train.context import AddContext
 from plait.jobs.train.encode import Encoder, Example
-from plait.jobs.train.fields import TOO_MANY_LEVELS, BadRow
+from plait.jobs.train.fields import TOO_MANY_LEVELS
 from plait.jobs.train.left_out import LeftOutRows
 from plait.jobs.train.objectives.objective import objective_of
 from plait.jobs.train.packing import PackedRow, pack
 from plait.jobs.train.parse import parse_row
-from plait.jobs.train.readers import DataFile, RawRow, read_rows, row_values
 from plait.jobs.train.shard_writer import BAD_ROW_COLUMNS, PACKED_SCHEMA, ShardWriter
 from plait.jobs.train.shards import MANIFEST, SCHEMA, Manifest
 from plait.local.machines import check_all_reach_milvus
@@ -62,11 +63,11 @@ class Encoding:
     seed: int
 
 
-def prepare_dataset(files: Sequence[DataFile], encoding: Encoding, folder: Path, left_out: Path) -> Manifest:
-    """Encode and pack `files` into `folder`, unless that was done before.
+def prepare_dataset(source: RowSource, encoding: Encoding, folder: Path, left_out: Path) -> Manifest:
+    """Encode and pack the rows of `source` into `folder`, unless that was done before.
 
     Args:
-        files: the data.
+        source: the data.
         encoding: how its rows become tokens.
         folder: what gets the shards.
         left_out: JSONL file that gets the rows which cannot be used, with the reasons, if there are any.
@@ -81,15 +82,14 @@ def prepare_dataset(files: Sequence[DataFile], encoding: Encoding, folder: Path,
     aside.mkdir(parents=True)
     writer = ShardWriter(aside, LeftOutRows(left_out), encoding.data.max_bad_share)
     try:
-        with closing(_packed(files, encoding)) as tables, _told(f"prepare {folder.name}") as tell:
+        with closing(_packed(source, encoding)) as tables, _told(f"prepare {folder.name}") as tell:
             for table in tables:
                 writer.add(table)
                 tell(writer)
     except Exception as error:
         cause = getattr(error, "cause", None) or error
         raise find_plait_error(cause) or PlaitError(f"The training data could not be prepared ({cause}).") from error
-    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    manifest = writer.finish(f"'{files[0].uri}'{more}")
+    manifest = writer.finish(source.name)
     (aside / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)  # one without a manifest
     aside.rename(folder)
@@ -121,8 +121,8 @@ def _told(title: str) -> Iterator[Callable[[ShardWriter], None]]:
         status.stop()
 
 
-def _packed(files: Sequence[DataFile], encoding: Encoding) -> Generator[pa.Table, None, None]:
-    """The pipeline: tables of PACKED_SCHEMA, in the order of the files."""
+def _packed(source: RowSource, encoding: Encoding) -> Generator[pa.Table, None, None]:
+    """The pipeline: tables of PACKED_SCHEMA, in the order of the rows."""
     import ray
 
     from plait.local.ray_data import set_up_ray_data
@@ -131,10 +131,10 @@ def _packed(files: Sequence[DataFile], encoding: Encoding) -> Generator[pa.Table
     context = ray.data.DataContext.get_current().copy()  # other pipelines of this process keep theirs
     context.execution_options.preserve_order = True
     context.target_max_block_size = _BLOCK_BYTES
-    uris = pa.table({"uri": [file.uri for file in files]})
+    parts = pa.table({"part": source.parts})
     with ray.data.DataContext.current(context):
-        listed = ray.data.from_arrow([uris.slice(i, 1) for i in range(len(uris))])
-    rows = listed.map_batches(_read, batch_size=None, batch_format="pyarrow", num_cpus=_READ_CPUS)
+        listed = ray.data.from_arrow([parts.slice(i, 1) for i in range(len(parts))])
+    rows = listed.map_batches(_read, fn_args=(source,), batch_size=None, batch_format="pyarrow", num_cpus=_READ_CPUS)
     if encoding.data.context is not None:
         check_all_reach_milvus()
         rows = rows.map_batches(
@@ -162,10 +162,10 @@ def _packed(files: Sequence[DataFile], encoding: Encoding) -> Generator[pa.Table
     yield from packed.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
-def _read(files: pa.Table) -> Iterator[pa.Table]:
-    for uri in files["uri"].to_pylist():
+def _read(parts: pa.Table, source: RowSource) -> Iterator[pa.Table]:
+    for part in parts["part"].to_pylist():
         block: list[RawRow] = []
-        for row in read_rows(DataFile(uri)):
+        for row in source.rows(part):
             block.append(row)
             if len(block) == _ROWS_A_BLOCK:
                 yield _raw_table(block)

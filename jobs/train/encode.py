@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from plait.jobs.train.fields import BadRow
+from plait.documents.row_files import BadRow
 from plait.jobs.train.loss import IGNORED
 from plait.jobs.train.rows import Conversation
 from plait.jobs.train.written_turns import WrittenTurn, written, written_turns

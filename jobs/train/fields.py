@@ -8,15 +8,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from plait.documents.row_files import BadRow
+
 TOO_MANY_LEVELS = "is no example: its JSON has too many levels"
 """Of a value that a chat template, or Python, cannot walk through."""
 NOTHING: tuple[Any, ...] = (None, "", [], {})
 """Values that say nothing. 0 and false do."""
 _KINDS = {str: "a text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-
-
-class BadRow(ValueError):
-    """A row that cannot be used; its text goes after 'file:line '."""
 
 
 class Fields:

@@ -6,7 +6,8 @@ whose meaning would be lost makes a row bad; any other that nobody uses is told.
 
 from typing import Any, NamedTuple
 
-from plait.jobs.train.fields import BadRow, Fields
+from plait.documents.row_files import BadRow
+from plait.jobs.train.fields import Fields
 from plait.jobs.train.objectives.objective import Objective
 from plait.jobs.train.rows import SYSTEM_FIELDS, Text
 

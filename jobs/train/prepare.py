@@ -9,9 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from plait.adapters.registry import Registry
+from plait.documents.row_source import RowSource, find_rows
 from plait.errors import InvalidInput
-from plait.jobs.train.readers import DataFile, caution_of
-from plait.jobs.train.sources import find_source, fingerprint
 from plait.model_ids import AdapterRef
 from plait.models.chat import ChatFormat, chat_format_for
 from plait.models.fingerprint import model_sha256
@@ -33,9 +32,9 @@ class Prepared:
     dataset_sha256: str
     chat_format: ChatFormat
     pad_id: int
-    train: list[DataFile]
-    eval: list[DataFile]
-    general: list[DataFile]
+    train: RowSource
+    eval: RowSource | None
+    general: RowSource
     start_from: Path | None
     parent: str | None
     key: str
@@ -52,16 +51,23 @@ def prepare(recipe: TrainRecipe) -> Prepared:
             base model or with another method.
     """
     train = _found("data.train", recipe.data.train)
-    held_out = _found("data.eval", recipe.data.eval) if recipe.data.eval else []
+    held_out = _found("data.eval", recipe.data.eval) if recipe.data.eval else None
     general = _found("data.general", _general_source(recipe.data.general))
     base_folder = resolve_model(recipe.model.source)
     _check_context(recipe, base_folder)
     tokenizer = load_tokenizer(base_folder)
     base_sha256 = model_sha256(base_folder)
     start_from, parent = _start(recipe, base_sha256)
-    dataset_sha256 = fingerprint(train)
+    dataset_sha256 = train.fingerprint()
     context = _index_fingerprint(recipe.data.context) if recipe.data.context else ""
-    parts = (recipe.model_dump_json(), base_sha256, dataset_sha256, fingerprint([*held_out, *general]), context)
+    parts = (
+        recipe.model_dump_json(),
+        base_sha256,
+        dataset_sha256,
+        held_out.fingerprint() if held_out else "",
+        general.fingerprint(),
+        context,
+    )
     return Prepared(
         recipe=recipe,
         base_folder=base_folder,
@@ -78,14 +84,11 @@ def prepare(recipe: TrainRecipe) -> Prepared:
     )
 
 
-def _found(field: str, value: str) -> list[DataFile]:
-    source = find_source(value)
-    if source.left_out:
-        print(f"{field}: {source.note}")
-    for file in source.files:
-        if caution := caution_of(file):
-            print(f"{field}: {file.uri}: {caution}")
-    return list(source.files)
+def _found(field: str, value: str) -> RowSource:
+    source = find_rows(value)
+    for note in source.notes():
+        print(f"{field}: {note}")
+    return source
 
 
 def _general_source(source: str) -> str:

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from plait.jobs.train.fields import BadRow, Fields, checked_text
+from plait.documents.row_files import BadRow
+from plait.jobs.train.fields import Fields, checked_text
 from plait.jobs.train.turns import Turn, parse_tools, parse_turns
 from plait.models.message import Message, Role
 from plait.models.tools import Tool

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plait.jobs.train.fields import NOTHING, BadRow, Fields, as_json, checked_text, kind_of, parsed
+from plait.documents.row_files import BadRow
+from plait.jobs.train.fields import NOTHING, Fields, as_json, checked_text, kind_of, parsed
 from plait.models.message import Message, Role, ToolCall
 from plait.models.tools import Tool
 

@@ -8,8 +8,8 @@ assistant thought, so a later prompt need not begin with an earlier one. It know
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from plait.documents.row_files import BadRow
 from plait.errors import InvalidInput
-from plait.jobs.train.fields import BadRow
 from plait.jobs.train.marks import THOUGHT, Marked, marked
 from plait.jobs.train.rows import Conversation
 from plait.models.chat import ChatFormat

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from plait.documents.row_source import find_rows
 from plait.jobs.train.dataset import Encoding, prepare_dataset
 from plait.jobs.train.loss import IGNORED
 from plait.jobs.train.objectives.sft import SftConfig
 from plait.jobs.train.shards import Manifest, Shards
-from plait.jobs.train.sources import find_files
 from plait.models.chat import chat_format_for
 from plait.models.tokenizer import load_tokenizer
 from plait.recipes import DataConfig
@@ -32,7 +32,7 @@ def jsonl(path: Path, rows: list[Any]) -> Path:
 
 
 def prepared(source: Path | str, encoding: Encoding, folder: Path) -> Manifest:
-    return prepare_dataset(find_files(str(source)), encoding, folder, left_out(folder))
+    return prepare_dataset(find_rows(str(source)), encoding, folder, left_out(folder))
 
 
 def left_out(folder: Path) -> Path:

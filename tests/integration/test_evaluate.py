@@ -134,7 +134,7 @@ def test_a_bad_eval_set_is_refused_with_its_line(tmp_path: Path, content: bytes,
 
 
 def test_a_missing_eval_set_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(DataError, match="There is no file or folder"):
         evaluate(EvaluateRecipe(data=str(tmp_path / "none.jsonl"), models=["base"]), "http://127.0.0.1:1")
 
 

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from made_rows import answers, encoding_of, jsonl, left_out, prepared, row
 
+from plait.documents.row_source import find_rows
 from plait.errors import DataError
 from plait.jobs.train import dataset
 from plait.jobs.train.dataset import Encoding, prepare_dataset
 from plait.jobs.train.loss import IGNORED
 from plait.jobs.train.objectives.dpo import DpoConfig
 from plait.jobs.train.shards import MANIFEST, RowRef, Shards
-from plait.jobs.train.sources import find_files
 from plait.local.process import free_port
 from plait.models.tokenizer import load_tokenizer
 
@@ -86,7 +86,7 @@ def test_a_file_is_encoded_by_several_tasks(encoding: Any, tmp_path: Path, monke
     monkeypatch.setattr(dataset, "encode_and_pack", tell_task)
     monkeypatch.setattr(dataset, "_BLOCK_BYTES", 64 * 1024)
     file = jsonl(tmp_path / "a.jsonl", [row(i) for i in range(5000)])
-    told = pa.concat_tables(dataset._packed(find_files(str(file)), encoding())).to_pydict()
+    told = pa.concat_tables(dataset._packed(find_rows(str(file)), encoding())).to_pydict()
     assert sum(told["rows"]) == 5000
     assert max(told["rows"]) <= 1000
     assert len(set(told["task"])) >= 3
@@ -95,12 +95,12 @@ def test_a_file_is_encoded_by_several_tasks(encoding: Any, tmp_path: Path, monke
 def test_what_is_complete_is_used_again_and_what_is_not_is_made_anew(encoding: Any, tmp_path: Path) -> None:
     file = jsonl(tmp_path / "a.jsonl", [row(i) for i in range(5)])
     manifest = prepared(file, encoding(), tmp_path / "out")
-    files = find_files(str(file))
+    source = find_rows(str(file))
     file.unlink()
-    assert prepare_dataset(files, encoding(), tmp_path / "out", left_out(tmp_path / "out")) == manifest
+    assert prepare_dataset(source, encoding(), tmp_path / "out", left_out(tmp_path / "out")) == manifest
     (tmp_path / "out" / MANIFEST).unlink()
     jsonl(file, [row(i) for i in range(6)])
-    assert prepare_dataset(files, encoding(), tmp_path / "out", left_out(tmp_path / "out")).examples == 6
+    assert prepare_dataset(source, encoding(), tmp_path / "out", left_out(tmp_path / "out")).examples == 6
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -156,15 +156,15 @@ def test_a_bucket_is_read_like_a_folder(encoding: Any, bucket: str, tmp_path: Pa
     remote = s3fs.S3FileSystem(skip_instance_cache=True)
     remote.put(str(local.parent), "plait-test/data", recursive=True)
 
-    files = find_files(f"{bucket}/data")
-    assert [file.uri for file in files] == [f"{bucket}/data/a.jsonl", f"{bucket}/data/b.parquet"]
-    assert [file.uri for file in find_files(f"{bucket}/data/*.jsonl")] == [f"{bucket}/data/a.jsonl"]
-    there = prepare_dataset(files, encoding(), tmp_path / "there", left_out(tmp_path / "there"))
+    source = find_rows(f"{bucket}/data")
+    assert source.parts == [f"{bucket}/data/a.jsonl", f"{bucket}/data/b.parquet"]
+    assert find_rows(f"{bucket}/data/*.jsonl").parts == [f"{bucket}/data/a.jsonl"]
+    there = prepare_dataset(source, encoding(), tmp_path / "there", left_out(tmp_path / "there"))
     assert there.sha256 == prepared(local.parent, encoding(), tmp_path / "here").sha256
 
 
 def test_a_missing_bucket_or_object_is_named(bucket: str) -> None:
-    with pytest.raises(DataError, match=r"There is no data file 's3://plait-test/gone\.jsonl'"):
-        find_files(f"{bucket}/gone.jsonl")
+    with pytest.raises(DataError, match=r"There is nothing at 's3://plait-test/gone\.jsonl'"):
+        find_rows(f"{bucket}/gone.jsonl")
     with pytest.raises(DataError, match="'s3://no-such-bucket"):
-        find_files("s3://no-such-bucket/a.jsonl")
+        find_rows("s3://no-such-bucket/a.jsonl")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from plait.jobs.train.fields import BadRow, Fields
+from plait.documents.row_files import BadRow
+from plait.jobs.train.fields import Fields
 from plait.jobs.train.objectives.objective import Losses
 from plait.jobs.train.rows import (
     Conversation,

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from plait.jobs.train.fields import BadRow, Fields
+from plait.documents.row_files import BadRow
+from plait.jobs.train.fields import Fields
 from plait.jobs.train.objectives.next_token import NextToken
 from plait.jobs.train.rows import Conversation, Text, read_conversation
 from plait.jobs.train.written_turns import written

@@ -1,7 +1,5 @@
 """`plait collections`: the indexes that there are."""
 
-from pathlib import Path
-
 import typer
 
 from plait.flows.fit import LEAST_QUESTIONS
@@ -61,7 +59,7 @@ def show(name: str = typer.Argument(help="The collection.")) -> None:
 @app.command("fit")
 def fit(
     name: str = typer.Argument(help="The collection."),
-    questions: Path | None = typer.Option(None, help="JSONL with question and source; else they are written."),
+    questions: str | None = typer.Option(None, help="Table with question and source; else they are written."),
     tenant: str = typer.Option("default", help="Whose documents."),
     count: int = typer.Option(100, min=LEAST_QUESTIONS, help="Questions to have written."),
     model: str = typer.Option("base", help="The served model that writes them."),

@@ -2,7 +2,8 @@
 
 In: a folder or a pattern with wildcards. Out: regular files, each once, and by name what was left out. One rule holds
 for both: a link is followed where its target lies within the folder, so that nobody can put a file of the machine's
-into an index by linking to it. It does not know what the files mean.
+into an index by linking to it; who asks for it gets links to files elsewhere, too. It does not know what the files
+mean.
 """
 
 import os
@@ -44,16 +45,16 @@ class Listing:
     left_out: tuple[LeftOut, ...] = ()
 
 
-def files_below(folder: Path) -> Listing:
+def files_below(folder: Path, may_link_outside: bool = False) -> Listing:
     """All files below a folder, hidden ones and those in hidden folders left out.
 
     Raises:
         DataError: when a folder cannot be read, because what is below it would pass for removed.
     """
-    return _Walk(folder).list(_ALL)
+    return _Walk(folder, may_link_outside).list(_ALL)
 
 
-def files_matching(pattern: Path) -> Listing:
+def files_matching(pattern: Path, may_link_outside: bool = False) -> Listing:
     """All files that match a pattern, as `docs/**/*.md`; their root is the part of it that has no wildcard.
 
     `*`, `?` and `[…]` match as in a shell, `**` any number of folders. Hidden files and folders match only a part that
@@ -63,7 +64,9 @@ def files_matching(pattern: Path) -> Listing:
         DataError: when a folder that the pattern leads into cannot be read.
     """
     root = part_without_wildcards(pattern)
-    return _Walk(root).list(pattern.relative_to(root).parts) if root.is_dir() else Listing(root, ())
+    if not root.is_dir():
+        return Listing(root, ())
+    return _Walk(root, may_link_outside).list(pattern.relative_to(root).parts)
 
 
 def part_without_wildcards(pattern: Path) -> Path:
@@ -93,8 +96,8 @@ class _Place:
 class _Walk:
     """Looks through a folder. What is there itself comes before what links lead to, so that it keeps its own name."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, may_link_outside: bool) -> None:
+        self._root, self._may_link_outside = root, may_link_outside
         self._real_root = Path(os.path.realpath(root))
         self._folders: deque[_Place] = deque()
         self._links: deque[_Place] = deque()
@@ -149,7 +152,8 @@ class _Walk:
             return
         if stat.S_ISDIR(mode) != bool(link.parts):  # a folder where the pattern wants a file, or the other way round
             return
-        if not target.is_relative_to(self._real_root):
+        is_inside = target.is_relative_to(self._real_root)
+        if not is_inside and (link.parts or not self._may_link_outside):
             self._leave_out(link.path, f"a link to {target}, outside of the source")
         elif link.parts:
             self._folders.append(_Place(link.path, target, link.parts))

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from plait.documents.failure import Unreadable
 from plait.documents.listing import LeftOut, files_below, files_matching, part_without_wildcards
-from plait.errors import DataError, first_line
+from plait.errors import DataError, did_you_mean, first_line
 
 _EXTRA_BY_SCHEME = {"s3": "s3", "gs": "gs", "gcs": "gs"}
 _BLOCK_BYTES = 2**20
@@ -57,15 +57,19 @@ def is_pattern(source: str) -> bool:
     return has_magic(source)
 
 
-def list_files(source: str) -> Listing:
+def list_files(source: str, may_link_outside: bool = False) -> Listing:
     """The files of a source: a file itself, all below a folder, or all that match a pattern.
 
     Hidden files and folders are left out. On this machine links are followed where they lead inside the source.
 
+    Args:
+        source: a path, a pattern or a URI.
+        may_link_outside: links to files are followed wherever they lead.
+
     Raises:
         DataError: when there is no such file or folder, it is a pipe or a device, or its store cannot be read.
     """
-    return _list_remote(source) if is_remote(source) else _list_local(source)
+    return _list_remote(source) if is_remote(source) else _list_local(source, may_link_outside)
 
 
 def open_file(uri: str) -> BinaryIO:
@@ -137,16 +141,18 @@ def _name(path: str) -> str:
 # ------------------------------------------------------------ local
 
 
-def _list_local(source: str) -> Listing:
+def _list_local(source: str, may_link_outside: bool) -> Listing:
     path = Path(source.removeprefix(_LOCAL)).expanduser()
     if path.is_file():
         return Listing((_local_file(path, path.parent),), is_one_file=True)
     if path.is_dir() or is_pattern(source):
-        listed = files_below(path) if path.is_dir() else files_matching(path)
+        listed = (files_below if path.is_dir() else files_matching)(path, may_link_outside)
         return Listing(tuple(_local_file(file, listed.root) for file in listed.files), left_out=listed.left_out)
     if path.exists():
         raise DataError(f"'{source}' is no regular file.", "Save what it gives to a file, and name that.")
-    raise DataError(f"There is no file or folder '{source}'.", "Correct the recipe's sources.")
+    siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = did_you_mean(path.name, siblings)
+    raise DataError(f"There is no file or folder '{source}'.", near or "Correct the recipe.")
 
 
 def _local_file(path: Path, root: Path) -> StoredFile:
@@ -159,13 +165,13 @@ def _local_file(path: Path, root: Path) -> StoredFile:
 def _list_remote(source: str) -> Listing:
     try:
         filesystem, path = _filesystem(source)
-        if is_pattern(path):
+        if is_pattern(path) and not filesystem.exists(path):  # a file may be called data[1].jsonl
             root, found = str(part_without_wildcards(Path(path))), filesystem.glob(path, detail=True)
         else:
             root, found = path.rstrip("/"), filesystem.find(path, detail=True)
     except (ImportError, ValueError) as error:
         extra = _EXTRA_BY_SCHEME.get(source.partition("://")[0])
-        remedy = f"Run: pip install 'plait[{extra}]'" if extra else "Give a path, s3://… or gs://…"
+        remedy = f"Run: pip install 'plait[{extra}]'" if extra else "Give a path, s3://…, gs://… or hf://datasets/…"
         raise DataError(f"'{source}' cannot be opened ({reason_of(error)}).", remedy) from error
     except FileNotFoundError:
         found = {}
@@ -174,7 +180,7 @@ def _list_remote(source: str) -> Listing:
     # Some consoles keep an empty object for a folder.
     files = {name: about for name, about in found.items() if about["type"] == "file" and not name.endswith("/")}
     if not files:
-        raise DataError(f"There is nothing at '{source}'.", "Correct the recipe's sources.")
+        raise DataError(f"There is nothing at '{source}'.", "Correct the recipe.")
     is_one_file = list(files) == [root]
     parent = str(PurePosixPath(root).parent) if is_one_file else root
     stored = [

@@ -49,7 +49,7 @@ def run_comparison(recipe: "CompareRecipe", report: Path | None = None, url: str
         concurrency=recipe.concurrency,
         limit=recipe.limit,
     )
-    read_questions(Path(recipe.data).expanduser())  # before minutes of training
+    read_questions(recipe.data)  # before minutes of training
     how_to_go_on = "Run the same command again: what is indexed and trained is used again, answers are not kept."
     with explained("The comparison was interrupted.", how_to_go_on):
         if url is not None:

@@ -5,7 +5,6 @@ In: a collection and its questions, or a served model that writes them. Out: how
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plait.errors import InvalidInput
@@ -21,7 +20,7 @@ Writing = Iterable[Awaitable["KnownQuestion | None"]]
 def fit_collection(
     name: str,
     tenant: str,
-    questions: Path | None,
+    questions: str | None,
     count: int,
     model: str,
     url: str | None,
@@ -32,7 +31,7 @@ def fit_collection(
     Args:
         name: of the collection.
         tenant: whose documents.
-        questions: JSONL with question and source; None: `model` writes them.
+        questions: a table with question and source; None: `model` writes them.
         count: questions to have written.
         model: the served model that writes them.
         url: its server; None: this machine's.
@@ -85,7 +84,7 @@ async def _written_questions(
     return [question for task in writing if (question := task.result()) is not None]
 
 
-def _known_questions(index: "Index", tenant: str, file: Path) -> "list[KnownQuestion]":
+def _known_questions(index: "Index", tenant: str, file: str) -> "list[KnownQuestion]":
     """Those of a file whose document the collection has."""
     from plait.jobs.evaluate.questions import read_questions
     from plait.retrieval.fitting import KnownQuestion

@@ -13,7 +13,7 @@ class CompareRecipe(Section):
     """Documents, examples and questions to a verdict: which of base, adapter, retrieval and both answers best."""
 
     data: str = Field(
-        description="The eval set: a table (JSONL, JSON, CSV, Parquet) of question, answer, kind?, source?."
+        description="Eval set: a table (JSONL, JSON, CSV, Parquet; path or URI) of question, answer, kind?, source?."
     )
     ingest: IngestRecipe = Field(description="Documents to the index that is retrieved from.")
     train: TrainRecipe = Field(description="Examples to the adapter; one that the same recipe made is used again.")

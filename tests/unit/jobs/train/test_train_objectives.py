@@ -7,10 +7,11 @@ import pytest
 from pydantic import Field
 from tiny_run import planned, run
 
+from plait.documents.row_files import BadRow
 from plait.errors import RecipeError
 from plait.jobs.train.batches import Batch
 from plait.jobs.train.encode import Encoder, Example
-from plait.jobs.train.fields import BadRow, Fields
+from plait.jobs.train.fields import Fields
 from plait.jobs.train.objectives.objective import Losses, objective_of, register
 from plait.jobs.train.shards import Shards
 from plait.jobs.train.trainable import Trainable

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from plait.jobs.train.fields import BadRow
+from plait.documents.row_files import BadRow
 from plait.jobs.train.objectives.dpo import DpoConfig, Preference
 from plait.jobs.train.objectives.objective import objective_of
 from plait.jobs.train.objectives.pretrain import PretrainConfig

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from plait.jobs.train.fields import BadRow
+from plait.documents.row_files import BadRow
 from plait.jobs.train.turns import parse_tools, parse_turns
 from plait.models.message import Message, ToolCall
 from plait.models.tools import Tool

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from plait.documents.row_files import BadRow
 from plait.jobs.train.encode import Encoder, Example
-from plait.jobs.train.fields import BadRow
 from plait.jobs.train.loss import IGNORED
 from plait.jobs.train.objectives.dpo import DpoConfig, Preference
 from plait.jobs.train.objectives.objective import objective_of

@@ -25,13 +25,19 @@ Rows = Sequence[Mapping[str, Any]]
 ROWS = [{"question": f"What is number {i}?", "answer": f"It is {7 * i}."} for i in range(12)]
 
 
-def planned(folder: Path, base: Path, *overrides: str, rows: Rows = ROWS, held_out: Rows = ROWS[:3]) -> WorkerPlan:
-    """A run whose data is encoded and packed into `folder`."""
+def tiny_recipe(base: Path, *overrides: str) -> TrainRecipe:
+    """A recipe of few and small steps."""
     common = [
         *("name=tiny", "data.train=t.jsonl", "data.eval=e.jsonl", f"model.source={base}", "model.dtype=float32"),
         *("data.max_tokens=128", "train.batch_size=2", "train.max_steps=2", "train.samples=1", "adapter.rank=2"),
+        "scale.threads_per_worker=1",
     ]
-    recipe = load_recipe(TrainRecipe, None, [*common, *overrides])
+    return load_recipe(TrainRecipe, None, [*common, *overrides])
+
+
+def planned(folder: Path, base: Path, *overrides: str, rows: Rows = ROWS, held_out: Rows = ROWS[:3]) -> WorkerPlan:
+    """A run whose data is encoded and packed into `folder`."""
+    recipe = tiny_recipe(base, *overrides)
     _write(folder / "train", base, recipe, recipe.objective, rows)
     _write(folder / "eval", base, recipe, recipe.objective, held_out)
     _write(folder / "general", base, recipe, PretrainConfig(kind="pretrain"), [{"text": "Water boils at 100 degrees."}])

@@ -14,10 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from plait.documents import json_values
+from plait.documents.row_files import BadRow, caution_of, read_rows
 from plait.errors import DataError
-from plait.jobs.train import json_values
-from plait.jobs.train.fields import BadRow
-from plait.jobs.train.readers import DataFile, caution_of, read_rows
 
 
 def written(path: Path, text: str | bytes) -> Path:
@@ -26,7 +25,7 @@ def written(path: Path, text: str | bytes) -> Path:
 
 
 def rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
-    return [(row.line, row.values()) for row in read_rows(DataFile(str(path)))]
+    return [(row.line, row.values()) for row in read_rows(str(path))]
 
 
 ASKED = [{"question": "a, b?", "answer": "c"}, {"question": "ü?", "answer": "two\nlines"}]
@@ -62,13 +61,13 @@ def test_every_format_gives_the_same_rows(
 def test_a_guessed_encoding_of_a_csv_is_said(tmp_path: Path, name: str) -> None:
     separator = "\t" if "tsv" in name else ","
 
-    def saved(encoding: str) -> DataFile:
+    def saved(encoding: str) -> str:
         data = f"question{separator}answer\nWie heißt die Straße?{separator}Bärenweg natürlich\n".encode(encoding)
-        return DataFile(str(written(tmp_path / name, gzip.compress(data) if name.endswith(".gz") else data)))
+        return str(written(tmp_path / name, gzip.compress(data) if name.endswith(".gz") else data))
 
     assert caution_of(saved("cp1252")).startswith("read as cp1252 (guessed): save it as UTF-8")
     assert caution_of(saved("utf-8")) == ""
-    assert caution_of(DataFile(str(written(tmp_path / "a.jsonl", "{}")))) == ""
+    assert caution_of(str(written(tmp_path / "a.jsonl", "{}"))) == ""
 
 
 def test_a_cell_that_holds_messages_is_read_as_such_and_an_empty_one_is_no_value(tmp_path: Path) -> None:
@@ -80,7 +79,7 @@ def test_a_cell_that_holds_messages_is_read_as_such_and_an_empty_one_is_no_value
 
 def test_a_csv_row_with_too_few_values_is_a_bad_row_that_is_kept(tmp_path: Path) -> None:
     file = written(tmp_path / "a.csv", "question,answer\na,b\nc\nd,e\n")
-    first, short, last = read_rows(DataFile(str(file)))
+    first, short, last = read_rows(str(file))
     with pytest.raises(BadRow, match="has 1 values, and the header has 2 names"):
         short.values()
     assert (short.line, short.text) == (3, '["c"]')
@@ -131,8 +130,8 @@ def test_bytes_that_are_text_are_text_and_others_are_not_taken_for_it(tmp_path: 
 def test_lines_end_at_newlines_only_and_blank_ones_count_but_are_no_rows(tmp_path: Path) -> None:
     text = '{"text": "a\u2028b\x0cc\x85"}'
     file = written(tmp_path / "a.jsonl", json.dumps({"text": "one"}) + "\n\n  \r\n" + text.replace("\x0c", " ") + "\n")
-    assert [row.line for row in read_rows(DataFile(str(file)))] == [1, 4]
-    assert [row.values()["text"] for row in read_rows(DataFile(str(file)))] == ["one", "a\u2028b c\x85"]
+    assert [row.line for row in read_rows(str(file))] == [1, 4]
+    assert [row.values()["text"] for row in read_rows(str(file))] == ["one", "a\u2028b c\x85"]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +147,7 @@ def test_lines_end_at_newlines_only_and_blank_ones_count_but_are_no_rows(tmp_pat
 )
 def test_a_bad_line_is_a_row_with_a_reason_and_reading_goes_on(tmp_path: Path, line: bytes, complaint: str) -> None:
     file = written(tmp_path / "a.jsonl", b'{"text": "a"}\n' + line + b'\n{"text": "b"}')
-    found = list(read_rows(DataFile(str(file))))
+    found = list(read_rows(str(file)))
     assert [row.line for row in found] == [1, 2, 3]
     with pytest.raises(BadRow) as caught:
         found[1].values()
@@ -159,13 +158,13 @@ def test_a_bad_line_is_a_row_with_a_reason_and_reading_goes_on(tmp_path: Path, l
 def test_parquet_rows_are_numbered_across_row_groups_and_lose_their_nulls(tmp_path: Path) -> None:
     table = pa.table({"text": [f"t{i}" for i in range(7)], "note": [None, "x"] + [None] * 5})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=3)
-    found = list(read_rows(DataFile(str(tmp_path / "a.parquet"))))
+    found = list(read_rows(str(tmp_path / "a.parquet")))
     assert [(row.line, row.values()["text"]) for row in found] == [(i + 1, f"t{i}") for i in range(7)]
     assert [row.line for row in found if "note" in row.values()] == [2]
 
 
 def test_a_text_file_is_one_row(tmp_path: Path) -> None:
-    (row,) = read_rows(DataFile(str(written(tmp_path / "a.md", "# A\n\nb\n"))))
+    (row,) = read_rows(str(written(tmp_path / "a.md", "# A\n\nb\n")))
     assert (row.line, row.values()) == (1, {"text": "# A\n\nb\n"})
 
 
@@ -188,7 +187,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(
     tmp_path: Path, name: str, content: bytes, complaint: str
 ) -> None:
     with pytest.raises(DataError, match=complaint):
-        list(read_rows(DataFile(str(written(tmp_path / name, content)))))
+        list(read_rows(str(written(tmp_path / name, content))))
 
 
 def test_a_parquet_file_that_is_damaged_inside_is_refused(tmp_path: Path) -> None:
@@ -198,9 +197,9 @@ def test_a_parquet_file_that_is_damaged_inside_is_refused(tmp_path: Path) -> Non
     content[200:4000] = bytes(3800)
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.parquet' "):
-        list(read_rows(DataFile(str(file))))
+        list(read_rows(str(file)))
 
 
 def test_a_file_that_vanished_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
-        list(read_rows(DataFile(str(tmp_path / "gone.jsonl"))))
+        list(read_rows(str(tmp_path / "gone.jsonl")))

@@ -1,7 +1,7 @@
 """Data files read row by row: JSON Lines, JSON, Parquet, CSV and plain text, compressed or not.
 
-In: a file. Out: its rows as they are written, each with its line. Memory stays bounded: a file of any size is read as a
-stream. It does not know what a row should look like.
+In: the path or URI of a file. Out: its rows as they are written, each with its line. Memory stays bounded: a file of
+any size is read as a stream. It does not know what a row should look like.
 """
 
 import io
@@ -13,29 +13,21 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from plait.documents.csv_files import CsvError, CsvFile, CsvRecord
-from plait.errors import DataError
-from plait.jobs.train.fields import BadRow
-from plait.jobs.train.json_values import BadFile, json_values
+from plait.documents.json_values import BadFile, json_values
+from plait.documents.stores import open_file, reason_of
+from plait.errors import DataError, first_line
 
 _PARQUET_ROWS_AT_ONCE = 1000
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 _SPEAKERS = ({"role", "content"}, {"from", "value"})
 
 
-@dataclass(frozen=True)
-class DataFile:
-    """One file: a local path, or a URI that fsspec opens."""
-
-    uri: str
-
-    @property
-    def is_local(self) -> bool:
-        return "://" not in self.uri
+class BadRow(ValueError):
+    """A row that cannot be used; its text goes after 'file:line '."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +61,11 @@ def row_values(text: str, error: str = "") -> dict[str, Any]:
     except json.JSONDecodeError as broken:
         raise BadRow(f"is not valid JSON ({broken.msg} at column {broken.colno})") from None
     except (ValueError, RecursionError) as broken:  # a number of thousands of digits, brackets without end
-        raise BadRow(f"is not valid JSON that can be read ({one_line(broken)})") from None
+        raise BadRow(f"is not valid JSON that can be read ({first_line(broken)})") from None
     if not isinstance(value, dict):
         hint = "; a file that is one array must end in .json" if isinstance(value, list) else ""
         raise BadRow(f"is no JSON object but a {type(value).__name__}{hint}")
     return value
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, without line ends."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def suffix_of(name: str) -> tuple[str, str]:
@@ -98,47 +85,57 @@ def is_data(name: str) -> bool:
     return suffix_of(name)[0] in _READERS
 
 
-def read_rows(file: DataFile) -> Iterator[RawRow]:
+def read_rows(uri: str) -> Iterator[RawRow]:
     """Every row of a file with its line (Parquet: its number), from 1; of a text file: the whole of it.
 
     Raises:
         DataError: when the file cannot be read at all.
     """
-    suffix, _ = suffix_of(file.uri)
-    with _opened(file) as stream:
+    suffix, _ = suffix_of(uri)
+    with _opened(uri) as stream:
         for line, text, error in _READERS.get(suffix, _text_rows)(stream):
-            yield RawRow(file.uri, line, text, error)
+            yield RawRow(uri, line, text, error)
 
 
-def caution_of(file: DataFile) -> str:
+def caution_of(uri: str) -> str:
     """What a reader should know about a file's encoding, in a sentence; empty where that is sure.
 
     Raises:
         DataError: when the file cannot be read at all.
     """
-    if _READERS.get(suffix_of(file.uri)[0]) is not _csv_rows:
+    if _READERS.get(suffix_of(uri)[0]) is not _csv_rows:
         return ""
-    with _opened(file) as stream:
+    with _opened(uri) as stream:
         return CsvFile(stream).format.caution
 
 
 @contextmanager
-def _opened(file: DataFile) -> Iterator[BinaryIO]:
+def _opened(uri: str) -> Iterator[BinaryIO]:
     """The bytes of a file, decompressed; what its readers raise becomes a sentence with its name."""
     try:
-        with fsspec.open(file.uri, "rb", compression=_COMPRESSIONS.get(suffix_of(file.uri)[1])) as stream:
+        with open_file(uri) as packed, _unpacked(packed, suffix_of(uri)[1]) as stream:
             yield stream
     except UnicodeDecodeError as error:
-        raise DataError(f"'{file.uri}' is not UTF-8 text (byte {error.start}).") from error
+        raise DataError(f"'{uri}' is not UTF-8 text (byte {error.start}).") from error
     except BadFile as error:
-        raise DataError(f"'{file.uri}' {error}.") from error
+        raise DataError(f"'{uri}' {error}.") from error
     except DataError:
         raise
     except Exception as error:  # every store has errors of its own: botocore's, httpx's, gcsfs's are no OSErrors
-        raise DataError(f"'{file.uri}' cannot be read ({one_line(error)}).") from error
+        raise DataError(f"'{uri}' cannot be read ({reason_of(error)}).") from error
+
+
+def _unpacked(stream: BinaryIO, suffix: str) -> BinaryIO:
+    if not suffix:
+        return stream
+    from fsspec.compression import compr
+
+    unpacked: BinaryIO = compr[_COMPRESSIONS[suffix]](stream, mode="rb")
+    return unpacked
 
 
 _Row = tuple[int, str, str]
+"""Line, text and error of a `RawRow`."""
 
 
 def _json_lines(stream: BinaryIO) -> Iterator[_Row]:
