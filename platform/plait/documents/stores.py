@@ -5,6 +5,7 @@ every worker opens it: local ones must be seen by all machines under the same pa
 credentials of the machine that reads. It knows no formats.
 """
 
+import io
 import os
 import stat
 import unicodedata
@@ -81,8 +82,8 @@ def open_file(uri: str) -> BinaryIO:
     if not is_remote(uri):
         return open(uri, "rb", opener=_open_regular)
     filesystem, path = _filesystem(uri)
-    opened: BinaryIO = filesystem.open(path, "rb")
-    return opened
+    # A remote file cannot read a line of at most so many bytes; a buffer on it can.
+    return io.BufferedReader(filesystem.open(path, "rb"))
 
 
 def _open_regular(path: str, flags: int) -> int:
