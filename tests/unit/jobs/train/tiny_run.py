@@ -30,7 +30,7 @@ def tiny_recipe(base: Path, *overrides: str) -> TrainRecipe:
     common = [
         *("name=tiny", "data.train=t.jsonl", "data.eval=e.jsonl", f"model.source={base}", "model.dtype=float32"),
         *("data.max_tokens=128", "train.batch_size=2", "train.max_steps=2", "train.samples=1", "adapter.rank=2"),
-        "scale.threads_per_worker=1",
+        *("train.epochs=99", "scale.threads_per_worker=1"),
     ]
     return load_recipe(TrainRecipe, None, [*common, *overrides])
 
