@@ -17,10 +17,10 @@ from plait.documents.listing import LeftOut
 from plait.documents.read import find_documents, with_uploaded
 from plait.errors import CollectionNotFound, DataError, PlaitError
 from plait.index.collection import Index
-from plait.index.connection import Milvus
 from plait.index.freshness import Freshness
 from plait.index.only_writer import only_writer
 from plait.index.quarantine import Quarantine
+from plait.index.stores.connect import connect as connect_store
 from plait.jobs.ingest.dedup import Deduplication
 from plait.jobs.ingest.embed import prompts_of, wished_vectors
 from plait.jobs.ingest.ledger import Progress, start_ledger
@@ -95,7 +95,7 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         index = rebuilding.opened(recipe, uri) if rebuilding else _open_index(recipe, uri)
         generation = rebuilding.generation if rebuilding else None
         states = index.document_states(recipe.tenant) if index else {}
-        quarantine = Quarantine(Milvus.connect(uri), recipe.collection)
+        quarantine = Quarantine(connect_store(uri), recipe.collection)
         entries = {entry.failure.source: entry.failure for entry in quarantine.entries(recipe.tenant)}
         held = {source: failure for source, failure in entries.items() if failure.step != NOTED}
         version = settings_hash(recipe.chunk, recipe.embedding.made_with)

@@ -18,9 +18,9 @@ from ray.serve.handle import DeploymentHandle
 
 from plait.errors import CollectionNotFound, Conflict, InvalidInput, NotFound
 from plait.index.collection import Index
-from plait.index.connection import Milvus
 from plait.index.passage import Passage
 from plait.index.search import Hit, Search, Vectors
+from plait.index.stores.connect import connect
 from plait.models.vectors import VectorKind
 from plait.observability import metrics, tracing
 from plait.retrieval.neighbours import expanded
@@ -73,8 +73,8 @@ class Retriever:
         self._arguments, self._embedder, self._reranker = arguments, embedder, reranker
         self._indexes = {name: self._open(name) for name in arguments.collections}
         self._opening = asyncio.Lock()
-        milvus = Milvus.connect(arguments.milvus_uri)
-        self._probe = Probe(lambda: milvus.check_answers(_PROBE_TIMEOUT_S), "The index does not answer.")
+        store = connect(arguments.milvus_uri)
+        self._probe = Probe(lambda: store.check_answers(_PROBE_TIMEOUT_S), "The index does not answer.")
         source = await embedder.model_source.remote()
         for index in self._indexes.values():
             if source != index.embedding_model:

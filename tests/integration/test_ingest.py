@@ -45,7 +45,7 @@ FIELDS = ["chunk_id", "tenant", "source", "title", "heading", "text", "position"
 def contents(recipe: IngestRecipe) -> list[dict[str, object]]:
     """Every chunk in the index, in the order of ids, without its time."""
     index = Index.open(recipe.collection)
-    return sorted(index._rows(EVERY_ROW, [*FIELDS, "chunk_count"]), key=lambda row: str(row["chunk_id"]))
+    return sorted(index._collection.scan(EVERY_ROW, [*FIELDS, "chunk_count"]), key=lambda row: str(row["chunk_id"]))
 
 
 def expected(recipe: IngestRecipe) -> list[dict[str, object]]:
@@ -137,7 +137,9 @@ def test_rows_of_a_table_are_documents_beside_files(recipe: IngestRecipe, docs: 
     first = ingest(with_table)
     assert counts(first) == (5, 0, 0)
     assert first.failed == (Failure("/c", "its column 'answer' is empty"),)
-    rows = {row["source"]: row for row in Index.open(recipe.collection)._rows(EVERY_ROW, ["source", "metadata"])}
+    rows = {
+        row["source"]: row for row in Index.open(recipe.collection)._collection.scan(EVERY_ROW, ["source", "metadata"])
+    }
     assert (rows["/a"]["metadata"], rows["a.md"]["metadata"]) == ({"lang": "en"}, {})
     table.write_text("url,answer,lang\n/b,No it is not,en\n/a,Maybe,en\n", encoding="utf-8")
     assert counts(ingest(with_table)) == (1, 4, 0)
@@ -167,7 +169,7 @@ def test_prompts_and_dimensions_belong_to_the_collection(recipe: IngestRecipe) -
     # A chunk is found by what it was embedded as.
     chunks = index.first_chunks("default", ["a.md"])
     model = EmbeddingModel.of_kind(index.vectors)
-    (row,) = index._rows(Equals(Field("chunk_id"), chunks.chunk_ids[0]), ["title", "heading", "text"])
+    (row,) = index._collection.scan(Equals(Field("chunk_id"), chunks.chunk_ids[0]), ["title", "heading", "text"])
     of_text = model.encode_passages([text_to_embed(row["title"], row["heading"], row["text"])])
     assert float(of_text[0] @ chunks.vectors[0]) > 0.999
     # Left open they are the collection's; others are refused before anything is read.

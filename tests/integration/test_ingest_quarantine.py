@@ -13,8 +13,8 @@ from plait.documents.failure import Failure
 from plait.documents.read import content_hash
 from plait.errors import CollectionNotFound, DataError
 from plait.index.collection import Index
-from plait.index.connection import Milvus
 from plait.index.quarantine import Quarantine
+from plait.index.stores.connect import connect
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.ledger import start_ledger
 from plait.jobs.ingest.write import Write
@@ -49,7 +49,7 @@ def test_an_unreadable_document_is_held_until_it_changes_or_is_retried(
     (docs / "bad.md").write_text("# Mended\n\nand good", encoding="utf-8")
     version = settings_hash(recipe.chunk, recipe.embedding.made_with)
     as_it_is = content_hash((docs / "bad.md").read_bytes(), version)
-    Quarantine(Milvus.connect(), recipe.collection).put(recipe.tenant, [Failure("bad.md", "bad", "parse", as_it_is)])
+    Quarantine(connect(), recipe.collection).put(recipe.tenant, [Failure("bad.md", "bad", "parse", as_it_is)])
     assert (ingest(recipe).written, len(in_quarantine(recipe))) == (0, 1)
     assert (ingest(recipe, retry_quarantined=True).written, len(in_quarantine(recipe))) == (1, 0)
 
@@ -85,7 +85,7 @@ def test_what_there_is_to_know_about_a_document_is_said_and_kept_until_it_change
 
 
 def in_quarantine(recipe: IngestRecipe) -> list[Failure]:
-    entries = Quarantine(Milvus.connect(), recipe.collection).entries(recipe.tenant)
+    entries = Quarantine(connect(), recipe.collection).entries(recipe.tenant)
     return [entry.failure for entry in entries]
 
 
@@ -98,15 +98,15 @@ def test_a_first_run_of_unreadable_documents_alone_can_be_looked_into(recipe: In
         ingest(recipe)
     said = CliRunner().invoke(app, ["collections", "quarantine", recipe.collection]).output
     assert [name in said for name in ("a.md", "b.md", "guide/c.md")] == [True] * 3
-    Quarantine(Milvus.connect(), recipe.collection).clear()
+    Quarantine(connect(), recipe.collection).clear()
     with pytest.raises(CollectionNotFound):
         Index.open(recipe.collection)
 
 
 def test_an_index_that_is_dropped_takes_its_quarantine_along(milvus: str, collection: str) -> None:
     index = Index.open_or_create(collection, embedding_model="model-a", dimension=8, uri=milvus)
-    quarantine = Quarantine(Milvus.connect(milvus), collection)
-    other = Quarantine(Milvus.connect(milvus), "another")
+    quarantine = Quarantine(connect(milvus), collection)
+    other = Quarantine(connect(milvus), "another")
     for held in (quarantine, other):
         held.put("t", [Failure("a.md", "it is bad")])
         held.put("t", [Failure("a.md", "it is worse", "parse", "h")])

@@ -8,8 +8,8 @@ import pytest
 
 from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
 from plait.index.collection import Index, list_collections
-from plait.index.connection import Milvus
 from plait.index.search import Search
+from plait.index.stores.connect import connect
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.rebuild import Rebuild
 from plait.recipes import IngestRecipe
@@ -23,7 +23,7 @@ def changed(recipe: IngestRecipe, **fields: object) -> IngestRecipe:
 
 def generations(recipe: IngestRecipe) -> list[str]:
     """Milvus's own collections of an index."""
-    return sorted(name for name in Milvus.connect().client.list_collections() if name.startswith(recipe.collection))
+    return sorted(name for name in connect().collections() if name.startswith(recipe.collection))
 
 
 class Searcher(threading.Thread):

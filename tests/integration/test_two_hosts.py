@@ -165,7 +165,7 @@ def test_an_index_is_whole_though_a_host_dies_under_its_ingestion(
     assert chunks() < len(expected)
     said, _ = run.communicate(timeout=120)
     assert run.returncode == 0, said
-    rows = Index.open(recipe.collection, hosts.milvus_uri)._rows(EVERY_ROW, FIELDS)
+    rows = Index.open(recipe.collection, hosts.milvus_uri)._collection.scan(EVERY_ROW, FIELDS)
     assert sorted(rows, key=itemgetter("chunk_id")) == expected
     hosts.start(OTHER)
 

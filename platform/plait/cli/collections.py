@@ -107,10 +107,10 @@ def quarantine(
     from datetime import datetime
 
     from plait.index.collection import Index
-    from plait.index.connection import Milvus
     from plait.index.quarantine import Quarantine
+    from plait.index.stores.connect import connect
 
-    entries = Quarantine(Milvus.connect(), name).entries(tenant)
+    entries = Quarantine(connect(), name).entries(tenant)
     if not entries:
         Index.open(name)  # says what there is when the name is wrong
         print(f"No document of '{name}' is in quarantine.")

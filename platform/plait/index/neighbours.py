@@ -2,19 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from plait.index.conditions import And, Compare, Equals, Field, Or
-from plait.index.connection import Milvus
 from plait.index.passage import Passage
-from plait.index.stores.milvus.expression import expression
-from plait.settings import settings
-
-PASSAGE_FIELDS = ("chunk_id", "source", "title", "heading", "text", "start", "end", "position", "metadata")
+from plait.index.rows import PASSAGE_FIELDS, passage_of
+from plait.index.stores.store import StoreCollection
 
 
 def chunks_around(
-    milvus: Milvus, collection: str, tenant: str, passages: Sequence[Passage], reach: int
+    collection: StoreCollection, tenant: str, passages: Sequence[Passage], reach: int
 ) -> dict[str, list[Passage]]:
     """By `chunk_id` of each passage, the chunks at most `reach` before and after it, itself among them; score 0.
 
@@ -33,18 +29,12 @@ def chunks_around(
         )
         for p in passages
     )
-    with milvus.answering(f"read '{collection}'") as client:
-        rows: list[dict[str, Any]] = client.query(
-            collection,
-            filter=expression(And((Equals(Field("tenant"), tenant), Or(places)))),
-            output_fields=[*PASSAGE_FIELDS, "content_hash"],
-            timeout=settings().milvus_timeout_s,
-        )
+    where = And((Equals(Field("tenant"), tenant), Or(places)))
+    rows = collection.look_up(where, [*PASSAGE_FIELDS, "content_hash"])
     hashes = {row["chunk_id"]: row["content_hash"] for row in rows}
     documents: dict[tuple[str, str], list[Passage]] = defaultdict(list)
     for row in rows:
-        fields = {name: row[name] for name in PASSAGE_FIELDS}
-        documents[row["source"], row["content_hash"]].append(Passage(**fields, score=0.0))
+        documents[row["source"], row["content_hash"]].append(passage_of(row))
     return {
         passage.chunk_id: [
             chunk

@@ -1,26 +1,31 @@
 """Quarantine: the documents that could not be read, or not all of them, with the reason, beside their indexes.
 
-In: failures of ingestion. Out: what lies in quarantine, by document. It is one Milvus collection for all indexes of a
-server, so every host that ingests sees it. It does not know how documents are read.
+In: failures of ingestion. Out: what lies in quarantine, by document. It is one collection for all indexes of a
+store, so every host that ingests sees it. It does not know how documents are read.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from plait.documents.failure import Failure
 from plait.index.conditions import And, Condition, Equals, Field, one_of_each
-from plait.index.connection import Milvus
-from plait.index.stores.milvus.expression import expression
-from plait.settings import settings
+from plait.index.stores.store import Schema, Store
 
 COLLECTION = "plait_quarantine"
 _MAX_REASON_CHARS = 2_000
 _FIELDS = ["tenant", "source", "step", "reason", "content_hash", "failed_at"]
-_NO_VECTOR = [0.0, 0.0]  # Milvus has no collection without a vector
+_TEXT_BYTES = 65_535
+_SCHEMA = Schema(
+    key="entry_id",
+    texts={
+        "entry_id": 64,
+        **dict.fromkeys(("collection", "tenant", "source", "step", "reason", "content_hash"), _TEXT_BYTES),
+    },
+    numbers=("failed_at",),
+)
 
 
 @dataclass(frozen=True)
@@ -36,27 +41,28 @@ class Quarantine:
     """The quarantine of one index.
 
     Args:
-        milvus: the server that has the index.
+        store: the one that has the index.
         index: the name of the index, which need not exist.
     """
 
-    def __init__(self, milvus: Milvus, index: str) -> None:
-        self._milvus = milvus
+    def __init__(self, store: Store, index: str) -> None:
+        self._store = store
         self._index = index
 
     def entries(self, tenant: str | None = None) -> list[Quarantined]:
         """What lies in quarantine, of one tenant or of all, in the order of tenants and names.
 
         Raises:
-            Unavailable: when Milvus does not answer.
+            Unavailable: when the store does not answer.
         """
+        held = self._store.open(COLLECTION)
         entries = [
             Quarantined(
                 row["tenant"],
                 Failure(row["source"], row["reason"], row["step"], row["content_hash"]),
                 row["failed_at"],
             )
-            for row in self._rows(self._of(tenant))
+            for row in (held.scan(self._of(tenant), _FIELDS) if held else ())
         ]
         return sorted(entries, key=lambda entry: (entry.tenant, entry.failure.source))
 
@@ -73,14 +79,12 @@ class Quarantine:
                 "reason": failure.reason[:_MAX_REASON_CHARS],
                 "content_hash": failure.content_hash,
                 "failed_at": now,
-                "unused": _NO_VECTOR,
             }
             for failure in failures
         ]
         if rows:
-            self._create_if_missing()
-            with self._milvus.answering("write to the quarantine") as client:
-                client.upsert(COLLECTION, rows, timeout=settings().milvus_timeout_s)
+            held = self._store.open(COLLECTION) or self._store.create(COLLECTION, _SCHEMA, {})
+            held.upsert(rows)
 
     def release(self, tenant: str, sources: Iterable[str]) -> None:
         """Take documents out of quarantine."""
@@ -100,42 +104,7 @@ class Quarantine:
         key = json.dumps([self._index, tenant, source], ensure_ascii=False)
         return hashlib.sha256(key.encode()).hexdigest()[:32]
 
-    def _exists(self) -> bool:
-        with self._milvus.answering("look for the quarantine") as client:
-            if not client.has_collection(COLLECTION, timeout=settings().milvus_timeout_s):
-                return False
-            # A server that was restarted holds no collection in memory until it is told to.
-            client.load_collection(COLLECTION, timeout=settings().milvus_timeout_s)
-        return True
-
-    def _create_if_missing(self) -> None:
-        from pymilvus import DataType, MilvusClient
-        from pymilvus.exceptions import MilvusException
-
-        if self._exists():
-            return
-        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("entry_id", DataType.VARCHAR, max_length=64, is_primary=True)
-        for name in ("collection", "tenant", "source", "step", "reason", "content_hash"):
-            schema.add_field(name, DataType.VARCHAR, max_length=65_535)
-        schema.add_field("failed_at", DataType.INT64)
-        schema.add_field("unused", DataType.FLOAT_VECTOR, dim=len(_NO_VECTOR))
-        with self._milvus.answering("make the quarantine") as client:
-            indexes = client.prepare_index_params()
-            indexes.add_index("unused", index_type="FLAT", metric_type="L2")
-            try:
-                client.create_collection(
-                    COLLECTION, schema=schema, index_params=indexes, timeout=settings().milvus_timeout_s
-                )
-            except MilvusException:
-                if not self._exists():  # else another run made it meanwhile
-                    raise
-
-    def _delete(self, condition: Condition) -> None:
-        if self._exists():
-            with self._milvus.answering("delete from the quarantine") as client:
-                client.delete(COLLECTION, filter=expression(condition), timeout=settings().milvus_timeout_s)
-
-    def _rows(self, condition: Condition) -> Iterator[dict[str, Any]]:
-        if self._exists():
-            yield from self._milvus.rows(COLLECTION, expression(condition), _FIELDS)
+    def _delete(self, where: Condition) -> None:
+        held = self._store.open(COLLECTION)
+        if held is not None:
+            held.delete(where)

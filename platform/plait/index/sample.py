@@ -3,20 +3,16 @@
 import random
 
 from plait.index.conditions import And, Equals, Field, one_of_each
-from plait.index.connection import Milvus
-from plait.index.stores.milvus.expression import expression
+from plait.index.stores.store import StoreCollection
 
 
-def texts_at_random(milvus: Milvus, collection: str, tenant: str, count: int) -> dict[str, str]:
+def texts_at_random(collection: StoreCollection, tenant: str, count: int) -> dict[str, str]:
     """Texts of a chunk each of so many documents, or of all where there are fewer, by the documents' names.
 
     The same ones whenever the collection holds the same.
     """
     of_tenant = Equals(Field("tenant"), tenant)
-    places = sorted(
-        (row["source"], row["chunk_id"])
-        for row in milvus.rows(collection, expression(of_tenant), ["source", "chunk_id"])
-    )
+    places = sorted((row["source"], row["chunk_id"]) for row in collection.scan(of_tenant, ["source", "chunk_id"]))
     chance = random.Random(0)
     chance.shuffle(places)
     documents = sorted(dict(places).items())  # a chunk each, the last of its document in the shuffled order
@@ -24,5 +20,5 @@ def texts_at_random(milvus: Milvus, collection: str, tenant: str, count: int) ->
     return {
         row["source"]: row["text"]
         for some in one_of_each(Field("chunk_id"), ids)
-        for row in milvus.rows(collection, expression(And((of_tenant, some))), ["source", "text"])
+        for row in collection.scan(And((of_tenant, some)), ["source", "text"])
     }

@@ -15,7 +15,7 @@ from plait.errors import DataError
 from plait.index.collection import Index
 from plait.index.document_state import DocumentVersion
 
-_FLUSH_EVERY_CHUNKS = 2_000  # in the embedded Milvus, whose queries slow down with what is unflushed
+_FLUSH_EVERY_CHUNKS = 2_000  # in a store whose queries slow down with what is unflushed, as the embedded Milvus
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class IndexWriter:
             self._refused |= refused.keys()
             chunks = _without(chunks, refused)
         self._unflushed += chunks.num_rows
-        if self._index.is_embedded and self._unflushed >= _FLUSH_EVERY_CHUNKS:
+        if self._index.is_slow_before_flush and self._unflushed >= _FLUSH_EVERY_CHUNKS:
             self._index.flush()
             self._unflushed = 0
         return Written(chunks.num_rows, self._finish_documents(chunks), refused)

@@ -16,9 +16,9 @@ from plait.index.writer import IndexWriter, Written
 class Rows:
     """An index of chunks by their id, which refuses texts that say `bad`."""
 
-    def __init__(self, is_embedded: bool = False) -> None:
+    def __init__(self, is_slow_before_flush: bool = False) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
-        self.is_embedded = is_embedded
+        self.is_slow_before_flush = is_slow_before_flush
         self.flushes = 0
 
     def upsert(self, chunks: pa.Table) -> None:
@@ -104,8 +104,8 @@ def test_a_refused_document_costs_no_other_and_leaves_no_chunk_of_itself() -> No
 
 
 def test_only_the_embedded_milvus_is_flushed_while_it_is_written_to() -> None:
-    for is_embedded, flushes in ((True, 1), (False, 0)):
-        rows = Rows(is_embedded)
+    for is_slow_before_flush, flushes in ((True, 1), (False, 0)):
+        rows = Rows(is_slow_before_flush)
         writer = writer_of(rows)
         for source in "abc":
             write(writer, *document(source, "v", *["1"] * 1_000))

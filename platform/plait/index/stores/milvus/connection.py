@@ -7,7 +7,7 @@ Milvus refuses or does not answer becomes a PlaitError that names the server. It
 import logging.config
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +17,6 @@ from plait.errors import CollectionNotFound, InvalidInput, PlaitError, Unavailab
 from plait.settings import settings
 
 _COLLECTION_NOT_FOUND = 100  # Milvus's code
-_PAGE_ROWS = 10_000  # Milvus allows 16,384
 
 
 @dataclass(frozen=True)
@@ -64,15 +63,6 @@ class Milvus:
             raise _unavailable(uri, error.message) from error
         return cls(uri, client)
 
-    def check_answers(self, timeout_s: float) -> None:
-        """Ask for something that costs nothing.
-
-        Raises:
-            Unavailable: when the server does not answer; its connection may be tried for longer than `timeout_s`.
-        """
-        with self.answering("answer") as client:
-            client.get_server_version(timeout=timeout_s)
-
     @cached_property
     def version(self) -> str:
         """What the server says of its version: `v2.3.5`, `milvus_lite-3.2.2`."""
@@ -113,26 +103,6 @@ class Milvus:
             raise PlaitError(f"Milvus at {self.uri} could not {action}: {reason}.") from error
         except grpc.RpcError as error:
             raise _unavailable(self.uri, str(error)) from error
-
-    def rows(self, collection: str, condition: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """The rows of a collection that meet a condition, page by page.
-
-        Sees everything written before the call (strong consistency).
-        """
-        with self.answering(f"read '{collection}'") as client:
-            pages = client.query_iterator(
-                collection,
-                filter=condition,
-                output_fields=list(fields),
-                batch_size=_PAGE_ROWS,
-                consistency_level="Strong",
-                timeout=settings().milvus_timeout_s,
-            )
-            try:
-                while page := pages.next():
-                    yield from page
-            finally:
-                pages.close()
 
 
 def _is_outage(error: Any) -> bool:

@@ -1,0 +1,57 @@
+"""What an index notes about itself, as properties of its collection: what made its vectors and words, and how the last
+run went."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from plait.index.freshness import Freshness
+from plait.models.vectors import Prompts
+
+EMBEDDING = "plait.embedding"
+"""The source of the embedding model; a collection without it is not ours."""
+_QUERY_PROMPT, _PASSAGE_PROMPT = "plait.query_prompt", "plait.passage_prompt"
+_WORDS = "plait.words"
+FRESHNESS = "plait.freshness"
+DENSE_WEIGHT = "plait.dense_weight"
+
+
+@dataclass(frozen=True)
+class IndexProperties:
+    """The notes of an index.
+
+    Attributes:
+        embedding_model: the source of the model that made the vectors.
+        prompts: what the vectors were made with, and queries need.
+        words_version: the version of plait.index.words that the words were made by; None: an earlier one.
+        dense_weight: what hybrid search was fitted to; None: reciprocal ranks.
+        freshness: of the last run that wrote documents which had changed; None before.
+    """
+
+    embedding_model: str
+    prompts: Prompts
+    words_version: str | None
+    dense_weight: float | None = None
+    freshness: Freshness | None = None
+
+    @classmethod
+    def read(cls, properties: Mapping[str, str]) -> "IndexProperties | None":
+        """The notes among the properties of a collection; None when the collection is not ours."""
+        if EMBEDDING not in properties:
+            return None
+        dense_weight, freshness = properties.get(DENSE_WEIGHT), properties.get(FRESHNESS)
+        return cls(
+            embedding_model=properties[EMBEDDING],
+            prompts=Prompts(properties.get(_QUERY_PROMPT, ""), properties.get(_PASSAGE_PROMPT, "")),
+            words_version=properties.get(_WORDS),
+            dense_weight=float(dense_weight) if dense_weight else None,
+            freshness=Freshness.from_json(freshness) if freshness else None,
+        )
+
+    def of_new(self) -> dict[str, str]:
+        """The notes as properties of a new collection."""
+        return {
+            EMBEDDING: self.embedding_model,
+            _QUERY_PROMPT: self.prompts.query,
+            _PASSAGE_PROMPT: self.prompts.passage,
+            _WORDS: self.words_version or "",
+        }
