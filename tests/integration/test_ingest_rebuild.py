@@ -65,7 +65,9 @@ def test_a_rebuilt_index_takes_its_place_whole_while_it_is_searched(recipe: Inge
     searcher = Searcher(recipe.collection)
     searcher.start()
     report = ingest(changed(recipe, chunk={"max_tokens": 64}), rebuild=True)
-    time.sleep(0.1)
+    deadline = time.monotonic() + 30  # a busy machine may take its time for the next search
+    while report.chunks_written not in searcher.counts and searcher.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.05)
     searcher.stop()
     assert report.written == 3
     assert generations(recipe) == [f"{recipe.collection}__2"]
