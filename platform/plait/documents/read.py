@@ -41,7 +41,7 @@ class DocumentFile:
         source: its name. A file's is the path inside the folder it was found in, so an index moves with its folder.
         uri: of the file, an absolute path or a URI.
         etag: tells its versions apart; empty where one must read it to know.
-        start: where a row is in its table (plait.documents.tables.Row).
+        start: where a row is in its table (plait.documents.tables.TableRow).
         length: of a row; 0: the document is the whole file.
     """
 

@@ -24,7 +24,7 @@ from plait.documents.failure import Unreadable
 from plait.documents.parse import Document
 from plait.documents.read import DocumentFile
 from plait.documents.reader_process import Answer, ChunkTask, ParseTask, RowTask, Task
-from plait.documents.tables import Row
+from plait.documents.tables import TableRow
 from plait.errors import PlaitError
 from plait.recipes import ChunkConfig, DocumentLimits, TableConfig
 
@@ -55,7 +55,7 @@ class DocumentReader:
         """
         return cast(Document, self._ask(ParseTask(source), data))
 
-    def parse_row(self, row: Row, file: DocumentFile, table: TableConfig) -> Document:
+    def parse_row(self, row: TableRow, file: DocumentFile, table: TableConfig) -> Document:
         """The document of a row of a table.
 
         Raises:

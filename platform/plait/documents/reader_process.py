@@ -23,7 +23,7 @@ from plait.documents.limits import check_bytes, check_text
 from plait.documents.parse import Document, parse
 from plait.documents.read import DocumentFile
 from plait.documents.rows import parse_row
-from plait.documents.tables import Row
+from plait.documents.tables import TableRow
 from plait.errors import PlaitError
 from plait.recipes import DocumentLimits, TableConfig
 
@@ -43,7 +43,7 @@ class ParseTask:
 class RowTask:
     """Read a row of a table. `table`: its configuration, as JSON."""
 
-    row: Row
+    row: TableRow
     file: DocumentFile
     table: str
 

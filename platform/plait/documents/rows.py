@@ -23,7 +23,7 @@ from plait.documents.parse import Document, parse_text
 from plait.documents.read import DocumentFile
 from plait.documents.storable import why_not_storable
 from plait.documents.stores import StoredFile, open_file, reason_of
-from plait.documents.tables import Row, Table, open_table
+from plait.documents.tables import Table, TableRow, open_table
 from plait.errors import DataError, PlaitError
 from plait.recipes import TableConfig
 
@@ -79,7 +79,7 @@ class RowReader:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def read(self, file: DocumentFile) -> Row:
+    def read(self, file: DocumentFile) -> TableRow:
         """The row itself.
 
         Raises:
@@ -99,7 +99,7 @@ class RowReader:
         return row
 
 
-def parse_row(row: Row, file: DocumentFile, config: TableConfig) -> Document:
+def parse_row(row: TableRow, file: DocumentFile, config: TableConfig) -> Document:
     """The document of a row.
 
     Raises:
@@ -122,7 +122,9 @@ def _columns(config: TableConfig) -> list[str]:
     return list(dict.fromkeys(column for column in named if column))
 
 
-def _document_file(file: StoredFile, number: int, row: Row, config: TableConfig) -> DocumentFile | Failure | UnnamedRow:
+def _document_file(
+    file: StoredFile, number: int, row: TableRow, config: TableConfig
+) -> DocumentFile | Failure | UnnamedRow:
     place = f"{file.name}, row {number}"
     if row.error:
         return UnnamedRow(Failure(place, row.error))
@@ -147,7 +149,7 @@ def _document_file(file: StoredFile, number: int, row: Row, config: TableConfig)
     return DocumentFile(name, file.uri, version, row.start, row.length)
 
 
-def _version(row: Row, config: TableConfig) -> str:
+def _version(row: TableRow, config: TableConfig) -> str:
     """Changes with any value that makes the document, and with what the recipe takes them for."""
     key = [config.model_dump(exclude={"delimiter"}), row.values]  # by what delimiter the values stood apart is all one
     return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()

@@ -23,7 +23,7 @@ _MAX_ROW_BYTES = MAX_RECORD_BYTES  # a row is held in memory: a line without end
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row. `start` and `length` are its bytes in the file; in Parquet `start` is its number and `length` 1."""
 
     start: int
@@ -40,10 +40,10 @@ class Table(Protocol):
     def caution(self) -> str:
         """What a reader should know about how it was read up to here; empty for nothing."""
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[TableRow]:
         """All rows, as a stream."""
 
-    def row(self, start: int, length: int) -> Row:
+    def row(self, start: int, length: int) -> TableRow:
         """The row at a place."""
 
 
@@ -69,7 +69,7 @@ class JsonLines:
     def __init__(self, stream: BinaryIO, columns: Sequence[str]) -> None:
         self._stream, self._columns = stream, columns
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[TableRow]:
         start = 0
         while line := self._stream.readline(_MAX_ROW_BYTES + 1):
             if len(line) > _MAX_ROW_BYTES:
@@ -78,18 +78,18 @@ class JsonLines:
                 yield self._row(start, line)
             start += len(line)
 
-    def row(self, start: int, length: int) -> Row:
+    def row(self, start: int, length: int) -> TableRow:
         self._stream.seek(start)
         return self._row(start, self._stream.read(length))
 
-    def _row(self, start: int, line: bytes) -> Row:
+    def _row(self, start: int, line: bytes) -> TableRow:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            return Row(start, len(line), {}, f"it is not valid JSON ({error})")
+            return TableRow(start, len(line), {}, f"it is not valid JSON ({error})")
         if not isinstance(value, dict):
-            return Row(start, len(line), {}, f"it is no JSON object but a {type(value).__name__}")
-        return Row(start, len(line), {column: value.get(column) for column in self._columns})
+            return TableRow(start, len(line), {}, f"it is no JSON object but a {type(value).__name__}")
+        return TableRow(start, len(line), {column: value.get(column) for column in self._columns})
 
 
 class CsvTable:
@@ -107,19 +107,19 @@ class CsvTable:
     def caution(self) -> str:
         return self._file.format.caution
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[TableRow]:
         return (self._row(record) for record in self._file.records())
 
-    def row(self, start: int, length: int) -> Row:
+    def row(self, start: int, length: int) -> TableRow:
         return self._row(self._file.record(start, length))
 
-    def _row(self, record: CsvRecord) -> Row:
+    def _row(self, record: CsvRecord) -> TableRow:
         header, values = self._file.header, record.values
         if len(values) != len(header):
             reason = f"it has {len(values)} values, the header names {len(header)}"
-            return Row(record.start, record.length, {}, reason)
+            return TableRow(record.start, record.length, {}, reason)
         by_column = dict(zip(header, values, strict=True))
-        return Row(record.start, record.length, {column: by_column[column] for column in self._columns})
+        return TableRow(record.start, record.length, {column: by_column[column] for column in self._columns})
 
 
 class ParquetTable:
@@ -139,20 +139,20 @@ class ParquetTable:
     def _version(self) -> str:
         return version_of(self._uri)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[TableRow]:
         number = 0
         for batch in self._file.iter_batches(_ROWS_AT_ONCE, columns=list(self._columns)):
             for values in batch.to_pylist():
-                yield Row(number, 1, values)
+                yield TableRow(number, 1, values)
                 number += 1
 
-    def row(self, start: int, length: int) -> Row:
+    def row(self, start: int, length: int) -> TableRow:
         first = 0
         for group in range(self._file.num_row_groups):
             count = self._file.metadata.row_group(group).num_rows
             if start < first + count:
                 table = _row_group(self._uri, self._version, group, self._columns)
-                return Row(start, 1, table.slice(start - first, 1).to_pylist()[0])
+                return TableRow(start, 1, table.slice(start - first, 1).to_pylist()[0])
             first += count
         raise Unreadable("it changed while it was read; run again")
 
