@@ -19,7 +19,7 @@ import numpy as np
 from bs4 import BeautifulSoup
 from harness.results import last_json, options, publish, spread
 
-from plait.models.embedding import EmbeddingModel
+from plait.models.encoders.load import load_embedding
 from plait.models.source import resolve_model
 
 PAGES = Path("/usr/share/doc/python3.11-doc/html")
@@ -105,7 +105,7 @@ def _in_batches(encode: Callable[[Sequence[str]], Any], texts: Sequence[str]) ->
 
 
 def _ours(form: Any, model: str) -> tuple[Callable[[Sequence[str]], Any], str]:
-    loaded = EmbeddingModel(model, dtype=form)
+    loaded = load_embedding(model, dtype=form)
     return loaded.encode_passages, type(loaded._encoder).__name__
 
 

@@ -17,7 +17,7 @@ from harness.random_encoders import SHAPES, make_encoder, random_texts
 from harness.results import options, publish, spread
 from sentence_transformers import SentenceTransformer
 
-from plait.models.embedding import EmbeddingModel
+from plait.models.encoders.load import load_embedding
 
 BATCH_SIZES = (32, 256)
 
@@ -32,7 +32,7 @@ def main() -> None:
     for name, config in SHAPES.items():
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             make_encoder(config, Path(folder))
-            plain, ours = SentenceTransformer(folder), EmbeddingModel(folder)
+            plain, ours = SentenceTransformer(folder), load_embedding(folder)
             assert plain.device.type == "cuda"
             for size in BATCH_SIZES:
                 theirs = [_rate(partial(plain.encode, batch_size=size), texts) for _ in range(given.runs)]

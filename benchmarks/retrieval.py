@@ -37,7 +37,7 @@ from plait.index.collection import Index
 from plait.index.passage import Passage
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.pipeline import chunk_files
-from plait.models.endpoint import embedding_of
+from plait.models.encoders.load import embedding_of
 from plait.models.source import resolve_model
 from plait.recipes import IngestRecipe, load_recipe
 from plait.retrieval.request import Retrieval

@@ -21,8 +21,8 @@ from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.search import Vectors
 from plait.local.milvus import milvus_uri
-from plait.models.embedding import EmbeddingModel
-from plait.models.endpoint import embedding_of
+from plait.models.embedding import Embedding
+from plait.models.encoders.load import embedding_of, load_embedding
 from plait.recipes import DEFAULT_EMBEDDING
 from plait.retrieval.request import Retrieval
 from plait.retrieval.retriever import Retriever
@@ -61,7 +61,7 @@ def main() -> None:
     ratios: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         own_home(Path(folder))
-        model = EmbeddingModel(DEFAULT_EMBEDDING)
+        model = load_embedding(DEFAULT_EMBEDDING)
         for size in sizes:
             index = _filled(size, model)
             for mode in ("dense", "hybrid"):
@@ -77,7 +77,7 @@ def main() -> None:
     publish("retrieval_latency", "Retrieval beside the store's own search", "\n".join(lines), ratios, given)
 
 
-def _filled(size: int, model: EmbeddingModel) -> Index:
+def _filled(size: int, model: Embedding) -> Index:
     index = Index.open_or_create(
         f"of_{size}", embedding_model=model.name, dimension=model.dimension, prompts=model.prompts
     )
@@ -108,7 +108,7 @@ def _filled(size: int, model: EmbeddingModel) -> Index:
     return index
 
 
-def _times(index: Index, model: EmbeddingModel, how: Retrieval, runs: int) -> Times:
+def _times(index: Index, model: Embedding, how: Retrieval, runs: int) -> Times:
     retriever, client = Retriever(index, embedding_of(index.vectors)), MilvusClient(milvus_uri())
     questions = [_text(random.Random(n), 9) for n in range(100 * runs)]
     times = Times()

@@ -14,8 +14,9 @@ import ray
 from plait.documents.chunk import text_to_embed
 from plait.errors import InvalidInput
 from plait.jobs.ingest.unknown import Vocabulary
-from plait.models.embedding import EmbeddingModel
-from plait.models.endpoint import EmbeddingEndpoint, is_endpoint
+from plait.models.embedding import Embedding
+from plait.models.encoders.endpoint import is_endpoint
+from plait.models.encoders.load import load_embedding
 from plait.models.source import resolve_model
 from plait.models.vectors import Prompts, VectorKind
 from plait.observability import metrics
@@ -66,14 +67,10 @@ class Embed:
             ray.get(self._ledger.record_unknown.remote(count))
             metrics.UNKNOWN_CHUNKS.labels(collection=self._recipe.collection).inc(count)
 
-    def _load(self) -> EmbeddingModel | EmbeddingEndpoint:
+    def _load(self) -> Embedding:
         recipe = self._recipe
         wish = recipe.embedding
-        model: EmbeddingModel | EmbeddingEndpoint
-        if is_endpoint(wish.model):
-            model = EmbeddingEndpoint(wish.model, self._prompts, wish.dimensions, wish.requests_per_minute)
-        else:
-            model = EmbeddingModel(wish.model, wish.dtype, self._prompts, wish.dimensions)
+        model = load_embedding(wish.model, wish.dtype, self._prompts, wish.dimensions, wish.requests_per_minute)
         if recipe.chunk.max_tokens > model.max_tokens:
             raise InvalidInput(
                 f"chunk.max_tokens is {recipe.chunk.max_tokens}, but '{model.name}' reads at most {model.max_tokens} "

@@ -34,7 +34,7 @@ class AddContext:
     ) -> None:
         from plait.index.collection import Index
         from plait.index.search import Mode
-        from plait.models.endpoint import embedding_of
+        from plait.models.encoders.load import embedding_of
         from plait.retrieval.request import Retrieval
         from plait.retrieval.retriever import Retriever
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, Field
 
 from plait.errors import InvalidField
-from plait.models.embedding import Vectors
+from plait.models.vectors import Vectors
 from plait.serve.api.ignored_fields import IgnoredFields, NeutralInEmbeddings
 from plait.serve.api.openapi import errors
 from plait.serve.api.services import Services, services

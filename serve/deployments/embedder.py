@@ -12,11 +12,11 @@ from ray import serve
 
 from plait.errors import Conflict, InvalidInput, ModelNotFound
 from plait.index.collection import Index
-from plait.models.embedding import EmbeddingModel, Vectors
-from plait.models.endpoint import EmbeddingEndpoint, embedding_of
+from plait.models.embedding import Embedding, kind_of
+from plait.models.encoders.load import embedding_of, load_embedding
 from plait.models.late_interaction import late_interaction_scores
 from plait.models.reranking import check_uncut
-from plait.models.vectors import VectorKind
+from plait.models.vectors import VectorKind, Vectors
 from plait.recipes import DEFAULT_EMBEDDING
 from plait.retrieval.question_vectors import joined, read_question
 from plait.serve.deployments.fair_turns import check_readable, cut, in_turns
@@ -35,9 +35,9 @@ class Embedder:
         self._follows_the_collection = arguments.model is None
         of_collection = _of_collection(retrieval)
         if of_collection is not None and arguments.model in (None, of_collection.model):
-            self._model: EmbeddingModel | EmbeddingEndpoint = embedding_of(of_collection)
+            self._model: Embedding = embedding_of(of_collection)
         else:
-            self._model = EmbeddingModel(arguments.model or DEFAULT_EMBEDDING)
+            self._model = load_embedding(arguments.model or DEFAULT_EMBEDDING)
         self._changing = asyncio.Lock()
 
     async def embed(self, texts: Sequence[str], input_type: InputType, model: str) -> Embedded:
@@ -80,7 +80,7 @@ class Embedder:
 
     async def _become(self, collection: VectorKind) -> None:
         async with self._changing:
-            if collection != self._model.kind:
+            if collection != kind_of(self._model):
                 await self._change_to(collection)
 
     async def _embed(self, texts: Sequence[str], input_type: InputType) -> Vectors:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from plait.models.embedding import Vectors
+from plait.models.vectors import Vectors
 
 InputType = Literal["passage", "query"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import openai
 import pytest
 
-from plait.models.embedding import EmbeddingModel
+from plait.models.encoders.load import load_embedding
 
 QUESTION: Any = [{"role": "user", "content": "which version of ray is installed?"}]
 TEXTS = ["the installed version of ray", "cats sleep", "a third text that is a little longer than the others are"]
@@ -245,7 +245,7 @@ def _until(find: Any, count: int, timeout_s: float = 20) -> list[Any]:
 
 
 def test_embeddings_are_the_models_own_in_both_encodings(client: openai.OpenAI, tiny_embedder: Path) -> None:
-    expected = EmbeddingModel(str(tiny_embedder)).encode_passages(TEXTS)
+    expected = load_embedding(str(tiny_embedder)).encode_passages(TEXTS)
     numbers = client.embeddings.create(model="embedding", input=TEXTS, encoding_format="float")
     assert np.allclose([item.embedding for item in numbers.data], expected, atol=2e-2)
     assert numbers.usage.prompt_tokens > 0

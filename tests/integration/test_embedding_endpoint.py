@@ -15,7 +15,8 @@ from changed_settings import changed_settings
 
 from plait.errors import InvalidInput, ModelNotFound, Unavailable
 from plait.jobs.ingest.embed import Embed, prompts_of
-from plait.models.endpoint import EmbeddingEndpoint
+from plait.models.embedding import kind_of
+from plait.models.encoders.endpoint import EmbeddingEndpoint
 from plait.models.vectors import Prompts, VectorKind
 from plait.recipes import IngestRecipe
 
@@ -91,7 +92,7 @@ def model(endpoint: Endpoint, **options: Any) -> EmbeddingEndpoint:
 
 def test_vectors_come_in_the_order_of_the_texts_at_unit_length_with_prompts(endpoint: Endpoint) -> None:
     letters = model(endpoint, prompts=Prompts("a: ", "b: "))
-    assert letters.kind == VectorKind("openai:letters", DIMENSION, Prompts("a: ", "b: "))
+    assert kind_of(letters) == VectorKind("openai:letters", DIMENSION, Prompts("a: ", "b: "))
     texts = ["abc", "ccc", "bad"]
     np.testing.assert_allclose(letters.encode_passages(texts), [unit("b: " + text) for text in texts], atol=1e-6)
     np.testing.assert_allclose(letters.encode_queries(texts), [unit("a: " + text) for text in texts], atol=1e-6)
@@ -118,7 +119,7 @@ def test_a_limit_of_the_endpoint_and_its_faults_are_waited_out(endpoint: Endpoin
 
 
 def test_an_endpoint_that_goes_on_failing_is_one_sentence(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("plait.models.endpoint._RETRIES", 1)
+    monkeypatch.setattr("plait.models.encoders.endpoint._RETRIES", 1)
     letters = model(endpoint)
     endpoint.statuses = [429] * 2
     with pytest.raises(Unavailable, match=r"does not embed, after 1 retries .*status 429"):

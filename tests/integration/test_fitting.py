@@ -14,8 +14,8 @@ from plait.cli import app
 from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.search import Vectors
-from plait.models.embedding import EmbeddingModel
-from plait.models.vectors import VectorKind
+from plait.models.encoders.load import load_embedding
+from plait.models.vectors import NO_PROMPTS
 from plait.retrieval.fitting import KnownQuestion, fit
 from plait.retrieval.request import Retrieval
 from plait.retrieval.retriever import Retriever
@@ -27,11 +27,13 @@ DIRECTIONS = np.eye(COUNT, 32, dtype=np.float32)
 class Directions:
     """An embedding model for which a question `… about N` points at document N, whatever its other words are."""
 
-    kind = VectorKind("model-a", 32)
-    max_tokens = 512
+    name, dimension, max_tokens, prompts = "model-a", 32, 512, NO_PROMPTS
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(text.split()) for text in texts]
+
+    def encode_passages(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+        raise NotImplementedError
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         return DIRECTIONS[[int(text.split()[-1]) for text in texts]]
@@ -64,7 +66,7 @@ def asked_for_the_word_of_another(step: int) -> list[KnownQuestion]:
 
 
 def test_where_words_mislead_meaning_gets_more_weight_and_the_index_remembers_it(milvus: str, index: Index) -> None:
-    found = fit(Retriever(index, Directions()), asked_for_the_word_of_another(1), "default")  # type: ignore[arg-type]
+    found = fit(Retriever(index, Directions()), asked_for_the_word_of_another(1), "default")
     bm25, dense = found.sides
     assert (bm25.mrr, dense.mrr) == (0, 1)
     weight = found.best.dense_weight
@@ -74,7 +76,7 @@ def test_where_words_mislead_meaning_gets_more_weight_and_the_index_remembers_it
     index.note_dense_weight(weight)
     again = Index.open(index.name, milvus)
     assert again.dense_weight == weight
-    retriever = Retriever(again, Directions())  # type: ignore[arg-type]
+    retriever = Retriever(again, Directions())
     question = "word1 about 0"
     unsaid, weighted, ranked = (
         [p.chunk_id for p in retriever.retrieve([question], Retrieval(top_k=2, dense_weight=given))[0]]
@@ -88,7 +90,7 @@ def test_where_words_mislead_meaning_gets_more_weight_and_the_index_remembers_it
 
 
 def test_reciprocal_ranks_stay_where_no_way_is_surely_better(index: Index) -> None:
-    found = fit(Retriever(index, Directions()), asked_for_the_word_of_another(0), "default")  # type: ignore[arg-type]
+    found = fit(Retriever(index, Directions()), asked_for_the_word_of_another(0), "default")
     assert found.best is found.fusions[0]
     assert found.best.way == "ranks"
 
@@ -105,7 +107,7 @@ def test_a_document_is_asked_about_once_and_the_same_ones_each_time(index: Index
 @pytest.fixture
 def embedded(milvus: str, tiny_embedder: Path) -> Iterator[Index]:
     texts = [f"document number {i} tells of thing {i * 7}" for i in range(COUNT)]
-    found = made(milvus, texts, EmbeddingModel(str(tiny_embedder)).encode_passages(texts), str(tiny_embedder))
+    found = made(milvus, texts, load_embedding(str(tiny_embedder)).encode_passages(texts), str(tiny_embedder))
     yield found
     found.drop()
 

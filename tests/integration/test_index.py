@@ -14,7 +14,7 @@ from plait.errors import CollectionNotFound, Conflict, InvalidInput, Unavailable
 from plait.index.collection import Index, list_collections
 from plait.index.document_state import DocumentVersion
 from plait.index.search import Search
-from plait.models.embedding import EmbeddingModel
+from plait.models.encoders.load import load_embedding
 from plait.models.vectors import Prompts, VectorKind
 from plait.retrieval.request import Retrieval
 from plait.retrieval.retriever import Retriever
@@ -237,7 +237,7 @@ def test_a_server_that_dies_is_an_outage_and_not_a_traceback(tmp_path: Path, mon
 
 
 def test_a_retriever_finds_the_passage_that_says_the_same(name: str, milvus: str, tiny_embedder: Path) -> None:
-    model = EmbeddingModel(str(tiny_embedder))
+    model = load_embedding(str(tiny_embedder))
     index = Index.open_or_create(name, embedding_model=model.name, dimension=model.dimension, uri=milvus)
     texts = ["zebra quagga", "0123 4567", "hello world"]
     table = document("a.md").drop_columns(["dense"])
@@ -256,4 +256,4 @@ def test_a_retriever_finds_the_passage_that_says_the_same(name: str, milvus: str
 
 def test_a_retriever_refuses_an_index_of_another_model(index: Index, tiny_embedder: Path) -> None:
     with pytest.raises(Conflict, match="was made with 'model-a'"):
-        Retriever(index, EmbeddingModel(str(tiny_embedder)))
+        Retriever(index, load_embedding(str(tiny_embedder)))

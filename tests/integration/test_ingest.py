@@ -32,7 +32,7 @@ from plait.local.milvus import NAME as MILVUS
 from plait.local.milvus import milvus_uri
 from plait.local.process import WATCHER
 from plait.local.stack import running
-from plait.models.embedding import EmbeddingModel
+from plait.models.encoders.load import embedding_of
 from plait.models.vectors import Prompts, VectorKind
 from plait.recipes import IngestRecipe
 
@@ -168,7 +168,7 @@ def test_prompts_and_dimensions_belong_to_the_collection(recipe: IngestRecipe) -
     assert index.vectors == VectorKind(recipe.embedding.model, 16, Prompts("query: ", "passage: "))
     # A chunk is found by what it was embedded as.
     chunks = index.first_chunks("default", ["a.md"])
-    model = EmbeddingModel.of_kind(index.vectors)
+    model = embedding_of(index.vectors)
     (row,) = index._collection.scan(Equals(Field("chunk_id"), chunks.chunk_ids[0]), ["title", "heading", "text"])
     of_text = model.encode_passages([text_to_embed(row["title"], row["heading"], row["text"])])
     assert float(of_text[0] @ chunks.vectors[0]) > 0.999

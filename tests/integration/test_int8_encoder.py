@@ -18,13 +18,14 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
 from plait.errors import ModelNotFound
-from plait.models.embedding import EmbeddingModel
 from plait.models.encoders import faithful
 from plait.models.encoders.bert import encoder
 from plait.models.encoders.bert.encoder import Int8BertEncoder
 from plait.models.encoders.bert.reference import exact_vector
 from plait.models.encoders.bert.shape import Shape
 from plait.models.encoders.bert.weights import Weights
+from plait.models.encoders.load import load_embedding
+from plait.models.encoders.local import LocalEmbedding
 from plait.models.encoders.openvino_encoder import OpenVinoEncoder
 from plait.models.encoders.torch_encoder import TorchEncoder, load_model
 from plait.models.source import resolve_model
@@ -195,7 +196,7 @@ def test_a_broken_file_is_one_sentence_by_who_takes_it_instead(file: str, folder
     (folder / file).write_bytes(b"broken")
     assert Int8BertEncoder.load(folder, threads=1) is None
     with changed_settings(home=tmp_path / "home"), pytest.raises(ModelNotFound, match="holds no embedding model"):
-        EmbeddingModel(str(folder))
+        load_embedding(str(folder))
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 6, 7, 63, 64, 65, 128])
@@ -206,7 +207,7 @@ def test_texts_of_all_lengths_fit(length: int, folder: Path) -> None:
 
 
 def test_no_texts_have_no_vectors(folder: Path) -> None:
-    model = EmbeddingModel(str(folder))
+    model = load_embedding(str(folder))
     assert model.encode_passages([]).shape == (0, 128)
     assert model.encode_query_tokens([]) == []
 
@@ -234,8 +235,11 @@ def test_a_processor_that_does_better_otherwise_is_left_to_others(
 
 def test_an_embedding_model_is_in_8_bits_unless_it_is_asked_for_otherwise(folder: Path, tmp_path: Path) -> None:
     with changed_settings(home=tmp_path / "home"):
-        assert isinstance(EmbeddingModel(str(folder))._encoder, Int8BertEncoder)
-        assert isinstance(EmbeddingModel(str(folder), dtype="float32")._encoder, OpenVinoEncoder)
+        in_8_bits, in_float32 = load_embedding(str(folder)), load_embedding(str(folder), dtype="float32")
+    assert isinstance(in_8_bits, LocalEmbedding)
+    assert isinstance(in_float32, LocalEmbedding)
+    assert isinstance(in_8_bits.encoder, Int8BertEncoder)
+    assert isinstance(in_float32.encoder, OpenVinoEncoder)
 
 
 @pytest.fixture

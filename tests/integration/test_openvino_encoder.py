@@ -9,8 +9,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers import BertConfig, BertModel
 
-from plait.models.embedding import EmbeddingModel
 from plait.models.encoders import faithful
+from plait.models.encoders.load import load_embedding
+from plait.models.encoders.local import LocalEmbedding
 from plait.models.encoders.openvino_encoder import OpenVinoEncoder, convert
 from plait.models.encoders.torch_encoder import TorchEncoder, load_model
 
@@ -59,8 +60,9 @@ def test_a_model_is_converted_once(tiny_embedder: Path, both: tuple[TorchEncoder
 
 
 def test_an_embedding_model_on_a_cpu_is_a_converted_one(tiny_embedder: Path) -> None:
-    model = EmbeddingModel(str(tiny_embedder))
-    assert isinstance(model._encoder, OpenVinoEncoder)
+    model = load_embedding(str(tiny_embedder))
+    assert isinstance(model, LocalEmbedding)
+    assert isinstance(model.encoder, OpenVinoEncoder)
     assert model.encode_passages(TEXTS).shape == (len(TEXTS), 32)
 
 
@@ -68,7 +70,9 @@ def test_a_graph_with_other_vectors_is_not_used(tiny_embedder: Path, monkeypatch
     monkeypatch.setattr(faithful, "_LEAST_COSINE", 1.1)
     assert convert(tiny_embedder, lambda: load(tiny_embedder)) is None
     assert convert(tiny_embedder, lambda: pytest.fail("tried again")) is None
-    assert isinstance(EmbeddingModel(str(tiny_embedder))._encoder, TorchEncoder)
+    model = load_embedding(str(tiny_embedder))
+    assert isinstance(model, LocalEmbedding)
+    assert isinstance(model.encoder, TorchEncoder)
 
 
 def test_a_model_that_leaves_prompts_out_of_its_vectors_stays_in_torch(tiny_embedder: Path, tmp_path: Path) -> None:

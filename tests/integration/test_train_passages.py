@@ -15,7 +15,7 @@ from plait.documents.chunk import Chunk, chunk_table
 from plait.errors import DataError
 from plait.index.collection import Index
 from plait.jobs.train.shards import Shards
-from plait.models.embedding import EmbeddingModel
+from plait.models.encoders.load import load_embedding
 from plait.models.tokenizer import load_tokenizer
 from plait.recipes import ContextConfig
 from plait.retrieval.context import INSTRUCTION
@@ -37,7 +37,7 @@ def encoding(tiny_model: Path) -> Any:
 @pytest.fixture
 def index(milvus: str, tiny_embedder: Path) -> Iterator[Index]:
     """An index of ten one-line documents."""
-    embedding = EmbeddingModel(str(tiny_embedder))
+    embedding = load_embedding(str(tiny_embedder))
     index = Index.open_or_create(f"test_{uuid4().hex}", embedding_model=str(tiny_embedder), dimension=32, uri=milvus)
     texts = [f"Number {i} is {7 * i}." for i in range(10)]
     chunks = [Chunk(f"{i:032}", f"{i}.md", "", "", text, 0, 0, len(text), 1, "h", 1) for i, text in enumerate(texts)]

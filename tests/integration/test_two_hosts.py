@@ -31,7 +31,7 @@ from plait.index.conditions import EVERY_ROW
 from plait.jobs.ingest.pipeline import chunk_files
 from plait.jobs.train.progress import ProgressLog
 from plait.model_ids import AdapterRef
-from plait.models.embedding import EmbeddingModel
+from plait.models.encoders.load import load_embedding
 from plait.recipes import IngestRecipe
 from plait.settings import settings
 
@@ -179,7 +179,7 @@ CLIENTS = 3
 
 @pytest.fixture(scope="module")
 def collection(hosts: Hosts, tiny_embedder: Path) -> str:
-    model = EmbeddingModel(str(tiny_embedder))
+    model = load_embedding(str(tiny_embedder))
     uri = hosts.milvus_uri
     index = Index.open_or_create("hosts_served", embedding_model=model.name, dimension=model.dimension, uri=uri)
     text = "The installed version of ray is 2.60.0."

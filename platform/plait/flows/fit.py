@@ -41,7 +41,7 @@ def fit_collection(
         InvalidInput: when the questions are too few, or the collection has no hybrid search.
     """
     from plait.index.collection import Index
-    from plait.models.endpoint import embedding_of
+    from plait.models.encoders.load import embedding_of
     from plait.retrieval.fitting import fit
     from plait.retrieval.retriever import Retriever
 

@@ -7,17 +7,16 @@ is no cross-encoder. In: a query and texts. Out: a score for each, -1 to 1, high
 from collections.abc import Sequence
 
 from plait.errors import InvalidInput
-from plait.models.embedding import EmbeddingModel
-from plait.models.endpoint import EmbeddingEndpoint
+from plait.models.embedding import Embedding, TokenEmbedding
 
 
-def late_interaction_scores(model: EmbeddingModel | EmbeddingEndpoint, query: str, texts: Sequence[str]) -> list[float]:
+def late_interaction_scores(model: Embedding, query: str, texts: Sequence[str]) -> list[float]:
     """Of each token of the query the cosine to the nearest token of the text, on average.
 
     Raises:
-        InvalidInput: when the model is behind an endpoint, which gives no vectors of tokens.
+        InvalidInput: when the model gives no vectors of tokens, as one behind an endpoint.
     """
-    if isinstance(model, EmbeddingEndpoint):
+    if not isinstance(model, TokenEmbedding):
         raise InvalidInput(
             f"'{model.name}' gives no vectors of tokens, which rerank: late-interaction needs.",
             "Use rerank: cross-encoder or none.",

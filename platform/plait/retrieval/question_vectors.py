@@ -6,27 +6,14 @@ put what they want to know before or after what they paste, so both ends say mor
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from plait.index.words import from_word_to_word
-from plait.models.vectors import VectorKind
+from plait.models.embedding import Embedding
+from plait.models.vectors import Vectors
 
-Vectors = npt.NDArray[np.float32]
 _KEPT, _STEPS = 0.9, 44  # of a part that is too long still, until a hundredth is left
-
-
-class QuestionModel(Protocol):
-    """What an embedding model does for questions."""
-
-    @property
-    def max_tokens(self) -> int: ...
-    @property
-    def kind(self) -> VectorKind: ...
-    def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
-    def encode_queries(self, texts: Sequence[str]) -> Vectors: ...
 
 
 @dataclass(frozen=True)
@@ -37,9 +24,9 @@ class ReadQuestion:
     is_cut: bool = False
 
 
-def read_question(model: QuestionModel, question: str) -> ReadQuestion:
+def read_question(model: Embedding, question: str) -> ReadQuestion:
     """The parts of a question, each no longer than the model reads; of one that is longer, each has a word."""
-    prompt = model.kind.prompts.query
+    prompt = model.prompts.query
     if len((prompt + question).encode()) + 2 <= model.max_tokens:  # a token is a byte at least; two are special
         return ReadQuestion((question,))
     for asked in (question, from_word_to_word(question) or question):
@@ -58,7 +45,7 @@ def _sizes(length: int) -> list[int]:
     return [max(1, int(length * _KEPT**step)) for step in range(_STEPS)]
 
 
-def _readable(model: QuestionModel, prompt: str, parts: Sequence[str]) -> str:
+def _readable(model: Embedding, prompt: str, parts: Sequence[str]) -> str:
     """The first of some parts that the model reads whole."""
     return next((part for part in parts if model.count_tokens([prompt + part])[0] <= model.max_tokens), parts[-1])
 
@@ -73,7 +60,7 @@ def joined(read: Sequence[ReadQuestion], vectors: Vectors) -> Vectors:
     return unit.astype(np.float32)
 
 
-def embed_questions(model: QuestionModel, questions: Sequence[str]) -> Vectors:
+def embed_questions(model: Embedding, questions: Sequence[str]) -> Vectors:
     """Vectors of at least one question: float32 [n, dimension], unit length."""
     read = [read_question(model, question) for question in questions]
     return joined(read, model.encode_queries([part for question in read for part in question.parts]))

@@ -11,8 +11,7 @@ from plait.errors import InvalidInput
 from plait.index.collection import Index
 from plait.index.passage import Passage
 from plait.index.search import Hit
-from plait.models.embedding import EmbeddingModel
-from plait.models.endpoint import EmbeddingEndpoint
+from plait.models.embedding import Embedding, kind_of
 from plait.models.late_interaction import late_interaction_scores
 from plait.observability import metrics
 from plait.retrieval.neighbours import expanded
@@ -33,8 +32,8 @@ class Retriever:
         Conflict: when the index was made with another embedding model.
     """
 
-    def __init__(self, index: Index, embedding: EmbeddingModel | EmbeddingEndpoint) -> None:
-        index.check_vectors(embedding.kind)
+    def __init__(self, index: Index, embedding: Embedding) -> None:
+        index.check_vectors(kind_of(embedding))
         self._index = index
         self._embedding = embedding
 

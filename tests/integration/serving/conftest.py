@@ -12,7 +12,7 @@ from made_adapters import register_adapter
 from plait.adapters.tracking import tracking_client
 from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
-from plait.models.embedding import EmbeddingModel
+from plait.models.encoders.load import load_embedding
 from serving.asking import ADMIN_KEY, COLLECTION, MAX_BATCH_SIZE, MAX_WAITING, OTHER, TEXTS
 
 
@@ -39,7 +39,7 @@ def collection(milvus: str, tiny_embedder: Path) -> Iterator[str]:
 
 
 def _filled(milvus: str, tiny_embedder: Path, name: str, texts: dict[str, str]) -> Index:
-    model = EmbeddingModel(str(tiny_embedder))
+    model = load_embedding(str(tiny_embedder))
     index = Index.open_or_create(name, embedding_model=model.name, dimension=model.dimension, uri=milvus)
     chunks = [
         Chunk(

@@ -10,8 +10,8 @@ import numpy as np
 import openai
 import pytest
 
-from plait.models.embedding import EmbeddingModel
-from plait.models.endpoint import EmbeddingEndpoint
+from plait.models.encoders.endpoint import EmbeddingEndpoint
+from plait.models.encoders.load import load_embedding
 from serving.asking import COLLECTION, OTHER, QUESTION, TEXTS, ask, metric
 
 
@@ -128,7 +128,7 @@ def test_a_request_names_the_collection_that_answers(client: openai.OpenAI, serv
 def test_an_index_can_be_made_through_our_own_embeddings(server: str, tiny_embedder: Path) -> None:
     endpoint = EmbeddingEndpoint("openai:embedding", url=f"{server}/v1", api_key="none")
     texts = list(TEXTS.values())
-    by_ourselves = EmbeddingModel(str(tiny_embedder)).encode_passages(texts)
+    by_ourselves = load_embedding(str(tiny_embedder)).encode_passages(texts)
     assert np.allclose(endpoint.encode_passages(texts), by_ourselves, atol=1e-3)
 
 

@@ -1,1 +1,1 @@
-"""What computes vectors on this machine: kernels of our own for BERT, OpenVINO, torch."""
+"""What computes vectors: our own kernels for BERT, OpenVINO, torch, and an endpoint elsewhere."""

@@ -16,19 +16,23 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import numpy.typing as npt
 from filelock import FileLock
+from joblib import cpu_count
 
+from plait.models.embedding import EmbeddingOptions
 from plait.models.encoders.faithful import PROBES, are_the_same
+from plait.models.encoders.hardware import computed_in, has_gpu
+from plait.models.encoders.local import LocalEmbedding
 from plait.models.encoders.tokens import counter_and_reader
+from plait.models.encoders.torch_encoder import load_on_all_cores
 from plait.models.fingerprint import model_sha256
+from plait.models.vectors import Vectors
 from plait.settings import settings
 from plait.whole_files import whole_folder
 
 _GRAPH, _FACTS = "model.xml", "facts.json"
 # Kernels are made and kept for each shape: with lengths in steps there are few.
 _LENGTH_STEP = 16
-Vectors = npt.NDArray[np.float32]
 
 
 class OpenVinoEncoder:
@@ -50,6 +54,17 @@ class OpenVinoEncoder:
             "ENABLE_CPU_PINNING": False,  # others use the same cores
         }
         self._compiled = openvino.Core().compile_model(str(folder / _GRAPH), "CPU", hints)
+
+    @classmethod
+    def take(cls, options: EmbeddingOptions) -> LocalEmbedding | None:
+        """The converted model, on a CPU; None: there is a GPU, or OpenVINO does not make the model's vectors."""
+        if has_gpu():
+            return None
+        converted = convert(options.folder, lambda: load_on_all_cores(options.model, options.folder, "float32"))
+        if converted is None:
+            return None
+        encoder = cls(converted, options.folder, computed_in(options.dtype), cpu_count())
+        return LocalEmbedding(encoder, options)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included."""

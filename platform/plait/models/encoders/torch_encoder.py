@@ -1,15 +1,20 @@
 """An embedding model in torch, by sentence-transformers: on GPUs, and on CPUs what OpenVINO cannot do."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from joblib import cpu_count
 
 from plait.errors import ModelNotFound, first_line
+from plait.models.embedding import EmbeddingOptions
+from plait.models.encoders.hardware import computed_in, has_gpu
+from plait.models.encoders.local import LocalEmbedding
+from plait.models.vectors import Vectors
 
-Vectors = npt.NDArray[np.float32]
+# Imported on the way by peft; warns about kernels for 4-bit layers, which no embedding model here has.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 class TorchEncoder:
@@ -22,6 +27,17 @@ class TorchEncoder:
             raise ModelNotFound(f"The model '{source}' makes no vectors of a fixed size.", "Choose an embedding model.")
         self.dimension: int = dimension
         self.max_tokens = int(model.max_seq_length or model.tokenizer.model_max_length)
+
+    @classmethod
+    def take(cls, options: EmbeddingOptions) -> LocalEmbedding:
+        """Any model of sentence-transformers.
+
+        Raises:
+            ModelNotFound: when there is no such model, or it makes no vectors.
+        """
+        load = load_model if has_gpu() else load_on_all_cores
+        model = load(options.model, options.folder, computed_in(options.dtype))
+        return LocalEmbedding(cls(model, options.model), options)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included."""
@@ -68,6 +84,15 @@ def load_model(source: str, folder: Path, dtype: str) -> Any:
         )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ModelNotFound(f"'{source}' holds no embedding model ({first_line(error)}).") from error
+
+
+def load_on_all_cores(source: str, folder: Path, dtype: str) -> Any:
+    """As `load_model`, on all cores of the machine."""
+    import torch
+
+    # Ray sets OMP_NUM_THREADS to the CPUs that a worker reserved, which is less than one for us.
+    torch.set_num_threads(cpu_count())
+    return load_model(source, folder, dtype)
 
 
 def _numpy(tensor: Any) -> Vectors:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from plait.errors import InvalidInput
-from plait.models.vectors import NO_PROMPTS, VectorKind
+from plait.models.embedding import kind_of
+from plait.models.vectors import NO_PROMPTS, Vectors
 from plait.serve.deployments.embedder import Embedder
 from plait.serve.deployments.reranker import Reranker
 
@@ -16,8 +17,7 @@ from plait.serve.deployments.reranker import Reranker
 class Model:
     """Notes what it is asked, and takes a moment for each call."""
 
-    name, max_tokens, dimension = "model", 4, 2
-    kind = VectorKind("model", 2, NO_PROMPTS)
+    name, max_tokens, dimension, prompts = "model", 4, 2, NO_PROMPTS
 
     def __init__(self) -> None:
         self.asked: list[Sequence[str]] = []
@@ -25,9 +25,12 @@ class Model:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [1 for _ in texts]
 
-    def encode_passages(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_passages(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
         self.asked.append(texts)
         return np.array([[len(text), 1] for text in texts], np.float32).reshape(-1, 2)
+
+    def encode_queries(self, texts: Sequence[str]) -> Vectors:
+        return self.encode_passages(texts)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         self.asked.append([text for _, text in pairs])
@@ -63,7 +66,7 @@ def one_after_the_other(deployment: Any, method: str, answer: Callable[[Any], An
 async def test_a_question_is_embedded_between_the_parts_of_a_large_request(embedder: Embedder, model: Model) -> None:
     many = asyncio.create_task(embedder.embed([str(i) for i in range(1000)], "passage", "model"))
     await asyncio.sleep(0)
-    question = await embedder.embed_questions(model.kind, ["why?"])
+    question = await embedder.embed_questions(kind_of(model), ["why?"])
     assert not many.done()
     assert question.vectors.tolist() == [[4, 1]]
     assert (await many).vectors[:, 0].tolist() == [len(str(i)) for i in range(1000)]
@@ -87,6 +90,6 @@ async def test_a_text_far_beyond_the_model_is_refused_or_cut_before_it_is_read(
     with pytest.raises(InvalidInput, match=r"Input 1 has 500000 characters, and the model reads 4 tokens"):
         await embedder.embed(["a", "word " * 100_000], "passage", "model")
     assert not model.asked
-    await embedder.embed_passages(model.kind, ["word " * 100_000])
+    await embedder.embed_passages(kind_of(model), ["word " * 100_000])
     await embedder.rerank("word " * 100_000, ["word " * 100_000], "model")
     assert {len(text) for texts in model.asked for text in texts} == {400}

@@ -9,14 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from joblib import cpu_count
 from safetensors import SafetensorError
 
+from plait.models.embedding import EmbeddingOptions
 from plait.models.encoders.bert.packed import PackedEncoder
 from plait.models.encoders.bert.reference import exact_vector
 from plait.models.encoders.bert.shape import Shape
 from plait.models.encoders.bert.weights import Weights
 from plait.models.encoders.faithful import PROBES, are_the_same
+from plait.models.encoders.hardware import has_gpu
+from plait.models.encoders.local import LocalEmbedding
 from plait.models.encoders.tokens import counter_and_reader
+from plait.models.vectors import Vectors
 from plait.native import CannotCompile, compiled, has_instructions
 
 _log = logging.getLogger(__name__)
@@ -24,8 +29,6 @@ _ITEM_TOKENS = 256
 """Tokens of texts that go through the layers together, so that weights are read from memory seldom enough."""
 _INSTRUCTIONS = ("avx512f", "avx512_vnni", "avx512_bf16")
 _TOKENS, _POOLINGS = 0, {"mean": 1, "cls": 2}  # of encoder.c
-
-Vectors = npt.NDArray[np.float32]
 
 
 class Int8BertEncoder:
@@ -38,6 +41,12 @@ class Int8BertEncoder:
         self._library = library
         self._pooling = _POOLINGS[shape.pooling]
         self._threads = threads
+
+    @classmethod
+    def take(cls, options: EmbeddingOptions) -> LocalEmbedding | None:
+        """The model in 8 bits, on a CPU; None: there is a GPU, a dtype is asked for, or `load` does not take it."""
+        encoder = None if options.dtype != "auto" or has_gpu() else cls.load(options.folder, cpu_count())
+        return None if encoder is None else LocalEmbedding(encoder, options)
 
     @classmethod
     def load(cls, folder: Path, threads: int) -> "Int8BertEncoder | None":

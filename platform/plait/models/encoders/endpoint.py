@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable, first_line
-from plait.models.embedding import EmbeddingModel, Vectors
-from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind
+from plait.models.embedding import EmbeddingOptions
+from plait.models.vectors import NO_PROMPTS, Prompts, Vectors
 from plait.settings import settings
 
 _SCHEME = "openai:"
@@ -32,15 +32,8 @@ def is_endpoint(source: str) -> bool:
     return source.startswith(_SCHEME)
 
 
-def embedding_of(kind: VectorKind) -> "EmbeddingModel | EmbeddingEndpoint":
-    """What makes vectors that are comparable with those of an index: a loaded model, or the endpoint."""
-    if is_endpoint(kind.model):
-        return EmbeddingEndpoint(kind.model, prompts=kind.prompts, dimensions=kind.dimension)
-    return EmbeddingModel.of_kind(kind)
-
-
 class EmbeddingEndpoint:
-    """A model behind the endpoint.
+    """An `Embedding` behind the endpoint.
 
     Args:
         source: `openai:NAME`.
@@ -82,10 +75,12 @@ class EmbeddingEndpoint:
                 "Correct embedding.dimensions, or leave it out.",
             )
 
-    @property
-    def kind(self) -> VectorKind:
-        """What the vectors are comparable with."""
-        return VectorKind(self.name, self.dimension, self.prompts)
+    @classmethod
+    def take(cls, options: EmbeddingOptions) -> "EmbeddingEndpoint | None":
+        """The model of the endpoint; None: the model is not behind an endpoint."""
+        if not is_endpoint(options.model):
+            return None
+        return cls(options.model, options.prompts or NO_PROMPTS, options.dimensions, options.requests_per_minute)
 
     def encode_passages(self, texts: Sequence[str], batch_size: int = _TEXTS_A_REQUEST) -> Vectors:
         """Vectors of texts to be found: float32 [n, dimension], unit length."""
