@@ -9,6 +9,7 @@ pages of the library, and what the FAQ links to where it is left out. Peers sear
 transformers with exact cosines.
 """
 
+import asyncio
 import json
 import math
 import random
@@ -40,8 +41,9 @@ from plait.jobs.ingest.pipeline import chunk_files
 from plait.models.encoders.load import embedding_of
 from plait.models.source import resolve_model
 from plait.recipes import IngestRecipe, load_recipe
+from plait.retrieval.local_models import LocalModels
+from plait.retrieval.pipeline import RetrievalPipeline
 from plait.retrieval.request import Retrieval
-from plait.retrieval.retriever import Retriever
 
 _PYTHON_DOCS = Path("/usr/share/doc/python3.11-doc/html")
 _PARTS = ("faq", "tutorial")
@@ -72,7 +74,8 @@ class Question:
 class Searched:
     """A collection: how it is searched, and its chunks, which peers search too."""
 
-    retriever: Retriever
+    pipeline: RetrievalPipeline
+    index: Index
     chunks: list[Chunk]
     model_folder: Path
 
@@ -115,7 +118,7 @@ def main() -> None:
         if not given.quick:
             sets |= _python_docs(Path(folder))
         for name, (searched, questions) in sets.items():
-            found[name] = {way: _ask(searched.retriever, questions, _WAYS[way]) for way in given.cases}
+            found[name] = {way: asyncio.run(_ask(searched, questions, _WAYS[way])) for way in given.cases}
             if not given.is_partial:
                 found[name] |= _ask_peers(peer_python("search", _PEER), Path(folder), searched, questions)
             rows = [f"| {name}, {len(questions)} | {way} | {quality.row()} |" for way, quality in found[name].items()]
@@ -131,12 +134,12 @@ def main() -> None:
     publish("retrieval", "Ways of searching", "\n".join(lines), ratios, given)
 
 
-def _ask(retriever: Retriever, questions: Sequence[Question], how: Retrieval) -> Quality:
-    retriever.retrieve([questions[0].text], how)  # the first one warms up
+async def _ask(searched: Searched, questions: Sequence[Question], how: Retrieval) -> Quality:
+    await searched.pipeline.retrieve(searched.index, [questions[0].text], how)  # the first one warms up
     ranks, times_ms = [], []
     for question in questions:
         started = time.perf_counter()
-        (passages,) = retriever.retrieve([question.text], how)
+        (passages,) = await searched.pipeline.retrieve(searched.index, [question.text], how)
         times_ms.append((time.perf_counter() - started) * 1000)
         right = [rank for rank, passage in enumerate(passages, start=1) if question.is_right(passage)]
         ranks.append(right[0] if right else 0)
@@ -176,7 +179,7 @@ def _searched(collection: str, sources: Path) -> Searched:
     folder = resolve_model(recipe.embedding.tokenizer_source)
     rows = chunk_files(file_table(documents), recipe, folder, ledger=None).to_pylist()
     chunks = [Chunk(**row | {"metadata": json.loads(row["metadata"])}) for row in rows]
-    return Searched(Retriever(index, embedding_of(index.vectors)), chunks, folder)
+    return Searched(RetrievalPipeline(LocalModels(embedding_of(index.vectors))), index, chunks, folder)
 
 
 def _packages(folder: Path) -> tuple[Searched, list[Question]]:

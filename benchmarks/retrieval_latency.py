@@ -4,6 +4,7 @@ Chunks of made-up words with random vectors in the embedded Milvus; questions of
 store's own search is pymilvus's, asked for the same fields with the vector at hand.
 """
 
+import asyncio
 import random
 import tempfile
 import time
@@ -22,10 +23,11 @@ from plait.index.collection import Index
 from plait.index.search import Vectors
 from plait.local.milvus import milvus_uri
 from plait.models.embedding import Embedding
-from plait.models.encoders.load import embedding_of, load_embedding
+from plait.models.encoders.load import load_embedding
 from plait.recipes import DEFAULT_EMBEDDING
+from plait.retrieval.local_models import LocalModels
+from plait.retrieval.pipeline import RetrievalPipeline
 from plait.retrieval.request import Retrieval
-from plait.retrieval.retriever import Retriever
 
 SIZES = (10_000, 100_000)
 TOP_K = 10
@@ -65,7 +67,7 @@ def main() -> None:
         for size in sizes:
             index = _filled(size, model)
             for mode in ("dense", "hybrid"):
-                times = _times(index, model, Retrieval(top_k=TOP_K, mode=mode), given.runs)
+                times = asyncio.run(_times(index, model, Retrieval(top_k=TOP_K, mode=mode), given.runs))
                 kinds = (times.whole, times.embedding, times.beyond_embedding, times.raw)
                 cells = [f"{_percentile(ms, 50):.1f} / {_percentile(ms, 95):.1f}" for ms in kinds]
                 ratio = {p: round(times.ratio(p), 2) for p in (50, 95)}
@@ -108,8 +110,8 @@ def _filled(size: int, model: Embedding) -> Index:
     return index
 
 
-def _times(index: Index, model: Embedding, how: Retrieval, runs: int) -> Times:
-    retriever, client = Retriever(index, embedding_of(index.vectors)), MilvusClient(milvus_uri())
+async def _times(index: Index, model: Embedding, how: Retrieval, runs: int) -> Times:
+    pipeline, client = RetrievalPipeline(LocalModels(model)), MilvusClient(milvus_uri())
     questions = [_text(random.Random(n), 9) for n in range(100 * runs)]
     times = Times()
     for n, question in enumerate([questions[0], *questions]):
@@ -118,7 +120,7 @@ def _times(index: Index, model: Embedding, how: Retrieval, runs: int) -> Times:
         embedded = time.perf_counter()
         _raw(client, index.name, how, question, vector)
         searched = time.perf_counter()
-        retriever.retrieve([question], how)
+        await pipeline.retrieve(index, [question], how)
         ended = time.perf_counter()
         if n:  # the first one warms up
             times.embedding.append((embedded - started) * 1000)

@@ -4,6 +4,7 @@ A stage of the data pipeline: raw rows in, raw rows out, a share of them with pa
 them depends on the seed and on where a row stands, so it is the same in every run.
 """
 
+import asyncio
 import hashlib
 import json
 from dataclasses import replace
@@ -35,15 +36,16 @@ class AddContext:
         from plait.index.collection import Index
         from plait.index.search import Mode
         from plait.models.encoders.load import embedding_of
+        from plait.retrieval.local_models import LocalModels
+        from plait.retrieval.pipeline import RetrievalPipeline
         from plait.retrieval.request import Retrieval
-        from plait.retrieval.retriever import Retriever
 
         self._config, self._objective, self._seed = config, objective_of(objective), seed
         self._tokenizer = load_tokenizer(base_folder)
-        index = Index.open(config.collection, milvus_uri, milvus_token)
-        mode: Mode = "hybrid" if index.has_bm25 else "dense"
+        self._index = Index.open(config.collection, milvus_uri, milvus_token)
+        mode: Mode = "hybrid" if self._index.has_bm25 else "dense"
         self._how = Retrieval(top_k=config.top_k, tenant=config.tenant, mode=mode)
-        self._retriever = Retriever(index, embedding_of(index.vectors))
+        self._pipeline = RetrievalPipeline(LocalModels(embedding_of(self._index.vectors)))
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         from plait.retrieval.context import with_passages
@@ -51,7 +53,7 @@ class AddContext:
         raw = rows.to_pylist()
         chosen = {i: c for i, row in enumerate(raw) if self._is_chosen(row) and (c := self._conversation(row))}
         questions = [conversation.question for conversation, _ in chosen.values()]
-        found = self._retriever.retrieve(questions, self._how)
+        found = asyncio.run(self._pipeline.retrieve(self._index, questions, self._how))
         texts = rows["text"].to_pylist()
         for (i, (conversation, unused)), passages in zip(chosen.items(), found, strict=True):
             budget = self._config.budget_tokens

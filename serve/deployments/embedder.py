@@ -18,10 +18,10 @@ from plait.models.late_interaction import late_interaction_scores
 from plait.models.reranking import check_uncut
 from plait.models.vectors import VectorKind, Vectors
 from plait.recipes import DEFAULT_EMBEDDING
-from plait.retrieval.question_vectors import joined, read_question
+from plait.retrieval.question_vectors import EmbeddedQuestions, joined, read_question
 from plait.serve.deployments.fair_turns import check_readable, cut, in_turns
 from plait.serve.messages.arguments import EmbeddingArguments, RetrievalArguments
-from plait.serve.messages.embeddings import Embedded, EmbeddedQuestions, InputType
+from plait.serve.messages.embeddings import Embedded, InputType
 from plait.serve.messages.request_log import log_expected_errors_in_one_line
 
 _TEXTS_A_TURN = 128  # about a second on two cores, after which questions of others come in
@@ -76,7 +76,7 @@ class Embedder:
         model = self._model
         read = await asyncio.to_thread(lambda: [read_question(model, question) for question in questions])
         vectors = await self._embed([part for question in read for part in question.parts], "query")
-        return EmbeddedQuestions(joined(read, vectors), tuple(question.is_cut for question in read))
+        return joined(read, vectors)
 
     async def _become(self, collection: VectorKind) -> None:
         async with self._changing:

@@ -1,4 +1,4 @@
-"""What the embedder answers: the vectors of texts and of questions."""
+"""What the embedder answers to texts."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,11 +14,3 @@ class Embedded:
 
     vectors: Vectors
     tokens: int
-
-
-@dataclass(frozen=True)
-class EmbeddedQuestions:
-    """`vectors`: float32 [n, dimension] of unit length; `are_cut`: of which question not all was read."""
-
-    vectors: Vectors
-    are_cut: tuple[bool, ...]

@@ -1,5 +1,6 @@
 """Hybrid search is fitted to questions of which the right documents are known."""
 
+import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,9 +17,10 @@ from plait.index.collection import Index
 from plait.index.search import Vectors
 from plait.models.encoders.load import load_embedding
 from plait.models.vectors import NO_PROMPTS
-from plait.retrieval.fitting import KnownQuestion, fit
-from plait.retrieval.request import Retrieval
-from plait.retrieval.retriever import Retriever
+from plait.retrieval.fusion import KnownQuestion, fit_fusion
+from plait.retrieval.local_models import LocalModels
+from plait.retrieval.pipeline import RetrievalPipeline
+from plait.retrieval.request import DenseWeight, Retrieval
 
 COUNT = 30
 DIRECTIONS = np.eye(COUNT, 32, dtype=np.float32)
@@ -37,6 +39,9 @@ class Directions:
 
     def encode_queries(self, texts: Sequence[str]) -> Vectors:
         return DIRECTIONS[[int(text.split()[-1]) for text in texts]]
+
+
+DIRECTED = RetrievalPipeline(LocalModels(Directions()))
 
 
 def made(milvus: str, texts: Sequence[str], vectors: Vectors, model: str) -> Index:
@@ -66,8 +71,8 @@ def asked_for_the_word_of_another(step: int) -> list[KnownQuestion]:
 
 
 def test_where_words_mislead_meaning_gets_more_weight_and_the_index_remembers_it(milvus: str, index: Index) -> None:
-    found = fit(Retriever(index, Directions()), asked_for_the_word_of_another(1), "default")
-    bm25, dense = found.sides
+    found = fit_fusion(DIRECTED, index, asked_for_the_word_of_another(1), "default")
+    bm25, dense = found.single
     assert (bm25.mrr, dense.mrr) == (0, 1)
     weight = found.best.dense_weight
     assert isinstance(weight, float)
@@ -76,12 +81,13 @@ def test_where_words_mislead_meaning_gets_more_weight_and_the_index_remembers_it
     index.note_dense_weight(weight)
     again = Index.open(index.name, milvus)
     assert again.dense_weight == weight
-    retriever = Retriever(again, Directions())
-    question = "word1 about 0"
-    unsaid, weighted, ranked = (
-        [p.chunk_id for p in retriever.retrieve([question], Retrieval(top_k=2, dense_weight=given))[0]]
-        for given in (None, weight, "ranks")
-    )
+
+    def found_first(dense_weight: DenseWeight) -> list[str]:
+        how = Retrieval(top_k=2, dense_weight=dense_weight)
+        (passages,) = asyncio.run(DIRECTED.retrieve(again, ["word1 about 0"], how))
+        return [passage.chunk_id for passage in passages]
+
+    unsaid, weighted, ranked = found_first(None), found_first(weight), found_first("ranks")
     assert unsaid == weighted
     assert unsaid[0] == "chunk-0"
     assert set(ranked) == {"chunk-0", "chunk-1"}
@@ -89,10 +95,10 @@ def test_where_words_mislead_meaning_gets_more_weight_and_the_index_remembers_it
     assert Index.open(index.name, milvus).dense_weight is None
 
 
-def test_reciprocal_ranks_stay_where_no_way_is_surely_better(index: Index) -> None:
-    found = fit(Retriever(index, Directions()), asked_for_the_word_of_another(0), "default")
+def test_reciprocal_ranks_stay_where_no_strategy_is_surely_better(index: Index) -> None:
+    found = fit_fusion(DIRECTED, index, asked_for_the_word_of_another(0), "default")
     assert found.best is found.fusions[0]
-    assert found.best.way == "ranks"
+    assert found.best.strategy == "ranks"
 
 
 def test_a_document_is_asked_about_once_and_the_same_ones_each_time(index: Index) -> None:
@@ -112,7 +118,7 @@ def embedded(milvus: str, tiny_embedder: Path) -> Iterator[Index]:
     found.drop()
 
 
-def test_the_command_shows_all_ways_and_keeps_the_best(milvus: str, embedded: Index, tmp_path: Path) -> None:
+def test_the_command_shows_all_strategies_and_keeps_the_best(milvus: str, embedded: Index, tmp_path: Path) -> None:
     lines = [{"question": f"thing {i * 7}", "answer": "it", "source": f"{i}.md"} for i in range(COUNT)]
     file = tmp_path / "questions.jsonl"
     file.write_text("\n".join(map(json.dumps, [*lines, {**lines[0], "source": "elsewhere.md"}])), encoding="utf-8")

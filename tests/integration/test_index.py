@@ -16,8 +16,9 @@ from plait.index.document_state import DocumentVersion
 from plait.index.search import Search
 from plait.models.encoders.load import load_embedding
 from plait.models.vectors import Prompts, VectorKind
+from plait.retrieval.local_models import LocalModels
+from plait.retrieval.pipeline import RetrievalPipeline
 from plait.retrieval.request import Retrieval
-from plait.retrieval.retriever import Retriever
 
 DIMENSION = 8
 
@@ -236,7 +237,7 @@ def test_a_server_that_dies_is_an_outage_and_not_a_traceback(tmp_path: Path, mon
             index.document_states("default")
 
 
-def test_a_retriever_finds_the_passage_that_says_the_same(name: str, milvus: str, tiny_embedder: Path) -> None:
+async def test_retrieval_finds_the_passage_that_says_the_same(name: str, milvus: str, tiny_embedder: Path) -> None:
     model = load_embedding(str(tiny_embedder))
     index = Index.open_or_create(name, embedding_model=model.name, dimension=model.dimension, uri=milvus)
     texts = ["zebra quagga", "0123 4567", "hello world"]
@@ -245,15 +246,13 @@ def test_a_retriever_finds_the_passage_that_says_the_same(name: str, milvus: str
     dense = pa.FixedSizeListArray.from_arrays(pa.array(model.encode_passages(texts).reshape(-1)), model.dimension)
     index.upsert(table.append_column("dense", dense))
 
-    retriever = Retriever(index, model)
+    pipeline = RetrievalPipeline(LocalModels(model))
     for how in ({}, {"mode": "bm25"}, {"mode": "hybrid"}, {"rerank": "late-interaction"}):
-        found = retriever.retrieve(["hello world", "zebra quagga"], Retrieval(top_k=1, **how))
+        found = await pipeline.retrieve(index, ["hello world", "zebra quagga"], Retrieval(top_k=1, **how))
         assert [passages[0].text for passages in found] == ["hello world", "zebra quagga"]
-    assert retriever.retrieve([], Retrieval()) == []
-    with pytest.raises(InvalidInput, match="no cross-encoder here"):
-        retriever.retrieve(["hello"], Retrieval(rerank="cross-encoder"))
+    assert await pipeline.retrieve(index, [], Retrieval()) == []
 
 
-def test_a_retriever_refuses_an_index_of_another_model(index: Index, tiny_embedder: Path) -> None:
+async def test_retrieval_refuses_an_index_of_another_model(index: Index, tiny_embedder: Path) -> None:
     with pytest.raises(Conflict, match="was made with 'model-a'"):
-        Retriever(index, load_embedding(str(tiny_embedder)))
+        await RetrievalPipeline(LocalModels(load_embedding(str(tiny_embedder)))).retrieve(index, ["?a"], Retrieval())

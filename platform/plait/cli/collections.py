@@ -80,17 +80,16 @@ def fit(
     found, asked = fit_collection(
         name, tenant, questions, count, model, url, lambda writing, total: track(writing, "writing questions", total)
     )
-    table = Table("way", "first", "among five", "MRR of ten", title=f"{asked} questions")
-    for way in (*found.sides, *found.fusions):
-        shown = f"[bold]{way.way}[/bold]" if way is found.best else way.way
-        table.add_row(shown, f"{way.recall(1):.2f}", f"{way.recall(5):.2f}", f"{way.mrr:.3f}")
+    table = Table("strategy", "first", "among five", "MRR of ten", title=f"{asked} questions")
+    for quality in (*found.single, *found.fusions):
+        shown = f"[bold]{quality.strategy}[/bold]" if quality is found.best else quality.strategy
+        table.add_row(shown, f"{quality.recall(1):.2f}", f"{quality.recall(5):.2f}", f"{quality.mrr:.3f}")
     Console().print(table)
-    better = max(found.sides, key=lambda side: side.mrr)
-    print(
-        f"Hybrid search of '{name}' is fused by {found.best.way} from now on, by a running server after its next start."
-    )
+    better = max(found.single, key=lambda quality: quality.mrr)
+    best = found.best.strategy
+    print(f"Hybrid search of '{name}' is fused by {best} from now on, by a running server after its next start.")
     if better.mrr > found.best.mrr:
-        print(f"{better.way} alone is better on these questions: retrieval.mode={better.way}")
+        print(f"{better.strategy} alone is better on these questions: retrieval.mode={better.strategy}")
 
 
 @app.command("quarantine")

@@ -11,7 +11,7 @@ from plait.errors import InvalidInput
 
 if TYPE_CHECKING:
     from plait.index.collection import Index
-    from plait.retrieval.fitting import Fit, KnownQuestion
+    from plait.retrieval.fusion import FusionFit, KnownQuestion
 
 LEAST_QUESTIONS = 20
 Writing = Iterable[Awaitable["KnownQuestion | None"]]
@@ -25,7 +25,7 @@ def fit_collection(
     model: str,
     url: str | None,
     watched: Callable[[Writing, int], Writing],
-) -> "tuple[Fit, int]":
+) -> "tuple[FusionFit, int]":
     """Measure how to fuse words and meaning in a collection, and note the best in it; also how many questions it took.
 
     Args:
@@ -42,8 +42,9 @@ def fit_collection(
     """
     from plait.index.collection import Index
     from plait.models.encoders.load import embedding_of
-    from plait.retrieval.fitting import fit
-    from plait.retrieval.retriever import Retriever
+    from plait.retrieval.fusion import fit_fusion
+    from plait.retrieval.local_models import LocalModels
+    from plait.retrieval.pipeline import RetrievalPipeline
 
     index = Index.open(name)
     index.check_mode("hybrid")
@@ -54,12 +55,13 @@ def fit_collection(
         known = asyncio.run(_written_questions(texts, model, url, watched))
     if len(known) < LEAST_QUESTIONS:
         raise InvalidInput(
-            f"There are {len(known)} questions about documents of '{name}', too few to tell one way from another.",
+            f"There are {len(known)} questions about documents of '{name}', too few to tell one strategy from another.",
             f"Give at least {LEAST_QUESTIONS}."
             if questions is not None
             else f"Let a --model write them that follows instructions, or give at least {LEAST_QUESTIONS}.",
         )
-    found = fit(Retriever(index, embedding_of(index.vectors)), known, tenant)
+    pipeline = RetrievalPipeline(LocalModels(embedding_of(index.vectors)))
+    found = fit_fusion(pipeline, index, known, tenant)
     weight = found.best.dense_weight
     index.note_dense_weight(weight if isinstance(weight, float) else None)
     return found, len(known)
@@ -70,7 +72,7 @@ async def _written_questions(
 ) -> "list[KnownQuestion]":
     """Questions about texts, by the names of their documents, in their order."""
     from plait.models.chat_endpoint import ChatEndpoint
-    from plait.retrieval.written_questions import write_question
+    from plait.retrieval.fusion import write_question
 
     async with ChatEndpoint.served(model, url) as writer:
         writing = [asyncio.create_task(write_question(source, text, writer)) for source, text in texts.items()]
@@ -87,7 +89,7 @@ async def _written_questions(
 def _known_questions(index: "Index", tenant: str, file: str) -> "list[KnownQuestion]":
     """Those of a file whose document the collection has."""
     from plait.jobs.evaluate.questions import read_questions
-    from plait.retrieval.fitting import KnownQuestion
+    from plait.retrieval.fusion import KnownQuestion
 
     asked = [KnownQuestion(q.question, q.source) for q in read_questions(file) if q.source is not None]
     present = index.document_states(tenant, {question.source for question in asked})

@@ -24,6 +24,14 @@ class ReadQuestion:
     is_cut: bool = False
 
 
+@dataclass(frozen=True)
+class EmbeddedQuestions:
+    """`vectors`: float32 [n, dimension] of unit length; `are_cut`: of which question not all was read."""
+
+    vectors: Vectors
+    are_cut: tuple[bool, ...]
+
+
 def read_question(model: Embedding, question: str) -> ReadQuestion:
     """The parts of a question, each no longer than the model reads; of one that is longer, each has a word."""
     prompt = model.prompts.query
@@ -50,17 +58,18 @@ def _readable(model: Embedding, prompt: str, parts: Sequence[str]) -> str:
     return next((part for part in parts if model.count_tokens([prompt + part])[0] <= model.max_tokens), parts[-1])
 
 
-def joined(read: Sequence[ReadQuestion], vectors: Vectors) -> Vectors:
-    """The vectors of questions, float32 [n, dimension], unit length: the mean of those of a question's parts."""
+def joined(read: Sequence[ReadQuestion], vectors: Vectors) -> EmbeddedQuestions:
+    """The vectors of questions from those of their parts: of several parts the mean, at unit length."""
+    are_cut = tuple(question.is_cut for question in read)
     if len(vectors) == len(read):
-        return vectors
+        return EmbeddedQuestions(vectors, are_cut)
     ends = np.cumsum([len(question.parts) for question in read])[:-1]
     means = np.stack([part.mean(axis=0) for part in np.split(vectors, ends)])
     unit: Vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-    return unit.astype(np.float32)
+    return EmbeddedQuestions(unit.astype(np.float32), are_cut)
 
 
-def embed_questions(model: Embedding, questions: Sequence[str]) -> Vectors:
-    """Vectors of at least one question: float32 [n, dimension], unit length."""
+def embed_questions(model: Embedding, questions: Sequence[str]) -> EmbeddedQuestions:
+    """Vectors of at least one question."""
     read = [read_question(model, question) for question in questions]
     return joined(read, model.encode_queries([part for question in read for part in question.parts]))

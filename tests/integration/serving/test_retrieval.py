@@ -10,8 +10,12 @@ import numpy as np
 import openai
 import pytest
 
+from plait.index.collection import Index
 from plait.models.encoders.endpoint import EmbeddingEndpoint
 from plait.models.encoders.load import load_embedding
+from plait.retrieval.local_models import LocalModels
+from plait.retrieval.pipeline import RetrievalPipeline
+from plait.retrieval.request import Retrieval
 from serving.asking import COLLECTION, OTHER, QUESTION, TEXTS, ask, metric
 
 
@@ -52,6 +56,30 @@ def test_passages_are_retrieved_in_every_way(server: str, mode: str, rerank: str
     assert {p["source"] for p in found["data"]} <= {"torch.md", "cats.md"}
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"mode": "dense"},
+        {"mode": "bm25"},
+        {"mode": "hybrid"},
+        {"mode": "hybrid", "dense_weight": 0.3},
+        {"rerank": "late-interaction"},
+        {"mode": "dense", "mmr": 0.5, "max_per_source": 1, "expand": 1},
+    ],
+)
+async def test_jobs_retrieve_what_is_served(server: str, milvus: str, tiny_embedder: Path, how: dict[str, Any]) -> None:
+    retrieval = Retrieval(top_k=3, **how)
+    pipeline = RetrievalPipeline(LocalModels(load_embedding(str(tiny_embedder))))
+    questions = [TEXTS["ray.md"], "which cats wait?", "lorem ipsum " * 200 + TEXTS["torch.md"]]
+    by_a_job = await pipeline.retrieve(Index.open(COLLECTION, milvus), questions, retrieval)
+    for question, expected in zip(questions, by_a_job, strict=True):
+        body = {"query": question, "top_k": 3, **how}
+        served = httpx.post(f"{server}/v1/retrieve", json=body, timeout=60).json()["data"]
+        assert [passage["source"] for passage in served] == [passage.source for passage in expected]
+        assert [passage["text"] for passage in served] == [passage.text for passage in expected]
+        assert [passage["score"] for passage in served] == pytest.approx([p.score for p in expected], abs=1e-4)
+
+
 def test_questions_that_come_together_are_each_searched_for_in_their_own_way(server: str) -> None:
     bodies: list[dict[str, Any]] = [
         {"query": TEXTS["cats.md"], "top_k": 1},
@@ -78,7 +106,7 @@ def test_questions_that_come_together_are_each_searched_for_in_their_own_way(ser
             {"filter": "no_such_field == 1"},
             "The filter 'no_such_field == 1' is not valid at character 1: there is",
         ),
-        ({"rerank": "cross-encoder"}, "This application has no cross-encoder. Use rerank: late-interaction or none"),
+        ({"rerank": "cross-encoder"}, "There is no cross-encoder here. Use rerank: late-interaction or none"),
     ],
 )
 def test_a_retrieval_that_cannot_be_is_one_sentence(

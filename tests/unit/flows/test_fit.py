@@ -11,7 +11,7 @@ from plait.flows.fit import _written_questions
 from plait.models.chat_endpoint import ChatEndpoint
 from plait.models.generate import Generated
 from plait.models.message import Message
-from plait.retrieval.fitting import KnownQuestion
+from plait.retrieval.fusion import KnownQuestion
 
 TEXTS = {f"{number}.md": f"text {number}" for number in range(6)}
 

@@ -59,13 +59,15 @@ def test_the_words_of_a_question_are_searched_for_wherever_they_stand() -> None:
 def test_a_question_longer_than_the_model_reads_is_embedded_by_its_beginning_and_its_end() -> None:
     short, two = "first x", "first " + "x " * 12 + "last"
     three = "first " + "x " * 20 + "middle " + "x " * 20 + "last"
-    vectors = embed_questions(TenWords(), [short, two, three])
-    np.testing.assert_allclose(vectors, [[1, 0, 0], [0.5**0.5, 0.5**0.5, 0], [0.5**0.5, 0.5**0.5, 0]], atol=1e-6)
-    assert [read_question(TenWords(), text).is_cut for text in (short, two, three)] == [False, False, True]
+    embedded = embed_questions(TenWords(), [short, two, three])
+    np.testing.assert_allclose(
+        embedded.vectors, [[1, 0, 0], [0.5**0.5, 0.5**0.5, 0], [0.5**0.5, 0.5**0.5, 0]], atol=1e-6
+    )
+    assert embedded.are_cut == (False, False, True)
     for part in read_question(TenWords(), three).parts:
         assert len(f"find: {part}".split()) <= 10
 
 
 def test_questions_that_the_model_reads_whole_are_embedded_as_they_are() -> None:
-    vectors = embed_questions(TenWords(), ["first", "last", "first last"])
-    assert vectors.tolist() == TenWords().encode_queries(["first", "last", "first last"]).tolist()
+    embedded = embed_questions(TenWords(), ["first", "last", "first last"])
+    assert embedded.vectors.tolist() == TenWords().encode_queries(["first", "last", "first last"]).tolist()

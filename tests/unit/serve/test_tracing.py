@@ -27,10 +27,11 @@ from plait.index.passage import Passage
 from plait.index.search import Hit, Search
 from plait.local.process import free_port
 from plait.observability import tracing
+from plait.retrieval.pipeline import RetrievalPipeline
 from plait.serve.api.services import Deployments, deployments
 from plait.serve.app import build
 from plait.serve.deployments.llm import LLM
-from plait.serve.deployments.retriever import Retriever
+from plait.serve.deployments.retriever import DeployedModels, Retriever
 from plait.serve.deployments.router import Router
 from plait.serve.ingress import build_api
 from plait.serve.messages.arguments import RetrievalArguments
@@ -102,7 +103,7 @@ class Searcher(Retriever):
     def __init__(self) -> None:
         self._arguments = RetrievalArguments(collection="docs", mode="bm25", rerank="none", tenant="acme")
         self._indexes: Any = {"docs": OneDocument()}
-        self._reranker = None
+        self._pipeline = RetrievalPipeline(DeployedModels(Handle(None), None))
 
     async def _find_together(self, asked: Any) -> Any:  # batches are made in replicas only
         (found,) = await Retriever._find_together.__wrapped__(self, [asked])

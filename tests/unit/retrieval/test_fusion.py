@@ -5,8 +5,7 @@ from typing import Any
 
 from plait.models.generate import Generated
 from plait.models.message import Message
-from plait.retrieval.fitting import KnownQuestion
-from plait.retrieval.written_questions import write_question
+from plait.retrieval.fusion import KnownQuestion, write_question
 
 
 class Says:
