@@ -18,7 +18,7 @@ from plait.models.late_interaction import late_interaction_scores
 from plait.models.reranking import check_uncut
 from plait.models.vectors import VectorKind, Vectors
 from plait.recipes import DEFAULT_EMBEDDING
-from plait.retrieval.question_vectors import EmbeddedQuestions, joined, read_question
+from plait.retrieval.question import EmbeddedQuestions, joined, read_question
 from plait.serve.deployments.fair_turns import check_readable, cut, in_turns
 from plait.serve.messages.arguments import EmbeddingArguments, RetrievalArguments
 from plait.serve.messages.embeddings import Embedded, InputType

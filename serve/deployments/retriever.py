@@ -19,8 +19,7 @@ from plait.index.stores.connect import connect
 from plait.models.vectors import VectorKind
 from plait.observability import tracing
 from plait.retrieval.pipeline import Found, Query, RetrievalPipeline
-from plait.retrieval.question import MAX_CHARACTERS, Question
-from plait.retrieval.question_vectors import EmbeddedQuestions
+from plait.retrieval.question import MAX_CHARACTERS, EmbeddedQuestions, Question
 from plait.retrieval.request import Rerank, Retrieval
 from plait.serve.deployments.probe import Probe
 from plait.serve.messages.arguments import RetrievalArguments

@@ -10,7 +10,7 @@ from plait.models.embedding import Embedding, kind_of
 from plait.models.late_interaction import late_interaction_scores
 from plait.models.reranking import RerankingModel
 from plait.models.vectors import VectorKind
-from plait.retrieval.question_vectors import EmbeddedQuestions, embed_questions
+from plait.retrieval.question import EmbeddedQuestions, embed_questions
 from plait.retrieval.request import Rerank
 
 

@@ -20,8 +20,7 @@ from plait.index.search import Hit, Search
 from plait.models.vectors import VectorKind, Vectors
 from plait.observability import metrics, tracing
 from plait.retrieval.neighbours import expanded
-from plait.retrieval.question import Question
-from plait.retrieval.question_vectors import EmbeddedQuestions
+from plait.retrieval.question import EmbeddedQuestions, Question
 from plait.retrieval.request import Rerank, Retrieval
 from plait.retrieval.selection import reranked, selected, text_to_rank
 

@@ -1,18 +1,22 @@
-"""From what was found to what is given: the same steps in serving and in jobs.
+"""From what was found to what is given: reranked, each text once, diverse, and not all from one document.
 
 In: hits, best first, and how to retrieve. Out: passages. It asks no server and no model.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from plait.documents.chunk import text_to_embed
 from plait.index.passage import Passage
 from plait.index.search import Hit
-from plait.retrieval.diversity import diversified
-from plait.retrieval.duplicates import without_duplicates
+from plait.models.vectors import Vectors
 from plait.retrieval.request import Retrieval
-from plait.retrieval.source_cap import capped_by_source
+
+_WORDS = 5  # of a shingle: less is said by chance
+_SAME_SHARE = 0.8
 
 
 def text_to_rank(hit: Hit) -> str:
@@ -47,3 +51,64 @@ def best_of(found: Sequence[Sequence[Passage]], most: int) -> list[Passage]:
         if passage.chunk_id not in best or passage.score > best[passage.chunk_id].score:
             best[passage.chunk_id] = passage
     return without_duplicates(sorted(best.values(), key=lambda passage: -passage.score))[:most]
+
+
+def without_duplicates(passages: Sequence[Passage]) -> list[Passage]:
+    """The passages without those that repeat a better one.
+
+    A passage repeats another when at least 80% of its runs of five words (shingles, Broder 1997) stand there too.
+
+    Args:
+        passages: best first.
+    """
+    kept: list[Passage] = []
+    seen: list[frozenset[tuple[str, ...]]] = []
+    for passage in passages:
+        shingles = _shingles(passage.text)
+        if all(len(shingles & other) < _SAME_SHARE * len(shingles) for other in seen):
+            kept.append(passage)
+            seen.append(shingles)
+    return kept
+
+
+def _shingles(text: str) -> frozenset[tuple[str, ...]]:
+    words = text.casefold().split()
+    return frozenset(tuple(words[i : i + _WORDS]) for i in range(max(1, len(words) - _WORDS + 1)))
+
+
+def diversified(passages: Sequence[Passage], vectors: Mapping[str, Vectors], relevance_share: float) -> list[Passage]:
+    """The passages by maximal marginal relevance (Carbonell and Goldstein 1998).
+
+    One by one the passage is taken that is relevant and unlike those that were taken before. Its relevance is its place
+    in the order given, 1 for the first to 0 for the last: scores of different rankers have different scales.
+
+    Args:
+        passages: best first.
+        vectors: of their chunks, by `chunk_id`; unit length.
+        relevance_share: 1 leaves the order as it is, 0 looks only at how unlike the passages are, 0.7 is usual.
+    """
+    if not passages:
+        return []
+    stacked = np.stack([vectors[passage.chunk_id] for passage in passages])
+    likeness = stacked @ stacked.T
+    gain = relevance_share * np.linspace(1, 0, len(passages))
+    nearest = np.zeros(len(passages))  # likeness to the nearest that is taken
+    taken: list[int] = []
+    while len(taken) < len(passages):
+        marginal = gain - (1 - relevance_share) * nearest
+        marginal[taken] = -np.inf
+        best = int(np.argmax(marginal))
+        nearest = likeness[best] if not taken else np.maximum(nearest, likeness[best])
+        taken.append(best)
+    return [passages[i] for i in taken]
+
+
+def capped_by_source(passages: Sequence[Passage], most: int) -> list[Passage]:
+    """The first `most` passages of every source, in the order given."""
+    taken: Counter[str] = Counter()
+    kept = []
+    for passage in passages:
+        taken[passage.source] += 1
+        if taken[passage.source] <= most:
+            kept.append(passage)
+    return kept

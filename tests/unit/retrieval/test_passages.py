@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 from plait.index.passage import Passage
 from plait.models.message import Message
 from plait.retrieval.context import with_passages
-from plait.retrieval.diversity import diversified
-from plait.retrieval.duplicates import without_duplicates
 from plait.retrieval.neighbours import expanded
-from plait.retrieval.source_cap import capped_by_source
+from plait.retrieval.selection import capped_by_source, diversified, without_duplicates
 
 DOCUMENT = "Alpha one.\n\nBeta two three.\nGamma four.\n\n\nDelta five six.\n\nEpsilon."
 PARTS = ("Alpha one.", "Beta two three.", "Gamma four.", "Delta five six.", "Epsilon.")

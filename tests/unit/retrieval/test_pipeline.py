@@ -12,8 +12,7 @@ from plait.index.search import Hit, Search
 from plait.models.vectors import NO_PROMPTS, VectorKind, Vectors
 from plait.retrieval.local_models import LocalModels
 from plait.retrieval.pipeline import Found, Query, RetrievalPipeline
-from plait.retrieval.question import Question
-from plait.retrieval.question_vectors import EmbeddedQuestions
+from plait.retrieval.question import EmbeddedQuestions, Question
 from plait.retrieval.request import Rerank, Retrieval
 
 KIND = VectorKind("model", 2)

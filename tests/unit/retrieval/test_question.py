@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from plait.models.vectors import Prompts, Vectors
-from plait.retrieval.question import MAX_CHARACTERS, Question
-from plait.retrieval.question_vectors import embed_questions, read_question
+from plait.retrieval.question import MAX_CHARACTERS, Question, embed_questions, read_question
 
 
 class TenWords:
