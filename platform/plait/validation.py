@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 _KINDS = {
     "string": "a text",
     "int": "a whole number",
@@ -46,11 +48,12 @@ class Problem:
         return f"The field '{self.field}'{link}{self.what.rstrip('.')}."
 
 
-def first_problem(errors: Sequence[Mapping[str, Any]], given: Any) -> Problem:
+def first_problem(error: ValidationError | Sequence[Mapping[str, Any]], given: Any) -> Problem:
     """The first thing that is wrong with what was given; of a union, what comes closest to one of its types.
 
-    `errors`: as ValidationError.errors() has them, from the first one on. `given`: what was validated.
+    `error`: of pydantic, or its errors() from the first one on. `given`: what was validated.
     """
+    errors = error.errors() if isinstance(error, ValidationError) else error
     first = _path(errors[0], given)
     paths = [(_path(error, given), error) for error in errors[:_ERRORS_READ]]
     near = [(path, error) for path, error in paths if path[: len(first)] == first]

@@ -50,7 +50,7 @@ class Body(BaseModel):
 def said(given: Any, kind: type[BaseModel] = Body) -> str:
     with pytest.raises(ValidationError) as raised:
         kind.model_validate(given)
-    return str(first_problem(raised.value.errors(), given))
+    return str(first_problem(raised.value, given))
 
 
 @pytest.mark.parametrize(

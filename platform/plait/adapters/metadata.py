@@ -15,6 +15,7 @@ from plait.adapters.methods.saved_config import MAX_CONFIG_BYTES
 from plait.errors import InvalidInput
 from plait.models.chat import ChatFormat
 from plait.strict_json import read_json
+from plait.validation import first_problem
 
 FILE_NAME = "plait.json"
 
@@ -62,15 +63,16 @@ class AdapterMetadata(BaseModel):
             InvalidInput: when the folder has none, or it is not valid.
         """
         try:
-            return cls.model_validate(read_json(folder / FILE_NAME, MAX_CONFIG_BYTES))
+            values = read_json(folder / FILE_NAME, MAX_CONFIG_BYTES)
         except FileNotFoundError:
             raise InvalidInput(f"'{folder}' is no adapter of Plait: it has no {FILE_NAME}.") from None
         except OSError as error:
             raise InvalidInput(f"'{folder / FILE_NAME}' cannot be read ({error.strerror}).") from None
+        try:
+            return cls.model_validate(values)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "file"
-            raise InvalidInput(f"'{folder / FILE_NAME}' is not valid: {where}: {first['msg']}.") from None
+            problem = first_problem(error, values)
+            raise InvalidInput(f"'{folder / FILE_NAME}' is no description of an adapter. {problem}") from None
 
 
 def check_adapter_files(folder: Path) -> None:

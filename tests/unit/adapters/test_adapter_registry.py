@@ -87,5 +87,5 @@ def test_a_loss_that_is_no_number_is_left_out_and_breaks_nothing(tmp_path: Path)
 @pytest.mark.parametrize("field", [{"stop": [""]}, {"stop": ["x"] * 65}, {"special_tokens": [""]}])
 def test_a_chat_format_that_would_fail_each_request_is_refused(tmp_path: Path, field: dict[str, Any]) -> None:
     saved(tmp_path / "odd", chat_format=FORMATS["plain"].model_dump(mode="json") | field)
-    with pytest.raises(InvalidInput, match=r"plait.json' is not valid: chat_format\."):
+    with pytest.raises(InvalidInput, match=r"plait.json' is no description of an adapter. The field 'chat_format\."):
         AdapterMetadata.read(tmp_path / "odd")

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from plait.adapters.methods.peft_models import load_peft_adapter
 from plait.errors import InvalidInput
 from plait.strict_json import read_json
+from plait.validation import first_problem
 
 if TYPE_CHECKING:
     from plait.adapters.updates import AdapterUpdates, DecoderShape, Weights
@@ -105,7 +106,7 @@ def read_adapter_config(folder: Path) -> SavedConfig:
         raise InvalidInput(f"'{file}' cannot be read ({error.strerror}).") from None
     kind = values.get("peft_type") if isinstance(values, dict) else None
     if not isinstance(kind, str):
-        raise InvalidInput(f"'{file}' is no adapter configuration (peft_type: it is missing).", _REMEDY)
+        raise InvalidInput(f"'{file}' is no adapter configuration: it has no peft_type.", _REMEDY)
     if kind not in _BY_TYPE:
         raise InvalidInput(
             f"The peft_type in '{file}' is {kind[:40]}, which cannot be served.", f"Use one of {', '.join(_BY_TYPE)}."
@@ -113,7 +114,8 @@ def read_adapter_config(folder: Path) -> SavedConfig:
     try:
         return _BY_TYPE[kind].model_validate(values)
     except ValidationError as error:
-        raise InvalidInput(f"'{file}' is no adapter configuration ({_sentence(error)}).", _REMEDY) from None
+        problem = first_problem(error, values)
+        raise InvalidInput(f"'{file}' is no adapter configuration. {problem}", _REMEDY) from None
 
 
 def load_adapter(causal_lm: Any, folder: Path, is_trainable: bool = False) -> Any:
@@ -123,11 +125,3 @@ def load_adapter(causal_lm: Any, folder: Path, is_trainable: bool = False) -> An
         InvalidInput: when the folder's configuration is not sound, or its weights are not those that it promises.
     """
     return read_adapter_config(folder).load(causal_lm, folder, is_trainable)
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    # A union's members are no part of a file: `lora_alpha`, `rank_pattern.q_proj`, and not `layers_pattern.list[str]`.
-    where = ".".join(str(part) for part in first["loc"] if part not in ("list[str]", "list[int]", "str", "int"))
-    said = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {said[:1].lower()}{said[1:]}" if where else said

@@ -240,8 +240,8 @@ def test_a_download_that_fails_leaves_nothing_and_is_tried_again(tmp_path: Path)
         ({"r": 17}, b"", r"has rank 17; this server takes at most 16\. .*llm\.max_rank"),
         ({"rank_pattern": {"q_proj": 64}}, b"", "has rank 64"),
         ({}, b"x" * 1001, "has 1,001 bytes"),
-        ({"r": "many"}, b"", r"is no adapter configuration \(r: "),
-        ({"peft_type": None}, b"", r"is no adapter configuration \(peft_type: "),
+        ({"r": "many"}, b"", r"is no adapter configuration\. The field 'r' must be a whole number\."),
+        ({"peft_type": None}, b"", r"is no adapter configuration: it has no peft_type\."),
     ],
 )
 def test_an_adapter_beyond_the_limits_is_refused_with_both_numbers(
