@@ -18,7 +18,7 @@ from plait.engines.engine import (
     TEMPERATURES,
     GenerationRequest,
 )
-from plait.errors import InvalidInput, ModelNotFound, Overloaded
+from plait.errors import InvalidInput, ModelNotFound, Overloaded, Unavailable
 
 
 def check_request(request: GenerationRequest) -> None:
@@ -126,3 +126,8 @@ def cannot_be_loaded(key: str, error: Exception) -> InvalidInput:
 def not_loaded(key: str) -> ModelNotFound:
     """A request for an adapter that is not there."""
     return ModelNotFound(f"The adapter '{key}' is not loaded.")
+
+
+def closed() -> Unavailable:
+    """What requests get of an engine that was closed."""
+    return Unavailable("The engine is closed.")

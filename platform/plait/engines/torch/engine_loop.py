@@ -15,13 +15,13 @@ from concurrent.futures import Future
 import torch
 from torch import Tensor
 
-from plait.engines.admission import check_queue, not_loaded
+from plait.engines.admission import check_queue, closed, not_loaded
 from plait.engines.engine import EngineLoad
 from plait.engines.torch.kv_cache import BlockPool
 from plait.engines.torch.model_runner import ModelRunner
 from plait.engines.torch.row import Outbox, Row
 from plait.engines.torch.scheduler import Scheduler, TokenSequence
-from plait.errors import PlaitError, Unavailable
+from plait.errors import PlaitError
 from plait.model_ids import BASE
 from plait.observability import metrics
 
@@ -132,7 +132,7 @@ class EngineLoop:
             Unavailable: when the loop is closed.
         """
         if self._is_closed:
-            raise _closed()
+            raise closed()
 
     def close(self) -> None:
         """End the thread after its step; rows that are not at their end get `Unavailable`."""
@@ -173,7 +173,7 @@ class EngineLoop:
         """What nobody will compute any more: nobody may wait for it."""
         self._admit()
         for row in list(self.rows.values()):
-            self._fail(row, _closed())
+            self._fail(row, closed())
         self.outbox.flush()
         while not self._calls.empty():
             self._calls.get()()
@@ -240,10 +240,6 @@ class EngineLoop:
             for key in [key for key in self._retiring if key not in used]:
                 self._runner.adapters.remove(key)
                 self._retiring.pop(key).set_result(None)
-
-
-def _closed() -> Unavailable:
-    return Unavailable("The engine is closed.")
 
 
 def _settle(done: "asyncio.Future[None]", error: BaseException | None) -> None:

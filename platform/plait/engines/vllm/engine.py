@@ -32,6 +32,7 @@ from plait.engines.admission import (
     check_length,
     check_queue,
     check_request,
+    closed,
     not_loaded,
 )
 from plait.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
@@ -133,6 +134,7 @@ class VLLMEngine:
         self._adapters: dict[str, _Adapter] = {}  # the last used are last
         self._requests: Counter[str | None] = Counter()
         self._changed = asyncio.Condition()
+        self._is_closed = False
 
     def count_tokens(self, text: str) -> int:
         return len(self.tokenizer.encode(text, add_special_tokens=False))
@@ -141,6 +143,8 @@ class VLLMEngine:
         return key in self._adapters
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
+        if self._is_closed:
+            raise closed()
         check_request(request)
         prompt = await self.prompts.read(request.prompt)
         if request.sampling.json_schema is not None:
@@ -159,6 +163,8 @@ class VLLMEngine:
         except VLLMClientError as error:
             raise InvalidInput(f"vLLM refuses the request ({_one_line(error)}).") from error
         except EngineDeadError as error:
+            if self._is_closed:
+                raise closed() from error
             raise Unavailable("vLLM's process has ended.", "See the replica's log; restart it.") from error
         finally:
             self._requests[counted] -= 1
@@ -231,6 +237,10 @@ class VLLMEngine:
         return EngineLoad(running, requests - running, self._kv_use if running else 0.0)
 
     def close(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._llm.output_processor.propagate_error(EngineDeadError())  # else its shutdown lets requests wait for ever
         self._llm.shutdown()
         self._schemas.close()
         self.prompts.close()
