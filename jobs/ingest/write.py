@@ -53,12 +53,16 @@ class Write:
         return pa.table([list(written.completed), list(written.completed.values())], schema=WRITTEN_SCHEMA)
 
     def _open(self, dimension: int) -> Index:
-        return Index.open_or_create(
+        index = Index.open_or_create(
             self._recipe.collection,
             embedding_model=self._recipe.embedding.model,
             dimension=dimension,
             prompts=self._prompts,
+            chunking=self._recipe.chunking,
             uri=self._milvus_uri,
             token=self._milvus_token,
             generation=self._generation,
         )
+        if index.chunking != self._recipe.chunking:
+            index.note_chunking(self._recipe.chunking)
+        return index

@@ -24,12 +24,12 @@ from plait.documents.uploads.uploaded_files import UploadedFile
 from plait.errors import Conflict, Forbidden, InsufficientStorage, InvalidInput, NotFound, find_plait_error
 from plait.index.collection import Index
 from plait.index.only_writer import only_writer
+from plait.index.writer import IndexWriter
 from plait.local.milvus import milvus_uri
-from plait.models.vectors import VectorKind
 from plait.observability import metrics, tracing
 from plait.serve.deployments.indexing_queue import IndexingQueue
 from plait.serve.deployments.turns import Key, key_of
-from plait.serve.deployments.uploaded_chunks import chunks_of
+from plait.serve.deployments.uploaded_chunks import chunks_of, refusal
 from plait.serve.messages.arguments import RetrievalArguments
 from plait.serve.messages.request_log import log_expected_errors_in_one_line
 
@@ -199,7 +199,7 @@ class Indexer:
     async def _bring(
         self, file: UploadedFile, attached: Attachment, reader: DocumentReader, is_left_off: threading.Event
     ) -> int:
-        """Chunk, embed and write one file; anew when a rebuild with another model came in between."""
+        """Chunk, embed and write one file; anew when the collection's model or chunk settings changed in between."""
         collection, tenant = attached.collection, attached.tenant
         while True:
             index = await asyncio.to_thread(Index.open, collection, self._milvus_uri)
@@ -207,8 +207,8 @@ class Indexer:
                 chunks = await asyncio.to_thread(chunks_of, file, index, tenant, self._limits, reader, is_left_off)
             table = await self._with_vectors(chunks, index)
             async with self._writing:
-                written = await asyncio.to_thread(self._write, collection, tenant, table, index.vectors, is_left_off)
-            if written:
+                is_written = await asyncio.to_thread(self._write, file, tenant, table, index, is_left_off)
+            if is_written:
                 return len(chunks)
 
     @contextmanager
@@ -233,16 +233,23 @@ class Indexer:
         return chunk_table(chunks).append_column("dense", pa.array(vectors, pa.list_(pa.float32(), index.dimension)))
 
     def _write(
-        self, collection: str, tenant: str, chunks: pa.Table, vectors: VectorKind, is_left_off: threading.Event
+        self, file: UploadedFile, tenant: str, chunks: pa.Table, made_for: Index, is_left_off: threading.Event
     ) -> bool:
-        """Write what was embedded for an index of this kind; False when it is of another now."""
-        with only_writer(collection, tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
-            index = Index.open(collection, self._milvus_uri)
+        """Write chunks that were made for an index; False when they do not fit it any more.
+
+        Raises:
+            InvalidInput: when the index refuses a value of the file.
+        """
+        with only_writer(made_for.name, tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
+            index = Index.open(made_for.name, self._milvus_uri)
+            do_fit = (index.vectors, index.chunking) == (made_for.vectors, made_for.chunking)
             # Who takes the file out waits for this lock too: nothing is written after it was deleted.
-            if index.vectors == vectors and not is_left_off.is_set():
-                index.upsert(chunks)
+            if do_fit and not is_left_off.is_set():
+                refused = IndexWriter(index, tenant).write(chunks).refused
+                if refused:
+                    raise refusal(file, refused[file.source].rstrip("."))
                 index.flush()
-            return index.vectors == vectors
+            return do_fit
 
     def _delete(self, attachment: Attachment, source: str) -> None:
         with only_writer(attachment.collection, attachment.tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):

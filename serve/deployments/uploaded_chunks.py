@@ -64,15 +64,16 @@ def refusal(file: UploadedFile, reason: str) -> InvalidInput:
 
 def _recipe(file: UploadedFile, index: Index, tenant: str, limits: DocumentLimits) -> IngestRecipe:
     """What a run would ingest the file with. A later one with other settings makes the chunks anew."""
-    embedding = {"model": index.embedding_model}
-    if index.embedding_model.startswith("openai:"):
-        embedding["tokenizer"] = DEFAULT_EMBEDDING
+    tokenizer = index.chunking.tokenizer
+    if tokenizer is None and index.embedding_model.startswith("openai:"):
+        tokenizer = DEFAULT_EMBEDDING
     return IngestRecipe.model_validate(
         {
             "collection": index.name,
             "tenant": tenant,
             "sources": [str(file.path)],
-            "embedding": embedding,
+            "chunk": index.chunking.chunk,
+            "embedding": {"model": index.embedding_model, "tokenizer": tokenizer},
             "limits": limits.model_dump(),
             "sync": False,
         }

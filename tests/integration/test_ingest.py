@@ -34,7 +34,7 @@ from plait.local.process import WATCHER
 from plait.local.stack import running
 from plait.models.encoders.load import embedding_of
 from plait.models.vectors import Prompts, VectorKind
-from plait.recipes import IngestRecipe
+from plait.recipes import Chunking, IngestRecipe
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -160,12 +160,13 @@ def test_chunks_longer_than_the_model_reads_are_refused_with_both_numbers(recipe
         Index.open(recipe.collection)
 
 
-def test_prompts_and_dimensions_belong_to_the_collection(recipe: IngestRecipe) -> None:
+def test_prompts_dimensions_and_chunk_settings_belong_to_the_collection(recipe: IngestRecipe) -> None:
     prompted = {"dimensions": 16, "query_prompt": "query: ", "passage_prompt": "passage: "}
     recipe = changed(recipe, embedding=recipe.embedding.model_dump() | prompted)
     ingest(recipe)
     index = Index.open(recipe.collection)
     assert index.vectors == VectorKind(recipe.embedding.model, 16, Prompts("query: ", "passage: "))
+    assert index.chunking == recipe.chunking != Chunking()
     # A chunk is found by what it was embedded as.
     chunks = index.first_chunks("default", ["a.md"])
     model = embedding_of(index.vectors)
@@ -178,6 +179,9 @@ def test_prompts_and_dimensions_belong_to_the_collection(recipe: IngestRecipe) -
     for other in ({"dimensions": 8}, {"passage_prompt": ""}):
         with pytest.raises(Conflict, match=r"\(16 dimensions, .* not with"):
             ingest(changed(recipe, embedding=recipe.embedding.model_dump() | other))
+    # Other chunk settings make all chunks anew, and are the collection's from then on.
+    assert ingest(changed(recipe, chunk={"max_tokens": 64})).written == 3
+    assert Index.open(recipe.collection).chunking.chunk.max_tokens == 64
 
 
 def test_two_runs_at_once_are_refused(recipe: IngestRecipe) -> None:

@@ -71,6 +71,7 @@ def test_a_rebuilt_index_takes_its_place_whole_while_it_is_searched(recipe: Inge
     searcher.stop()
     assert report.written == 3
     assert generations(recipe) == [f"{recipe.collection}__2"]
+    assert Index.open(recipe.collection).chunking.chunk.max_tokens == 64
     assert recipe.collection in list_collections()
     # Every search saw one index or the other, and never a part of one.
     assert report.chunks_written < before

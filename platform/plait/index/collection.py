@@ -30,6 +30,7 @@ from plait.index.stats import IndexStats, stats_of
 from plait.index.stores.connect import connect
 from plait.index.stores.store import DENSE, Row, Store, StoreCollection
 from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind
+from plait.recipes import Chunking
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Index:
         has_bm25: it can be searched by words.
         has_current_words: its words are those that questions are searched for by.
         dense_weight: what hybrid search was fitted to; None: reciprocal ranks.
+        chunking: what its documents are cut by.
     """
 
     def __init__(self, store: Store, name: str, collection: StoreCollection, notes: IndexProperties) -> None:
@@ -65,6 +67,7 @@ class Index:
         self._has_words = "words" in collection.fields
         self.has_current_words = not self._has_words or notes.words_version == words.VERSION
         self.dense_weight = notes.dense_weight
+        self.chunking = notes.chunking
 
     @property
     def embedding_model(self) -> str:
@@ -108,12 +111,14 @@ class Index:
         embedding_model: str,
         dimension: int,
         prompts: Prompts = NO_PROMPTS,
+        chunking: Chunking = Chunking(),
         uri: str | None = None,
         token: str | None = None,
         generation: int | None = None,
     ) -> Self:
         """Open an index, or create it for the vectors of an embedding model. Safe to call at once from two sides.
 
+        A new one keeps `chunking`; one that is there has its own.
         With a `generation` it is that one, and the name does not stand for it before `make_current`.
 
         Raises:
@@ -123,7 +128,7 @@ class Index:
         store = connect(uri, token)
         vectors = VectorKind(embedding_model, dimension, prompts)
         found = cls._find(store, name, generation)
-        index = found or cls._create(store, name, generation or 1, vectors)
+        index = found or cls._create(store, name, generation or 1, vectors, chunking)
         index.check_vectors(vectors)  # of one just created too: another run may have made it meanwhile
         if found is None and generation is None:
             index.make_current()
@@ -146,7 +151,7 @@ class Index:
         return cls(store, name, collection, notes)
 
     @classmethod
-    def _create(cls, store: Store, name: str, generation: int, vectors: VectorKind) -> Self:
+    def _create(cls, store: Store, name: str, generation: int, vectors: VectorKind, chunking: Chunking) -> Self:
         has_words = "bm25" in store.capabilities
         if not has_words:
             _log.warning(
@@ -155,7 +160,7 @@ class Index:
                 store.product,
                 name,
             )
-        notes = IndexProperties(vectors.model, vectors.prompts, words.VERSION)
+        notes = IndexProperties(vectors.model, vectors.prompts, words.VERSION, chunking)
         collection = store.create(
             generations.collection_of(name, generation),
             chunk_schema(vectors.dimension, has_words),
@@ -345,6 +350,11 @@ class Index:
     def note_freshness(self, freshness: Freshness) -> None:
         """Remember how fresh the last run's documents were."""
         self._collection.set_property(properties.FRESHNESS, freshness.to_json())
+
+    def note_chunking(self, chunking: Chunking) -> None:
+        """Remember what its documents are cut by from now on."""
+        self._collection.set_property(properties.CHUNKING, chunking.model_dump_json())
+        self.chunking = chunking
 
     def note_dense_weight(self, weight: float | None) -> None:
         """Remember what hybrid search is to be fused with; None: reciprocal ranks."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from plait.index.freshness import Freshness
 from plait.models.vectors import Prompts
+from plait.recipes import Chunking
 
 EMBEDDING = "plait.embedding"
 """The source of the embedding model; a collection without it is not ours."""
@@ -13,6 +14,7 @@ _QUERY_PROMPT, _PASSAGE_PROMPT = "plait.query_prompt", "plait.passage_prompt"
 _WORDS = "plait.words"
 FRESHNESS = "plait.freshness"
 DENSE_WEIGHT = "plait.dense_weight"
+CHUNKING = "plait.chunking"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class IndexProperties:
         embedding_model: the source of the model that made the vectors.
         prompts: what the vectors were made with, and queries need.
         words_version: the version of plait.index.words that the words were made by; None: an earlier one.
+        chunking: what the documents are cut by.
         dense_weight: what hybrid search was fitted to; None: reciprocal ranks.
         freshness: of the last run that wrote documents which had changed; None before.
     """
@@ -30,6 +33,7 @@ class IndexProperties:
     embedding_model: str
     prompts: Prompts
     words_version: str | None
+    chunking: Chunking
     dense_weight: float | None = None
     freshness: Freshness | None = None
 
@@ -43,6 +47,7 @@ class IndexProperties:
             embedding_model=properties[EMBEDDING],
             prompts=Prompts(properties.get(_QUERY_PROMPT, ""), properties.get(_PASSAGE_PROMPT, "")),
             words_version=properties.get(_WORDS),
+            chunking=Chunking.model_validate_json(properties.get(CHUNKING, "{}")),
             dense_weight=float(dense_weight) if dense_weight else None,
             freshness=Freshness.from_json(freshness) if freshness else None,
         )
@@ -54,4 +59,5 @@ class IndexProperties:
             _QUERY_PROMPT: self.prompts.query,
             _PASSAGE_PROMPT: self.prompts.passage,
             _WORDS: self.words_version or "",
+            CHUNKING: self.chunking.model_dump_json(),
         }

@@ -6,6 +6,7 @@ from plait.recipes.evaluate import EvaluateRecipe
 from plait.recipes.ingest import (
     DEFAULT_EMBEDDING,
     ChunkConfig,
+    Chunking,
     DedupConfig,
     DocumentLimits,
     EmbeddingConfig,
@@ -31,6 +32,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "OBJECTIVES",
     "ChunkConfig",
+    "Chunking",
     "CompareRecipe",
     "ContextConfig",
     "DataConfig",

@@ -103,6 +103,14 @@ class EmbeddingConfig(Section):
         return self.model if self.tokenizer is None else f"{self.model} with the tokens of {self.tokenizer}"
 
 
+class Chunking(Section):
+    """What decides where documents are cut. A collection keeps it, so that what comes to it is cut alike."""
+
+    chunk: ChunkConfig = ChunkConfig()
+    tokenizer: str | None = None
+    """Model source whose tokenizer counts tokens; None: the embedding model's."""
+
+
 class DocumentLimits(Section):
     """What reading one document may take; one that takes more is refused, and costs no other anything."""
 
@@ -134,6 +142,11 @@ class IngestRecipe(Section):
     limits: DocumentLimits = DocumentLimits()
     sync: bool = Field(True, description="Remove documents from the index that are gone from the sources.")
     max_bad_share: float = Field(0.1, ge=0, le=1, description="Share of unreadable documents that fails the job.")
+
+    @property
+    def chunking(self) -> Chunking:
+        """What decides where the documents are cut."""
+        return Chunking(chunk=self.chunk, tokenizer=self.embedding.tokenizer)
 
     @field_validator("collection")
     @classmethod
