@@ -23,8 +23,9 @@ from plait.errors import DataError
 from plait.index.collection import Index
 from plait.index.search import Search
 from plait.index.stores.memory import MemoryStore
-from plait.models.embedding import EmbeddingModel, Vectors
-from plait.models.vectors import VectorKind
+from plait.models.embedding import Embedding
+from plait.models.encoders.load import load_embedding
+from plait.models.vectors import VectorKind, Vectors
 from plait.recipes import ChunkConfig, Chunking, DocumentLimits
 from plait.serve.deployments.indexer import Indexer
 
@@ -35,7 +36,7 @@ SHORT = Chunking(chunk=ChunkConfig(max_tokens=24))
 class Direct(Indexer):
     """The deployment without Serve: its embedder is a model of this process."""
 
-    def __init__(self, collection: str, uri: str, model: EmbeddingModel) -> None:
+    def __init__(self, collection: str, uri: str, model: Embedding) -> None:
         self._collections, self._tenant = (collection,), "default"
         self._milvus_uri, self._limits = uri, DocumentLimits()
 
@@ -69,7 +70,7 @@ def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @asynccontextmanager
 async def uploads_to(uri: str, embedder: Path) -> AsyncIterator[tuple[Direct, Index]]:
     """The deployment, and a collection that was made with SHORT."""
-    model = EmbeddingModel(str(embedder))
+    model = load_embedding(str(embedder))
     index = Index.open_or_create(
         f"uploads_{uuid4().hex}", embedding_model=model.name, dimension=model.dimension, chunking=SHORT, uri=uri
     )
