@@ -201,6 +201,7 @@ def test_properties_stay_with_the_collection(store: Store) -> None:
     assert {"first": "1", "second": "two"}.items() <= collection.properties().items()
     again = store.open(collection.name)
     assert again is not None
+    again.load()
     assert again.properties()["second"] == "two"
     assert (again.dimension, again.has_bm25) == (4, True)
     assert {"id", "tenant", "source", "number", "metadata", "dense", "words"} <= again.fields

@@ -97,11 +97,16 @@ def test_a_collection_remembers_its_prompts(name: str, milvus: str) -> None:
     assert Index.open(name, milvus).vectors == VectorKind("model-a", DIMENSION, prompts)
 
 
-def test_a_collection_of_somebody_else_is_left_alone(name: str, milvus: str) -> None:
-    from pymilvus import MilvusClient
+@pytest.mark.parametrize("can_be_loaded", [True, False])
+def test_a_collection_of_somebody_else_is_left_alone(name: str, milvus: str, can_be_loaded: bool) -> None:
+    from pymilvus import DataType, MilvusClient
 
     client = MilvusClient(milvus)
-    client.create_collection(name, dimension=4)
+    if can_be_loaded:
+        client.create_collection(name, dimension=4)
+    else:  # it has no index
+        schema = client.create_schema().add_field("id", DataType.INT64, is_primary=True)
+        client.create_collection(name, schema=schema.add_field("vector", DataType.FLOAT_VECTOR, dim=4))
     try:
         assert name not in list_collections(milvus)
         with pytest.raises(Conflict, match="not made by Plait"):

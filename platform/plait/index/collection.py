@@ -148,6 +148,7 @@ class Index:
         notes = IndexProperties.read(collection.properties())
         if notes is None:
             raise Conflict(f"Collection '{collection.name}' was not made by Plait.", "Choose another name for yours.")
+        collection.load()
         return cls(store, name, collection, notes)
 
     @classmethod

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from plait.documents.failure import Failure
 from plait.index.conditions import And, Condition, Equals, Field, one_of_each
-from plait.index.stores.store import Schema, Store
+from plait.index.stores.store import Schema, Store, StoreCollection
 
 COLLECTION = "plait_quarantine"
 _MAX_REASON_CHARS = 2_000
@@ -55,7 +55,7 @@ class Quarantine:
         Raises:
             Unavailable: when the store does not answer.
         """
-        held = self._store.open(COLLECTION)
+        held = self._held()
         entries = [
             Quarantined(
                 row["tenant"],
@@ -83,7 +83,7 @@ class Quarantine:
             for failure in failures
         ]
         if rows:
-            held = self._store.open(COLLECTION) or self._store.create(COLLECTION, _SCHEMA, {})
+            held = self._held() or self._store.create(COLLECTION, _SCHEMA, {})
             held.upsert(rows)
 
     def release(self, tenant: str, sources: Iterable[str]) -> None:
@@ -104,7 +104,14 @@ class Quarantine:
         key = json.dumps([self._index, tenant, source], ensure_ascii=False)
         return hashlib.sha256(key.encode()).hexdigest()[:32]
 
-    def _delete(self, where: Condition) -> None:
+    def _held(self) -> StoreCollection | None:
+        """The collection of all quarantines; None: nothing was ever put there."""
         held = self._store.open(COLLECTION)
+        if held is not None:
+            held.load()
+        return held
+
+    def _delete(self, where: Condition) -> None:
+        held = self._held()
         if held is not None:
             held.delete(where)

@@ -98,6 +98,9 @@ class MemoryCollection:
             found.append([self._found(rows[place], scores[place], how, fields) for place in best])
         return found
 
+    def load(self) -> None:
+        self._check_is_there()
+
     def flush(self) -> None:
         self._check_is_there()
 

@@ -81,6 +81,12 @@ class StoreCollection(Protocol):
     def set_property(self, name: str, value: str) -> None:
         """Note something about the collection."""
 
+    def load(self) -> None:
+        """Let the store keep the collection where it can be read; call it once, before anything is read or written.
+
+        A server that was restarted may have none in memory.
+        """
+
     def upsert(self, rows: Sequence[Row]) -> None:
         """Write rows, each over the one with its key. It may add fields of its own to them.
 

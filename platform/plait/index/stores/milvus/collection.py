@@ -99,6 +99,10 @@ class MilvusCollection:
     ) -> list[list[Found]]:
         return search(self.milvus, self.name, how, fields, words, vectors)
 
+    def load(self) -> None:
+        with self.milvus.answering(f"load collection '{self.name}'") as client:
+            client.load_collection(self.name, timeout=settings().milvus_timeout_s)
+
     def flush(self) -> None:
         # A Milvus server limits how often it may be called.
         with self.milvus.answering(f"flush '{self.name}'") as client:

@@ -38,9 +38,6 @@ class MilvusStore:
             if not client.has_collection(collection, timeout=settings().milvus_timeout_s):
                 return None
             about = client.describe_collection(collection, timeout=settings().milvus_timeout_s)
-        with self.milvus.answering(f"load collection '{collection}'") as client:
-            # A server that was restarted holds no collection in memory until it is told to.
-            client.load_collection(collection, timeout=settings().milvus_timeout_s)
         return MilvusCollection.described(self.milvus, about)
 
     def create(self, collection: str, schema: Schema, properties: Mapping[str, str]) -> MilvusCollection:
