@@ -3,7 +3,6 @@
 In: a collection and its questions, or a served model that writes them. Out: how well each fusion finds the documents.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -40,6 +39,8 @@ def fit_collection(
     Raises:
         InvalidInput: when the questions are too few, or the collection has no hybrid search.
     """
+    import asyncio
+
     from plait.index.collection import Index
     from plait.models.encoders.load import embedding_of
     from plait.retrieval.fusion import fit_fusion
@@ -71,6 +72,8 @@ async def _written_questions(
     texts: Mapping[str, str], model: str, url: str | None, watched: Callable[[Writing, int], Writing]
 ) -> "list[KnownQuestion]":
     """Questions about texts, by the names of their documents, in their order."""
+    import asyncio
+
     from plait.models.chat_endpoint import ChatEndpoint
     from plait.retrieval.fusion import write_question
 

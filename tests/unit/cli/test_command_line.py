@@ -57,7 +57,8 @@ from plait.cli import main
 try:
     main(["--help"])
 except SystemExit:
-    slow = {"importlib.metadata", "rich.markdown", "rich.traceback", "pydantic", "yaml", "httpx", "numpy", "ray"}
+    slow = {"importlib.metadata", "rich.markdown", "rich.traceback"}
+    slow |= {"asyncio", "httpx", "numpy", "pydantic", "ray", "yaml"}
     print(*sorted(slow & set(sys.modules)), file=sys.stderr)
 """
 
@@ -101,7 +102,7 @@ def test_an_unknown_field_is_named_with_the_nearest(capsys: pytest.CaptureFixtur
 def test_a_missing_data_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     code, error = run(capsys, "train", "qlora", "data.train=/no/such.jsonl")
     assert (code, error) == (2, error)
-    assert "There is no data file '/no/such.jsonl'" in error
+    assert "There is no file or folder '/no/such.jsonl'" in error
 
 
 def test_a_corrupt_line_is_named_by_its_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
