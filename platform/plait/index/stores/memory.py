@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -126,10 +126,10 @@ class MemoryCollection:
             for place, score in by_words.items():
                 sides[place] += (1 - weight) * 2 / math.pi * math.atan(score)
             return sides
-        ranks: Counter[int] = Counter()
+        ranks: defaultdict[int, float] = defaultdict(float)
         for side in (dense, by_words):
             for rank, place in enumerate(sorted(side, key=lambda place: -side[place]), start=1):
-                ranks[place] += 1 / (_RRF_K + rank)  # type: ignore[assignment]  # a Counter of floats
+                ranks[place] += 1 / (_RRF_K + rank)
         return dict(ranks)
 
     def _bm25(self, rows: Sequence[Row], words: str) -> Iterable[float]:
