@@ -23,7 +23,6 @@ from plait.serve.deployments.indexer import Indexer
 from plait.serve.deployments.llm import LLM
 from plait.serve.deployments.reranker import Reranker
 from plait.serve.deployments.retriever import Retriever
-from plait.serve.deployments.router import Router
 from plait.serve.ingress import Ingress
 from plait.serve.messages.arguments import AppArguments, LLMArguments
 from plait.serve.replica_affinity import AffinityRouter
@@ -39,7 +38,7 @@ _ENVIRONMENT = {"GOMP_SPINCOUNT": "10000"}
 
 
 def build(args: dict[str, Any]) -> Application:
-    """Bind ingress, router, LLM, embedder, and what else is configured.
+    """Bind ingress, LLM, embedder, and what else is configured.
 
     Raises:
         RecipeError: for arguments that are unknown or not valid.
@@ -54,13 +53,13 @@ def build(args: dict[str, Any]) -> Application:
     reranker = _deployment(Reranker, rerank.num_cpus).bind(rerank) if rerank else None
     retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval, embedder, reranker) if retrieval else None
     indexer = _deployment(Indexer, _LIGHT_CPUS).bind(retrieval, embedder) if retrieval else None
-    router = _deployment(Router, _LIGHT_CPUS).bind(llm, retriever, retrieval)
     return _deployment(Ingress, _LIGHT_CPUS).bind(
         llm,
-        router,
+        retriever,
         embedder,
         reranker,
         indexer,
+        retrieval,
         arguments.default_max_tokens,
         arguments.default_timeout_s,
         arguments.llm.max_requests,

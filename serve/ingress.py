@@ -1,6 +1,6 @@
 """The HTTP API, put together from the routes of its nouns.
 
-In: HTTP. Out: HTTP. It knows no model: the LLM, the router, the embedder and the reranker answer.
+In: HTTP. Out: HTTP. It knows no model: the LLM, the retriever, the embedder, the reranker and the indexer answer.
 """
 
 from types import ModuleType
@@ -34,7 +34,7 @@ from plait.serve.api.errors import install
 from plait.serve.api.openapi import describe, errors
 from plait.serve.api.request_context import RequestIds, name_span
 from plait.serve.api.services import Deployments
-from plait.serve.messages.arguments import CitationArguments, RequestLimits
+from plait.serve.messages.arguments import CitationArguments, RequestLimits, RetrievalArguments
 from plait.serve.messages.request_log import log_expected_errors_in_one_line
 
 _ROUTES: dict[Scope, tuple[ModuleType, ...]] = {
@@ -69,10 +69,11 @@ class Ingress:
     def __init__(
         self,
         llm: DeploymentHandle,
-        router: DeploymentHandle,
+        retriever: DeploymentHandle | None,
         embedder: DeploymentHandle | None,
         reranker: DeploymentHandle | None,
         indexer: DeploymentHandle | None,
+        retrieval: RetrievalArguments | None,
         default_max_tokens: int,
         default_timeout_s: float | None,
         max_choices: int,
@@ -83,7 +84,16 @@ class Ingress:
         tracing.configure("ingress")
         self._limits = limits
         self.deployments = Deployments(
-            llm, router, embedder, reranker, indexer, default_max_tokens, default_timeout_s, max_choices, citations
+            llm,
+            retriever,
+            embedder,
+            reranker,
+            indexer,
+            retrieval,
+            default_max_tokens,
+            default_timeout_s,
+            max_choices,
+            citations,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -21,7 +21,8 @@ from plait.model_ids import ModelId
 from plait.retrieval.request import Retrieval
 from plait.serve.api.caller import Caller, caller
 from plait.serve.api.grounding import answer_from
-from plait.serve.messages.arguments import CitationArguments
+from plait.serve.api.router import Router
+from plait.serve.messages.arguments import CitationArguments, RetrievalArguments
 from plait.serve.messages.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.messages.embeddings import Embedded, InputType
 from plait.serve.messages.protocol import ModelCard
@@ -29,16 +30,17 @@ from plait.serve.messages.protocol import ModelCard
 
 @dataclass(frozen=True)
 class Deployments:
-    """What is behind the API; `embedder`, `reranker` and `indexer` are None where the application has none.
+    """What is behind the API; all but the LLM are None where the application has none.
 
     `max_choices`: as many as the LLM's replicas run and let wait, so that a request for more is never answered.
     """
 
     llm: DeploymentHandle
-    router: DeploymentHandle
+    retriever: DeploymentHandle | None
     embedder: DeploymentHandle | None
     reranker: DeploymentHandle | None
     indexer: DeploymentHandle | None
+    retrieval: RetrievalArguments | None
     default_max_tokens: int
     default_timeout_s: float | None
     max_choices: int
@@ -51,7 +53,7 @@ class Deployments:
             Unavailable: with what did not answer in time.
             Exception: what the first to refuse says.
         """
-        parts = {"LLM": self.llm, "router": self.router, "embedder": self.embedder}
+        parts = {"LLM": self.llm, "retriever": self.retriever, "embedder": self.embedder}
         parts |= {"reranker": self.reranker, "indexer": self.indexer}
         answers = {asyncio.create_task(_is_ready(part)): name for name, part in parts.items() if part is not None}
         try:
@@ -75,8 +77,9 @@ class Services:
     """
 
     def __init__(self, deployments: Deployments, caller: Caller) -> None:
-        self._llm, self._router, self._embedder = deployments.llm, deployments.router, deployments.embedder
+        self._llm, self._retriever, self._embedder = deployments.llm, deployments.retriever, deployments.embedder
         self._reranker, self._indexer = deployments.reranker, deployments.indexer
+        self._retrieval = deployments.retrieval
         self.default_max_tokens = deployments.default_max_tokens
         self.default_timeout_s = deployments.default_timeout_s
         self.max_choices = deployments.max_choices
@@ -91,21 +94,21 @@ class Services:
         Raises:
             Forbidden: for an adapter, a collection or a tenant that is not for this caller.
         """
-        preparation = _Preparation(self._router)
-        return [self._answer(call, preparation) for call in choices]
+        router = Router(self._retriever, self._retrieval)
+        return [self._answer(call, router) for call in choices]
 
-    def _answer(self, call: Call, preparation: "_Preparation") -> AsyncGenerator[Event]:
+    def _answer(self, call: Call, router: Router) -> AsyncGenerator[Event]:
         if not self._may_use(call.model):
             raise Forbidden(f"This key may not use '{call.model}'.", "GET /v1/models lists what it may use.")
         if call.model.with_retrieval or call.model.is_auto:
             call = replace(call, retrieval=self._caller.bound(call.retrieval or Retrieval()))
         call = replace(call, cache_salt=self._caller.tenant or "")
         if call.model.with_retrieval or call.model.is_auto:
-            return self._grounded(call, preparation)
+            return self._grounded(call, router)
         return self._generated(call)
 
-    async def _grounded(self, call: Call, preparation: "_Preparation") -> AsyncGenerator[Event]:
-        call, retrieved = await preparation.of(call)
+    async def _grounded(self, call: Call, router: Router) -> AsyncGenerator[Event]:
+        call, retrieved = await router.prepare(call)
         async with aclosing(answer_from(retrieved, call, self._generated(call))) as events:
             async for event in events:
                 yield event
@@ -130,7 +133,8 @@ class Services:
             Forbidden: for a collection or a tenant that is not for this caller.
             InvalidInput: for a filter that is none, or a reranking that this application cannot do.
         """
-        retrieved: Retrieved = await self._router.retrieve.remote(question, self._caller.bound(options), traceparent)
+        bound = self._caller.bound(options)
+        retrieved: Retrieved = await self._there_is_retrieval()[0].retrieve.remote(question, bound, traceparent)
         return retrieved
 
     async def passage(self, collection: str, chunk_id: str, tenant: str | None) -> Passage:
@@ -142,7 +146,7 @@ class Services:
         """
         where = self._caller.bound(Retrieval(collection=collection, **({} if tenant is None else {"tenant": tenant})))
         of = where.tenant if "tenant" in where.model_fields_set else None
-        passage: Passage = await self._router.passage.remote(collection, chunk_id, of)
+        passage: Passage = await self._there_is_retrieval()[0].passage.remote(collection, chunk_id, of)
         return passage
 
     async def collections(self) -> list[Collection]:
@@ -151,8 +155,9 @@ class Services:
         Raises:
             NotFound: when nothing is indexed here.
         """
-        collections: list[Collection] = await self._router.collections.remote(self._caller.tenant)
-        return [collection for collection in collections if self._caller.may_use_collection(collection.name)]
+        retriever, retrieval = self._there_is_retrieval()
+        names = filter(self._caller.may_use_collection, retrieval.collections)
+        return await asyncio.gather(*(retriever.collection.remote(name, self._caller.tenant) for name in names))
 
     async def collection(self, name: str) -> Collection:
         """One of the collections that are served.
@@ -162,7 +167,8 @@ class Services:
             Forbidden: when it is not for this caller.
         """
         self._caller.check_collection(name)
-        collection: Collection = await self._router.collection.remote(name, self._caller.tenant)
+        retriever, _ = self._there_is_retrieval()
+        collection: Collection = await retriever.collection.remote(name, self._caller.tenant)
         return collection
 
     async def check_collection(self, name: str) -> None:
@@ -173,11 +179,14 @@ class Services:
             Forbidden: when it is not for this caller.
         """
         self._caller.check_collection(name)
-        await self._router.check_collection.remote(name)
+        _, retrieval = self._there_is_retrieval()
+        retrieval.check_collection(name)
 
     async def models(self) -> list[ModelCard]:
         """Every model id that this caller may use: for text, for embeddings, for reranking."""
-        cards: list[ModelCard] = await self._router.models.remote()
+        cards: list[ModelCard] = await self._llm.models.remote()
+        if self._retriever is not None:
+            cards = cards + [card.model_copy(update={"id": f"rag/{card.id}", "parent": card.id}) for card in cards]
         cards = [card for card in cards if self._may_use(ModelId.parse(card.id))]
         if self._embedder is not None:
             cards.append(ModelCard(id="embedding", created=0, root=await self._embedder.model_source.remote()))
@@ -272,16 +281,21 @@ class Services:
 
     async def tokenize(self, call: Call, add_special_tokens: bool) -> Tokens:
         """The tokens of a prompt or a conversation."""
-        tokens: Tokens = await self._router.tokenize.remote(call, add_special_tokens)
+        tokens: Tokens = await self._llm.tokenize.remote(call, add_special_tokens)
         return tokens
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of tokens."""
-        text: str = await self._router.detokenize.remote(list(tokens))
+        text: str = await self._llm.detokenize.remote(list(tokens))
         return text
 
     def _may_use(self, model: ModelId) -> bool:
         return model.adapter is None or self._caller.may_use_adapter(model.adapter.name)
+
+    def _there_is_retrieval(self) -> tuple[DeploymentHandle, RetrievalArguments]:
+        if self._retriever is None or self._retrieval is None:
+            raise NotFound("This application serves without retrieval.", "Serve a collection: retrieval.collection.")
+        return self._retriever, self._retrieval
 
     def _there_is_an_index(self) -> DeploymentHandle:
         if self._indexer is None:
@@ -293,22 +307,6 @@ class Services:
         if handle is None:
             raise NotFound(f"This application has no {what} model.", f"Serve one: set {what}.model.")
         return handle
-
-
-class _Preparation:
-    """What the router makes of a call, asked for by the first of its choices."""
-
-    def __init__(self, router: DeploymentHandle) -> None:
-        self._router = router
-        self._asking = asyncio.Lock()
-        self._prepared: tuple[Call, Retrieved] | None = None
-
-    async def of(self, call: Call) -> tuple[Call, Retrieved]:
-        async with self._asking:
-            if self._prepared is None:
-                self._prepared = await self._router.prepare.remote(call)
-        prepared, retrieved = self._prepared
-        return replace(prepared, sampling=call.sampling), retrieved
 
 
 async def _is_ready(part: DeploymentHandle) -> None:

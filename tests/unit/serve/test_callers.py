@@ -10,10 +10,10 @@ from changed_settings import changed_settings
 from fastapi.testclient import TestClient
 
 from plait import api_keys
-from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.api.services import Deployments, deployments
 from plait.serve.ingress import build_api
+from plait.serve.messages.arguments import RetrievalArguments
 from plait.serve.messages.calls import Call, Collection, Event, Retrieved
 from plait.serve.messages.protocol import ModelCard
 from plait.settings import settings
@@ -41,12 +41,15 @@ class Remote:
         return self._answer(*arguments)
 
 
-def prepared(call: Call) -> tuple[Call, Retrieved]:
-    return call, Retrieved((), "docs", call.retrieval or Retrieval(), TOOK, "answered")
+class Generate:
+    """Answers every call with a letter; keeps the calls."""
 
+    def __init__(self) -> None:
+        self.asked: list[Call] = []
 
-async def generated(call: Call) -> AsyncGenerator[Event]:
-    yield Event("y", 1, 1, "stop", "base")
+    async def remote(self, call: Call) -> AsyncGenerator[Event]:
+        self.asked.append(call)
+        yield Event("y", 1, 1, "stop", "base")
 
 
 @pytest.fixture
@@ -56,27 +59,31 @@ def home(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def router() -> SimpleNamespace:
-    cards = [ModelCard(id=name, created=0, root="r") for name in ("base", "support:1", "rag/support:1", "rag/sales")]
+def retriever() -> SimpleNamespace:
     return SimpleNamespace(
-        retrieve=Remote(
-            lambda question, asked, traceparent: Retrieved((), asked.collection or "docs", asked, {"total": 1.0})
-        ),
-        prepare=Remote(prepared),
-        models=Remote(lambda: cards),
-        collections=Remote(lambda tenant: [Collection(name, "model", 4, 1) for name in ("docs", "secret")]),
+        retrieve=Remote(lambda question, asked, traceparent: Retrieved((), asked.collection or "docs", asked, TOOK)),
         collection=Remote(lambda name, tenant: Collection(name, "model", 4, 1)),
-        check_collection=Remote(lambda name: None),
     )
 
 
 @pytest.fixture
-def client(home: None, router: SimpleNamespace) -> TestClient:
-    llm = SimpleNamespace(
-        options=lambda stream, _by_reference: SimpleNamespace(generate=SimpleNamespace(remote=generated))
+def llm() -> SimpleNamespace:
+    cards = [ModelCard(id=name, created=0, root="r") for name in ("base", "support:1", "sales")]
+    generate = Generate()
+    return SimpleNamespace(
+        generate=generate,
+        options=lambda stream, _by_reference: SimpleNamespace(generate=generate),
+        models=Remote(lambda: cards),
     )
+
+
+@pytest.fixture
+def client(home: None, llm: SimpleNamespace, retriever: SimpleNamespace) -> TestClient:
+    retrieval = RetrievalArguments(collection="docs", more_collections=("secret",), no_context="answer")
     api = build_api()
-    api.dependency_overrides[deployments] = lambda: Deployments(llm, router, None, None, None, 16, None, 72)
+    api.dependency_overrides[deployments] = lambda: Deployments(
+        llm, retriever, None, None, None, retrieval, 16, None, 72
+    )
     return TestClient(api, raise_server_exceptions=False)
 
 
@@ -170,21 +177,22 @@ def test_a_key_that_expired_or_was_revoked_is_refused_at_once(
 # ------------------------------------------------------------ what a key is bound to
 
 
-def test_a_tenant_is_the_keys_whatever_the_request_says(client: TestClient, router: SimpleNamespace) -> None:
+def test_a_tenant_is_the_keys_whatever_the_request_says(
+    client: TestClient, retriever: SimpleNamespace, llm: SimpleNamespace
+) -> None:
     acme = made(INFER, tenant="acme")
     rag = CHAT | {"model": "rag/base"}
     assert client.post("/v1/retrieve", json={"query": "x"}, headers=acme).status_code == 200
     assert client.post("/v1/retrieve", json={"query": "x", "tenant": "acme"}, headers=acme).status_code == 200
     assert client.post("/v1/vector_stores/docs/search", json={"query": "x"}, headers=acme).status_code == 200
-    assert [asked[1].tenant for asked in router.retrieve.asked] == ["acme"] * 3
     assert client.post("/v1/chat/completions", json=rag, headers=acme).status_code == 200
     assert client.post("/v1/rag/query", json={"query": "x", "retrieval": {"top_k": 2}}, headers=acme).status_code == 200
-    assert [call.retrieval.tenant for (call,) in router.prepare.asked] == ["acme"] * 2
-    assert [call.cache_salt for (call,) in router.prepare.asked] == ["acme"] * 2
-    assert router.prepare.asked[1][0].retrieval.top_k == 2
+    assert [asked[1].tenant for asked in retriever.retrieve.asked] == ["acme"] * 5
+    assert [call.cache_salt for call in llm.generate.asked] == ["acme"] * 2
+    assert retriever.retrieve.asked[4][1].top_k == 2
     assert client.get("/v1/vector_stores", headers=acme).status_code == 200
-    assert router.collections.asked == [("acme",)]
-    before = len(router.retrieve.asked), len(router.prepare.asked)
+    assert retriever.collection.asked == [("docs", "acme"), ("secret", "acme")]
+    before = len(retriever.retrieve.asked), len(llm.generate.asked)
     for path, body in (
         ("/v1/retrieve", {"query": "x", "tenant": "other"}),
         ("/v1/rag/query", {"query": "x", "retrieval": {"tenant": "other"}}),
@@ -192,21 +200,21 @@ def test_a_tenant_is_the_keys_whatever_the_request_says(client: TestClient, rout
         ("/v1/chat/completions", rag | {"stream": True, "retrieval": {"tenant": "default"}}),
     ):
         assert "for the tenant 'acme' only" in refusal(client.post(path, json=body, headers=acme), 403)
-    assert before == (len(router.retrieve.asked), len(router.prepare.asked))
+    assert before == (len(retriever.retrieve.asked), len(llm.generate.asked))
 
 
-def test_a_key_without_a_tenant_may_name_any(client: TestClient, router: SimpleNamespace) -> None:
+def test_a_key_without_a_tenant_may_name_any(client: TestClient, retriever: SimpleNamespace) -> None:
     key = made(INFER)
     assert client.post("/v1/retrieve", json={"query": "x", "tenant": "other"}, headers=key).status_code == 200
     assert client.post("/v1/retrieve", json={"query": "x"}, headers=key).status_code == 200
-    assert [asked[1].model_fields_set for asked in router.retrieve.asked] == [{"tenant"}, set()]
+    assert [asked[1].model_fields_set for asked in retriever.retrieve.asked] == [{"tenant"}, set()]
 
 
-def test_collections_are_those_of_the_key(client: TestClient, router: SimpleNamespace) -> None:
+def test_collections_are_those_of_the_key(client: TestClient, retriever: SimpleNamespace) -> None:
     key = made(INFER, DOCUMENTS, collections=("docs", "faq"))
     assert client.post("/v1/retrieve", json={"query": "x"}, headers=key).status_code == 200
     assert client.post("/v1/retrieve", json={"query": "x", "collection": "faq"}, headers=key).status_code == 200
-    assert [asked[1].collection for asked in router.retrieve.asked] == ["docs", "faq"]
+    assert [asked[1].collection for asked in retriever.retrieve.asked] == ["docs", "faq"]
     assert [store["id"] for store in client.get("/v1/vector_stores", headers=key).json()["data"]] == ["docs"]
     for method, path, body in (
         ("POST", "/v1/retrieve", {"query": "x", "collection": "secret"}),
@@ -227,7 +235,7 @@ def test_collections_are_those_of_the_key(client: TestClient, router: SimpleName
 def test_adapters_are_those_of_the_key_and_the_base_is_everybodys(client: TestClient) -> None:
     key = made(INFER, adapters=("support",))
     listed = [card["id"] for card in client.get("/v1/models", headers=key).json()["data"]]
-    assert listed == ["base", "support:1", "rag/support:1"]
+    assert listed == ["base", "support:1", "rag/base", "rag/support:1"]
     for model in ("base", "support", "support:3", "support@champion", "rag/support"):
         assert client.post("/v1/chat/completions", json=CHAT | {"model": model}, headers=key).status_code == 200
     for model in ("sales", "sales:1", "rag/sales@champion", "no-such"):

@@ -28,14 +28,14 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_waited_for_is_said_once() -> None:
     seen = [
         overview("NOT_STARTED"),
-        overview("DEPLOYING", LLM=("UPDATING", ""), Router=("UPDATING", "")),
-        overview("DEPLOYING", LLM=("UPDATING", ""), Router=("UPDATING", "")),
-        overview("DEPLOYING", LLM=("UPDATING", ""), Router=("HEALTHY", "")),
-        overview("RUNNING", LLM=("HEALTHY", ""), Router=("HEALTHY", "")),
+        overview("DEPLOYING", LLM=("UPDATING", ""), Retriever=("UPDATING", "")),
+        overview("DEPLOYING", LLM=("UPDATING", ""), Retriever=("UPDATING", "")),
+        overview("DEPLOYING", LLM=("UPDATING", ""), Retriever=("HEALTHY", "")),
+        overview("RUNNING", LLM=("HEALTHY", ""), Retriever=("HEALTHY", "")),
     ]
     told: list[str] = []
     deploy._wait(iter(seen).__next__, told.append)
-    assert told == ["starting Ray Serve", "starting LLM, Router", "starting LLM"]
+    assert told == ["starting Ray Serve", "starting LLM, Retriever", "starting LLM"]
 
 
 def test_a_deployment_that_fails_gives_its_reason_in_one_sentence() -> None:

@@ -5,7 +5,7 @@ import sys
 
 _SCRIPT = """
 import importlib, sys
-for name in ("ingress", "deployments.router", "deployments.indexer", "deployments.retriever"):
+for name in ("ingress", "deployments.indexer", "deployments.retriever"):
     importlib.import_module(f"plait.serve.{name}")
 print(*sorted({"torch", "transformers", "accelerate", "scipy"} & set(sys.modules)))
 """

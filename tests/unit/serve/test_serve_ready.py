@@ -36,9 +36,9 @@ async def no_index() -> bool:
     raise Unavailable("The index does not answer.")
 
 
-def behind(llm: Any = yes, router: Any = yes, embedder: Any = yes) -> Deployments:
-    parts: Any = [Part(llm), Part(router), Part(embedder)]
-    return Deployments(*parts, None, None, default_max_tokens=8, default_timeout_s=None, max_choices=8)
+def behind(llm: Any = yes, retriever: Any = yes, embedder: Any = yes) -> Deployments:
+    parts: Any = [Part(llm), Part(retriever), Part(embedder)]
+    return Deployments(*parts, None, None, None, default_max_tokens=8, default_timeout_s=None, max_choices=8)
 
 
 def readyz(there: Deployments, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
@@ -62,7 +62,7 @@ def test_parts_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("llm", [yes, never])
 def test_an_index_that_does_not_answer_is_named_at_once(llm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     started = time.perf_counter()
-    status, text = readyz(behind(llm=llm, router=no_index), monkeypatch)
+    status, text = readyz(behind(llm=llm, retriever=no_index), monkeypatch)
     assert (status, time.perf_counter() - started < 5) == (503, True)
     assert "The index does not answer." in text
 

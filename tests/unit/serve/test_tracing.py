@@ -32,7 +32,6 @@ from plait.serve.api.services import Deployments, deployments
 from plait.serve.app import build
 from plait.serve.deployments.llm import LLM
 from plait.serve.deployments.retriever import DeployedModels, Retriever
-from plait.serve.deployments.router import Router
 from plait.serve.ingress import build_api
 from plait.serve.messages.arguments import RetrievalArguments
 from plait.serve.messages.calls import Call, Event
@@ -118,10 +117,9 @@ def llm() -> Talker:
 @pytest.fixture
 def client(llm: Talker) -> TestClient:
     arguments = RetrievalArguments(collection="docs", mode="bm25", rerank="none", tenant="acme")
-    router = Router(Handle(llm), Handle(Searcher()), arguments)
     api = build_api()
     api.dependency_overrides[deployments] = lambda: Deployments(
-        Handle(llm), Handle(router), None, None, None, 16, 60.0, 72
+        Handle(llm), Handle(Searcher()), None, None, None, arguments, 16, 60.0, 72
     )
     return TestClient(api, raise_server_exceptions=False)
 

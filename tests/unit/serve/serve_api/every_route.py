@@ -27,6 +27,7 @@ from plait.serve.adapters.report import ReplicaAdapters
 from plait.serve.api.services import Deployments
 from plait.serve.deployments.indexer import Indexer
 from plait.serve.ingress import build_api
+from plait.serve.messages.arguments import RetrievalArguments
 from plait.serve.messages.calls import Call, Collection, Event, Retrieved, Tokens
 from plait.serve.messages.embeddings import Embedded
 from plait.serve.messages.protocol import ModelCard
@@ -210,23 +211,20 @@ class Behind:
         cards = [ModelCard(id="base", created=0, root="r"), ModelCard(id=ADAPTER, created=0, root=f"/{CANARY}")]
         self.llm = self._handle(
             is_ready=True,
+            models=cards,
+            tokenize=Tokens((97,), 512),
+            detokenize="a",
             load_adapter=None,
             unload_adapter=None,
             pin_adapter=None,
         )
         self.llm.options = lambda **_: self._handle(generate=_generated)
         self.llm.broadcast = lambda _: SimpleNamespace(results_async=self._reports)
-        router = self._handle(
+        retriever = self._handle(
             is_ready=True,
             retrieve=lambda question, asked, _: _retrieved(asked),
-            prepare=lambda call: (call, _retrieved(call.retrieval or Retrieval())),
             passage=_passage,
-            models=cards,
-            collections=[_collection(COLLECTION)],
             collection=_collection,
-            check_collection=_check_collection,
-            tokenize=Tokens((97,), 512),
-            detokenize="a",
         )
         embedder = self._handle(
             is_ready=True,
@@ -243,7 +241,9 @@ class Behind:
             detach=indexer.detach,
             detach_and_delete=indexer.detach_and_delete,
         )
-        self.deployments = Deployments(self.llm, router, embedder, None, takes_files, 16, None, 72)
+        self.deployments = Deployments(
+            self.llm, retriever, embedder, None, takes_files, RetrievalArguments(collection=COLLECTION), 16, None, 72
+        )
 
     def load_adapters_by(self, lifecycle: AdapterLifecycle) -> None:
         """Let adapters be loaded, unloaded and pinned by the real thing."""
