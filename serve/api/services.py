@@ -157,7 +157,7 @@ class Services:
         """
         retriever, retrieval = self._there_is_retrieval()
         names = filter(self._caller.may_use_collection, retrieval.collections)
-        return await asyncio.gather(*(retriever.collection.remote(name, self._caller.tenant) for name in names))
+        return list(await asyncio.gather(*(retriever.collection.remote(name, self._caller.tenant) for name in names)))
 
     async def collection(self, name: str) -> Collection:
         """One of the collections that are served.

@@ -33,6 +33,9 @@ _CONNECT_TIMEOUT_S = 3.0
 _WORKER_PORTS = range(10_002, 20_000)
 # A socket's path may have 103 characters (macOS; Linux: 107), and 85 of them are needed below this folder.
 _LONGEST_TEMP_DIR = 18
+# `ray start` writes it when its node has registered. The ports answer seconds before that, and on a busy machine it may
+# fail yet: a driver that joined in between would wait a minute for a cluster that is gone.
+_WRITTEN_WHEN_STARTED = "ray_current_cluster"
 
 
 def connect(meanwhile: Callable[[], object] = lambda: None, setup_hook: str | None = None) -> None:
@@ -149,8 +152,12 @@ def _make_temp_dir() -> Path:
                 shutil.rmtree(session, ignore_errors=True)
             else:
                 session.unlink()
-    # Ray makes its own folder open to everybody (0777), so it goes one below.
-    return folder / "r"
+    return _rays_folder()
+
+
+def _rays_folder() -> Path:
+    """Ray makes its own folder open to everybody (0777), so it goes one below."""
+    return temp_dir() / "r"
 
 
 def _authenticate() -> None:
@@ -214,7 +221,10 @@ def _head() -> LocalProcess:
         name=NAME,
         make_address=make_address,
         command=command,
-        is_ready=lambda _: answers("127.0.0.1", current.ray_dashboard_port),
+        is_ready=lambda _: (
+            (_rays_folder() / _WRITTEN_WHEN_STARTED).is_file() and answers("127.0.0.1", current.ray_dashboard_port)
+        ),
+        timeout_s=120,  # `ray start` itself gives its node 30 s, on a machine that may be busy
         environment=intervals()
         | {
             "RAY_AUTH_MODE": "token",
