@@ -20,8 +20,8 @@ from harness.results import ROOT, Options, last_json, options, peer_python, publ
 
 from plait.errors import PlaitError
 from plait.index.collection import Index
+from plait.index.stores.connect import connect_store
 from plait.jobs.ingest.job import ingest
-from plait.local.milvus import milvus_uri
 from plait.models.source import resolve_model
 from plait.recipes import IngestRecipe, load_recipe
 
@@ -85,7 +85,7 @@ def _plain_loop(python: Path, pages: Path, folder: Path, runs: Runs) -> None:
     about = {
         "model": str(resolve_model(EMBEDDING)),
         "max_tokens": str(MAX_TOKENS),
-        "milvus_uri": milvus_uri(),
+        "milvus_uri": connect_store().address,
         "pages": str(pages),
     }
     file = folder / "about.json"
@@ -122,7 +122,7 @@ def _first_visible(collection: str) -> Iterator[list[float]]:
     def look() -> None:
         while not is_over.wait(0.5):
             try:
-                if Index.open(collection).stats().chunk_count:
+                if Index.open(collection, connect_store()).stats().chunk_count:
                     found.append(time.monotonic() - started)
                     return
             except PlaitError:

@@ -21,12 +21,12 @@ from harness.homes import own_home, stop
 from harness.results import options, publish, spread
 
 from plait.documents.read import file_table, find_documents
+from plait.index.stores.connect import connect_store
 from plait.jobs.ingest.embed import Embed, batch_size_of, prompts_of
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.ledger import start_ledger
 from plait.jobs.ingest.pipeline import chunk_files
 from plait.jobs.ingest.write import Write
-from plait.local.milvus import milvus_uri
 from plait.local.ray_head import connect
 from plait.models.source import resolve_model
 from plait.recipes import IngestRecipe, load_recipe
@@ -182,7 +182,7 @@ def _loop(recipe: IngestRecipe) -> tuple[int, float]:
     embed = Embed(recipe, prompts, batch_size_of(recipe, on_gpu=False))
     connect()
     ledger = start_ledger()
-    write = Write(recipe, prompts, milvus_uri(), "", None, ledger)
+    write = Write(recipe, prompts, connect_store(), None, ledger)
     documents = find_documents(recipe.sources).documents
     tokenizer = resolve_model(recipe.embedding.tokenizer_source)
     started = time.perf_counter()

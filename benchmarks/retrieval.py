@@ -36,6 +36,7 @@ from plait.documents.read import file_table, find_documents
 from plait.evaluation.intervals import wilson
 from plait.index.collection import Index
 from plait.index.passage import Passage
+from plait.index.stores.connect import connect_store
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.pipeline import chunk_files
 from plait.models.encoders.load import embedding_of
@@ -172,7 +173,7 @@ def _searched(collection: str, sources: Path) -> Searched:
     recipe = load_recipe(IngestRecipe, "ingest", [f"collection={collection}", f"sources=[{sources}]"])
     report = ingest(recipe)
     print(f"{collection}: {report.chunks_written} chunks in {report.seconds:.0f} s", flush=True)
-    index = Index.open(collection)
+    index = Index.open(collection, connect_store())
     index.flush()
     held = index.document_states(recipe.tenant)
     documents = [document for document in find_documents(recipe.sources).documents if document.source in held]

@@ -21,7 +21,7 @@ from pymilvus import AnnSearchRequest, MilvusClient, RRFRanker
 from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.search import Vectors
-from plait.local.milvus import milvus_uri
+from plait.index.stores.connect import connect_store
 from plait.models.embedding import Embedding
 from plait.models.encoders.load import load_embedding
 from plait.recipes import DEFAULT_EMBEDDING
@@ -81,7 +81,11 @@ def main() -> None:
 
 def _filled(size: int, model: Embedding) -> Index:
     index = Index.open_or_create(
-        f"of_{size}", embedding_model=model.name, dimension=model.dimension, prompts=model.prompts
+        f"of_{size}",
+        connect_store(),
+        embedding_model=model.name,
+        dimension=model.dimension,
+        prompts=model.prompts,
     )
     chance, numbers = random.Random(0), np.random.default_rng(0)
     for first in range(0, size, _A_BATCH):
@@ -111,7 +115,7 @@ def _filled(size: int, model: Embedding) -> Index:
 
 
 async def _times(index: Index, model: Embedding, how: Retrieval, runs: int) -> Times:
-    pipeline, client = RetrievalPipeline(LocalModels(model)), MilvusClient(milvus_uri())
+    pipeline, client = RetrievalPipeline(LocalModels(model)), MilvusClient(connect_store().address)
     questions = [_text(random.Random(n), 9) for n in range(100 * runs)]
     times = Times()
     for n, question in enumerate([questions[0], *questions]):

@@ -17,6 +17,7 @@ from plait.adapters.registry import Registry
 from plait.engines.registry import check_settings
 from plait.errors import RecipeError, did_you_mean
 from plait.index.collection import Index
+from plait.index.stores.connect import connect_store
 from plait.models.source import resolve_model
 from plait.serve.deployments.embedder import Embedder
 from plait.serve.deployments.indexer import Indexer
@@ -131,9 +132,9 @@ def check(arguments: AppArguments) -> None:
     if arguments.rerank is not None:
         resolve_model(arguments.rerank.model)
     if arguments.retrieval is not None:
+        store = connect_store()
         for collection in arguments.retrieval.collections:
-            index = Index.open(collection, uri=arguments.retrieval.milvus_uri)
-            index.check_mode(arguments.retrieval.mode)
+            Index.open(collection, store).check_mode(arguments.retrieval.mode)
     Registry()
 
 

@@ -82,7 +82,7 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
     application = _application(config)
     arguments = parse(application["args"])
-    if arguments.retrieval is not None and arguments.retrieval.milvus_uri is None:
+    if arguments.retrieval is not None:
         check_all_reach_milvus()
     check(arguments)
     environment = application.setdefault("runtime_env", {}).setdefault("env_vars", {})

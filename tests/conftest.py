@@ -13,12 +13,15 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from plait.local.process import free_port
 from plait.settings import settings
+
+if TYPE_CHECKING:
+    from plait.index.stores.store import Store
 
 # Models made from packages are kept between runs: dequantising Gemma takes most of a minute. So are compiled kernels,
 # which are named after their code, compiler and processor.
@@ -86,11 +89,11 @@ def plait_home() -> Path:
 
 
 @pytest.fixture(scope="session")
-def milvus() -> str:
-    """URI of a real Milvus Lite server."""
-    from plait.local.milvus import milvus_uri
+def milvus() -> "Store":
+    """A real Milvus Lite server."""
+    from plait.index.stores.connect import connect_store
 
-    return milvus_uri()
+    return connect_store()
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,8 @@ from plait.index.collection import Index
 from plait.index.freshness import Freshness
 from plait.index.only_writer import only_writer
 from plait.index.quarantine import Quarantine
-from plait.index.stores.connect import connect as connect_store
+from plait.index.stores.connect import connect_store
+from plait.index.stores.store import Store
 from plait.jobs.ingest.dedup import Deduplication
 from plait.jobs.ingest.embed import prompts_of, wished_vectors
 from plait.jobs.ingest.ledger import Progress, start_ledger
@@ -28,11 +29,9 @@ from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.progress import shown
 from plait.jobs.ingest.rebuild import Rebuild
 from plait.local.machines import check_all_reach_milvus
-from plait.local.milvus import milvus_uri
 from plait.models.source import resolve_model
 from plait.observability import metrics
 from plait.recipes import IngestRecipe
-from plait.settings import settings
 
 _FAILURES_IN_ERROR = 3
 
@@ -89,13 +88,13 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
     started, looked_at = time.monotonic(), time.time()
     in_sources = find_documents(recipe.sources, with_tables=recipe.table.text is not None)
     found = with_uploaded(in_sources, recipe.collection, recipe.tenant)
-    uri = milvus_uri()
-    with only_writer(recipe.collection, recipe.tenant, uri):
-        rebuilding = Rebuild.start(recipe, uri) if rebuild else None
-        index = rebuilding.opened(recipe, uri) if rebuilding else _open_index(recipe, uri)
+    store = connect_store()
+    with only_writer(store, recipe.collection, recipe.tenant):
+        rebuilding = Rebuild.start(recipe, store) if rebuild else None
+        index = rebuilding.opened(recipe) if rebuilding else _open_index(recipe, store)
         generation = rebuilding.generation if rebuilding else None
         states = index.document_states(recipe.tenant) if index else {}
-        quarantine = Quarantine(connect_store(uri), recipe.collection)
+        quarantine = Quarantine(store, recipe.collection)
         entries = {entry.failure.source: entry.failure for entry in quarantine.entries(recipe.tenant)}
         held = {source: failure for source, failure in entries.items() if failure.step != NOTED}
         version = settings_hash(recipe.chunk, recipe.embedding.made_with)
@@ -103,10 +102,10 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         if rebuilding:
             rebuilding.check_nothing_is_lost(recipe, plan, plan.failed)
         dedup = Deduplication(recipe, plan)
-        done = _write(recipe, plan, dedup, uri, generation)
+        done = _write(recipe, plan, dedup, store, generation)
         written, failed = done.documents, done.failed
         if written:
-            now = Index.open(recipe.collection, uri, generation=generation)
+            now = Index.open(recipe.collection, store, generation)
             now.flush()
             if index and not rebuilding:  # a first run's documents did not change, they are only new to us
                 _note_freshness(now, plan, done.at)
@@ -119,7 +118,7 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         duplicates = dedup.duplicates
         kept = {source: count for source, count in written.items() if source not in duplicates}
         if rebuilding:
-            rebuilding.finish(recipe, plan, uri, kept, failed)
+            rebuilding.finish(recipe, plan, kept, failed)
     unchanged = sum(document.source not in duplicates for document in plan.unchanged)
     metrics.INGEST_NOTES.labels(collection=recipe.collection, kind="encoding_guessed").inc(len(plan.noted))
     duplicate_count = len(duplicates) + plan.repeated_rows
@@ -143,10 +142,10 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
     )
 
 
-def _open_index(recipe: IngestRecipe, uri: str) -> Index | None:
+def _open_index(recipe: IngestRecipe, store: Store) -> Index | None:
     """The collection, or None when it is still to be made."""
     try:
-        index = Index.open(recipe.collection, uri)
+        index = Index.open(recipe.collection, store)
     except CollectionNotFound:
         return None
     index.check_vectors(wished_vectors(recipe.embedding, index.vectors))
@@ -154,7 +153,7 @@ def _open_index(recipe: IngestRecipe, uri: str) -> Index | None:
     return index
 
 
-def _write(recipe: IngestRecipe, plan: Plan, dedup: Deduplication, uri: str, generation: int | None) -> _Written:
+def _write(recipe: IngestRecipe, plan: Plan, dedup: Deduplication, store: Store, generation: int | None) -> _Written:
     """Run the pipeline over what has changed. Without changes Ray is not even started."""
     to_write, to_read = dedup.to_write, dedup.to_read
     if not to_write and not to_read:
@@ -173,7 +172,7 @@ def _write(recipe: IngestRecipe, plan: Plan, dedup: Deduplication, uri: str, gen
     from plait.jobs.ingest.pipeline import Workplace, run_pipeline
 
     ledger, judge = start_ledger(), dedup.start_judge()
-    workplace = Workplace(tokenizer_folder, prompts, uri, settings().milvus_token, generation, ledger)
+    workplace = Workplace(tokenizer_folder, prompts, store, generation, ledger)
 
     def progress() -> Progress:
         latest: Progress = ray.get(ledger.progress.remote())

@@ -24,6 +24,7 @@ from plait.documents.read import DocumentFile, file_table
 from plait.documents.reader import DocumentReader
 from plait.documents.rows import RowReader
 from plait.errors import PlaitError, find_plait_error
+from plait.index.stores.store import Store
 from plait.jobs.ingest.dedup import Candidate
 from plait.jobs.ingest.duplicates import fingerprint
 from plait.jobs.ingest.embed import Embed, batch_size_of
@@ -50,13 +51,12 @@ _WRITE_CPUS = 0.25
 
 @dataclass(frozen=True)
 class Workplace:
-    """What the stages need besides the recipe: the tokenizer's folder, the model's prompts, the index's server and
+    """What the stages need besides the recipe: the tokenizer's folder, the model's prompts, the index's store and
     generation (None: the one that is searched), the run's ledger, and who judges duplicates (None: nobody)."""
 
     tokenizer_folder: Path
     prompts: Prompts
-    milvus_uri: str
-    milvus_token: str
+    store: Store
     generation: int | None
     ledger: Any
     judge: Any = None
@@ -99,14 +99,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
         )
         written = vectors.map_batches(
             Write,
-            fn_constructor_args=(
-                recipe,
-                workplace.prompts,
-                workplace.milvus_uri,
-                workplace.milvus_token,
-                workplace.generation,
-                workplace.ledger,
-            ),
+            fn_constructor_args=(recipe, workplace.prompts, workplace.store, workplace.generation, workplace.ledger),
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=1),

@@ -13,6 +13,7 @@ from plait.documents.uploads.uploaded_files import uploaded_as
 from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
 from plait.index.collection import Index
 from plait.index.search import Search
+from plait.index.stores.store import Store
 from plait.jobs.ingest.embed import wished_vectors
 from plait.jobs.ingest.plan import Plan
 from plait.recipes import IngestRecipe
@@ -26,22 +27,23 @@ _SAME_VECTOR = 0.999  # cosine, in case two chunks have the same text
 class Rebuild:
     """A rebuild under way: the index that is searched meanwhile, None for the first, and the generation to fill."""
 
+    store: Store
     current: Index | None
     generation: int
 
     @classmethod
-    def start(cls, recipe: IngestRecipe, uri: str) -> "Rebuild":
+    def start(cls, recipe: IngestRecipe, store: Store) -> "Rebuild":
         """Begin, or go on with one that was interrupted."""
         try:
-            current = Index.open(recipe.collection, uri)
+            current = Index.open(recipe.collection, store)
         except CollectionNotFound:
-            return cls(None, 1)
-        return cls(current, current.generation + 1)
+            return cls(store, None, 1)
+        return cls(store, current, current.generation + 1)
 
-    def opened(self, recipe: IngestRecipe, uri: str) -> Index | None:
+    def opened(self, recipe: IngestRecipe) -> Index | None:
         """The new generation as far as it is filled; None when it is still to be made."""
         try:
-            index = Index.open(recipe.collection, uri, generation=self.generation)
+            index = Index.open(recipe.collection, self.store, self.generation)
         except CollectionNotFound:
             return None
         if index.vectors != wished_vectors(recipe.embedding, index.vectors) or not index.has_current_words:
@@ -49,15 +51,12 @@ class Rebuild:
             return None
         return index
 
-    def finish(
-        self, recipe: IngestRecipe, plan: Plan, uri: str, written: Mapping[str, int], failed: Collection[Failure]
-    ) -> None:
+    def finish(self, recipe: IngestRecipe, plan: Plan, written: Mapping[str, int], failed: Collection[Failure]) -> None:
         """Check the new generation, put it in the place of the present one, and drop that.
 
         Args:
             recipe: of the run.
             plan: what it had to do.
-            uri: the Milvus server.
             written: documents that this run wrote and kept, with the count of their chunks.
             failed: documents that it could not read.
 
@@ -65,7 +64,7 @@ class Rebuild:
             PlaitError: when the check fails; the new generation is dropped then.
             Conflict: when documents would be lost; the new generation stays, to go on from.
         """
-        new = self.opened(recipe, uri)
+        new = self.opened(recipe)
         if new is None:
             raise DataError("No document could be read, so there is nothing to put in the place of the index.")
         try:

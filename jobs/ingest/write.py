@@ -10,6 +10,7 @@ import ray
 
 from plait.documents.failure import Failure
 from plait.index.collection import Index
+from plait.index.stores.store import Store
 from plait.index.writer import IndexWriter
 from plait.models.vectors import Prompts
 from plait.observability import metrics
@@ -23,17 +24,11 @@ class Write:
     """Writes tables of CHUNK_SCHEMA with `dense`; returns tables of WRITTEN_SCHEMA."""
 
     def __init__(
-        self,
-        recipe: IngestRecipe,
-        prompts: Prompts,
-        milvus_uri: str,
-        milvus_token: str,
-        generation: int | None,
-        ledger: Any,
+        self, recipe: IngestRecipe, prompts: Prompts, store: Store, generation: int | None, ledger: Any
     ) -> None:
         self._recipe = recipe
         self._prompts = prompts
-        self._milvus_uri, self._milvus_token = milvus_uri, milvus_token
+        self._store = store
         self._generation = generation
         self._ledger = ledger
         self._writer: IndexWriter | None = None
@@ -55,12 +50,11 @@ class Write:
     def _open(self, dimension: int) -> Index:
         index = Index.open_or_create(
             self._recipe.collection,
+            self._store,
             embedding_model=self._recipe.embedding.model,
             dimension=dimension,
             prompts=self._prompts,
             chunking=self._recipe.chunking,
-            uri=self._milvus_uri,
-            token=self._milvus_token,
             generation=self._generation,
         )
         if index.chunking != self._recipe.chunking:

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from plait.documents.row_files import BadRow, row_values
+from plait.index.stores.store import Store
 from plait.jobs.train.objectives.objective import objective_of
 from plait.jobs.train.parse import parse_row
 from plait.jobs.train.rows import Conversation, row_of
@@ -25,13 +26,7 @@ class AddContext:
     """Retrieves for conversations; rows of other kinds, and bad ones, pass as they are."""
 
     def __init__(
-        self,
-        config: ContextConfig,
-        objective: ObjectiveConfig,
-        base_folder: Path,
-        seed: int,
-        milvus_uri: str,
-        milvus_token: str,
+        self, config: ContextConfig, objective: ObjectiveConfig, base_folder: Path, seed: int, store: Store
     ) -> None:
         from plait.index.collection import Index
         from plait.index.search import Mode
@@ -42,7 +37,7 @@ class AddContext:
 
         self._config, self._objective, self._seed = config, objective_of(objective), seed
         self._tokenizer = load_tokenizer(base_folder)
-        self._index = Index.open(config.collection, milvus_uri, milvus_token)
+        self._index = Index.open(config.collection, store)
         mode: Mode = "hybrid" if self._index.has_bm25 else "dense"
         self._how = Retrieval(top_k=config.top_k, tenant=config.tenant, mode=mode)
         self._pipeline = RetrievalPipeline(LocalModels(embedding_of(self._index.vectors)))

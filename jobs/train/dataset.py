@@ -20,6 +20,7 @@ from rich.console import Console
 from plait.documents.row_files import BadRow, RawRow, row_values
 from plait.documents.row_source import RowSource
 from plait.errors import PlaitError, find_plait_error
+from plait.index.stores.connect import connect_store
 from plait.jobs.train.context import AddContext
 from plait.jobs.train.encode import Encoder, Example
 from plait.jobs.train.fields import TOO_MANY_LEVELS
@@ -30,11 +31,9 @@ from plait.jobs.train.parse import parse_row
 from plait.jobs.train.shard_writer import BAD_ROW_COLUMNS, PACKED_SCHEMA, ShardWriter
 from plait.jobs.train.shards import MANIFEST, SCHEMA, Manifest
 from plait.local.machines import check_all_reach_milvus
-from plait.local.milvus import milvus_uri
 from plait.models.chat import ChatFormat
 from plait.models.tokenizer import load_tokenizer
 from plait.recipes import DataConfig, ObjectiveConfig
-from plait.settings import settings
 
 _RAW_SCHEMA = pa.schema([("file", pa.string()), ("line", pa.int64()), ("text", pa.string()), ("error", pa.string())])
 _BadRow = tuple[str, int, str, str]
@@ -144,8 +143,7 @@ def _packed(source: RowSource, encoding: Encoding) -> Generator[pa.Table, None, 
                 encoding.objective,
                 encoding.base_folder,
                 encoding.seed,
-                milvus_uri(),
-                settings().milvus_token,
+                connect_store(),
             ),
             batch_size=_ROWS_A_BLOCK,
             batch_format="pyarrow",

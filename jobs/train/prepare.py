@@ -126,7 +126,8 @@ def _start(recipe: TrainRecipe, base_sha256: str) -> tuple[Path | None, str | No
 def _index_fingerprint(context: ContextConfig) -> str:
     """Changes when the documents that passages are retrieved from change."""
     from plait.index.collection import Index
+    from plait.index.stores.connect import connect_store
 
-    states = Index.open(context.collection).document_states(context.tenant)
+    states = Index.open(context.collection, connect_store()).document_states(context.tenant)
     lines = sorted(f"{source}:{state}" for source, state in states.items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -12,6 +12,7 @@ from ray import serve
 
 from plait.errors import Conflict, InvalidInput, ModelNotFound
 from plait.index.collection import Index
+from plait.index.stores.connect import connect_store
 from plait.models.embedding import Embedding, kind_of
 from plait.models.encoders.load import embedding_of, load_embedding
 from plait.models.late_interaction import late_interaction_scores
@@ -161,5 +162,5 @@ class Embedder:
 def _of_collection(retrieval: RetrievalArguments | None) -> VectorKind | None:
     if retrieval is None:
         return None
-    vectors: VectorKind = Index.open(retrieval.collection, uri=retrieval.milvus_uri).vectors
+    vectors: VectorKind = Index.open(retrieval.collection, connect_store()).vectors
     return vectors

@@ -24,8 +24,8 @@ from plait.documents.uploads.uploaded_files import UploadedFile
 from plait.errors import Conflict, Forbidden, InsufficientStorage, InvalidInput, NotFound, find_plait_error
 from plait.index.collection import Index
 from plait.index.only_writer import only_writer
+from plait.index.stores.connect import connect_store
 from plait.index.writer import IndexWriter
-from plait.local.milvus import milvus_uri
 from plait.observability import metrics, tracing
 from plait.serve.deployments.indexing_queue import IndexingQueue
 from plait.serve.deployments.turns import Key, key_of
@@ -47,7 +47,7 @@ class Indexer:
         log_expected_errors_in_one_line()
         tracing.configure("indexer")
         self._collections, self._tenant = arguments.collections, arguments.tenant
-        self._milvus_uri, self._embedder = arguments.milvus_uri or milvus_uri(), embedder
+        self._store, self._embedder = connect_store(), embedder
         await asyncio.to_thread(uploaded_files.tidy)
         for unfinished in (a for name in self._collections for a in reversed(attachments.of_collection(name))):
             if unfinished.status == "in_progress":
@@ -202,7 +202,7 @@ class Indexer:
         """Chunk, embed and write one file; anew when the collection's model or chunk settings changed in between."""
         collection, tenant = attached.collection, attached.tenant
         while True:
-            index = await asyncio.to_thread(Index.open, collection, self._milvus_uri)
+            index = await asyncio.to_thread(Index.open, collection, self._store)
             with self._marked(attached):
                 chunks = await asyncio.to_thread(chunks_of, file, index, tenant, self._limits, reader, is_left_off)
             table = await self._with_vectors(chunks, index)
@@ -240,8 +240,8 @@ class Indexer:
         Raises:
             InvalidInput: when the index refuses a value of the file.
         """
-        with only_writer(made_for.name, tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
-            index = Index.open(made_for.name, self._milvus_uri)
+        with only_writer(self._store, made_for.name, tenant, _WAIT_FOR_WRITERS_S):
+            index = Index.open(made_for.name, self._store)
             do_fit = (index.vectors, index.chunking) == (made_for.vectors, made_for.chunking)
             # Who takes the file out waits for this lock too: nothing is written after it was deleted.
             if do_fit and not is_left_off.is_set():
@@ -252,8 +252,8 @@ class Indexer:
             return do_fit
 
     def _delete(self, attachment: Attachment, source: str) -> None:
-        with only_writer(attachment.collection, attachment.tenant, self._milvus_uri, _WAIT_FOR_WRITERS_S):
-            index = Index.open(attachment.collection, self._milvus_uri)
+        with only_writer(self._store, attachment.collection, attachment.tenant, _WAIT_FOR_WRITERS_S):
+            index = Index.open(attachment.collection, self._store)
             index.delete_documents(attachment.tenant, [source])
             index.flush()
 

@@ -15,7 +15,7 @@ from ray.serve.handle import DeploymentHandle
 from plait.errors import CollectionNotFound, Conflict, NotFound
 from plait.index.collection import Index
 from plait.index.passage import Passage
-from plait.index.stores.connect import connect
+from plait.index.stores.connect import connect_store
 from plait.models.vectors import VectorKind
 from plait.observability import tracing
 from plait.retrieval.pipeline import Found, Query, RetrievalPipeline
@@ -48,10 +48,10 @@ class Retriever:
         tracing.configure("retriever")
         self._arguments = arguments
         self._pipeline = RetrievalPipeline(DeployedModels(embedder, reranker))
-        self._indexes = {name: self._open(name) for name in arguments.collections}
+        self._store = connect_store()
+        self._indexes = {name: Index.open(name, self._store) for name in arguments.collections}
         self._opening = asyncio.Lock()
-        store = connect(arguments.milvus_uri)
-        self._probe = Probe(lambda: store.check_answers(_PROBE_TIMEOUT_S), "The index does not answer.")
+        self._probe = Probe(lambda: self._store.check_answers(_PROBE_TIMEOUT_S), "The index does not answer.")
         source = await embedder.model_source.remote()
         for index in self._indexes.values():
             if source != index.embedding_model:
@@ -121,9 +121,6 @@ class Retriever:
     async def _find_together(self, queries: list[Query]) -> list[Found | Exception]:
         return await self._pipeline.find(queries)
 
-    def _open(self, collection: str) -> Index:
-        return Index.open(collection, uri=self._arguments.milvus_uri)
-
     async def _following(self, collection: str, ask: Callable[[], Awaitable[_T]]) -> _T:
         """An answer from an index, asked for again when a rebuild has put another in its place."""
         index = self._indexes[collection]
@@ -132,7 +129,7 @@ class Retriever:
         except CollectionNotFound:
             async with self._opening:
                 if self._indexes[collection] is index:  # else another question came here before
-                    self._indexes[collection] = await asyncio.to_thread(self._open, collection)
+                    self._indexes[collection] = await asyncio.to_thread(Index.open, collection, self._store)
             return await ask()
 
     async def collection(self, name: str, tenant: str | None) -> Collection:

@@ -77,7 +77,6 @@ class RetrievalArguments(Retrieval):
 
     collection: str = Field("default", description="Milvus collection, where a request names none.")
     more_collections: list[str] = Field([], description="Others that requests may name, of the same embedding model.")
-    milvus_uri: str | None = Field(None, description="Unset: PLAIT_MILVUS_URI, or the embedded server.")
     budget_tokens: int = Field(400, ge=16, description="Tokens that the passages of a prompt may take.")
     no_context: Literal["refuse", "answer"] = Field(
         "refuse", description="When nothing is found: say only that, or let the model answer after a notice."

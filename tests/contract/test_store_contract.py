@@ -1,5 +1,6 @@
 """What every store does alike, so that an index needs to know none of them."""
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -24,7 +25,6 @@ from plait.index.conditions import (
     Or,
 )
 from plait.index.search import Search
-from plait.index.stores.connect import connect
 from plait.index.stores.memory import MemoryStore
 from plait.index.stores.store import Row, Schema, Store, StoreCollection
 
@@ -58,7 +58,7 @@ def rows(tenant: str) -> list[Row]:
 
 @pytest.fixture(scope="module", params=["memory", "milvus"])
 def store(request: pytest.FixtureRequest) -> Store:
-    return MemoryStore() if request.param == "memory" else connect(request.getfixturevalue("milvus"))
+    return MemoryStore() if request.param == "memory" else request.getfixturevalue("milvus")
 
 
 def made(store: Store, **properties: str) -> StoreCollection:
@@ -252,6 +252,14 @@ def test_rows_may_have_no_vectors(store: Store) -> None:
     collection = store.create(f"contract_{uuid4().hex}", plain, {})
     collection.upsert([{"id": "a", "tenant": "ours", "number": 2**62}])
     assert [row["number"] for row in collection.scan(EVERY_ROW, ["number"])] == [2**62]
+    store.drop(collection.name)
+
+
+def test_a_process_that_is_sent_a_store_finds_its_collections(store: Store) -> None:
+    collection = made(store)
+    sent = pickle.loads(pickle.dumps(store))
+    assert sent.address == store.address
+    assert collection.name in sent.collections()
     store.drop(collection.name)
 
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from plait.index.collection import Index, list_collections
+from plait.index.stores.store import Store
 from plait.recipes import IngestRecipe
 
 
@@ -22,7 +23,7 @@ def docs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def collection(milvus: str) -> Iterator[str]:
+def collection(milvus: Store) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     yield name
     if name in list_collections(milvus):

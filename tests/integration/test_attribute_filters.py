@@ -14,6 +14,7 @@ from plait.errors import InvalidInput
 from plait.index.collection import Index
 from plait.index.conditions import Condition
 from plait.index.search import Search
+from plait.index.stores.store import Store
 from plait.serve.api.attribute_filters import AttributeFilter
 
 ODD = [
@@ -103,9 +104,9 @@ def chunks_of(tenant: str) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def index(milvus: str) -> Iterator[Index]:
+def index(milvus: Store) -> Iterator[Index]:
     """The same documents of the tenants `default` and `other`."""
-    index = Index.open_or_create(f"filters_{uuid4().hex}", embedding_model="model-a", dimension=8, uri=milvus)
+    index = Index.open_or_create(f"filters_{uuid4().hex}", milvus, embedding_model="model-a", dimension=8)
     for tenant in ("default", "other"):
         index.upsert(chunks_of(tenant))
     yield index

@@ -15,6 +15,7 @@ from plait.cli import app
 from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.search import Vectors
+from plait.index.stores.store import Store
 from plait.models.encoders.load import load_embedding
 from plait.models.vectors import NO_PROMPTS
 from plait.retrieval.fusion import KnownQuestion, fit_fusion
@@ -44,9 +45,9 @@ class Directions:
 DIRECTED = RetrievalPipeline(LocalModels(Directions()))
 
 
-def made(milvus: str, texts: Sequence[str], vectors: Vectors, model: str) -> Index:
+def made(milvus: Store, texts: Sequence[str], vectors: Vectors, model: str) -> Index:
     """An index of a document `N.md` for each text."""
-    index = Index.open_or_create(f"fit_{uuid4().hex}", embedding_model=model, dimension=vectors.shape[1], uri=milvus)
+    index = Index.open_or_create(f"fit_{uuid4().hex}", milvus, embedding_model=model, dimension=vectors.shape[1])
     chunks = [
         Chunk(
             chunk_id=f"chunk-{i}", source=f"{i}.md", title="", heading="", text=text, position=0, start=0,
@@ -60,7 +61,7 @@ def made(milvus: str, texts: Sequence[str], vectors: Vectors, model: str) -> Ind
 
 
 @pytest.fixture
-def index(milvus: str) -> Iterator[Index]:
+def index(milvus: Store) -> Iterator[Index]:
     found = made(milvus, [f"word{i} and some others" for i in range(COUNT)], DIRECTIONS, "model-a")
     yield found
     found.drop()
@@ -70,7 +71,7 @@ def asked_for_the_word_of_another(step: int) -> list[KnownQuestion]:
     return [KnownQuestion(f"word{(i + step) % COUNT} about {i}", f"{i}.md") for i in range(COUNT)]
 
 
-def test_where_words_mislead_meaning_gets_more_weight_and_the_index_remembers_it(milvus: str, index: Index) -> None:
+def test_where_words_mislead_meaning_gets_more_weight_and_the_index_remembers_it(milvus: Store, index: Index) -> None:
     found = fit_fusion(DIRECTED, index, asked_for_the_word_of_another(1), "default")
     bm25, dense = found.single
     assert (bm25.mrr, dense.mrr) == (0, 1)
@@ -111,14 +112,14 @@ def test_a_document_is_asked_about_once_and_the_same_ones_each_time(index: Index
 
 
 @pytest.fixture
-def embedded(milvus: str, tiny_embedder: Path) -> Iterator[Index]:
+def embedded(milvus: Store, tiny_embedder: Path) -> Iterator[Index]:
     texts = [f"document number {i} tells of thing {i * 7}" for i in range(COUNT)]
     found = made(milvus, texts, load_embedding(str(tiny_embedder)).encode_passages(texts), str(tiny_embedder))
     yield found
     found.drop()
 
 
-def test_the_command_shows_all_strategies_and_keeps_the_best(milvus: str, embedded: Index, tmp_path: Path) -> None:
+def test_the_command_shows_all_strategies_and_keeps_the_best(milvus: Store, embedded: Index, tmp_path: Path) -> None:
     lines = [{"question": f"thing {i * 7}", "answer": "it", "source": f"{i}.md"} for i in range(COUNT)]
     file = tmp_path / "questions.jsonl"
     file.write_text("\n".join(map(json.dumps, [*lines, {**lines[0], "source": "elsewhere.md"}])), encoding="utf-8")
@@ -134,7 +135,7 @@ def test_the_command_shows_all_strategies_and_keeps_the_best(milvus: str, embedd
     )
 
 
-def test_too_few_questions_are_refused_and_nothing_changes(milvus: str, embedded: Index, tmp_path: Path) -> None:
+def test_too_few_questions_are_refused_and_nothing_changes(milvus: Store, embedded: Index, tmp_path: Path) -> None:
     embedded.note_dense_weight(0.3)
     file = tmp_path / "questions.jsonl"
     file.write_text(json.dumps({"question": "thing 7", "answer": "it", "source": "1.md"}), encoding="utf-8")

@@ -14,6 +14,9 @@ from plait.errors import CollectionNotFound, Conflict, InvalidInput, Unavailable
 from plait.index.collection import Index, list_collections
 from plait.index.document_state import DocumentVersion
 from plait.index.search import Search
+from plait.index.stores.milvus.connection import Milvus
+from plait.index.stores.milvus.store import MilvusStore
+from plait.index.stores.store import Store
 from plait.models.encoders.load import load_embedding
 from plait.models.vectors import Prompts, VectorKind
 from plait.retrieval.local_models import LocalModels
@@ -24,7 +27,7 @@ DIMENSION = 8
 
 
 @pytest.fixture
-def name(milvus: str) -> Iterator[str]:
+def name(milvus: Store) -> Iterator[str]:
     """A collection's name; what is made of it is dropped."""
     name = f"test_{uuid4().hex}"
     yield name
@@ -33,8 +36,8 @@ def name(milvus: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def index(name: str, milvus: str) -> Index:
-    return Index.open_or_create(name, embedding_model="model-a", dimension=DIMENSION, uri=milvus)
+def index(name: str, milvus: Store) -> Index:
+    return Index.open_or_create(name, milvus, embedding_model="model-a", dimension=DIMENSION)
 
 
 def unit(direction: int, tilt: float = 0.0) -> npt.NDArray[np.float32]:
@@ -69,39 +72,39 @@ def document(
     return chunk_table(chunks).append_column("dense", pa.FixedSizeListArray.from_arrays(pa.array(vectors), DIMENSION))
 
 
-def test_a_collection_remembers_model_and_dimension(index: Index, milvus: str) -> None:
+def test_a_collection_remembers_model_and_dimension(index: Index, milvus: Store) -> None:
     again = Index.open(index.name, milvus)
     assert (again.embedding_model, again.dimension) == ("model-a", DIMENSION)
     assert index.name in list_collections(milvus)
 
 
-def test_a_collection_that_is_not_there_is_named_with_its_neighbours(index: Index, milvus: str) -> None:
+def test_a_collection_that_is_not_there_is_named_with_its_neighbours(index: Index, milvus: Store) -> None:
     with pytest.raises(CollectionNotFound, match=f"Did you mean '{index.name}'"):
         Index.open(index.name[:-1], milvus)
 
 
-def test_another_embedding_model_is_refused_and_both_are_named(index: Index, milvus: str) -> None:
+def test_another_embedding_model_is_refused_and_both_are_named(index: Index, milvus: Store) -> None:
     made = r"was made with 'model-a' \(8 dimensions\), not with "
     with pytest.raises(Conflict, match=made + r"'model-b' \(8 dimensions\)"):
-        Index.open_or_create(index.name, embedding_model="model-b", dimension=DIMENSION, uri=milvus)
+        Index.open_or_create(index.name, milvus, embedding_model="model-b", dimension=DIMENSION)
     with pytest.raises(Conflict, match=made + r"'model-a' \(9 dimensions\)"):
-        Index.open_or_create(index.name, embedding_model="model-a", dimension=9, uri=milvus)
+        Index.open_or_create(index.name, milvus, embedding_model="model-a", dimension=9)
     prompts = Prompts(passage="passage: ")
     with pytest.raises(Conflict, match=made + r"'model-a' \(8 dimensions, passage prompt 'passage: '\)"):
-        Index.open_or_create(index.name, embedding_model="model-a", dimension=8, prompts=prompts, uri=milvus)
+        Index.open_or_create(index.name, milvus, embedding_model="model-a", dimension=8, prompts=prompts)
 
 
-def test_a_collection_remembers_its_prompts(name: str, milvus: str) -> None:
+def test_a_collection_remembers_its_prompts(name: str, milvus: Store) -> None:
     prompts = Prompts("query: ", 'the "passage": ')
-    Index.open_or_create(name, embedding_model="model-a", dimension=DIMENSION, prompts=prompts, uri=milvus)
+    Index.open_or_create(name, milvus, embedding_model="model-a", dimension=DIMENSION, prompts=prompts)
     assert Index.open(name, milvus).vectors == VectorKind("model-a", DIMENSION, prompts)
 
 
 @pytest.mark.parametrize("can_be_loaded", [True, False])
-def test_a_collection_of_somebody_else_is_left_alone(name: str, milvus: str, can_be_loaded: bool) -> None:
+def test_a_collection_of_somebody_else_is_left_alone(name: str, milvus: Store, can_be_loaded: bool) -> None:
     from pymilvus import DataType, MilvusClient
 
-    client = MilvusClient(milvus)
+    client = MilvusClient(milvus.address)
     if can_be_loaded:
         client.create_collection(name, dimension=4)
     else:  # it has no index
@@ -202,19 +205,6 @@ def test_more_documents_than_a_filter_holds_can_be_asked_for(index: Index) -> No
     assert index.document_states("default", sources).keys() == set(sources)
 
 
-def test_a_server_that_is_not_there_is_named_at_once() -> None:
-    started = time.monotonic()
-    with pytest.raises(Unavailable, match=r"No Milvus answers at http://127\.0\.0\.1:1 "):
-        list_collections("http://127.0.0.1:1")
-    assert time.monotonic() - started < 5
-
-
-@pytest.mark.parametrize("uri", ["milvus.db", "ftp://host", ""])
-def test_what_is_no_address_is_refused(uri: str) -> None:
-    with pytest.raises(InvalidInput, match="no address of a Milvus server"):
-        list_collections(uri)
-
-
 def test_a_server_that_dies_is_an_outage_and_not_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import subprocess
     import sys
@@ -227,9 +217,8 @@ def test_a_server_that_dies_is_an_outage_and_not_a_traceback(tmp_path: Path, mon
     try:
         while not answers("127.0.0.1", port):
             time.sleep(0.1)
-        index = Index.open_or_create(
-            "dying", embedding_model="model-a", dimension=DIMENSION, uri=f"http://127.0.0.1:{port}"
-        )
+        store = MilvusStore(Milvus(f"http://127.0.0.1:{port}", ""))
+        index = Index.open_or_create("dying", store, embedding_model="model-a", dimension=DIMENSION)
     finally:
         server.kill()
         server.wait()
@@ -242,9 +231,9 @@ def test_a_server_that_dies_is_an_outage_and_not_a_traceback(tmp_path: Path, mon
             index.document_states("default")
 
 
-async def test_retrieval_finds_the_passage_that_says_the_same(name: str, milvus: str, tiny_embedder: Path) -> None:
+async def test_retrieval_finds_the_passage_that_says_the_same(name: str, milvus: Store, tiny_embedder: Path) -> None:
     model = load_embedding(str(tiny_embedder))
-    index = Index.open_or_create(name, embedding_model=model.name, dimension=model.dimension, uri=milvus)
+    index = Index.open_or_create(name, milvus, embedding_model=model.name, dimension=model.dimension)
     texts = ["zebra quagga", "0123 4567", "hello world"]
     table = document("a.md").drop_columns(["dense"])
     table = table.set_column(table.schema.get_field_index("text"), "text", pa.array(texts))

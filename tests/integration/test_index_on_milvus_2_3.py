@@ -28,11 +28,13 @@ from plait.index.collection import Index
 from plait.index.filters import read_filter
 from plait.index.document_state import DocumentVersion
 from plait.index.search import Search
+from plait.index.stores.milvus.connection import Milvus
+from plait.index.stores.milvus.store import MilvusStore
 
 server = milvus.MilvusServer(debug=False)
 server.set_base_dir(sys.argv[1])
 server.start()
-uri = f"http://127.0.0.1:{server.listen_port}"
+store = MilvusStore(Milvus(f"http://127.0.0.1:{server.listen_port}", ""))
 said = {}
 
 
@@ -43,7 +45,7 @@ def refusal(action):
         return str(error)
 
 
-index = Index.open_or_create("old", embedding_model="model-a", dimension=8, uri=uri)
+index = Index.open_or_create("old", store, embedding_model="model-a", dimension=8)
 chunks = [
     Chunk(f"{tenant}-{i}", f"{i}.md", "T", "", f"text {i}", 0, 0, 6, 1, "h", 1, tenant, {"number": i})
     for tenant in ("default", "other")
@@ -56,7 +58,7 @@ table = chunk_table(chunks).append_column(
 index.upsert(table)
 index.upsert(table)
 index.flush()
-again = Index.open("old", uri)
+again = Index.open("old", store)
 
 
 def found(filter=""):

@@ -14,6 +14,7 @@ from plait.errors import Conflict, InvalidInput
 from plait.index.collection import Index
 from plait.index.filters import read_filter
 from plait.index.search import Mode, Search
+from plait.index.stores.store import Store
 from plait.retrieval.neighbours import expanded
 
 TEXTS = (
@@ -26,9 +27,9 @@ TEXTS = (
 
 
 @pytest.fixture(scope="module")
-def index(milvus: str) -> Iterator[Index]:
+def index(milvus: Store) -> Iterator[Index]:
     """Five texts of the tenant `default`, the same ones of `other`; text i points into direction i."""
-    index = Index.open_or_create(f"search_{uuid4().hex}", embedding_model="model-a", dimension=8, uri=milvus)
+    index = Index.open_or_create(f"search_{uuid4().hex}", milvus, embedding_model="model-a", dimension=8)
     for tenant in ("default", "other"):
         index.upsert(chunks_of(TEXTS, tenant))
     yield index
@@ -97,8 +98,8 @@ SPOKEN = {
 
 
 @pytest.fixture(scope="module")
-def many_languages(milvus: str) -> Iterator[Index]:
-    index = Index.open_or_create(f"languages_{uuid4().hex}", embedding_model="model-a", dimension=8, uri=milvus)
+def many_languages(milvus: Store) -> Iterator[Index]:
+    index = Index.open_or_create(f"languages_{uuid4().hex}", milvus, embedding_model="model-a", dimension=8)
     index.upsert(chunks_of(list(SPOKEN)))
     yield index
     index.drop()
@@ -110,7 +111,7 @@ def test_bm25_finds_words_of_languages_without_blanks_and_of_any_normal_form(man
 
 
 def test_words_of_an_earlier_version_are_neither_searched_nor_mixed_with_others(
-    many_languages: Index, milvus: str, monkeypatch: pytest.MonkeyPatch
+    many_languages: Index, milvus: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("plait.index.words.VERSION", "2")
     old = Index.open(many_languages.name, milvus)
@@ -124,11 +125,11 @@ def test_words_of_an_earlier_version_are_neither_searched_nor_mixed_with_others(
     assert numbers(old, Search(1), "", 0, 1) == [1]
 
 
-def test_a_bm25_score_does_not_tell_when_a_chunk_was_written(milvus: str) -> None:
+def test_a_bm25_score_does_not_tell_when_a_chunk_was_written(milvus: Store) -> None:
     texts = ["The fox", "A fox of the forest", "The cat", "The dog", "Cat and dog", "A cat", "The fox and the dog"]
 
     def scores(*batches: Sequence[str]) -> dict[str, float]:
-        index = Index.open_or_create(f"search_{uuid4().hex}", embedding_model="model-a", dimension=8, uri=milvus)
+        index = Index.open_or_create(f"search_{uuid4().hex}", milvus, embedding_model="model-a", dimension=8)
         first = 0
         for batch in batches:
             index.upsert(chunks_of(batch, first=first))
@@ -259,8 +260,8 @@ def test_a_condition_that_is_always_true_finds_the_tenants_own(index: Index, mod
     assert all(hit.passage.chunk_id.startswith("default-") for hit in hits)
 
 
-def test_chunks_around_a_passage_are_those_of_its_document_version_and_tenant(milvus: str) -> None:
-    index = Index.open_or_create(f"around_{uuid4().hex}", embedding_model="model-a", dimension=8, uri=milvus)
+def test_chunks_around_a_passage_are_those_of_its_document_version_and_tenant(milvus: Store) -> None:
+    index = Index.open_or_create(f"around_{uuid4().hex}", milvus, embedding_model="model-a", dimension=8)
     for tenant, version in (("default", "new"), ("default", "old"), ("other", "new")):
         chunks = [
             Chunk(

@@ -25,11 +25,12 @@ from plait.errors import CollectionNotFound, Conflict, DataError, InvalidInput
 from plait.index.collection import Index, list_collections
 from plait.index.conditions import EVERY_ROW, Equals, Field
 from plait.index.only_writer import only_writer
+from plait.index.stores.connect import connect_store
+from plait.index.stores.store import Store
 from plait.jobs.ingest.duplicates import Duplicates, fingerprint
 from plait.jobs.ingest.job import IngestReport, ingest
 from plait.jobs.ingest.pipeline import chunk_files
 from plait.local.milvus import NAME as MILVUS
-from plait.local.milvus import milvus_uri
 from plait.local.process import WATCHER
 from plait.local.stack import running
 from plait.models.encoders.load import embedding_of
@@ -42,10 +43,14 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 FIELDS = ["chunk_id", "tenant", "source", "title", "heading", "text", "position", "start", "end", "content_hash"]
 
 
+def opened(recipe: IngestRecipe) -> Index:
+    return Index.open(recipe.collection, connect_store())
+
+
 def contents(recipe: IngestRecipe) -> list[dict[str, object]]:
     """Every chunk in the index, in the order of ids, without its time."""
-    index = Index.open(recipe.collection)
-    return sorted(index._collection.scan(EVERY_ROW, [*FIELDS, "chunk_count"]), key=lambda row: str(row["chunk_id"]))
+    rows = opened(recipe)._collection.scan(EVERY_ROW, [*FIELDS, "chunk_count"])
+    return sorted(rows, key=lambda row: str(row["chunk_id"]))
 
 
 def expected(recipe: IngestRecipe) -> list[dict[str, object]]:
@@ -104,7 +109,7 @@ def test_an_index_follows_its_documents(recipe: IngestRecipe, docs: Path, monkey
     assert "tenant default: 2 documents" in runner.invoke(app, ["collections", "show", recipe.collection]).output
     assert runner.invoke(app, ["collections", "drop", recipe.collection], input="n\n").exit_code == 1
     assert runner.invoke(app, ["collections", "drop", recipe.collection, "--yes"]).exit_code == 0
-    assert recipe.collection not in list_collections()
+    assert recipe.collection not in list_collections(connect_store())
 
 
 def test_of_duplicates_one_is_kept_until_it_goes(recipe: IngestRecipe, docs: Path) -> None:
@@ -137,9 +142,7 @@ def test_rows_of_a_table_are_documents_beside_files(recipe: IngestRecipe, docs: 
     first = ingest(with_table)
     assert counts(first) == (5, 0, 0)
     assert first.failed == (Failure("/c", "its column 'answer' is empty"),)
-    rows = {
-        row["source"]: row for row in Index.open(recipe.collection)._collection.scan(EVERY_ROW, ["source", "metadata"])
-    }
+    rows = {row["source"]: row for row in opened(recipe)._collection.scan(EVERY_ROW, ["source", "metadata"])}
     assert (rows["/a"]["metadata"], rows["a.md"]["metadata"]) == ({"lang": "en"}, {})
     table.write_text("url,answer,lang\n/b,No it is not,en\n/a,Maybe,en\n", encoding="utf-8")
     assert counts(ingest(with_table)) == (1, 4, 0)
@@ -157,14 +160,14 @@ def test_chunks_longer_than_the_model_reads_are_refused_with_both_numbers(recipe
     with pytest.raises(InvalidInput, match=r"^chunk\.max_tokens is 1000, but .* at most 512"):
         ingest(changed(recipe, chunk={"max_tokens": 1000}))
     with pytest.raises(CollectionNotFound):
-        Index.open(recipe.collection)
+        opened(recipe)
 
 
 def test_prompts_dimensions_and_chunk_settings_belong_to_the_collection(recipe: IngestRecipe) -> None:
     prompted = {"dimensions": 16, "query_prompt": "query: ", "passage_prompt": "passage: "}
     recipe = changed(recipe, embedding=recipe.embedding.model_dump() | prompted)
     ingest(recipe)
-    index = Index.open(recipe.collection)
+    index = opened(recipe)
     assert index.vectors == VectorKind(recipe.embedding.model, 16, Prompts("query: ", "passage: "))
     assert index.chunking == recipe.chunking != Chunking()
     # A chunk is found by what it was embedded as.
@@ -181,12 +184,12 @@ def test_prompts_dimensions_and_chunk_settings_belong_to_the_collection(recipe: 
             ingest(changed(recipe, embedding=recipe.embedding.model_dump() | other))
     # Other chunk settings make all chunks anew, and are the collection's from then on.
     assert ingest(changed(recipe, chunk={"max_tokens": 64})).written == 3
-    assert Index.open(recipe.collection).chunking.chunk.max_tokens == 64
+    assert opened(recipe).chunking.chunk.max_tokens == 64
 
 
 def test_two_runs_at_once_are_refused(recipe: IngestRecipe) -> None:
     with (
-        only_writer(recipe.collection, recipe.tenant, milvus_uri()),
+        only_writer(connect_store(), recipe.collection, recipe.tenant),
         pytest.raises(Conflict, match="Another ingestion"),
     ):
         ingest(recipe)
@@ -255,7 +258,7 @@ def signal_all(stages: dict[str, list[psutil.Process]], number: int) -> None:
             stage.send_signal(number)
 
 
-def chunks_present(recipe: IngestRecipe, milvus: str) -> int:
+def chunks_present(recipe: IngestRecipe, milvus: Store) -> int:
     if recipe.collection not in list_collections(milvus):
         return 0
     return Index.open(recipe.collection, milvus).stats().chunk_count
@@ -264,7 +267,7 @@ def chunks_present(recipe: IngestRecipe, milvus: str) -> int:
 # Each try kills at other moments; more of them: PLAIT_TEST_KILL_TRIES=20.
 @pytest.mark.parametrize("seed", range(int(os.environ.get("PLAIT_TEST_KILL_TRIES", "1"))))
 def test_whatever_is_killed_the_same_command_again_ends_as_if_undisturbed(
-    seed: int, recipe: IngestRecipe, docs: Path, tmp_path: Path, milvus: str
+    seed: int, recipe: IngestRecipe, docs: Path, tmp_path: Path, milvus: Store
 ) -> None:
     many_documents(docs, 60)
     undisturbed = expected(recipe)

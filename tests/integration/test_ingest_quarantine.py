@@ -14,7 +14,8 @@ from plait.documents.read import content_hash
 from plait.errors import CollectionNotFound, DataError
 from plait.index.collection import Index
 from plait.index.quarantine import Quarantine
-from plait.index.stores.connect import connect
+from plait.index.stores.connect import connect_store
+from plait.index.stores.store import Store
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.ledger import start_ledger
 from plait.jobs.ingest.write import Write
@@ -49,7 +50,7 @@ def test_an_unreadable_document_is_held_until_it_changes_or_is_retried(
     (docs / "bad.md").write_text("# Mended\n\nand good", encoding="utf-8")
     version = settings_hash(recipe.chunk, recipe.embedding.made_with)
     as_it_is = content_hash((docs / "bad.md").read_bytes(), version)
-    Quarantine(connect(), recipe.collection).put(recipe.tenant, [Failure("bad.md", "bad", "parse", as_it_is)])
+    Quarantine(connect_store(), recipe.collection).put(recipe.tenant, [Failure("bad.md", "bad", "parse", as_it_is)])
     assert (ingest(recipe).written, len(in_quarantine(recipe))) == (0, 1)
     assert (ingest(recipe, retry_quarantined=True).written, len(in_quarantine(recipe))) == (1, 0)
 
@@ -85,7 +86,7 @@ def test_what_there_is_to_know_about_a_document_is_said_and_kept_until_it_change
 
 
 def in_quarantine(recipe: IngestRecipe) -> list[Failure]:
-    entries = Quarantine(connect(), recipe.collection).entries(recipe.tenant)
+    entries = Quarantine(connect_store(), recipe.collection).entries(recipe.tenant)
     return [entry.failure for entry in entries]
 
 
@@ -98,15 +99,15 @@ def test_a_first_run_of_unreadable_documents_alone_can_be_looked_into(recipe: In
         ingest(recipe)
     said = CliRunner().invoke(app, ["collections", "quarantine", recipe.collection]).output
     assert [name in said for name in ("a.md", "b.md", "guide/c.md")] == [True] * 3
-    Quarantine(connect(), recipe.collection).clear()
+    Quarantine(connect_store(), recipe.collection).clear()
     with pytest.raises(CollectionNotFound):
-        Index.open(recipe.collection)
+        Index.open(recipe.collection, connect_store())
 
 
-def test_an_index_that_is_dropped_takes_its_quarantine_along(milvus: str, collection: str) -> None:
-    index = Index.open_or_create(collection, embedding_model="model-a", dimension=8, uri=milvus)
-    quarantine = Quarantine(connect(milvus), collection)
-    other = Quarantine(connect(milvus), "another")
+def test_an_index_that_is_dropped_takes_its_quarantine_along(milvus: Store, collection: str) -> None:
+    index = Index.open_or_create(collection, milvus, embedding_model="model-a", dimension=8)
+    quarantine = Quarantine(milvus, collection)
+    other = Quarantine(milvus, "another")
     for held in (quarantine, other):
         held.put("t", [Failure("a.md", "it is bad")])
         held.put("t", [Failure("a.md", "it is worse", "parse", "h")])
@@ -147,7 +148,7 @@ def test_a_value_that_no_index_holds_costs_its_row_which_is_named(recipe: Ingest
     assert len(in_quarantine(recipe)) == 5
 
 
-def test_a_document_that_the_index_refuses_fails_alone(recipe: IngestRecipe, milvus: str) -> None:
+def test_a_document_that_the_index_refuses_fails_alone(recipe: IngestRecipe, milvus: Store) -> None:
     values = {"good": 1, "large": 2**100, "small": -(2**70), "fine": 2, "long": 3, "end": 4}
     chunks = [
         Chunk(f"{source}-{position}", source, "t" * (2_000 if source == "long" else 1), "", "text", position, 0, 4, 2,
@@ -158,7 +159,7 @@ def test_a_document_that_the_index_refuses_fails_alone(recipe: IngestRecipe, mil
     dense = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(8 * len(chunks), np.float32)), 8)
     table = chunk_table(chunks).append_column("dense", dense)
     ledger = start_ledger()
-    write = Write(recipe, NO_PROMPTS, milvus, "", None, ledger)
+    write = Write(recipe, NO_PROMPTS, milvus, None, ledger)
     for start, length in ((0, 3), (3, 9)):  # the first batch ends within a document that the second makes whole
         write(table.slice(start, length))
     index = Index.open(recipe.collection, milvus)

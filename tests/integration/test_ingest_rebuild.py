@@ -9,7 +9,7 @@ import pytest
 from plait.errors import CollectionNotFound, Conflict, DataError, PlaitError
 from plait.index.collection import Index, list_collections
 from plait.index.search import Search
-from plait.index.stores.connect import connect
+from plait.index.stores.connect import connect_store
 from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.rebuild import Rebuild
 from plait.recipes import IngestRecipe
@@ -21,9 +21,13 @@ def changed(recipe: IngestRecipe, **fields: object) -> IngestRecipe:
     return IngestRecipe.model_validate(recipe.model_dump() | fields)
 
 
+def opened(recipe: IngestRecipe) -> Index:
+    return Index.open(recipe.collection, connect_store())
+
+
 def generations(recipe: IngestRecipe) -> list[str]:
     """Milvus's own collections of an index."""
-    return sorted(name for name in connect().collections() if name.startswith(recipe.collection))
+    return sorted(name for name in connect_store().collections() if name.startswith(recipe.collection))
 
 
 class Searcher(threading.Thread):
@@ -39,12 +43,12 @@ class Searcher(threading.Thread):
 
     def run(self) -> None:
         try:
-            index = Index.open(self._name)
+            index = Index.open(self._name, connect_store())
             while not self._stopped.is_set():
                 try:
                     (hits,) = index.search(Search(1000), vectors=np.ones((1, index.dimension), np.float32))
                 except CollectionNotFound:
-                    index = Index.open(self._name)
+                    index = Index.open(self._name, connect_store())
                     self.reopened += 1
                     continue
                 self.counts.append(len(hits))
@@ -71,8 +75,8 @@ def test_a_rebuilt_index_takes_its_place_whole_while_it_is_searched(recipe: Inge
     searcher.stop()
     assert report.written == 3
     assert generations(recipe) == [f"{recipe.collection}__2"]
-    assert Index.open(recipe.collection).chunking.chunk.max_tokens == 64
-    assert recipe.collection in list_collections()
+    assert opened(recipe).chunking.chunk.max_tokens == 64
+    assert recipe.collection in list_collections(connect_store())
     # Every search saw one index or the other, and never a part of one.
     assert report.chunks_written < before
     assert set(searcher.counts) == {before, report.chunks_written}
@@ -86,8 +90,8 @@ def test_a_rebuild_that_fails_leaves_the_index_and_is_taken_up_again(
     (docs / "bad.md").write_bytes(b"\0")
     with pytest.raises(DataError, match="The index is as it was"):
         ingest(recipe, rebuild=True)
-    assert Index.open(recipe.collection).generation == 1
-    assert Index.open(recipe.collection).stats().chunk_count == chunks
+    assert opened(recipe).generation == 1
+    assert opened(recipe).stats().chunk_count == chunks
 
     # What it wrote is taken up: only the check was missing.
     (docs / "bad.md").unlink()
@@ -95,7 +99,7 @@ def test_a_rebuild_that_fails_leaves_the_index_and_is_taken_up_again(
     with monkeypatch.context() as patch:
         patch.setattr("plait.local.ray_head.connect", lambda: pytest.fail("Ray was started"))
         assert ingest(recipe, rebuild=True).unchanged == 3
-    assert Index.open(recipe.collection).generation == 2
+    assert opened(recipe).generation == 2
     assert generations(recipe) == [f"{recipe.collection}__2"]
 
 
@@ -118,9 +122,9 @@ def test_a_rebuild_may_change_the_embedding_model_and_starts_anew_with_a_third(
         patch.setattr(Rebuild, "finish", lambda *_: pytest.fail("stop here"))
         with pytest.raises(pytest.fail.Exception):
             ingest(changed(recipe, embedding={"model": others[0]}), rebuild=True)
-    assert Index.open(recipe.collection).embedding_model == str(tiny_embedder)
+    assert opened(recipe).embedding_model == str(tiny_embedder)
     assert ingest(changed(recipe, embedding={"model": others[1]}), rebuild=True).written == 3
-    assert Index.open(recipe.collection).embedding_model == others[1]
+    assert opened(recipe).embedding_model == others[1]
 
 
 def test_a_rebuild_that_would_lose_documents_is_refused(recipe: IngestRecipe, docs: Path) -> None:
@@ -142,6 +146,6 @@ def test_a_first_index_is_seen_when_it_is_whole(recipe: IngestRecipe, monkeypatc
         patch.setattr(Rebuild, "finish", lambda *_: pytest.fail("stop here"))
         with pytest.raises(pytest.fail.Exception):
             ingest(recipe, rebuild=True)
-    assert recipe.collection not in list_collections()
+    assert recipe.collection not in list_collections(connect_store())
     ingest(recipe, rebuild=True)
-    assert Index.open(recipe.collection).stats().documents_by_tenant == {"default": 3}
+    assert opened(recipe).stats().documents_by_tenant == {"default": 3}

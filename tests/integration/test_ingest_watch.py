@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from plait.cli import app
 from plait.errors import InvalidInput
 from plait.index.collection import Index, list_collections
+from plait.index.stores.store import Store
 from plait.jobs.ingest.watch import watch
 from plait.recipes import IngestRecipe
 
@@ -26,7 +27,7 @@ def wait_until(is_so: Callable[[], bool], timeout_s: float = 120) -> None:
 
 
 def test_a_watched_folder_and_its_index_stay_in_step_until_sigterm(
-    recipe: IngestRecipe, docs: Path, tmp_path: Path, milvus: str
+    recipe: IngestRecipe, docs: Path, tmp_path: Path, milvus: Store
 ) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(recipe.model_dump()), encoding="utf-8")

@@ -14,6 +14,7 @@ import pytest
 from changed_settings import changed_settings
 
 from plait.errors import Conflict, InvalidInput, Unavailable
+from plait.index.stores.store import Store
 from plait.local import stack
 from plait.local.milvus import milvus_uri
 from plait.local.process import LocalProcess, check_port_is_free, ensure_all, free_port
@@ -294,7 +295,7 @@ def test_rays_folder_is_closed_to_others(ray_cluster: None) -> None:
     assert list((temp_dir() / "r").glob("session_*"))
 
 
-def test_everything_of_ours_binds_loopback_and_ray_asks_for_a_token(ray_cluster: None, milvus: str) -> None:
+def test_everything_of_ours_binds_loopback_and_ray_asks_for_a_token(ray_cluster: None, milvus: Store) -> None:
     assert {"ray", "milvus", "exporter"} <= {process.name for process in stack.running()}
     for found in stack.running():
         process = found.process()

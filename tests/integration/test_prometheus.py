@@ -12,6 +12,7 @@ from local_prometheus import PATIENCE_S, Prometheus, running
 from typer.testing import CliRunner
 
 from plait.cli import app
+from plait.index.stores.store import Store
 from plait.jobs.ingest.job import ingest
 from plait.jobs.train.job import train
 from plait.recipes import IngestRecipe, TrainRecipe, load_recipe
@@ -102,7 +103,7 @@ def test_live_gauges_of_a_killed_process_drop(prometheus: Prometheus) -> None:
 
 
 def test_ingestion_and_training_are_seen_after_their_processes_have_ended(
-    prometheus: Prometheus, tmp_path: Path, tiny_embedder: Path, tiny_model: Path, milvus: str
+    prometheus: Prometheus, tmp_path: Path, tiny_embedder: Path, tiny_model: Path, milvus: Store
 ) -> None:
     for number in range(3):
         (tmp_path / f"{number}.md").write_text(f"# Part {number}\n\nThe installed version is {number}.\n")

@@ -14,6 +14,7 @@ from made_rows import answers, encoding_of, jsonl, prepared, row
 from plait.documents.chunk import Chunk, chunk_table
 from plait.errors import DataError
 from plait.index.collection import Index
+from plait.index.stores.store import Store
 from plait.jobs.train.shards import Shards
 from plait.models.encoders.load import load_embedding
 from plait.models.tokenizer import load_tokenizer
@@ -35,10 +36,10 @@ def encoding(tiny_model: Path) -> Any:
 
 
 @pytest.fixture
-def index(milvus: str, tiny_embedder: Path) -> Iterator[Index]:
+def index(milvus: Store, tiny_embedder: Path) -> Iterator[Index]:
     """An index of ten one-line documents."""
     embedding = load_embedding(str(tiny_embedder))
-    index = Index.open_or_create(f"test_{uuid4().hex}", embedding_model=str(tiny_embedder), dimension=32, uri=milvus)
+    index = Index.open_or_create(f"test_{uuid4().hex}", milvus, embedding_model=str(tiny_embedder), dimension=32)
     texts = [f"Number {i} is {7 * i}." for i in range(10)]
     chunks = [Chunk(f"{i:032}", f"{i}.md", "", "", text, 0, 0, len(text), 1, "h", 1) for i, text in enumerate(texts)]
     dense = pa.FixedSizeListArray.from_arrays(pa.array(embedding.encode_passages(texts).ravel()), 32)

@@ -156,8 +156,8 @@ def test_an_index_is_whole_though_a_host_dies_under_its_ingestion(
 
     def chunks() -> int:
         assert run.poll() is None, run.communicate()[0]
-        is_there = recipe.collection in list_collections(hosts.milvus_uri)
-        return Index.open(recipe.collection, hosts.milvus_uri).stats().chunk_count if is_there else 0
+        is_there = recipe.collection in list_collections(hosts.store)
+        return Index.open(recipe.collection, hosts.store).stats().chunk_count if is_there else 0
 
     wait_until(lambda: chunks() > len(expected) // 10, "nothing is written")
     wait_until(lambda: bool(hosts.workers(OTHER, "MapBatches")), "nothing works on the other host")
@@ -165,7 +165,7 @@ def test_an_index_is_whole_though_a_host_dies_under_its_ingestion(
     assert chunks() < len(expected)
     said, _ = run.communicate(timeout=120)
     assert run.returncode == 0, said
-    rows = Index.open(recipe.collection, hosts.milvus_uri)._collection.scan(EVERY_ROW, FIELDS)
+    rows = Index.open(recipe.collection, hosts.store)._collection.scan(EVERY_ROW, FIELDS)
     assert sorted(rows, key=itemgetter("chunk_id")) == expected
     hosts.start(OTHER)
 
@@ -180,8 +180,7 @@ CLIENTS = 3
 @pytest.fixture(scope="module")
 def collection(hosts: Hosts, tiny_embedder: Path) -> str:
     model = load_embedding(str(tiny_embedder))
-    uri = hosts.milvus_uri
-    index = Index.open_or_create("hosts_served", embedding_model=model.name, dimension=model.dimension, uri=uri)
+    index = Index.open_or_create("hosts_served", hosts.store, embedding_model=model.name, dimension=model.dimension)
     text = "The installed version of ray is 2.60.0."
     place = {"source": "ray.md", "title": "ray", "heading": "", "position": 0, "start": 0, "end": len(text)}
     chunk = Chunk(chunk_id="ray", text=text, chunk_count=1, content_hash="0", updated_at=0, **place)

@@ -23,6 +23,8 @@ from typing import Self
 
 import psutil
 
+from plait.index.stores.milvus.connection import Milvus
+from plait.index.stores.milvus.store import MilvusStore
 from plait.local.process import answers, free_port
 from plait.settings import settings
 
@@ -60,7 +62,7 @@ class Hosts:
         self._others: list[subprocess.Popen[str]] = []
         self._milvus: subprocess.Popen[bytes] | None = None
         self._gcs_port, self.http_port, self._milvus_port = free_port(), free_port(), free_port()
-        self.milvus_uri = f"http://{self._net}.{254 if isolated else 1}:{self._milvus_port}"
+        self.store = MilvusStore(Milvus(f"http://{self._net}.{254 if isolated else 1}:{self._milvus_port}", ""))
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             **(recommended_environment() if checks is None else checks),
@@ -68,7 +70,7 @@ class Hosts:
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "PLAIT_HOME": str(settings().root),
             "PLAIT_RAY_ADDRESS": f"{self.addresses[HEAD]}:{self._gcs_port}",
-            "PLAIT_MILVUS_URI": self.milvus_uri,
+            "PLAIT_MILVUS_URI": self.store.address,
             "PLAIT_BIND": "0.0.0.0" if isolated else "127.0.0.1",
             "PLAIT_HTTP_PORT": str(self.http_port),
         }
@@ -215,7 +217,7 @@ while True:
             )
 
     def _start_milvus(self) -> None:
-        host, _, port = self.milvus_uri.removeprefix("http://").partition(":")
+        host, _, port = self.store.address.removeprefix("http://").partition(":")
         server = [*_WITH_US, str(Path(sys.executable).parent / "milvus-lite"), "server", "--host", host, "--port", port]
         with (self._folder / "milvus.log").open("wb") as log:
             self._milvus = subprocess.Popen(

@@ -17,14 +17,16 @@ def list_all() -> None:
     from rich.table import Table
 
     from plait.index.collection import Index, list_collections
+    from plait.index.stores.connect import connect_store
 
-    names = list_collections()
+    store = connect_store()
+    names = list_collections(store)
     if not names:
         print("No collections yet. Make one: plait ingest FOLDER collection=NAME")
         return
     table = Table("collection", "documents", "chunks", "embedding model")
     for name in names:
-        stats = Index.open(name).stats()
+        stats = Index.open(name, store).stats()
         documents = sum(stats.documents_by_tenant.values())
         table.add_row(name, str(documents), str(stats.chunk_count), stats.vectors.model)
     Console().print(table)
@@ -39,8 +41,9 @@ def show(name: str = typer.Argument(help="The collection.")) -> None:
     from datetime import datetime
 
     from plait.index.collection import Index
+    from plait.index.stores.connect import connect_store
 
-    index = Index.open(name)
+    index = Index.open(name, connect_store())
     stats = index.stats()
     print(f"{stats.name}: {stats.chunk_count} chunks")
     print(f"embedding model: {stats.vectors}")
@@ -107,11 +110,12 @@ def quarantine(
 
     from plait.index.collection import Index
     from plait.index.quarantine import Quarantine
-    from plait.index.stores.connect import connect
+    from plait.index.stores.connect import connect_store
 
-    entries = Quarantine(connect(), name).entries(tenant)
+    store = connect_store()
+    entries = Quarantine(store, name).entries(tenant)
     if not entries:
-        Index.open(name)  # says what there is when the name is wrong
+        Index.open(name, store)  # says what there is when the name is wrong
         print(f"No document of '{name}' is in quarantine.")
         return
     for entry in entries:  # lines and no table: reasons are sentences
@@ -132,8 +136,9 @@ def drop(
     Example: `plait collections drop support --yes`
     """
     from plait.index.collection import Index
+    from plait.index.stores.connect import connect_store
 
-    index = Index.open(name)
+    index = Index.open(name, connect_store())
     if not yes:
         typer.confirm(f"Delete collection '{name}' and everything in it?", abort=True)
     index.drop()

@@ -42,12 +42,13 @@ def fit_collection(
     import asyncio
 
     from plait.index.collection import Index
+    from plait.index.stores.connect import connect_store
     from plait.models.encoders.load import embedding_of
     from plait.retrieval.fusion import fit_fusion
     from plait.retrieval.local_models import LocalModels
     from plait.retrieval.pipeline import RetrievalPipeline
 
-    index = Index.open(name)
+    index = Index.open(name, connect_store())
     index.check_mode("hybrid")
     if questions is not None:
         known = _known_questions(index, tenant, questions)

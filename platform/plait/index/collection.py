@@ -27,7 +27,6 @@ from plait.index.sample import texts_at_random
 from plait.index.schema import MAX_CHUNK_ID_BYTES, chunk_schema
 from plait.index.search import MAX_TOP_K, Hit, Mode, Search, Vectors
 from plait.index.stats import IndexStats, stats_of
-from plait.index.stores.connect import connect
 from plait.index.stores.store import DENSE, Row, Store, StoreCollection
 from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind
 from plait.recipes import Chunking
@@ -80,21 +79,19 @@ class Index:
         return self.vectors.dimension
 
     @classmethod
-    def open(cls, name: str, uri: str | None = None, token: str | None = None, generation: int | None = None) -> Self:
+    def open(cls, name: str, store: Store, generation: int | None = None) -> Self:
         """Open an index.
 
         Args:
             name: the index.
-            uri: the Milvus server; None: the one of this installation.
-            token: its token; None: that of the settings.
+            store: the one that has it.
             generation: which one, finished or not; None: the one that the name stands for.
 
         Raises:
             CollectionNotFound: with the nearest names there are.
             Conflict: when the collection was not made by Plait.
-            Unavailable: when Milvus does not answer.
+            Unavailable: when the store does not answer.
         """
-        store = connect(uri, token)
         index = cls._find(store, name, generation)
         if index is None:
             raise CollectionNotFound(
@@ -107,13 +104,12 @@ class Index:
     def open_or_create(
         cls,
         name: str,
+        store: Store,
         *,
         embedding_model: str,
         dimension: int,
         prompts: Prompts = NO_PROMPTS,
         chunking: Chunking = Chunking(),
-        uri: str | None = None,
-        token: str | None = None,
         generation: int | None = None,
     ) -> Self:
         """Open an index, or create it for the vectors of an embedding model. Safe to call at once from two sides.
@@ -123,9 +119,8 @@ class Index:
 
         Raises:
             Conflict: when it exists with vectors of another kind, or was not made by Plait.
-            Unavailable: when Milvus does not answer.
+            Unavailable: when the store does not answer.
         """
-        store = connect(uri, token)
         vectors = VectorKind(embedding_model, dimension, prompts)
         found = cls._find(store, name, generation)
         index = found or cls._create(store, name, generation or 1, vectors, chunking)
@@ -297,7 +292,7 @@ class Index:
         Raises:
             InvalidInput: when `how` or the shape of `vectors` is wrong.
             CollectionNotFound: when the index was rebuilt or dropped; open it again.
-            Unavailable: when Milvus does not answer.
+            Unavailable: when the store does not answer.
         """
         self.check_mode(how.mode)
         if how.mode == "bm25":
@@ -367,10 +362,10 @@ def _of(tenant: str) -> Condition:
     return Equals(Field("tenant"), tenant)
 
 
-def list_collections(uri: str | None = None, token: str | None = None) -> list[str]:
+def list_collections(store: Store) -> list[str]:
     """Names of the collections that Plait made, in order.
 
     Raises:
-        Unavailable: when Milvus does not answer.
+        Unavailable: when the store does not answer.
     """
-    return generations.index_names(connect(uri, token))
+    return generations.index_names(store)

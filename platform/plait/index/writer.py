@@ -50,7 +50,7 @@ class IndexWriter:
 
         Raises:
             Conflict: when the collection is of an earlier version of Plait.
-            Unavailable: when Milvus does not answer.
+            Unavailable: when the store does not answer.
         """
         chunks = _without(chunks, self._refused)
         refused = _upsert(self._index, chunks, sorted(set(chunks["source"].to_pylist())))

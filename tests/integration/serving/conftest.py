@@ -12,6 +12,7 @@ from made_adapters import register_adapter
 from plait.adapters.tracking import tracking_client
 from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
+from plait.index.stores.store import Store
 from plait.models.encoders.load import load_embedding
 from serving.asking import ADMIN_KEY, COLLECTION, MAX_BATCH_SIZE, MAX_WAITING, OTHER, TEXTS
 
@@ -28,7 +29,7 @@ def adapters(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> None
 
 
 @pytest.fixture(scope="package")
-def collection(milvus: str, tiny_embedder: Path) -> Iterator[str]:
+def collection(milvus: Store, tiny_embedder: Path) -> Iterator[str]:
     indexes = [
         _filled(milvus, tiny_embedder, COLLECTION, TEXTS),
         _filled(milvus, tiny_embedder, OTHER, {"herons.md": "Herons stand in the water and wait."}),
@@ -38,9 +39,9 @@ def collection(milvus: str, tiny_embedder: Path) -> Iterator[str]:
         index.drop()
 
 
-def _filled(milvus: str, tiny_embedder: Path, name: str, texts: dict[str, str]) -> Index:
+def _filled(milvus: Store, tiny_embedder: Path, name: str, texts: dict[str, str]) -> Index:
     model = load_embedding(str(tiny_embedder))
-    index = Index.open_or_create(name, embedding_model=model.name, dimension=model.dimension, uri=milvus)
+    index = Index.open_or_create(name, milvus, embedding_model=model.name, dimension=model.dimension)
     chunks = [
         Chunk(
             chunk_id=source,

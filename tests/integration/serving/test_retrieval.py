@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from plait.index.collection import Index
+from plait.index.stores.store import Store
 from plait.models.encoders.endpoint import EmbeddingEndpoint
 from plait.models.encoders.load import load_embedding
 from plait.retrieval.local_models import LocalModels
@@ -67,7 +68,9 @@ def test_passages_are_retrieved_in_every_way(server: str, mode: str, rerank: str
         {"mode": "dense", "mmr": 0.5, "max_per_source": 1, "expand": 1},
     ],
 )
-async def test_jobs_retrieve_what_is_served(server: str, milvus: str, tiny_embedder: Path, how: dict[str, Any]) -> None:
+async def test_jobs_retrieve_what_is_served(
+    server: str, milvus: Store, tiny_embedder: Path, how: dict[str, Any]
+) -> None:
     retrieval = Retrieval(top_k=3, **how)
     pipeline = RetrievalPipeline(LocalModels(load_embedding(str(tiny_embedder))))
     questions = [TEXTS["ray.md"], "which cats wait?", "lorem ipsum " * 200 + TEXTS["torch.md"]]

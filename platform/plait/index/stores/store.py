@@ -13,8 +13,9 @@ from plait.index.conditions import Condition
 from plait.index.search import Search, Vectors
 
 Row = dict[str, Any]
-Capability = Literal["bm25", "slow_before_flush"]
-"""`bm25`: it searches by words too. `slow_before_flush`: it looks through unflushed rows one by one."""
+Capability = Literal["bm25", "slow_before_flush", "one_writer"]
+"""`bm25`: it searches by words too. `slow_before_flush`: it looks through unflushed rows one by one. `one_writer`: it
+takes one writer at a time, whatever the collections; others take one for each collection and tenant."""
 
 DENSE, WORDS = "dense", "words"
 """The fields with the vector, float32 [dimension], and with the words that BM25 counts."""
@@ -123,7 +124,7 @@ class StoreCollection(Protocol):
 
 
 class Store(Protocol):
-    """A server of collections."""
+    """A server of collections. It can be pickled: a process that it is sent to connects for itself."""
 
     @property
     def address(self) -> str:
@@ -135,7 +136,7 @@ class Store(Protocol):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What it can do that not every store can."""
+        """What tells it from other stores."""
 
     def check_answers(self, timeout_s: float) -> None:
         """Ask for something that costs nothing.

@@ -3,12 +3,10 @@
 import asyncio
 import io
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -23,6 +21,7 @@ from plait.errors import DataError
 from plait.index.collection import Index
 from plait.index.search import Search
 from plait.index.stores.memory import MemoryStore
+from plait.index.stores.store import Store
 from plait.models.embedding import Embedding
 from plait.models.encoders.load import load_embedding
 from plait.models.vectors import VectorKind, Vectors
@@ -36,9 +35,9 @@ SHORT = Chunking(chunk=ChunkConfig(max_tokens=24))
 class Direct(Indexer):
     """The deployment without Serve: its embedder is a model of this process."""
 
-    def __init__(self, collection: str, uri: str, model: Embedding) -> None:
+    def __init__(self, collection: str, store: Store, model: Embedding) -> None:
         self._collections, self._tenant = (collection,), "default"
-        self._milvus_uri, self._limits = uri, DocumentLimits()
+        self._store, self._limits = store, DocumentLimits()
 
         async def embed(kind: VectorKind, texts: Sequence[str]) -> Vectors:
             return model.encode_passages(list(texts))
@@ -59,81 +58,74 @@ class Direct(Indexer):
 
 
 @pytest.fixture
-def uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Where every index is in one store in memory."""
-    store = MemoryStore()
-    monkeypatch.setattr("plait.index.collection.connect", lambda uri=None, token=None: store)
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A store in memory, in a home of its own."""
     with changed_settings(home=tmp_path):
-        yield "memory"
+        yield MemoryStore()
 
 
-@asynccontextmanager
-async def uploads_to(uri: str, embedder: Path) -> AsyncIterator[tuple[Direct, Index]]:
+def uploads_to(store: Store, embedder: Path) -> tuple[Direct, Index]:
     """The deployment, and a collection that was made with SHORT."""
     model = load_embedding(str(embedder))
     index = Index.open_or_create(
-        f"uploads_{uuid4().hex}", embedding_model=model.name, dimension=model.dimension, chunking=SHORT, uri=uri
+        "uploads", store, embedding_model=model.name, dimension=model.dimension, chunking=SHORT
     )
-    indexer = Direct(index.name, uri, model)
-    try:
-        yield indexer, index
-    finally:
-        index.drop()
+    return Direct(index.name, store, model), index
 
 
 def sent(text: str) -> UploadedFile:
     return uploaded_files.save("heron.md", "assistants", io.BytesIO(text.encode()))
 
 
-async def test_an_uploaded_file_is_cut_as_its_collection_was(uri: str, tiny_embedder: Path) -> None:
+async def test_an_uploaded_file_is_cut_as_its_collection_was(store: Store, tiny_embedder: Path) -> None:
     tokenizer = Tokenizer.from_file(str(tiny_embedder / "tokenizer.json"))
-    async with uploads_to(uri, tiny_embedder) as (indexer, index):
-        longest = []
-        for chunking in (SHORT, Chunking(chunk=ChunkConfig(max_tokens=64))):
-            index.note_chunking(chunking)
-            assert Index.open(index.name, uri).chunking == chunking
-            file = sent(TEXT)
-            assert (await indexer.bring(file)).status == "completed"
-            (hits,) = index.search(Search(100), vectors=np.ones((1, index.dimension), np.float32))
-            texts = [hit.passage.text for hit in hits if hit.passage.source == file.source]
-            longest.append(max(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts))
-        assert longest[0] <= 24 < longest[1] <= 64
+    indexer, index = uploads_to(store, tiny_embedder)
+    longest = []
+    for chunking in (SHORT, Chunking(chunk=ChunkConfig(max_tokens=64))):
+        index.note_chunking(chunking)
+        assert Index.open(index.name, store).chunking == chunking
+        file = sent(TEXT)
+        assert (await indexer.bring(file)).status == "completed"
+        (hits,) = index.search(Search(100), vectors=np.ones((1, index.dimension), np.float32))
+        texts = [hit.passage.text for hit in hits if hit.passage.source == file.source]
+        longest.append(max(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts))
+    assert longest[0] <= 24 < longest[1] <= 64
 
 
 async def test_a_file_that_comes_again_replaces_its_chunks_and_leaves_no_stale_one(
-    uri: str, tiny_embedder: Path
+    store: Store, tiny_embedder: Path
 ) -> None:
-    async with uploads_to(uri, tiny_embedder) as (indexer, index):
-        file = sent(TEXT)
-        first = await indexer.bring(file)
-        states = index.document_states("default")
-        assert {source: state.chunks for source, state in states.items()} == {file.source: first.chunks}
-        assert first.chunks > 3
+    indexer, index = uploads_to(store, tiny_embedder)
+    file = sent(TEXT)
+    first = await indexer.bring(file)
+    states = index.document_states("default")
+    assert {source: state.chunks for source, state in states.items()} == {file.source: first.chunks}
+    assert first.chunks > 3
 
-        # With other content under its id, and with other settings of the collection.
-        file.path.write_text("# Herons\n\nThe heron left.")
-        changed = await indexer.bring(file)
-        states = index.document_states("default")
-        assert (states[file.source].chunks, states[file.source].is_whole) == (changed.chunks, True)
-        assert changed.chunks == 1
-        file.path.write_text(TEXT)
-        await indexer.bring(file)
-        index.note_chunking(Chunking())
-        again = await indexer.bring(file)
-        assert (states := index.document_states("default"))[file.source].is_whole
-        assert states[file.source].chunks == again.chunks < first.chunks
+    # With other content under its id, and with other settings of the collection.
+    file.path.write_text("# Herons\n\nThe heron left.")
+    changed = await indexer.bring(file)
+    states = index.document_states("default")
+    assert (states[file.source].chunks, states[file.source].is_whole) == (changed.chunks, True)
+    assert changed.chunks == 1
+    file.path.write_text(TEXT)
+    await indexer.bring(file)
+    index.note_chunking(Chunking())
+    again = await indexer.bring(file)
+    assert (states := index.document_states("default"))[file.source].is_whole
+    assert states[file.source].chunks == again.chunks < first.chunks
 
 
 async def test_a_file_that_the_index_refuses_fails_with_the_reason(
-    uri: str, tiny_embedder: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tiny_embedder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(index: Index, chunks: Any) -> None:
         raise DataError("The index refuses a value (too long).")
 
-    async with uploads_to(uri, tiny_embedder) as (indexer, index):
-        monkeypatch.setattr(Index, "upsert", refuse)
-        file = sent(TEXT)
-        failed = await indexer.bring(file)
-        assert failed.status == "failed"
-        assert str(failed.error).startswith("'heron.md' cannot be indexed: The index refuses a value (too long). ")
-        assert index.document_states("default") == {}
+    indexer, index = uploads_to(store, tiny_embedder)
+    monkeypatch.setattr(Index, "upsert", refuse)
+    file = sent(TEXT)
+    failed = await indexer.bring(file)
+    assert failed.status == "failed"
+    assert str(failed.error).startswith("'heron.md' cannot be indexed: The index refuses a value (too long). ")
+    assert index.document_states("default") == {}

@@ -1,7 +1,7 @@
 """The connection to Milvus, and its failures as sentences.
 
-In: a URI, or nothing for the Milvus of this installation. Out: a pymilvus client. Every call through `answering` that
-Milvus refuses or does not answer becomes a PlaitError that names the server. It knows no collection.
+In: a URI and a token. Out: a pymilvus client. Every call through `answering` that Milvus refuses or does not answer
+becomes a PlaitError that names the server. It knows no collection.
 """
 
 import logging.config
@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,14 +21,20 @@ _COLLECTION_NOT_FOUND = 100  # Milvus's code
 
 @dataclass(frozen=True)
 class Milvus:
-    """A Milvus server: where it is, and the client that is connected to it."""
+    """A Milvus server: where it is, and the client that is connected to it.
+
+    It is pickled as its address and its token: a process that it is sent to connects for itself.
+    """
 
     uri: str
-    client: Any
+    token: str = field(repr=False)
 
-    @classmethod
-    def connect(cls, uri: str | None = None, token: str | None = None) -> "Milvus":
-        """Connect to a server; without a URI to the one of this installation, which is started if it is embedded.
+    def __reduce__(self) -> tuple[type["Milvus"], tuple[str, str]]:
+        return Milvus, (self.uri, self.token)
+
+    @cached_property
+    def client(self) -> Any:
+        """The connection, which is made at its first use.
 
         Raises:
             InvalidInput: when the URI is none.
@@ -38,16 +44,12 @@ class Milvus:
         from pymilvus import MilvusClient
         from pymilvus.exceptions import ConnectionConfigException, MilvusException
 
-        if uri is None:
-            from plait.local.milvus import milvus_uri
-
-            uri = milvus_uri()
-        if not uri.startswith(("http://", "https://", "tcp://")):  # a path would open a file that locks others out
-            raise InvalidInput(f"'{uri}' is no address of a Milvus server.", "Write http://HOST:19530.")
+        if not self.uri.startswith(("http://", "https://", "tcp://")):  # a path would open a file that locks others out
+            raise InvalidInput(f"'{self.uri}' is no address of a Milvus server.", "Write http://HOST:19530.")
         try:
-            client = MilvusClient(
-                uri,
-                token=settings().milvus_token if token is None else token,
+            return MilvusClient(
+                self.uri,
+                token=self.token,
                 timeout=settings().milvus_timeout_s,
                 grpc_options={
                     # pymilvus would ping an idle connection every 10 s, and Milvus Lite ends it for that.
@@ -58,10 +60,9 @@ class Milvus:
                 },
             )
         except ConnectionConfigException as error:
-            raise InvalidInput(f"'{uri}' is no address of a Milvus server ({error.message}).") from error
+            raise InvalidInput(f"'{self.uri}' is no address of a Milvus server ({error.message}).") from error
         except MilvusException as error:
-            raise _unavailable(uri, error.message) from error
-        return cls(uri, client)
+            raise _unavailable(self.uri, error.message) from error
 
     @cached_property
     def version(self) -> str:

@@ -26,8 +26,9 @@ class MilvusStore:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        bm25: set[Capability] = set() if self.milvus.is_before_2_5 else {"bm25"}
-        return frozenset(bm25 | ({"slow_before_flush"} if self.milvus.is_embedded else set()))
+        if self.milvus.is_embedded:
+            return frozenset({"bm25", "slow_before_flush", "one_writer"})
+        return frozenset() if self.milvus.is_before_2_5 else frozenset({"bm25"})
 
     def check_answers(self, timeout_s: float) -> None:
         with self.milvus.answering("answer") as client:
