@@ -14,8 +14,7 @@ CHECKED := platform jobs serve tests examples benchmarks k8s
 DOCS ?=
 QA ?=
 TESTS ?=
-# So many processes run tests side by side, file by file, each with a Ray and a Milvus of its own. Files that start
-# servers come first: they wait for processes most of the time.
+# So many processes run tests side by side, file by file, each with a Ray and a Milvus of its own (tests/conftest.py).
 WORKERS ?= $(if $(TESTS),0,2)
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --no-loadscope-reorder
 

@@ -50,12 +50,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each worker one file after the other, and at once all files that share a server."""
+    """Give each worker one file after the other, and at once all files that share a server.
+
+    The first worker begins with the tests that start servers, the others with the unit tests, which come last: two Rays
+    that start at once, on a machine that has compiled nothing yet, would keep each other from starting in time.
+    """
     from xdist.scheduler import LoadScopeScheduling
+    from xdist.workermanage import WorkerController
 
     class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # the library has no types
         def _split_scope(self, nodeid: str) -> str:
             return _ONE_SERVER if nodeid.startswith(_ONE_SERVER) else nodeid.partition("::")[0]
+
+        def _assign_work_unit(self, node: WorkerController) -> None:
+            if node.gateway.id != "gw0":
+                self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+            super()._assign_work_unit(node)
 
     return ByFile(config, log)
 

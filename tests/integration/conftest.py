@@ -1,10 +1,11 @@
-"""What the tests of ingestion share: three documents, a collection, and the recipe from one to the other."""
+"""What integration tests share: three documents, a collection, the recipe from one to the other; training in place."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from local_training import training_in_this_process
 
 from plait.index.collection import Index, list_collections
 from plait.index.stores.store import Store
@@ -41,3 +42,9 @@ def recipe(docs: Path, collection: str, tiny_embedder: Path) -> IngestRecipe:
             "embedding": {"model": str(tiny_embedder), "batch_size": 1},
         }
     )
+
+
+@pytest.fixture
+def training_in_place(ray_cluster: None) -> Iterator[None]:
+    with training_in_this_process():
+        yield

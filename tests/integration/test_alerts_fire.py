@@ -43,9 +43,8 @@ def prometheus(
 @pytest.fixture(scope="module")
 def server(ray_cluster: None, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One request at a time, and a pinned adapter whose weights are none."""
-    from ray import serve
 
-    from plait.serve.deploy import deploy, read_config
+    from plait.serve.deploy import deploy, read_config, take_down
 
     kept = register_adapter("unreadable", tiny_model, tmp_path_factory.mktemp("unreadable"), seed=0)
     (kept / "adapter_model.safetensors").write_bytes(b"no weights")
@@ -61,7 +60,7 @@ def server(ray_cluster: None, tiny_model: Path, tmp_path_factory: pytest.TempPat
         with changed_settings(replica_hour_price="7.2"):
             yield deploy(read_config("local", overrides), on_progress=print)
     finally:
-        serve.shutdown()
+        take_down()
 
 
 def firing(alert: str, **labels: str) -> str:

@@ -23,9 +23,8 @@ TEXTS = ["the installed version of ray", "cats sleep", "a third text that is a l
 @pytest.fixture(scope="module")
 def server(ray_cluster: None, tiny_model: Path, tiny_embedder: Path) -> Iterator[str]:
     """Base URL of an application without retrieval, on the tiny models."""
-    from ray import serve
 
-    from plait.serve.deploy import deploy, read_config
+    from plait.serve.deploy import deploy, read_config, take_down
 
     overrides = [
         f"llm.model={tiny_model}",
@@ -37,7 +36,7 @@ def server(ray_cluster: None, tiny_model: Path, tiny_embedder: Path) -> Iterator
         "default_max_tokens=12",
     ]
     yield deploy(read_config("local", overrides), on_progress=lambda line: None)
-    serve.shutdown()
+    take_down()
 
 
 @pytest.fixture(scope="module")

@@ -44,9 +44,8 @@ def registry(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Regi
 
 @pytest.fixture(scope="module")
 def server(ray_cluster: None, tiny_model: Path, store: Path, registry: Registry) -> Iterator[str]:
-    from ray import serve
 
-    from plait.serve.deploy import deploy, read_config
+    from plait.serve.deploy import deploy, read_config, take_down
 
     overrides = [
         f"llm.model={tiny_model}",
@@ -65,7 +64,7 @@ def server(ray_cluster: None, tiny_model: Path, store: Path, registry: Registry)
         with changed_settings(admin_key="an-admin-key"):
             yield deploy(read_config("local", overrides), on_progress=print)
     finally:
-        serve.shutdown()
+        take_down()
 
 
 @pytest.fixture

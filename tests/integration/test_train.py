@@ -18,6 +18,7 @@ from plait.recipes import TrainRecipe, load_recipe
 from plait.settings import settings
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+IN_PLACE = pytest.mark.usefixtures("training_in_place")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,7 @@ def test_a_run_ends_as_a_registered_adapter_with_its_lineage(evaluated: TrainRec
     assert {"loss.png", "samples.md"} <= artifacts
 
 
+@IN_PLACE
 def test_the_same_run_is_reused_a_changed_one_makes_a_new_version_and_the_registry_names_both(
     evaluated: TrainRecipe, trained: AdapterVersion
 ) -> None:
@@ -109,6 +111,7 @@ def test_two_workers_learn_what_one_learns(recipe: TrainRecipe, trained: Adapter
     assert together.metadata.metrics["loss"] == pytest.approx(trained.metadata.metrics["loss"], rel=1e-4)
 
 
+@IN_PLACE
 def test_a_batch_in_parts_teaches_what_the_whole_batch_teaches(recipe: TrainRecipe) -> None:
     whole = train(with_overrides(recipe, micro_batch_tokens=4096, max_steps=3))
     parts = train(with_overrides(recipe, micro_batch_tokens=64, max_steps=3))
@@ -121,6 +124,7 @@ def test_a_run_larger_than_the_cluster_is_refused_before_it_starts(recipe: Train
         train(greedy)
 
 
+@IN_PLACE
 def test_a_loss_that_is_not_a_number_stops_the_run_with_a_sentence(recipe: TrainRecipe) -> None:
     exploding = with_overrides(recipe, lr=1e30, warmup_share=0.0)
     exploding = exploding.model_copy(update={"scale": recipe.scale.model_copy(update={"max_failures": 0})})
@@ -141,6 +145,7 @@ def test_rows_longer_than_the_models_context_are_refused_before_anything_is_read
         train(recipe.model_copy(update={"data": data}))
 
 
+@IN_PLACE
 def test_an_adapter_is_trained_on_and_knows_its_parent(evaluated: TrainRecipe, trained: AdapterVersion) -> None:
     child = train(evaluated.model_copy(update={"name": "child", "continue_from": trained.key}))
     assert child.metadata.parent == trained.key
@@ -172,6 +177,7 @@ def _fields(recipe: TrainRecipe) -> list[str]:
     ]
 
 
+@IN_PLACE
 def test_a_run_that_only_gets_worse_stops_early_and_its_best_checkpoint_is_kept(
     recipe: TrainRecipe, tmp_path: Path
 ) -> None:

@@ -1,4 +1,7 @@
-"""Every ready recipe, and what none of them sets, learns on Ray Train; what it saves loads elsewhere."""
+"""Every ready recipe, and what none of them sets, learns; what it saves loads elsewhere.
+
+Only for DeepSpeed does Ray Train start workers: how it does is the same for every method, and test_train has it.
+"""
 
 import json
 from pathlib import Path
@@ -13,7 +16,7 @@ from plait.jobs.train.job import train
 from plait.models.load import load_causal_lm
 from plait.recipes import TrainRecipe, load_recipe, ready_recipes
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+IN_PLACE = pytest.mark.usefixtures("training_in_place")
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +52,30 @@ def recipe(name: str, base: Path, dataset: Path, *overrides: str) -> TrainRecipe
     return load_recipe(TrainRecipe, None, [*common, *overrides])
 
 
-READY = [
-    # It differs from full-zero2 in the stage only, and the long test below has stages 1 and 3.
-    pytest.param(name, marks=pytest.mark.long) if name == "full-zero3" else name
-    for name in ready_recipes()
-    if name != "ingest"
-]
+# Those whose strategy is DeepSpeed's, which takes no process but a worker's.
+SHARDED = ("full-zero2", "full-zero3")
+READY = [name for name in ready_recipes() if name not in ("ingest", *SHARDED)]
 # What tiny models need to learn anything in a few steps.
 RATES = {"ia3": "5e-2", "prefix": "1e-1", "dpo": "5e-3", "pretrain": "5e-3", "full-zero2": "2e-3", "full-zero3": "2e-3"}
 
 
+@IN_PLACE
 @pytest.mark.parametrize("ready", READY)
 def test_every_ready_recipe_learns(ready: str, tiny_model: Path, data: dict[str, Path]) -> None:
+    _assert_learns(ready, tiny_model, data)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize(
+    "ready",
+    # It differs from the first in the stage only, and the long test below has stages 1 and 3.
+    [SHARDED[0], pytest.param(SHARDED[1], marks=pytest.mark.long)],
+)
+def test_every_ready_recipe_of_deepspeed_learns(ready: str, tiny_model: Path, data: dict[str, Path]) -> None:
+    _assert_learns(ready, tiny_model, data)
+
+
+def _assert_learns(ready: str, tiny_model: Path, data: dict[str, Path]) -> None:
     rows = data.get(ready, data["examples"])
     overrides = [
         f"name=ready-{ready}",
@@ -81,6 +96,7 @@ def test_every_ready_recipe_learns(ready: str, tiny_model: Path, data: dict[str,
     _assert_loads_and_differs(version, tiny_model)
 
 
+@IN_PLACE
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
@@ -102,6 +118,7 @@ def test_what_no_ready_recipe_sets_learns_too(
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("ray_cluster")
 def test_zero_with_two_workers_learns_what_one_worker_learns(tiny_model: Path, data: dict[str, Path]) -> None:
     alone = train(recipe("full-alone", tiny_model, data["examples"], "adapter.method=full", "train.lr=2e-3"))
     for stage in (1, 3):

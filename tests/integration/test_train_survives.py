@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from local_training import training_in_this_process
 from safetensors.torch import load_file
 from session_processes import session_processes
 
@@ -82,7 +83,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(ray_cluster: None, tiny_model: Path, dataset: Path) -> Outcome:
-    return Outcome.of(train(load_recipe(TrainRecipe, "lora", fields("undisturbed", tiny_model, dataset))))
+    with training_in_this_process():
+        return Outcome.of(train(load_recipe(TrainRecipe, "lora", fields("undisturbed", tiny_model, dataset))))
 
 
 def run_folder(recipe: TrainRecipe) -> Path:
@@ -138,9 +140,11 @@ def test_an_ended_driver(sign: signal.Signals, undisturbed: Outcome, tiny_model:
         assert [line for line in said.splitlines() if not ours.match(line)] == []
     assert len(ProgressLog(run_folder(recipe) / "progress.jsonl").records()) < STEPS
 
-    Outcome.of(train(recipe)).assert_equals(undisturbed)
+    with training_in_this_process():
+        Outcome.of(train(recipe)).assert_equals(undisturbed)
 
 
+@pytest.mark.usefixtures("training_in_place")
 def test_a_full_disk(undisturbed: Outcome, tiny_model: Path, dataset: Path, small_disk: Path) -> None:
     overrides = [*fields("full-disk", tiny_model, dataset), "scale.max_failures=0"]
     recipe = load_recipe(TrainRecipe, "lora", overrides)

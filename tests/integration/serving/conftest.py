@@ -74,9 +74,8 @@ def server(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     """Base URL of the application, on the tiny models."""
-    from ray import serve
 
-    from plait.serve.deploy import deploy, read_config
+    from plait.serve.deploy import deploy, read_config, take_down
 
     overrides = [
         f"llm.model={tiny_model}",
@@ -94,7 +93,7 @@ def server(
             yield deploy(read_config("local", overrides), on_progress=told.append)
             assert any("LLM" in line for line in told)
         finally:
-            serve.shutdown()
+            take_down()
 
 
 @pytest.fixture(scope="package")
