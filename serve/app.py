@@ -7,7 +7,6 @@ collection is then one sentence, and not a deployment that never gets healthy.
 import os
 from typing import Any
 
-from pydantic import ValidationError
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
@@ -15,7 +14,6 @@ from ray.serve.schema import EncodingType, LoggingConfig
 
 from plait.adapters.registry import Registry
 from plait.engines.registry import check_settings
-from plait.errors import RecipeError, did_you_mean
 from plait.index.collection import Index
 from plait.index.stores.connect import connect_store
 from plait.models.source import resolve_model
@@ -27,6 +25,7 @@ from plait.serve.deployments.retriever import Retriever
 from plait.serve.ingress import Ingress
 from plait.serve.messages.arguments import AppArguments, LLMArguments
 from plait.serve.replica_affinity import AffinityRouter
+from plait.validation import validated
 
 # Far above what an engine's queue holds: whether a request may wait is the engine's to say, with 429.
 _MAX_ONGOING = 1024
@@ -105,18 +104,7 @@ def _affinity(size: LLMArguments) -> RequestRouterConfig:
 
 def parse(args: dict[str, Any]) -> AppArguments:
     """The typed arguments, or one sentence about every bad one."""
-    try:
-        return AppArguments.model_validate(args)
-    except ValidationError as error:
-        problems = []
-        for detail in error.errors():
-            name = ".".join(map(str, detail["loc"]))
-            if detail["type"] == "extra_forbidden":
-                section = AppArguments if len(detail["loc"]) == 1 else _section(str(detail["loc"][0]))
-                problems.append(f"unknown '{name}' ({did_you_mean(str(detail['loc'][-1]), section.model_fields)})")
-            else:
-                problems.append(f"'{name}' is {detail['input']!r}: {detail['msg'].lower()}")
-        raise RecipeError(f"The application's args: {'; '.join(problems)}.", "Mend the Serve configuration.") from None
+    return validated(AppArguments, args, "What stands under the application's args", "Mend the Serve configuration.")
 
 
 def check(arguments: AppArguments) -> None:
@@ -136,9 +124,3 @@ def check(arguments: AppArguments) -> None:
         for collection in arguments.retrieval.collections:
             Index.open(collection, store).check_mode(arguments.retrieval.mode)
     Registry()
-
-
-def _section(name: str) -> Any:
-    annotation = AppArguments.model_fields[name].annotation
-    candidates = (annotation, *getattr(annotation, "__args__", ()))
-    return next(c for c in candidates if isinstance(c, type) and hasattr(c, "model_fields"))

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from plait.documents.row_files import TABLES, BadRow, is_table
 from plait.documents.row_source import find_rows
 from plait.errors import DataError
+from plait.validation import first_problem
 
 
 class Question(BaseModel):
@@ -43,10 +44,7 @@ def read_questions(source: str) -> list[Question]:
             except BadRow as error:
                 raise DataError(f"{part}:{row.line} {error}.") from None
             except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                what = f"{where + ': ' if where else ''}{first['msg']}"
-                raise DataError(f"{part}:{row.line} is no question: {what}.") from None
+                raise DataError(f"{part}:{row.line} is no question. {first_problem(error, values)}") from None
     if not questions:
         raise DataError(f"The eval set '{source}' holds no questions.", "Write one JSON object a line.")
     return questions

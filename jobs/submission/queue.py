@@ -14,9 +14,10 @@ from typing import Any
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
-from plait.errors import Overloaded, first_line
+from plait.errors import Overloaded
 from plait.jobs.submission.order import JobOrder
 from plait.settings import settings
+from plait.validation import why_unreadable
 from plait.whole_files import write_whole
 
 _log = logging.getLogger(__name__)
@@ -115,9 +116,8 @@ class Queue:
             except FileNotFoundError:  # taken out meanwhile
                 continue
             except (OSError, ValueError) as error:
-                _log.warning(
-                    "queued job '%s' cannot be read (%s); end it: plait jobs stop", file.parent.name, first_line(error)
-                )
+                why = why_unreadable(error)
+                _log.warning("queued job '%s' cannot be read (%s); end it: plait jobs stop", file.parent.name, why)
         return found
 
     def _write(self, ticket: Ticket) -> None:

@@ -6,7 +6,6 @@ It knows nothing of HTTP.
 """
 
 import hashlib
-import json
 import secrets
 import time
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from plait.errors import InvalidInput, NotFound, Unavailable
 from plait.scope import Scope
 from plait.settings import settings
 from plait.tenants import check_tenant
+from plait.validation import why_unreadable
 from plait.whole_files import write_whole
 
 _PREFIX = "plait-"
@@ -55,6 +55,10 @@ class ApiKey(BaseModel):
     @property
     def is_expired(self) -> bool:
         return self.expires_at is not None and time.time() >= self.expires_at
+
+
+class _KeyFile(BaseModel):
+    keys: list[ApiKey]
 
 
 def create(
@@ -153,14 +157,14 @@ def _by_hash() -> Mapping[str, ApiKey] | None:
 @lru_cache(maxsize=1)
 def _read(file: Path, _version: tuple[int, int, int]) -> Mapping[str, ApiKey]:
     try:
-        keys = [ApiKey.model_validate(key) for key in json.loads(file.read_text(encoding="utf-8"))["keys"]]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
+        known = _KeyFile.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
         raise _unreadable(file, error) from None
-    return {key.sha256: key for key in keys}
+    return {key.sha256: key for key in known.keys}
 
 
 def _unreadable(file: Path, error: Exception) -> KeysUnreadable:
-    return KeysUnreadable(f"The file of API keys cannot be read ({type(error).__name__}): {file}", "Mend it.")
+    return KeysUnreadable(f"The file of API keys cannot be read ({why_unreadable(error)}): {file}", "Mend it.")
 
 
 def _locked() -> FileLock:
@@ -171,4 +175,4 @@ def _locked() -> FileLock:
 
 def _write(keys: list[ApiKey]) -> None:
     file = settings().keys_path.resolve()
-    write_whole(file, json.dumps({"keys": [key.model_dump(mode="json") for key in keys]}, indent=2))
+    write_whole(file, _KeyFile(keys=keys).model_dump_json(indent=2))

@@ -58,7 +58,7 @@ def _tell_of_log(code: int) -> None:
 
 def report(error: Exception) -> int:
     """Print an error as the user should see it; returns the exit code."""
-    from plait.errors import Interrupted, find_plait_error
+    from plait.errors import Interrupted, find_plait_error, first_line
 
     if os.environ.get("PLAIT_DEBUG"):
         import traceback
@@ -69,7 +69,7 @@ def report(error: Exception) -> int:
         print(f"plait: {known}", file=sys.stderr)
         return interruption.exit_code() if isinstance(known, Interrupted) else known.exit_code
     if interruption.received():  # a library has made an error of its own of the KeyboardInterrupt
-        print(f"plait: interrupted ({type(error).__name__}: {' '.join(str(error).split())})", file=sys.stderr)
+        print(f"plait: interrupted ({type(error).__name__}: {first_line(error)})", file=sys.stderr)
         return interruption.exit_code()
     if isinstance(error, OSError) and error.strerror:
         # A full disk, a file that may not be written: the system's own words name it best.

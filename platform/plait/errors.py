@@ -187,7 +187,9 @@ def find_plait_error(error: BaseException | None) -> PlaitError | None:
 def first_line(error: BaseException) -> str:
     """What an error of a library says, for the brackets of a sentence of ours.
 
-    Its first line, at most 200 characters, without a full stop; the name of its class where it says nothing.
+    Its first line, at most 200 characters, without a full stop; of the system's errors their words, without the file;
+    the name of its class where it says nothing.
     """
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    said = getattr(error, "strerror", None) or str(error)
+    text = next((line.strip() for line in said.splitlines() if line.strip()), type(error).__name__)
     return text[:_MAX_REASON_CHARS].rstrip(".")

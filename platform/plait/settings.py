@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from plait.errors import InvalidInput
+from plait.validation import first_problem
 
 
 class Settings(BaseSettings):
@@ -115,10 +116,11 @@ def settings() -> Settings:
     try:
         found = Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        variable = f"PLAIT_{first['loc'][0]}".upper()
-        problem = first["msg"].lower()
-        raise InvalidInput(f"{variable} is {first['input']!r}: {problem}.", "Correct or unset it.") from None
+        problem = first_problem(error)
+        value = error.errors()[0]["input"]
+        raise InvalidInput(
+            f"PLAIT_{problem.field.upper()} is {value!r}: {problem.what}.", "Correct or unset it."
+        ) from None
     # Documents, indexes and logs lie below. Whoever needs a home that cannot be made is told so where it is used.
     with suppress(OSError):
         found.root.mkdir(mode=0o700, parents=True, exist_ok=True)

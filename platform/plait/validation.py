@@ -8,9 +8,15 @@ Pydantic names a value of a union once for every type that it is not, with the t
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+from plait.errors import RecipeError, did_you_mean, first_line
+from plait.section import Section
+from plait.variants import discriminator_of, types_of
+
+S = TypeVar("S", bound=Section)
 
 _KINDS = {
     "string": "a text",
@@ -35,10 +41,16 @@ _SHOULD = re.compile(r"^(Input|List|String|Tuple|Dictionary|Value) should ")
 
 @dataclass(frozen=True)
 class Problem:
-    """`field`: the path of the value in what was given, as in `messages.0.content`; empty for the whole."""
+    """What is wrong with a value.
+
+    Attributes:
+        field: the path of the value in what was given, as in `messages.0.content`; empty for the whole.
+        location: the same as pydantic says it, with the names of types.
+    """
 
     field: str
     what: str
+    location: tuple[int | str, ...] = ()
     is_unknown: bool = False
 
     def __str__(self) -> str:
@@ -48,10 +60,34 @@ class Problem:
         return f"The field '{self.field}'{link}{self.what.rstrip('.')}."
 
 
-def first_problem(error: ValidationError | Sequence[Mapping[str, Any]], given: Any) -> Problem:
+def validated(kind: type[S], values: Mapping[str, Any], whole: str, remedy: str) -> S:
+    """The section that a user wrote; `whole`: what to call it, as in "Recipe 'qlora'".
+
+    Raises:
+        RecipeError: names every bad field and, for an unknown one, the nearest that there is.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        alike: dict[tuple[str, ...], list[Any]] = {}
+        for each in error.errors():
+            alike.setdefault(_path(each, values), []).append(each)
+        problems = [first_problem(errors, values) for errors in alike.values()]
+        told = [f"{each} {_nearest_field(kind, each) if each.is_unknown else ''}".strip() for each in problems]
+        raise RecipeError(f"{whole} is not valid. {' '.join(told)}", remedy) from None
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why a file of state cannot be read, for the brackets of a sentence; it quotes no value of the file."""
+    return (str(first_problem(error)) if isinstance(error, ValidationError) else first_line(error)).rstrip(".")
+
+
+def first_problem(error: ValidationError | Sequence[Mapping[str, Any]], given: Any = None) -> Problem:
     """The first thing that is wrong with what was given; of a union, what comes closest to one of its types.
 
-    `error`: of pydantic, or its errors() from the first one on. `given`: what was validated.
+    Args:
+        error: of pydantic, or its errors() from the first one on.
+        given: what was validated; None: it is not at hand, and paths keep the names of types.
     """
     errors = error.errors() if isinstance(error, ValidationError) else error
     first = _path(errors[0], given)
@@ -67,11 +103,13 @@ def first_problem(error: ValidationError | Sequence[Mapping[str, Any]], given: A
     must = [phrase.removeprefix("must be ") for phrase in phrases if phrase.startswith("must be ")]
     others = [phrase for phrase in phrases if not phrase.startswith("must be ")]
     what = others[0] if others else f"must be {' or '.join(must)}"
-    return Problem(".".join(deepest), what, is_unknown=at_it[0]["type"] == "extra_forbidden")
+    return Problem(".".join(deepest), what, at_it[0]["loc"], is_unknown=at_it[0]["type"] == "extra_forbidden")
 
 
 def _path(error: Mapping[str, Any], given: Any) -> tuple[str, ...]:
     """Where the value is in what was given: without the types that pydantic puts between."""
+    if given is None:
+        return tuple(map(str, error["loc"]))
     path: list[str] = []
     location = list(error["loc"])
     for i, part in enumerate(location):
@@ -85,6 +123,8 @@ def _path(error: Mapping[str, Any], given: Any) -> tuple[str, ...]:
         else:
             continue  # a type, or a check
         path.append(str(part))
+    if error["type"] == "union_tag_invalid":
+        path.append(error["ctx"]["discriminator"].strip("'"))
     return tuple(path)
 
 
@@ -98,5 +138,34 @@ def _phrase(error: Mapping[str, Any]) -> str:
         return "is not known or not supported"
     if error["type"] == "finite_number":
         return "must be a finite number"
+    if error["type"] == "union_tag_invalid":
+        return f"must be {' or '.join(error['ctx']['expected_tags'].rsplit(', ', 1))}"
     message = _PREFIX.sub("", str(error["msg"]))
     return _SHOULD.sub("must ", message).replace(" after validation, not ", ", not ")
+
+
+def _nearest_field(kind: type[Section], unknown: Problem) -> str:
+    """A hint: the same name in another section, else the nearest name in this section, else what it holds."""
+    known = _field_paths(kind, unknown.location)
+    section, _, name = unknown.field.rpartition(".")
+    namesakes = [path for path in known if path.rpartition(".")[2] == name]
+    siblings = [path for path in known if path.rpartition(".")[0] == section]
+    if namesakes:
+        return f"Did you mean {' or '.join(map(repr, namesakes))}?"
+    return did_you_mean(unknown.field, siblings)
+
+
+def _field_paths(kind: type[BaseModel], location: Sequence[int | str], prefix: str = "") -> list[str]:
+    """Every field of a section, dotted (train.lr, data.context.top_k, …); of variants in `location`, those chosen."""
+    paths: list[str] = []
+    for name, field in kind.model_fields.items():
+        paths.append(prefix + name)
+        discriminator = discriminator_of(field)
+        for candidate in (part for each in types_of(field) for part in (each, *getattr(each, "__args__", ()))):
+            if not (isinstance(candidate, type) and issubclass(candidate, BaseModel)):
+                continue
+            tags = get_args(candidate.model_fields[discriminator].annotation) if discriminator else ()
+            if tags and name in location and not {*tags} & {*location}:
+                continue
+            paths += _field_paths(candidate, location, f"{prefix}{name}.")
+    return list(dict.fromkeys(paths))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plait.adapters.registry import AdapterVersion, Registry
-from plait.errors import InvalidInput, NotFound, PlaitError, Unavailable
+from plait.errors import InvalidInput, NotFound, PlaitError, Unavailable, first_line
 from plait.model_ids import AdapterRef
 from plait.serve.adapters.served import ServedAdapters
 
@@ -127,7 +127,7 @@ class AdapterNames:
         except Exception as failed:  # a server that is down, a file that is locked: the last answer is still the best
             known = self._answers.get(str(ref))
             adapter = known.adapter if known else None
-            reason = " ".join(str(failed).split())[:200]
+            reason = first_line(failed)
             _log.warning("the registry did not say what '%s' means (%s); known: %s", ref, reason, adapter)
             if adapter is None:
                 error = Unavailable(f"The registry does not answer ({reason}).", "Try again in a moment.")

@@ -11,8 +11,9 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
-from plait.errors import InvalidInput, ModelNotFound, did_you_mean, first_line
+from plait.errors import InvalidInput, ModelNotFound, did_you_mean
 from plait.strict_json import read_json
+from plait.validation import why_unreadable
 from plait.whole_files import write_whole
 
 _MAX_BYTES = 64 << 20
@@ -80,7 +81,9 @@ class ServedAdapters:
             adapters = dict(values.pop("adapters", {}))
             served = ServedSet.model_validate(values)
         except (OSError, TypeError, ValueError, AttributeError) as error:  # the last: it is no object
-            raise InvalidInput(f"'{self._file}' is not valid ({first_line(error)}).", "Mend or delete it.") from None
+            raise InvalidInput(
+                f"'{self._file}' is not valid ({why_unreadable(error)}).", "Mend or delete it."
+            ) from None
         sound = {}
         for name, entry in adapters.items():
             try:

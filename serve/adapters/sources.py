@@ -178,8 +178,7 @@ def _is_there(folder: Path) -> bool:
 
 
 def _no_path(location: str, error: Exception) -> InvalidInput:
-    reason = getattr(error, "strerror", None) or first_line(error)
-    return InvalidInput(f"'{location[:200]}' is no path that can be opened ({reason}).")
+    return InvalidInput(f"'{location[:200]}' is no path that can be opened ({first_line(error)}).")
 
 
 def _is_folder(location: str) -> bool:

@@ -121,7 +121,7 @@ def test_a_server_that_does_not_answer_is_named(questions: Path) -> None:
     ("content", "message"),
     [
         (b'{"question": "q", "answer": "a"}\n{"question": ', r"eval.jsonl:2 is not valid JSON"),
-        (b'{"question": "q"}\n', r"eval.jsonl:1 is no question: answer"),
+        (b'{"question": "q"}\n', r"eval.jsonl:1 is no question. The field 'answer' is required"),
         (b"\n\n", "holds no questions"),
         (b"\xff\xfe", r"not UTF-8 text \(byte 0\)"),
     ],

@@ -141,7 +141,7 @@ def test_what_cannot_run_is_refused_before_anything_starts(
 
     data = questions(tmp_path, "here")
     train = ("train", "lora", "name=refused", f"data.train={data}")
-    assert "unknown field 'train.lrr'" in refused(*train, "train.lrr=1")
+    assert "'train.lrr' is not known" in refused(*train, "train.lrr=1")
     assert "There is no '/no/such.jsonl' on this machine" in refused(*train, "data.train=/no/such.jsonl")
     assert re.search(r"needs 64 GPUs, but the cluster has \d", refused(*train, "--num-gpus", "64"))
     elsewhere = ("data.train=/no/such.jsonl", "--on-cluster", "/no")

@@ -43,6 +43,7 @@ def test_suggestions_come_from_what_exists() -> None:
     [
         (ValueError("no such file.\nTry another.\n"), "no such file"),
         (OSError("\n  first words\nmore"), "first words"),
+        (FileNotFoundError(2, "No such file or directory", "/a/b"), "No such file or directory"),
         (RuntimeError(""), "RuntimeError"),
         (KeyError("x" * 500), "'" + "x" * 199),
     ],

@@ -1,6 +1,6 @@
 """Pydantic's errors as sentences of the product."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -11,6 +11,10 @@ from plait.validation import first_problem
 class Part(BaseModel):
     type: Literal["text"]
     text: str
+
+
+class Note(BaseModel):
+    type: Literal["note"]
 
 
 class Message(BaseModel):
@@ -44,6 +48,7 @@ class Body(BaseModel):
     bias: dict[int, float] | None = None
     attributes: dict[str, str | bool | float] | None = None
     where: Filter | All | None = None
+    one: Annotated[Part | Note, Field(discriminator="type")] | None = None
     name: str = Field("a", pattern="^[a-z]+$")
 
 
@@ -83,6 +88,7 @@ def said(given: Any, kind: type[BaseModel] = Body) -> str:
             "The field 'where.value' must be a text or true or false or a whole number or a number or a list.",
         ),
         ({"where": 1}, "The field 'where' must be an object."),
+        ({"one": {"type": "nope"}}, "The field 'one.type' must be 'text' or 'note'."),
         ({"name": "A1"}, "The field 'name' must match pattern '^[a-z]+$'."),
         ({"naem": "a"}, "The field 'naem' is not known or not supported."),
         (5, "must be an object."),

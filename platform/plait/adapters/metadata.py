@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from plait.adapters.methods.saved_config import MAX_CONFIG_BYTES
-from plait.errors import InvalidInput
+from plait.errors import InvalidInput, first_line
 from plait.models.chat import ChatFormat
 from plait.strict_json import read_json
 from plait.validation import first_problem
@@ -67,7 +67,7 @@ class AdapterMetadata(BaseModel):
         except FileNotFoundError:
             raise InvalidInput(f"'{folder}' is no adapter of Plait: it has no {FILE_NAME}.") from None
         except OSError as error:
-            raise InvalidInput(f"'{folder / FILE_NAME}' cannot be read ({error.strerror}).") from None
+            raise InvalidInput(f"'{folder / FILE_NAME}' cannot be read ({first_line(error)}).") from None
         try:
             return cls.model_validate(values)
         except ValidationError as error:

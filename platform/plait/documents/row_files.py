@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from plait.documents.csv_files import CsvError, CsvFile, CsvRecord
 from plait.documents.json_values import BadFile, json_values
-from plait.documents.stores import open_file, reason_of
+from plait.documents.stores import open_file
 from plait.errors import DataError, first_line
 
 _PARQUET_ROWS_AT_ONCE = 1000
@@ -122,7 +122,7 @@ def _opened(uri: str) -> Iterator[BinaryIO]:
     except DataError:
         raise
     except Exception as error:  # every store has errors of its own: botocore's, httpx's, gcsfs's are no OSErrors
-        raise DataError(f"'{uri}' cannot be read ({reason_of(error)}).") from error
+        raise DataError(f"'{uri}' cannot be read ({first_line(error)}).") from error
 
 
 def _unpacked(stream: BinaryIO, suffix: str) -> BinaryIO:

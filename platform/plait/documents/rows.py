@@ -22,9 +22,9 @@ from plait.documents.formats import FORMATS
 from plait.documents.parse import Document, parse_text
 from plait.documents.read import DocumentFile
 from plait.documents.storable import why_not_storable
-from plait.documents.stores import StoredFile, open_file, reason_of
+from plait.documents.stores import StoredFile, open_file
 from plait.documents.tables import Table, TableRow, open_table
-from plait.errors import DataError, PlaitError
+from plait.errors import DataError, PlaitError, first_line
 from plait.recipes import TableConfig
 
 _SUFFIX_BY_FORMAT = {"text": ".txt", "markdown": ".md", "html": ".html"}
@@ -59,7 +59,7 @@ def row_documents(tables: Iterable[StoredFile], config: TableConfig) -> Iterator
             raise
         except Exception as error:  # each store and each format has errors of its own
             raise DataError(
-                f"'{file.uri}' cannot be read in or after row {number + 1} ({reason_of(error)})."
+                f"'{file.uri}' cannot be read in or after row {number + 1} ({first_line(error)})."
             ) from error
         if not number:
             raise DataError(f"'{file.uri}' holds no rows.", "Remove it from the sources if that is meant.")
@@ -93,7 +93,7 @@ class RowReader:
         except Unreadable:
             raise
         except Exception as error:  # as above
-            raise Unreadable(f"it cannot be read ({reason_of(error)})") from error
+            raise Unreadable(f"it cannot be read ({first_line(error)})") from error
         if row.error or _version(row, self._config) != file.etag:
             raise Unreadable("it changed while it was read; run again")
         return row

@@ -120,18 +120,13 @@ def blocks_of(uri: str, max_bytes: int) -> Iterator[bytes]:
     except Unreadable:
         raise
     except Exception as error:  # botocore's and gcsfs's errors are no OSErrors
-        raise Unreadable(f"it cannot be read ({reason_of(error)})") from error
+        raise Unreadable(f"it cannot be read ({first_line(error)})") from error
 
 
 def version_of(uri: str) -> str:
     """Changes when the file may have changed."""
     filesystem, path = _filesystem(uri)
     return str(filesystem.ukey(path))
-
-
-def reason_of(error: Exception) -> str:
-    """What went wrong with a file, in one line."""
-    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
 
 
 def _name(path: str) -> str:
@@ -173,11 +168,11 @@ def _list_remote(source: str) -> Listing:
     except (ImportError, ValueError) as error:
         extra = _EXTRA_BY_SCHEME.get(source.partition("://")[0])
         remedy = f"Run: pip install 'plait[{extra}]'" if extra else "Give a path, s3://…, gs://… or hf://datasets/…"
-        raise DataError(f"'{source}' cannot be opened ({reason_of(error)}).", remedy) from error
+        raise DataError(f"'{source}' cannot be opened ({first_line(error)}).", remedy) from error
     except FileNotFoundError:
         found = {}
     except Exception as error:  # as in read_file
-        raise DataError(f"'{source}' cannot be read ({reason_of(error)}).", "Check its credentials.") from error
+        raise DataError(f"'{source}' cannot be read ({first_line(error)}).", "Check its credentials.") from error
     # Some consoles keep an empty object for a folder.
     files = {name: about for name, about in found.items() if about["type"] == "file" and not name.endswith("/")}
     if not files:

@@ -18,7 +18,7 @@ from plait.engines.engine import (
     TEMPERATURES,
     GenerationRequest,
 )
-from plait.errors import InvalidInput, ModelNotFound, Overloaded, Unavailable
+from plait.errors import InvalidInput, ModelNotFound, Overloaded, Unavailable, first_line
 
 
 def check_request(request: GenerationRequest) -> None:
@@ -116,9 +116,8 @@ def check_adapter(key: str, folder: Path, base_sha256: str) -> AdapterMetadata |
 
 def cannot_be_loaded(key: str, error: Exception) -> InvalidInput:
     """An adapter whose weights or configuration do not load."""
-    reason = " ".join(str(error).split())[:200]
     return InvalidInput(
-        f"The adapter '{key}' cannot be loaded ({reason}).",
+        f"The adapter '{key}' cannot be loaded ({first_line(error)}).",
         "Check that its files are whole, and that it was made for this base model.",
     )
 

@@ -5,8 +5,8 @@ An objective brings its section with it and registers both (plait.jobs.train.obj
 
 from typing import ClassVar
 
-from plait.recipes.variants import Variants
 from plait.section import Section
+from plait.variants import Variants
 
 
 class ObjectiveConfig(Section):

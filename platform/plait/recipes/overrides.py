@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
-from plait.errors import RecipeError
-from plait.recipes.variants import types_of
+from plait.errors import RecipeError, first_line
 from plait.recipes.yaml_text import parse_yaml
+from plait.variants import types_of
 
 _MISSING = ("null", "~", "")
 """What stands for text that is missing."""
@@ -47,7 +47,7 @@ def apply_override(
     try:
         section[last] = _read(text, list(_types([kind], [*parents, last])))
     except yaml.YAMLError as error:
-        raise RecipeError(f"The value of '{override}' is not valid YAML: {' '.join(str(error).split())}.") from None
+        raise RecipeError(f"The value of '{override}' is not valid YAML: {first_line(error)}.") from None
 
 
 def _types(found: Sequence[Any], path: Sequence[str]) -> Iterator[Any]:

@@ -95,7 +95,7 @@ def test_the_table_of_commands_above_is_complete() -> None:
 def test_an_unknown_field_is_named_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     code, error = run(capsys, "train", "qlora", "train.lrr=1")
     assert code == 2
-    assert "unknown field 'train.lrr' (Did you mean 'train.lr'" in error
+    assert "The field 'train.lrr' is not known or not supported. Did you mean 'train.lr'" in error
     assert "Traceback" not in error
 
 

@@ -71,7 +71,7 @@ def test_a_library_that_makes_an_error_of_its_own_of_the_interruption_changes_no
         try:
             send(number)
         except KeyboardInterrupt:
-            raise kind("it was\ncut off") from None
+            raise kind("it was cut off\nby a signal") from None
 
     monkeypatch.setattr("plait.recipes.load_recipe", library)
     with pytest.raises(SystemExit) as ended:

@@ -432,11 +432,11 @@ def test_a_configuration_that_does_not_exist_is_named_with_the_nearest() -> None
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"llm": {"modl": "x"}}, r"unknown 'llm.modl' \(Did you mean 'model'\?\)"),
-        ({"lm": {}}, r"unknown 'lm' \(Did you mean 'llm'\?\)"),
-        ({"llm": {"max_batch_size": 0}}, r"'llm.max_batch_size' is 0: input should be greater"),
+        ({"llm": {"modl": "x"}}, r"'llm.modl' is not known or not supported\. Did you mean 'llm.model'\?"),
+        ({"lm": {}}, r"'lm' is not known or not supported\. Did you mean 'llm'\?"),
+        ({"llm": {"max_batch_size": 0}}, r"'llm.max_batch_size' must be greater"),
         ({"retrieval": {"rerank": "cross-encoder"}}, r"cross-encoder needs rerank\.model"),
-        ({"retrieval": {"topk": 3}}, r"unknown 'retrieval.topk' \(Did you mean 'top_k'\?\)"),
+        ({"retrieval": {"topk": 3}}, r"'retrieval.topk' is not known .* Did you mean 'retrieval.top_k'"),
     ],
 )
 def test_a_bad_argument_of_the_application_is_named(args: dict[str, Any], message: str) -> None:

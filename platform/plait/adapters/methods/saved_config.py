@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from plait.adapters.methods.peft_models import load_peft_adapter
-from plait.errors import InvalidInput
+from plait.errors import InvalidInput, first_line
 from plait.strict_json import read_json
 from plait.validation import first_problem
 
@@ -103,7 +103,7 @@ def read_adapter_config(folder: Path) -> SavedConfig:
     try:
         values = read_json(file, MAX_CONFIG_BYTES)
     except OSError as error:
-        raise InvalidInput(f"'{file}' cannot be read ({error.strerror}).") from None
+        raise InvalidInput(f"'{file}' cannot be read ({first_line(error)}).") from None
     kind = values.get("peft_type") if isinstance(values, dict) else None
     if not isinstance(kind, str):
         raise InvalidInput(f"'{file}' is no adapter configuration: it has no peft_type.", _REMEDY)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 
 from plait.documents.uploads import uploaded_files
-from plait.documents.uploads.folders import folder_of, folders, is_file_id, why_unreadable
+from plait.documents.uploads.folders import folder_of, folders, is_file_id, unreadable
 from plait.documents.uploads.reach import UNKNOWN, Reach
 from plait.errors import NotFound
 from plait.whole_files import write_whole
@@ -133,7 +133,7 @@ def _attachment_at(path: Path, places: Iterable[tuple[str, str]]) -> Attachment 
     except FileNotFoundError:  # somebody deleted it this very moment
         return None
     except (OSError, ValueError) as error:
-        reason = why_unreadable(path, error)
+        reason = unreadable(path, error)
     # Its name is a hash of what it is of, so what half a file says of that can be checked.
     candidates = [*places, *_places_in(path)]
     collection, tenant = next((c for c in candidates if _mark(*c) == path.name), (UNKNOWN, UNKNOWN))

@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from plait.settings import settings
+from plait.validation import why_unreadable
 
 _log = logging.getLogger(__name__)
 
@@ -36,14 +35,9 @@ def folders() -> Iterable[Path]:
     return (folder for folder in root().glob("file-*") if is_file_id(folder.name))
 
 
-def why_unreadable(path: Path, error: Exception) -> str:
-    """Why a state file cannot be read, in a sentence that is logged once."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        reason = f"{field}: {first['msg']}" if field else first["msg"]
-    else:
-        reason = getattr(error, "strerror", None) or str(error)
+def unreadable(path: Path, error: Exception) -> str:
+    """A sentence about a state file that cannot be read; the reason is logged once."""
+    reason = why_unreadable(error)
     _log_once(path, reason)
     return f"What the server noted of this file cannot be read ({reason}). Delete it and send it again."
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from pydantic import BaseModel
 
-from plait.documents.uploads.folders import folder_of, folders, is_file_id, root, why_unreadable
+from plait.documents.uploads.folders import folder_of, folders, is_file_id, root, unreadable
 from plait.documents.uploads.reach import EVERYTHING, NOBODY, Reach
 from plait.errors import InvalidInput, NotFound, TooLarge
 from plait.whole_files import make_private, remove_leftovers, whole_folder
@@ -137,7 +137,7 @@ def _file_in(folder: Path) -> UploadedFile | None:
     except FileNotFoundError:  # somebody deleted it this very moment
         return None
     except (OSError, ValueError) as error:
-        return _file_on_disk(folder, why_unreadable(about, error))
+        return _file_on_disk(folder, unreadable(about, error))
 
 
 def _file_on_disk(folder: Path, error: str) -> UploadedFile | None:

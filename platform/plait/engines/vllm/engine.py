@@ -41,7 +41,7 @@ from plait.engines.schema_check import SchemaCheck
 from plait.engines.vllm.adapters import check_lora
 from plait.engines.vllm.messages import next_delta, sampling_params
 from plait.engines.vocabulary import Vocabulary
-from plait.errors import InvalidInput, Unavailable
+from plait.errors import InvalidInput, Unavailable, first_line
 from plait.model_ids import BASE
 from plait.models.fingerprint import model_sha256
 from plait.models.tokenizer import load_tokenizer
@@ -161,7 +161,7 @@ class VLLMEngine:
                 async for delta in deltas:
                     yield delta
         except VLLMClientError as error:
-            raise InvalidInput(f"vLLM refuses the request ({_one_line(error)}).") from error
+            raise InvalidInput(f"vLLM refuses the request ({first_line(error)}).") from error
         except EngineDeadError as error:
             if self._is_closed:
                 raise closed() from error
@@ -290,7 +290,3 @@ def _bytes_of_a_token(config: Any, dtype: str) -> int:
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     width = 4 if dtype == "float32" else 2
     return int(2 * config.num_hidden_layers * config.num_key_value_heads * head * width)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -67,7 +67,7 @@ def test_a_field_is_a_field_also_where_a_file_has_its_name() -> None:
 
 
 def test_an_unknown_field_is_no_missing_file() -> None:
-    with pytest.raises(InvalidInput, match="unknown field 'colection'"):
+    with pytest.raises(InvalidInput, match="'colection' is not known"):
         understood("docs", "colection=mine")
 
 

@@ -95,7 +95,7 @@ def test_data_that_hold_nothing_are_found_before_anything_starts(here: Path, tmp
 
 
 def test_a_wrong_recipe_is_no_order() -> None:
-    with pytest.raises(RecipeError, match=r"unknown field 'train.lrr'"):
+    with pytest.raises(RecipeError, match=r"'train.lrr' is not known"):
         train("data.train=x", "train.lrr=1")
     with pytest.raises(InvalidInput, match=r"--num-gpus goes with train"):
         read_recipe("ingest", None, ["sources=[a]"], 2)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plait.errors import CollectionNotFound, DataError, PlaitError, Unavailable
+from plait.errors import CollectionNotFound, DataError, PlaitError, Unavailable, first_line
 from plait.index.conditions import Condition
 from plait.index.search import Search, Vectors
 from plait.index.stores.milvus.connection import Milvus
@@ -16,7 +16,6 @@ from plait.settings import settings
 
 _FLUSH_TIMEOUT_S = 120.0  # it waits until the index is built
 _PAGE_ROWS = 10_000  # Milvus allows 16,384
-_REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,7 @@ class MilvusCollection:
             raise
         except (PlaitError, ValueError, TypeError, OverflowError, RecursionError) as error:
             # The client encodes values, and fails at some by errors of Python's.
-            reason = " ".join(str(error).split())[:_REASON_CHARACTERS].rstrip(".")
-            raise DataError(f"The index refuses a value ({reason}).") from error
+            raise DataError(f"The index refuses a value ({first_line(error)}).") from error
 
     def delete(self, where: Condition) -> None:
         with self.milvus.answering(f"delete from '{self.name}'") as client:
