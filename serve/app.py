@@ -25,6 +25,7 @@ from plait.serve.deployments.retriever import Retriever
 from plait.serve.ingress import Ingress
 from plait.serve.messages.arguments import AppArguments, LLMArguments
 from plait.serve.replica_affinity import AffinityRouter
+from plait.settings import settings_variables
 from plait.validation import validated
 
 # Far above what an engine's queue holds: whether a request may wait is the engine's to say, with 429.
@@ -81,7 +82,8 @@ def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, **options: Any
 
 def _environment() -> dict[str, str]:
     """What a replica's settings come from: Serve gives the application's environment only to what builds it, here."""
-    return {name: value for name, value in os.environ.items() if name.startswith(("PLAIT_", "OTEL_"))} | _ENVIRONMENT
+    spans = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
+    return {**settings_variables(), **spans, **_ENVIRONMENT}
 
 
 def _scale(size: LLMArguments) -> dict[str, Any]:

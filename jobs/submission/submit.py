@@ -11,7 +11,7 @@ from typing import Any
 from plait.errors import NotFound, PlaitError, Unavailable, first_line
 from plait.jobs.submission.cluster import Cluster
 from plait.jobs.submission.order import JobOrder
-from plait.settings import settings
+from plait.settings import settings_variables
 
 _SHARED = ("PLAIT_MILVUS_URI", "PLAIT_TRACKING_URI", "PLAIT_EMBEDDING_URL")
 """Settings that mean the same everywhere. A folder of this machine does not, and a secret does not travel unasked:
@@ -24,9 +24,7 @@ def job_environment(cluster: Cluster, given: Mapping[str, str]) -> dict[str, str
     ending = {"RAY_JOB_STOP_WAIT_TIME_S": "100"}
     ours = {name: os.environ[name] for name in _SHARED if os.environ.get(name)}
     if cluster.is_local:
-        ours |= {name: value for name, value in os.environ.items() if name.startswith("PLAIT_")}
-        ours = {name: value for name, value in ours.items() if not name.endswith(("_KEY", "_TOKEN"))}
-        ours["PLAIT_HOME"] = str(settings().root)
+        ours = {name: value for name, value in settings_variables().items() if not name.endswith(("_KEY", "_TOKEN"))}
     return {**ending, **ours, **given}
 
 

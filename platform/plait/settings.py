@@ -4,6 +4,7 @@ Every setting comes from the environment (`PLAIT_HOME`, `PLAIT_MILVUS_URI`, …)
 machine with nothing else installed. What a *run* does is a recipe's business, not a setting's.
 """
 
+import os
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -125,3 +126,9 @@ def settings() -> Settings:
     with suppress(OSError):
         found.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     return found
+
+
+def settings_variables() -> dict[str, str]:
+    """The environment variables that give another process the settings of this one."""
+    ours = {name: value for name, value in os.environ.items() if name.startswith("PLAIT_")}
+    return {**ours, "PLAIT_HOME": str(settings().root)}

@@ -21,6 +21,6 @@ def exporter() -> LocalProcess:
         make_address=make_address,
         command=lambda _: [sys.executable, "-m", "plait.observability.exporter"],
         is_watched=True,
-        environment={"PLAIT_HOME": str(settings().root), "PLAIT_BIND": bind, "PLAIT_METRICS_PORT": str(port)},
+        environment={"PLAIT_BIND": bind, "PLAIT_METRICS_PORT": str(port)},
         settings={"bind": bind, "metrics_port": port},
     )

@@ -3,7 +3,6 @@
 import sys
 
 from plait.local.process import LocalProcess, free_port
-from plait.settings import settings
 
 NAME = "job-queue"
 
@@ -15,5 +14,4 @@ def ensure_job_queue() -> None:
         make_address=lambda: f"127.0.0.1:{free_port()}",
         command=lambda address: [sys.executable, "-m", "plait.jobs.submission.queue_runner", address],
         is_watched=True,
-        environment={"PLAIT_HOME": str(settings().root)},
     ).ensure()

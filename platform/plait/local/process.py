@@ -24,7 +24,7 @@ from plait import library_output
 from plait.errors import Conflict, InvalidInput, Unavailable
 from plait.local.running import Running
 from plait.local.state import lock, read_state, stop, write_state
-from plait.settings import settings
+from plait.settings import settings, settings_variables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -179,7 +179,6 @@ def _watcher() -> LocalProcess:
         name=WATCHER,
         make_address=lambda: "",
         command=lambda _: [sys.executable, "-m", "plait.local.watcher"],
-        environment={"PLAIT_HOME": str(settings().root)},
     )
 
 
@@ -194,7 +193,7 @@ def launch(
 ) -> "tuple[subprocess.Popen[bytes], Running]":
     """Start a process and remember it; it may not be ready yet. `is_again`: what the last one said is kept."""
     folder = settings().local_dir
-    environment = {**os.environ, **variables}
+    environment = {**os.environ, **settings_variables(), **variables}
     # It would make every user of prometheus_client in there, Ray's agent for one, write into our metrics.
     environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
     with (folder / f"{name}.log").open("ab" if is_again else "wb") as output:

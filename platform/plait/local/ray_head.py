@@ -26,7 +26,7 @@ from plait.local.process import LocalProcess, answers, check_port_is_free, ensur
 from plait.local.ray_intervals import intervals
 from plait.local.running import Running
 from plait.observability.metric_files import drop_files_of_ended_processes
-from plait.settings import settings
+from plait.settings import settings, settings_variables
 
 NAME = "ray"
 _CONNECT_TIMEOUT_S = 3.0
@@ -171,15 +171,14 @@ def _authenticate() -> None:
 
 
 def _worker_environment(address: str) -> dict[str, str]:
-    """What the settings of this process come from, so that workers have the same."""
-    mine = {key: value for key, value in os.environ.items() if key.startswith("PLAIT_")}
+    """The settings of this process, and what keeps a worker from others' cores and clusters."""
     # Torch's threads would spin while they wait for each other, and starve whatever else runs on the same cores. A few
     # microseconds of it are left: without any, a training step takes a sixth longer.
     threads = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
     # Ray Train asks Ray's state API whether its controller lives, and that would look for a cluster on this machine: it
     # might find another one, or wait for one that is gone. (Through a Ray client, the workers' address is another.)
     there = {} if address.startswith("ray://") else {"RAY_ADDRESS": address}
-    return {**mine, **threads, **there, "PLAIT_HOME": str(settings().root)}
+    return {**settings_variables(), **threads, **there}
 
 
 def _head() -> LocalProcess:
@@ -229,7 +228,6 @@ def _head() -> LocalProcess:
         | {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": token(),
-            "PLAIT_HOME": str(current.root),
             # So that `python` of a submitted job is the one that has Plait.
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
             # The only node is on the same machine: when that is too busy to answer for half a minute, it is not dead.
