@@ -6,7 +6,6 @@ from the step. It knows nothing of Ray.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from plait.jobs.train.held_out import Sample
 from plait.jobs.train.peers import Peers
 from plait.jobs.train.progress import StepRecord
 from plait.jobs.train.strategies import Strategy
+from plait.whole_files import reach_disk
 
 _STATE = "state.json"
 _RECORD = "record.json"
@@ -118,7 +118,8 @@ class Checkpoints:
                 (aside / _SAMPLES).write_text(json.dumps(samples), encoding="utf-8")
             peers.wait()
             if peers.rank == 0:
-                _flush(aside)
+                for path in aside.rglob("*"):
+                    reach_disk(path)
                 aside.rename(self._folder / name)
                 self._prune()
         except Exception as error:  # torch, safetensors and DeepSpeed each say it in their own way
@@ -141,17 +142,6 @@ def disk_is_full(folder: Path) -> PlaitError:
     return PlaitError(
         f"The disk of '{folder}' is full.", "Free some space and run again to go on from the last checkpoint."
     )
-
-
-def _flush(folder: Path) -> None:
-    """Wait until the files are on the disk, so that not even a power cut leaves a checkpoint without its content."""
-    for file in folder.rglob("*"):
-        if file.is_file():
-            descriptor = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
 
 def _rng_file(peers: Peers) -> str:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from plait.documents.row_files import BadRow, RawRow, row_values
 from plait.documents.row_source import RowSource
-from plait.errors import PlaitError, find_plait_error
+from plait.errors import PlaitError, find_plait_error, first_line
 from plait.index.stores.connect import connect_store
 from plait.jobs.train.context import AddContext
 from plait.jobs.train.encode import Encoder, Example
@@ -34,6 +34,7 @@ from plait.local.machines import check_all_reach_milvus
 from plait.models.chat import ChatFormat
 from plait.models.tokenizer import load_tokenizer
 from plait.recipes import DataConfig, ObjectiveConfig
+from plait.whole_files import remove_leftovers, whole_folder
 
 _RAW_SCHEMA = pa.schema([("file", pa.string()), ("line", pa.int64()), ("text", pa.string()), ("error", pa.string())])
 _BadRow = tuple[str, int, str, str]
@@ -76,22 +77,23 @@ def prepare_dataset(source: RowSource, encoding: Encoding, folder: Path, left_ou
     """
     if (folder / MANIFEST).is_file():
         return Manifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
-    aside = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    writer = ShardWriter(aside, LeftOutRows(left_out), encoding.data.max_bad_share)
-    try:
-        with closing(_packed(source, encoding)) as tables, _told(f"prepare {folder.name}") as tell:
-            for table in tables:
-                writer.add(table)
-                tell(writer)
-    except Exception as error:
-        cause = getattr(error, "cause", None) or error
-        raise find_plait_error(cause) or PlaitError(f"The training data could not be prepared ({cause}).") from error
-    manifest = writer.finish(source.name)
-    (aside / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)  # one without a manifest
-    aside.rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder.parent)
+    with whole_folder(folder, is_private=False) as aside:
+        writer = ShardWriter(aside, LeftOutRows(left_out), encoding.data.max_bad_share)
+        try:
+            with closing(_packed(source, encoding)) as tables, _told(f"prepare {folder.name}") as tell:
+                for table in tables:
+                    writer.add(table)
+                    tell(writer)
+        except Exception as error:
+            cause = getattr(error, "cause", None) or error
+            raise find_plait_error(cause) or PlaitError(
+                f"The training data could not be prepared ({first_line(cause)})."
+            ) from error
+        manifest = writer.finish(source.name)
+        (aside / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)  # one without a manifest
     return manifest
 
 

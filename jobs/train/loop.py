@@ -30,6 +30,7 @@ from plait.jobs.train.trainable import Trainable
 from plait.jobs.train.worker_plan import WorkerPlan
 from plait.observability import metrics
 from plait.recipes import TrainConfig
+from plait.whole_files import write_whole
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -96,9 +97,7 @@ class _Run:
         with self.model.adapter_off():
             before = {**self.held_out.losses(self.peers), "samples": self.held_out.samples()}
         if self.peers.rank == 0:
-            aside = self.plan.before_file.with_suffix(".part")
-            aside.write_text(json.dumps(before), encoding="utf-8")
-            aside.rename(self.plan.before_file)
+            write_whole(self.plan.before_file, json.dumps(before))
 
     def _train_step(self) -> StepRecord:
         started = time.perf_counter()

@@ -41,7 +41,7 @@ def write_whole(file: Path, data: str | bytes) -> None:
             with suppress(FileNotFoundError):
                 os.unlink(name)
             raise
-        _reach_disk(file.parent)
+        reach_disk(file.parent)
 
 
 @contextmanager
@@ -62,14 +62,14 @@ def whole_folder(folder: Path, is_private: bool = True) -> Iterator[Path]:
             for file in aside.rglob("*"):
                 if file.is_file():
                     file.chmod(0o600 if is_private else 0o644)
-                _reach_disk(file)
+                reach_disk(file)
             if not is_private:
                 aside.chmod(0o755)
             aside.rename(folder)
         finally:
             os.close(lock)
             shutil.rmtree(aside, ignore_errors=True)
-        _reach_disk(folder.parent)
+        reach_disk(folder.parent)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -124,7 +124,8 @@ def is_disk_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
-def _reach_disk(path: Path) -> None:
+def reach_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk: not even a power cut takes them away."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

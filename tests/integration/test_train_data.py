@@ -101,7 +101,7 @@ def test_what_is_complete_is_used_again_and_what_is_not_is_made_anew(encoding: A
     (tmp_path / "out" / MANIFEST).unlink()
     jsonl(file, [row(i) for i in range(6)])
     assert prepare_dataset(source, encoding(), tmp_path / "out", left_out(tmp_path / "out")).examples == 6
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob(".part-*"))
 
 
 def test_parquet_and_jsonl_with_the_same_rows_give_the_same_shards(encoding: Any, tmp_path: Path) -> None:
