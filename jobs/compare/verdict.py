@@ -79,7 +79,7 @@ class Verdict(BaseModel):
         )
 
 
-def judge(report: EvaluationReport, significance: float = 0.05) -> Verdict:
+def judge(report: EvaluationReport, significance: float) -> Verdict:
     """Compare every pair of arms.
 
     Args:

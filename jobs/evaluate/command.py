@@ -9,8 +9,8 @@ def evaluate(
     data: str = typer.Argument(help="Questions and answers: JSONL, JSON, CSV or Parquet; a path or a URI (s3://…)."),
     models: list[str] = typer.Argument(help="Model ids to compare, as in base support rag/base rag/support."),
     limit: int = typer.Option(None, min=1, help="Ask only the first so many questions."),
-    max_tokens: int = typer.Option(48, min=1, help="Longest answer."),
-    concurrency: int = typer.Option(8, min=1, help="Questions under way at once."),
+    max_tokens: int = typer.Option(None, min=1, help="Longest answer."),
+    concurrency: int = typer.Option(None, min=1, help="Questions under way at once."),
     shown: int = typer.Option(0, min=0, help="Questions to show with every model's answer."),
     report: Path = typer.Option(None, help="Also write everything to this JSON file."),
     url: str = typer.Option(None, help="The server; default: this machine's."),
@@ -27,7 +27,9 @@ def evaluate(
     from plait.jobs.evaluate.tables import accuracy_table, answers_table, comparison
     from plait.recipes import EvaluateRecipe
 
-    recipe = EvaluateRecipe(data=data, models=models, limit=limit, max_tokens=max_tokens, concurrency=concurrency)
+    how = {"limit": limit, "max_tokens": max_tokens, "concurrency": concurrency}
+    given = {name: value for name, value in how.items() if value is not None}
+    recipe = EvaluateRecipe(data=data, models=models, **given)
     with explained("The evaluation was interrupted; no answer is kept.", "Run the same command again."):
         found = run(recipe, url or server_url())
     console = Console()

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from plait.errors import InvalidInput
 
+DEFAULT_TENANT = "default"
+"""Whose documents are meant where nobody says whose."""
+
 MAX_TENANT_CHARACTERS = 128
 """Four bytes each at most, so that every name fits into an index, which counts bytes."""
 

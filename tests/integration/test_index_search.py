@@ -277,10 +277,10 @@ def test_chunks_around_a_passage_are_those_of_its_document_version_and_tenant(mi
             Search(1, condition=read_filter('content_hash == "new"')), vectors=towards(0, 0, 0, 0, 1)
         )
         passages = [hit.passage for hit in hits]
-        around = index.around(passages, reach=2)
+        around = index.around(passages, 2, "default")
         assert sorted(chunk.text for chunk in around["default-new-4"]) == ["new 2", "new 3", "new 4", "new 5"]
         (found,) = expanded(passages, around)
         assert (found.text, found.start, found.end) == ("new 2\n\n\n\n\nnew 3\n\n\n\n\nnew 4\n\n\n\n\nnew 5", 20, 55)
-        assert index.around(passages, reach=0) == {}
+        assert index.around(passages, 0, "default") == {}
     finally:
         index.drop()

@@ -63,7 +63,7 @@ def show(name: str = typer.Argument(help="The collection.")) -> None:
 def fit(
     name: str = typer.Argument(help="The collection."),
     questions: str | None = typer.Option(None, help="Table with question and source; else they are written."),
-    tenant: str = typer.Option("default", help="Whose documents."),
+    tenant: str | None = typer.Option(None, help="Whose documents; default: those ingested without a tenant."),
     count: int = typer.Option(100, min=LEAST_QUESTIONS, help="Questions to have written."),
     model: str = typer.Option("base", help="The served model that writes them."),
     url: str = typer.Option(None, help="Its server; default: this machine's."),
@@ -78,10 +78,17 @@ def fit(
 
     from plait import library_output
     from plait.flows.fit import fit_collection
+    from plait.tenants import DEFAULT_TENANT
 
     library_output.set_aside("fit")
     found, asked = fit_collection(
-        name, tenant, questions, count, model, url, lambda writing, total: track(writing, "writing questions", total)
+        name,
+        tenant or DEFAULT_TENANT,
+        questions,
+        count,
+        model,
+        url,
+        lambda writing, total: track(writing, "writing questions", total),
     )
     table = Table("strategy", "first", "among five", "MRR of ten", title=f"{asked} questions")
     for quality in (*found.single, *found.fusions):

@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from plait.tenants import DEFAULT_TENANT
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -34,7 +36,7 @@ class Chunk:
     content_hash: str
     updated_at: int
     """Milliseconds since 1970, UTC."""
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -39,3 +39,6 @@ class EngineSettings(Section):
     )
     max_loaded_adapters: int = Field(64, ge=1, description="Adapters in the engine's memory.")
     num_gpus: float = Field(0, ge=0, description="GPUs of a replica; 0 runs on CPU.")
+
+
+DEFAULTS = EngineSettings()

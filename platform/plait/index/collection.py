@@ -322,7 +322,7 @@ class Index:
             return passage_of(row)
         return None
 
-    def around(self, passages: Sequence[Passage], reach: int, tenant: str = "default") -> dict[str, list[Passage]]:
+    def around(self, passages: Sequence[Passage], reach: int, tenant: str) -> dict[str, list[Passage]]:
         """By `chunk_id` of each passage, the chunks at most `reach` before and after it, itself among them."""
         return chunks_around(self._collection, tenant, passages, reach)
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from plait.index.conditions import EVERY_ROW, Condition
 from plait.index.passage import Passage
+from plait.tenants import DEFAULT_TENANT
 
 Mode = Literal["dense", "bm25", "hybrid"]
 Vectors = npt.NDArray[np.float32]
@@ -33,7 +34,7 @@ class Search:
 
     top_k: int
     mode: Mode = "dense"
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     condition: Condition = EVERY_ROW
     dense_weight: float | Literal["ranks"] | None = None
     with_vectors: bool = False

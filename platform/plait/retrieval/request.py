@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from plait.index.conditions import MAX_FILTER_CHARACTERS, Condition
 from plait.index.search import Mode, Search
 from plait.section import Section
-from plait.tenants import TenantName
+from plait.tenants import DEFAULT_TENANT, TenantName
 
 
 def _condition(value: Any) -> Condition:
@@ -34,7 +34,7 @@ class Retrieval(Section):
     top_k: int = Field(3, ge=1, le=MAX_PASSAGES, description="Passages a question.")
     mode: Mode = Field("hybrid", description="dense: by meaning; bm25: by words; hybrid: both.")
     filter: FilterText | ReadFilter = Field("", description='Milvus\'s filter language, as metadata["lang"] == "en".')
-    tenant: TenantName = Field("default", description="Whose documents.")
+    tenant: TenantName = Field(DEFAULT_TENANT, description="Whose documents.")
     # Ranks: of all that was tried, what falls least behind the better side on any set of benchmarks/retrieval.py.
     dense_weight: DenseWeight = Field(
         None,

@@ -16,6 +16,7 @@ from plait.engines.admission import cannot_be_loaded, check_adapter, check_lengt
 from plait.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
 from plait.engines.json_grammar import JsonGrammar, JsonGrammars
 from plait.engines.prompts import PromptReader
+from plait.engines.settings import DEFAULTS
 from plait.engines.torch.adapter_weights import AdapterWeights, read_adapter
 from plait.engines.torch.decoder import Decoder
 from plait.engines.torch.engine_loop import EngineLoop
@@ -53,11 +54,11 @@ class TorchEngine:
     def __init__(
         self,
         base: Path,
-        dtype: Any = "bfloat16",
-        quantization: Any = "none",
-        max_batch_size: int = 8,
-        max_waiting: int = 64,
-        max_context_tokens: int = 4096,
+        dtype: Any = DEFAULTS.dtype,
+        quantization: Any = DEFAULTS.quantization,
+        max_batch_size: int = DEFAULTS.max_batch_size,
+        max_waiting: int = DEFAULTS.max_waiting,
+        max_context_tokens: int = DEFAULTS.max_context_tokens,
         max_step_tokens: int | None = None,
         kv_cache_tokens: int | None = None,
         threads: int | None = None,

@@ -38,6 +38,7 @@ from plait.engines.admission import (
 from plait.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
 from plait.engines.prompts import PromptReader
 from plait.engines.schema_check import SchemaCheck
+from plait.engines.settings import DEFAULTS
 from plait.engines.vllm.adapters import check_lora
 from plait.engines.vllm.messages import next_delta, sampling_params
 from plait.engines.vocabulary import Vocabulary
@@ -80,15 +81,15 @@ class VLLMEngine:
     def __init__(
         self,
         base: Path,
-        dtype: Any = "bfloat16",
-        max_batch_size: int = 8,
-        max_waiting: int = 64,
-        max_context_tokens: int = 4096,
+        dtype: Any = DEFAULTS.dtype,
+        max_batch_size: int = DEFAULTS.max_batch_size,
+        max_waiting: int = DEFAULTS.max_waiting,
+        max_context_tokens: int = DEFAULTS.max_context_tokens,
         max_step_tokens: int | None = None,
         kv_cache_tokens: int | None = None,
-        max_loras: int = 8,
-        max_lora_rank: Any = 64,
-        max_loaded_loras: int = 64,
+        max_loras: int = DEFAULTS.max_loras,
+        max_lora_rank: Any = DEFAULTS.max_lora_rank,
+        max_loaded_loras: int = DEFAULTS.max_loaded_adapters,
     ) -> None:
         if max_step_tokens is not None and max_step_tokens < max_batch_size:
             raise InvalidInput(

@@ -24,7 +24,7 @@ ENCODERS: tuple[Callable[[EmbeddingOptions], Embedding | None], ...] = (
 
 def load_embedding(
     model: str,
-    dtype: Dtype = "auto",
+    dtype: Dtype = EmbeddingOptions.dtype,
     prompts: Prompts | None = None,
     dimensions: int | None = None,
     requests_per_minute: int | None = None,

@@ -12,6 +12,8 @@ from plait.errors import InvalidInput
 from plait.models.embedding import EmbeddingOptions
 from plait.models.vectors import Prompts, Vectors
 
+_BATCH_SIZE = 32
+
 
 class Encoder(Protocol):
     """What computes vectors, of any length; `prompt` is put before each text."""
@@ -47,20 +49,20 @@ class LocalEmbedding:
         """Tokens of each text, special ones included, also of one that is longer than the model reads."""
         return self.encoder.count_tokens(texts)
 
-    def encode_passages(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+    def encode_passages(self, texts: Sequence[str], batch_size: int = _BATCH_SIZE) -> Vectors:
         """Vectors of texts to be found: float32 [n, dimension], unit length. Batches are formed by length."""
         return self._unit(texts, self.prompts.passage, batch_size, is_query=False)
 
-    def encode_queries(self, texts: Sequence[str], batch_size: int = 32) -> Vectors:
+    def encode_queries(self, texts: Sequence[str], batch_size: int = _BATCH_SIZE) -> Vectors:
         """Vectors of texts to search for: float32 [n, dimension], unit length."""
         return self._unit(texts, self.prompts.query, batch_size, is_query=True)
 
-    def encode_passage_tokens(self, texts: Sequence[str], batch_size: int = 32) -> list[Vectors]:
+    def encode_passage_tokens(self, texts: Sequence[str], batch_size: int = _BATCH_SIZE) -> list[Vectors]:
         """Vectors of the tokens of texts to be found: float32 [tokens, width] each, unit length."""
         tokens = self.encoder.encode_tokens(texts, self.prompts.passage, batch_size, is_query=False)
         return [_normalised(of_text) for of_text in tokens]
 
-    def encode_query_tokens(self, texts: Sequence[str], batch_size: int = 32) -> list[Vectors]:
+    def encode_query_tokens(self, texts: Sequence[str], batch_size: int = _BATCH_SIZE) -> list[Vectors]:
         """Vectors of the tokens of texts to search for: float32 [tokens, width] each, unit length."""
         tokens = self.encoder.encode_tokens(texts, self.prompts.query, batch_size, is_query=True)
         return [_normalised(of_text) for of_text in tokens]
