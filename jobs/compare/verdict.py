@@ -79,7 +79,7 @@ class Verdict(BaseModel):
         )
 
 
-def judge(report: EvaluationReport, significance: float) -> Verdict:
+def verdict_of(report: EvaluationReport, significance: float) -> Verdict:
     """Compare every pair of arms.
 
     Args:

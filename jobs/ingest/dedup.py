@@ -5,7 +5,7 @@ the index of a run that was killed and run again, or of many runs after small ch
 one. In particular a document comes back when the one that it repeated is removed or changed.
 
 A fingerprint needs the document's text, which workers read. To write from the first second, and to read every document
-only once, a document is judged when it is read, by those that were read before (`Judge`). When all are read, the truth
+only once, a document is compared with those that were read before it (`DuplicateFilter`). When all are read, the truth
 is found in the driver: what was let through too early is deleted, what was dropped wrongly is written. As documents are
 read nearly in the order of their names, that is little.
 
@@ -35,7 +35,7 @@ class Candidate:
     fingerprint: Fingerprint
 
 
-class Judge:
+class DuplicateFilter:
     """Tells workers which documents to write. Lives in an actor of its own."""
 
     def __init__(self, seen: Duplicates, indexed: frozenset[str]) -> None:
@@ -55,7 +55,7 @@ class Judge:
         self._admitted |= admitted
         return admitted
 
-    def verdicts(self) -> tuple[list[Candidate], set[str]]:
+    def outcome(self) -> tuple[list[Candidate], set[str]]:
         """All documents that were read, and the names of those that were ever let through."""
         return list(self._candidates.values()), self._admitted
 
@@ -91,8 +91,8 @@ class Deduplication:
             return []
         return [document for document in self._plan.unchanged if document.source not in self._fingerprints]
 
-    def start_judge(self) -> Any:
-        """A `Judge` in a Ray actor, which ends when the handle does; None: nothing is to be dropped."""
+    def start_filter(self) -> Any:
+        """A `DuplicateFilter` in a Ray actor, which ends when the handle does; None: nothing is to be dropped."""
         if self._is_off:
             return None
 
@@ -100,7 +100,7 @@ class Deduplication:
 
         indexed = frozenset(document.source for document in self._plan.unchanged)
         options = {"num_cpus": 0, "scheduling_strategy": beside_driver()}
-        return ray.remote(Judge).options(**options).remote(self._seen, indexed)
+        return ray.remote(DuplicateFilter).options(**options).remote(self._seen, indexed)
 
     def learn(self, candidates: Sequence[Candidate], admitted: set[str], failed: Iterable[str]) -> None:
         """Take in what was read, let through, and could not be read, and find the truth."""

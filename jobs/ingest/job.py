@@ -171,7 +171,7 @@ def _write(recipe: IngestRecipe, plan: Plan, dedup: Deduplication, store: Store,
 
     from plait.jobs.ingest.pipeline import Workplace, run_pipeline
 
-    ledger, judge = start_ledger(), dedup.start_judge()
+    ledger, duplicate_filter = start_ledger(), dedup.start_filter()
     workplace = Workplace(tokenizer_folder, prompts, store, generation, ledger)
 
     def progress() -> Progress:
@@ -179,10 +179,10 @@ def _write(recipe: IngestRecipe, plan: Plan, dedup: Deduplication, store: Store,
         return latest
 
     with shown(progress, f"ingest {recipe.collection}", len(to_write) + len(to_read)):
-        run_pipeline(recipe, [*to_write, *to_read], replace(workplace, judge=judge))
-        if judge is not None:
+        run_pipeline(recipe, [*to_write, *to_read], replace(workplace, duplicate_filter=duplicate_filter))
+        if duplicate_filter is not None:
             unreadable = [failure.source for failure in ray.get(ledger.failures.remote())]
-            candidates, admitted = ray.get(judge.verdicts.remote())
+            candidates, admitted = ray.get(duplicate_filter.outcome.remote())
             dedup.learn(candidates, admitted, unreadable)
         if dedup.missing:
             run_pipeline(recipe, dedup.missing, workplace)

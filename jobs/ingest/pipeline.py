@@ -52,14 +52,15 @@ _WRITE_CPUS = 0.25
 @dataclass(frozen=True)
 class Workplace:
     """What the stages need besides the recipe: the tokenizer's folder, the model's prompts, the index's store and
-    generation (None: the one that is searched), the run's ledger, and who judges duplicates (None: nobody)."""
+    generation (None: the one that is searched), the run's ledger, and the filter of duplicates (None: all are
+    written)."""
 
     tokenizer_folder: Path
     prompts: Prompts
     store: Store
     generation: int | None
     ledger: Any
-    judge: Any = None
+    duplicate_filter: Any = None
 
 
 def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workplace: Workplace) -> None:
@@ -82,7 +83,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
     with ray.data.DataContext.current(context):
         chunks = _files(documents).map_batches(
             chunk_files,
-            fn_args=(recipe, workplace.tokenizer_folder, workplace.ledger, workplace.judge),
+            fn_args=(recipe, workplace.tokenizer_folder, workplace.ledger, workplace.duplicate_filter),
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.TaskPoolStrategy(size=chunkers),
@@ -142,21 +143,21 @@ def _in_blocks(documents: Sequence[DocumentFile], most: int) -> Iterator[Sequenc
 
 
 def chunk_files(
-    files: pa.Table, recipe: IngestRecipe, tokenizer_folder: Path, ledger: Any, judge: Any = None
+    files: pa.Table, recipe: IngestRecipe, tokenizer_folder: Path, ledger: Any, duplicate_filter: Any = None
 ) -> pa.Table:
     """Documents (FILE_SCHEMA) to their chunks (CHUNK_SCHEMA); those that cannot be read go to the ledger.
 
-    A `judge` says which documents to drop because they repeat others.
+    `duplicate_filter` says which documents to drop because they repeat others.
     """
     settings_key = settings_hash(recipe.chunk, recipe.embedding.made_with)
     reader = _reader(recipe.limits)
     documents = _read(files, recipe, settings_key, ledger, reader)
-    if judge is not None:
+    if duplicate_filter is not None:
         candidates = [
             Candidate(source, version, fingerprint(document, recipe.dedup))
             for source, (version, document) in documents.items()
         ]
-        admitted: set[str] = ray.get(judge.admit.remote(candidates))
+        admitted: set[str] = ray.get(duplicate_filter.admit.remote(candidates))
         ray.get(ledger.record_skipped.remote(documents.keys() - admitted))
         documents = {source: documents[source] for source in documents if source in admitted}
     now_ms = int(time.time() * 1000)

@@ -10,9 +10,9 @@ from opentelemetry.trace import INVALID_SPAN, Span
 from plait.errors import ModelNotFound
 from plait.observability import metrics, tracing
 from plait.observability.bounded_label import BoundedLabel
-from plait.serve.api.choices import Indexed
 from plait.serve.api.errors import as_plait_error
 from plait.serve.api.generation_span import Content, describe_answer, describe_request
+from plait.serve.api.merged_events import Indexed
 from plait.serve.messages.calls import Call, Event
 from plait.serve.messages.request_log import RequestLog
 from plait.settings import settings

@@ -9,10 +9,10 @@ from fastapi.responses import StreamingResponse
 
 from plait.errors import InvalidField
 from plait.serve.api.accounting import recorded
-from plait.serve.api.choices import Indexed, merged, until_deadline
 from plait.serve.api.citations import CitationLinks
 from plait.serve.api.generation_answers import ChatCompletion, Completion
 from plait.serve.api.generation_requests import ChatCompletionRequest, CompletionRequest, GenerationBody
+from plait.serve.api.merged_events import Indexed, merged, until_deadline
 from plait.serve.api.openapi import errors, streamed
 from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.responses import Answer, server_sent_events

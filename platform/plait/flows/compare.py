@@ -36,7 +36,7 @@ def run_comparison(recipe: "CompareRecipe", report: Path | None = None, url: str
     """
     from plait.interruption import explained
     from plait.jobs.compare.page import write_pages
-    from plait.jobs.compare.verdict import judge
+    from plait.jobs.compare.verdict import verdict_of
     from plait.jobs.evaluate.job import evaluate
     from plait.jobs.evaluate.questions import read_questions
     from plait.recipes import EvaluateRecipe
@@ -57,7 +57,7 @@ def run_comparison(recipe: "CompareRecipe", report: Path | None = None, url: str
         else:
             with served(recipe) as own_url:
                 found = evaluate(asked, own_url)
-    verdict = judge(found, recipe.significance)
+    verdict = verdict_of(found, recipe.significance)
     folder = report or settings().root / "comparisons" / recipe.train.name
     return Comparison(verdict, found, write_pages(folder, verdict, found))
 

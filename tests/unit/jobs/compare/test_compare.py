@@ -8,7 +8,7 @@ import pytest
 from plait.errors import RecipeError
 from plait.evaluation.intervals import holm, paired_difference
 from plait.jobs.compare.page import write_pages
-from plait.jobs.compare.verdict import judge
+from plait.jobs.compare.verdict import verdict_of
 from plait.jobs.evaluate.questions import Question
 from plait.jobs.evaluate.report import EvaluationReport, Judged
 from plait.recipes import CompareRecipe, load_recipe
@@ -36,7 +36,7 @@ def report(tokens: dict[str, int | None], right: dict[str, list[bool]], reply: s
 
 
 def test_a_clear_winner_is_called_best() -> None:
-    found = judge(report({"base": 10, "rag/base": 90}, {"base": [False] * 20, "rag/base": [True] * 20}), 0.05)
+    found = verdict_of(report({"base": 10, "rag/base": 90}, {"base": [False] * 20, "rag/base": [True] * 20}), 0.05)
     assert found.best == ["rag/base"]
     assert found.sentence == "rag/base is best: 100% right, surely more than every other."
     assert found.arm("rag/base").tokens == 91
@@ -49,7 +49,7 @@ def test_arms_that_cannot_be_told_apart_are_a_tie_and_the_cheapest_is_recommende
         "rag/base": [True] * 18 + [False] * 2,
         "rag/support": [False] * 1 + [True] * 19,
     }
-    found = judge(report({"base": 9, "support": 10, "rag/base": 90, "rag/support": 90}, right), 0.05)
+    found = verdict_of(report({"base": 9, "support": 10, "rag/base": 90, "rag/support": 90}, right), 0.05)
     assert found.best == ["support", "rag/base", "rag/support"]
     assert found.recommended == "support"
     assert found.sentence.startswith("A tie: 20 questions cannot tell which of support, rag/base, rag/support is best.")
@@ -58,7 +58,7 @@ def test_arms_that_cannot_be_told_apart_are_a_tie_and_the_cheapest_is_recommende
 
 def test_without_token_counts_time_decides_and_the_page_says_so(tmp_path: Path) -> None:
     made = report({"base": None, "x": None}, {"base": [True] * 3, "x": [True] * 3})
-    found = judge(made, 0.05)
+    found = verdict_of(made, 0.05)
     assert "the least time" in found.sentence
     page = write_pages(tmp_path / "out", found, made)
     assert "the server does not say" in page.read_text()
@@ -66,7 +66,7 @@ def test_without_token_counts_time_decides_and_the_page_says_so(tmp_path: Path) 
 
 def test_the_pages_hold_everything_and_run_nothing(tmp_path: Path) -> None:
     made = report({"base": 1, "x": 1}, {"base": [True], "x": [False]}, reply="<script>alert(1)</script>")
-    page = write_pages(tmp_path / "out", judge(made, 0.05), made)
+    page = write_pages(tmp_path / "out", verdict_of(made, 0.05), made)
     text = page.read_text()
     assert "<script" not in text
     assert "&lt;script&gt;" in text

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from plait.documents.parse import Document
 from plait.documents.read import DocumentFile
-from plait.jobs.ingest.dedup import Candidate, Deduplication, Judge
+from plait.jobs.ingest.dedup import Candidate, Deduplication, DuplicateFilter
 from plait.jobs.ingest.duplicates import Duplicates, Fingerprint, fingerprint
 from plait.jobs.ingest.fingerprints import load_fingerprints
 from plait.jobs.ingest.plan import Plan
@@ -93,18 +93,18 @@ class World:
         )
         indexed = dict(self.index)
         dedup = Deduplication(self.recipe, plan)
-        judge = Judge(dedup._seen, frozenset(document.source for document in plan.unchanged))
+        duplicate_filter = DuplicateFilter(dedup._seen, frozenset(document.source for document in plan.unchanged))
         documents = [*dedup.to_write, *dedup.to_read]
         random.shuffle(documents)
         if is_killed:
             documents = documents[: len(documents) // 2]
         for document in documents:
             candidate = Candidate(document.source, versions[document.source], self.fingerprint(document.source))
-            self.write(judge.admit([candidate]))
+            self.write(duplicate_filter.admit([candidate]))
         if is_killed:
             return
         if documents:
-            dedup.learn(*judge.verdicts(), failed=())
+            dedup.learn(*duplicate_filter.outcome(), failed=())
         self.write(document.source for document in dedup.missing)
         for name in dedup.superfluous(indexed) | set(plan.gone):
             self.index.pop(name, None)
@@ -187,7 +187,7 @@ def test_without_dedup_nothing_is_read_for_it() -> None:
     recipe = IngestRecipe.model_validate({"sources": ["x"], "dedup": {"drop": "none"}})
     both = (DocumentFile("a", "a"), DocumentFile("b", "b"))
     off = Deduplication(recipe, Plan(both[:1], both[1:], (), (), {"a": "same", "b": "same"}))
-    assert (off.to_write, off.to_read, off.duplicates, off.start_judge()) == ([both[0]], [], {}, None)
+    assert (off.to_write, off.to_read, off.duplicates, off.start_filter()) == ([both[0]], [], {}, None)
 
 
 @pytest.mark.usefixtures("home")
