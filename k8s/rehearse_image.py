@@ -93,7 +93,7 @@ def ask(image: Path) -> None:
         "python -m plait.jobs.train --help",
         "python -m plait.jobs.ingest --help",
         "python -m plait.jobs.evaluate --help",
-        "python -m plait.jobs.compare --help",
+        "python -m plait.flows.compare --help",
         "python -c 'import plait.observability.exporter'",
         "python -c 'from plait.serve.app import build; build({})'",
         "pip check",

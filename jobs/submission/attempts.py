@@ -1,4 +1,4 @@
-"""`python -m plait.jobs.submission.attempts RETRIES COMMAND …`: a job that is started again when it fails.
+"""`python -m plait.jobs.submission.attempts RETRIES MODULE …`: a job that is started again when it fails.
 
 It runs on the cluster as the entrypoint, so it does not matter whether the machine that submitted the job is still
 there. Training goes on from its last checkpoint, ingestion with what is missing: they need no word of the attempt
@@ -37,9 +37,9 @@ def run_with_retries(
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one of Plait's commands so many times."""
-    retries, name, *rest = arguments
-    command = [sys.executable, "-m", f"plait.jobs.{name}", *rest]
+    """Run a module with its arguments so many times."""
+    retries, *module = arguments
+    command = [sys.executable, "-m", *module]
     with interruption.handled():
         try:
             return run_with_retries(

@@ -29,6 +29,13 @@ RECIPES: dict[Kind, type[Section]] = {
     "evaluate": EvaluateRecipe,
     "compare": CompareRecipe,
 }
+_MODULES: dict[Kind, str] = {
+    "ingest": "plait.jobs.ingest",
+    "train": "plait.jobs.train",
+    "evaluate": "plait.jobs.evaluate",
+    "compare": "plait.flows.compare",
+}
+"""What `python -m` runs on the cluster."""
 RECIPE_FILE = "recipe.yaml"
 
 
@@ -61,10 +68,10 @@ class JobOrder(BaseModel):
     @property
     def entrypoint(self) -> str:
         """The shell command that the cluster runs, in the folder that was shipped."""
-        command = [self.kind, *self._arguments, *self.options]
+        command = [_MODULES[self.kind], *self._arguments, *self.options]
         if self.retries:
-            return shlex.join(["python", "-m", "plait.jobs.submission.attempts", str(self.retries), *command])
-        return shlex.join(["python", "-m", f"plait.jobs.{self.kind}", *command[1:]])
+            command = ["plait.jobs.submission.attempts", str(self.retries), *command]
+        return shlex.join(["python", "-m", *command])
 
     @property
     def _arguments(self) -> list[str]:

@@ -1,6 +1,6 @@
 """The `plait` command. One file a noun; nothing heavy is imported before a command runs.
 
-Those of jobs stand with their jobs, which also run without it: `python -m plait.jobs.train`. `--debug` shows the
+Those that a cluster runs stand with what they run, also without it: `python -m plait.jobs.train`. `--debug` shows the
 traceback of an error.
 """
 
@@ -22,7 +22,7 @@ from plait.cli import (
 )
 from plait.cli.overview import Overview
 from plait.command_line import APPLICATION, run
-from plait.jobs.compare.command import compare
+from plait.flows.compare.command import compare
 from plait.jobs.evaluate.command import evaluate
 from plait.jobs.ingest.command import ingest
 from plait.jobs.train.command import train

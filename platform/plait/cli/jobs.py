@@ -7,7 +7,6 @@ import typer
 
 if TYPE_CHECKING:
     from plait.jobs.submission.cluster import Cluster
-    from plait.jobs.submission.order import Kind
 
 app = typer.Typer(help="Jobs on any Ray cluster: submit, list, follow, stop.", no_args_is_help=True)
 
@@ -44,31 +43,22 @@ def submit(
     Example: `plait jobs submit train qlora name=support data.train=train.jsonl --address http://head:8265 --num-gpus 4`
     """
     from plait.errors import InvalidInput
-    from plait.jobs.submission.cluster import Cluster
-    from plait.jobs.submission.order import make_order, read_recipe
-    from plait.jobs.submission.place import Conditions, place
-    from plait.jobs.submission.submit import job_environment
-    from plait.local.job_queue import ensure_job_queue
+    from plait.flows.jobs import JobRequest
+    from plait.flows.jobs import submit as submit_job
+    from plait.jobs.submission.place import Conditions
 
     if priority and not queue:
         raise InvalidInput("--priority goes with --queue.", "A cluster runs what it is given at once.")
-    known = _kind(kind)
-    recipe, overrides = _recipe_and_overrides(known, arguments)
-    options = _options(known, url, report)
-    checked = read_recipe(known, recipe, overrides, num_gpus)
-    variables = _variables(env)
-    cluster = Cluster.find(address)
-    order = make_order(known, checked, options, retries, job_environment(cluster, variables))
-    conditions = Conditions(on_cluster, wheel, check, priority if queue else None)
-    placed, number = place(order, cluster, conditions, ensure_job_queue)
+    wanted = JobRequest(kind, arguments, num_gpus, retries, _variables(env), url, report)
+    submitted = submit_job(wanted, address, Conditions(on_cluster, wheel, check, priority if queue else None))
     where = "" if address is None else f" --address {address}"
-    if number is not None:
-        print(f"{placed.id} waits for room, number {number} in the queue", flush=True)
+    if submitted.number is not None:
+        print(f"{submitted.id} waits for room, number {submitted.number} in the queue", flush=True)
     else:
-        print(f"{placed.id} is submitted to {cluster.url}", flush=True)
-    print(f"follow it: plait jobs logs {placed.id} -f{where}", flush=True)
+        print(f"{submitted.id} is submitted to {submitted.cluster.url}", flush=True)
+    print(f"follow it: plait jobs logs {submitted.id} -f{where}", flush=True)
     if follow:
-        _follow(cluster, placed.id)
+        _follow(submitted.cluster, submitted.id)
 
 
 @app.command("list")
@@ -80,14 +70,9 @@ def list_jobs(address: str = _ADDRESS) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from plait.jobs.submission.cluster import Cluster
-    from plait.jobs.submission.listing import listed
-    from plait.jobs.submission.queue import Queue
-    from plait.local.job_queue import ensure_job_queue
+    from plait.flows.jobs import listed
 
-    if Queue().waiting():
-        ensure_job_queue()  # it may have been ended, with the machine or by plait stop
-    jobs = listed(Cluster.find(address))
+    jobs = listed(address)
     if not jobs:
         print("No jobs. Submit one: plait jobs submit train qlora name=my-adapter data.train=train.jsonl")
         return
@@ -122,18 +107,14 @@ def logs(
 
     Example: `plait jobs logs train-support-1a2b3c -f`
     """
+    from plait.flows.jobs import said
     from plait.jobs.submission.cluster import Cluster
-    from plait.jobs.submission.listing import find
 
-    cluster = Cluster.find(address)
     if follow:
-        _follow(cluster, job)
+        _follow(Cluster.find(address), job)
         return
-    found = find(cluster, job)
-    if found.is_waiting:
-        print(f"{job} waits for room and has said nothing yet.")
-        return
-    print(cluster.jobs.get_job_logs(job), end="")
+    text = said(job, address)
+    print(f"{job} waits for room and has said nothing yet.\n" if text is None else text, end="")
 
 
 @app.command("stop")
@@ -142,74 +123,16 @@ def stop(job: str = typer.Argument(help="Its id."), address: str = _ADDRESS) -> 
 
     Example: `plait jobs stop train-support-1a2b3c`
     """
-    from plait.jobs.submission.cluster import Cluster
-    from plait.jobs.submission.listing import find
-    from plait.jobs.submission.queue import Queue
+    from plait.flows.jobs import stop as stop_job
 
-    queue = Queue()
-    with queue.locked():
-        was_waiting = queue.remove(job)
-    if was_waiting:
-        print(f"{job} is out of the queue")
-        return
-    cluster = Cluster.find(address)
-    find(cluster, job)
-    was_running = cluster.jobs.stop_job(job)
-    print(f"{job} is told to stop" if was_running else f"{job} had ended already")
+    told = {"waited": "is out of the queue", "ran": "is told to stop", "had ended": "had ended already"}
+    print(f"{job} {told[stop_job(job, address)]}")
 
 
 def _follow(cluster: "Cluster", job: str) -> None:
-    """Print a job's output until it has ended.
+    from plait.flows.jobs import follow
 
-    Raises:
-        PlaitError: when it does not end well.
-    """
-    from plait.errors import PlaitError
-    from plait.interruption import explained
-    from plait.jobs.submission.listing import follow
-
-    with explained(f"{job} goes on.", f"Follow it again: plait jobs logs {job} -f, or end it: plait jobs stop {job}"):
-        ended = follow(cluster, job, lambda text: print(text, end="", flush=True))
-    if ended.state != "SUCCEEDED":
-        raise PlaitError(f"{job} ended as {ended.state} ({ended.reason or 'no reason given'}).")
-
-
-def _kind(given: str) -> "Kind":
-    from plait.errors import InvalidInput, did_you_mean
-    from plait.jobs.submission.order import RECIPES
-
-    for kind in RECIPES:
-        if kind == given:
-            return kind
-    raise InvalidInput(
-        f"There is no job '{given}'.", did_you_mean(given, list(RECIPES)) or f"Known: {', '.join(RECIPES)}."
-    )
-
-
-def _recipe_and_overrides(kind: "Kind", arguments: list[str]) -> tuple[str | None, list[str]]:
-    """The arguments of the local command as a recipe and fields to set."""
-    if kind == "ingest":
-        from plait.jobs.ingest.command import understand
-
-        return understand(arguments)
-    if kind == "evaluate":
-        import json
-
-        names = [argument for argument in arguments if "=" not in argument]
-        fields = [argument for argument in arguments if "=" in argument]
-        data = [f"data={json.dumps(names[0])}"] if names else []
-        models = [f"models={json.dumps(names[1:])}"] if names[1:] else []
-        return None, [*data, *models, *fields]
-    return arguments[0], arguments[1:]
-
-
-def _options(kind: "Kind", url: str | None, report: str | None) -> list[str]:
-    from plait.errors import InvalidInput
-
-    given = [f"--{name}={value}" for name, value in (("url", url), ("report", report)) if value is not None]
-    if given and kind not in ("evaluate", "compare"):
-        raise InvalidInput(f"{given[0].partition('=')[0]} goes with evaluate and compare, not with {kind}.")
-    return given
+    follow(cluster, job, lambda text: print(text, end="", flush=True))
 
 
 def _variables(given: list[str]) -> dict[str, str]:

@@ -15,10 +15,10 @@ from changed_settings import changed_settings
 
 from plait import interruption
 from plait.cli import main
-from plait.cli.jobs import _follow
 from plait.cli.serve import _until_interrupted
 from plait.errors import Interrupted
-from plait.flows.compare import served
+from plait.flows.compare.comparison import served
+from plait.flows.jobs import follow
 from plait.jobs.submission.attempts import run_driver, run_with_retries
 from plait.jobs.train import interrupt, job
 from plait.jobs.train.interrupt import run_interruptibly
@@ -215,7 +215,7 @@ def test_a_job_that_is_no_longer_followed_goes_on(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("plait.jobs.submission.listing.follow", lambda *_: send(signal.SIGTERM))
     cluster: Any = None
     with interruption.handled(), pytest.raises(Interrupted, match=r"train-1 goes on\. .*plait jobs stop train-1"):
-        _follow(cluster, "train-1")
+        follow(cluster, "train-1", print)
 
 
 @pytest.mark.parametrize("number", BOTH)
@@ -270,7 +270,7 @@ def test_a_comparison_takes_down_what_it_had_begun_to_serve(monkeypatch: pytest.
     done: list[str] = []
     monkeypatch.setattr("plait.local.ray_head.connect", lambda: None)
     monkeypatch.setattr("plait.serve.deploy.is_served", lambda _: False)
-    monkeypatch.setattr("plait.flows.compare._serve_config", lambda _: {})
+    monkeypatch.setattr("plait.flows.compare.comparison._serve_config", lambda _: {})
     indexed = SimpleNamespace(collection="c", written=1, unchanged=0)
     monkeypatch.setattr("plait.jobs.ingest.job.ingest", lambda _: indexed)
     monkeypatch.setattr("plait.jobs.train.job.train", lambda *_, **__: SimpleNamespace(key="a:1"))

@@ -111,4 +111,4 @@ def test_the_command_is_the_local_one_and_survives_the_shell() -> None:
     )
     assert order.entrypoint == "python -m plait.jobs.evaluate 'a b.jsonl' base --max-tokens=48 --concurrency=8 --url=u"
     retried = train("data.train=x").model_copy(update={"retries": 2})
-    assert retried.entrypoint == "python -m plait.jobs.submission.attempts 2 train recipe.yaml"
+    assert retried.entrypoint == "python -m plait.jobs.submission.attempts 2 plait.jobs.train recipe.yaml"

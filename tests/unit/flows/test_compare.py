@@ -7,8 +7,8 @@ import pytest
 
 from plait.errors import RecipeError
 from plait.evaluation.intervals import holm, paired_difference
-from plait.jobs.compare.page import write_pages
-from plait.jobs.compare.verdict import verdict_of
+from plait.flows.compare.page import write_pages
+from plait.flows.compare.verdict import verdict_of
 from plait.jobs.evaluate.questions import Question
 from plait.jobs.evaluate.report import EvaluationReport, Judged
 from plait.recipes import CompareRecipe, load_recipe

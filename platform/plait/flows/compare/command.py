@@ -29,7 +29,7 @@ def compare(
 
     checked = load_recipe(CompareRecipe, recipe, overrides or [])
     library_output.set_aside("compare")
-    from plait.flows.compare import run_comparison
+    from plait.flows.compare.comparison import run_comparison
     from plait.jobs.evaluate.tables import accuracy_table
 
     found = run_comparison(checked, report, url)

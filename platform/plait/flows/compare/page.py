@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jinja2 import Environment
 
-from plait.jobs.compare.verdict import Verdict
+from plait.flows.compare.verdict import Verdict
 from plait.jobs.evaluate.report import EvaluationReport
 
 
@@ -28,7 +28,7 @@ def write_pages(folder: Path, verdict: Verdict, report: EvaluationReport) -> Pat
 def render(verdict: Verdict, report: EvaluationReport) -> str:
     """The page. Whatever documents and models say is shown as text, never as HTML."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("plait.jobs.compare") / "page.html").read_text(encoding="utf-8"))
+    template = environment.from_string((files("plait.flows.compare") / "page.html").read_text(encoding="utf-8"))
     rows = [
         (question, [(model, report.answers[model][index]) for model in report.models])
         for index, question in enumerate(report.questions)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plait.jobs.compare.verdict import Verdict
+    from plait.flows.compare.verdict import Verdict
     from plait.jobs.evaluate.report import EvaluationReport
     from plait.recipes import CompareRecipe
 
@@ -34,9 +34,9 @@ def run_comparison(recipe: "CompareRecipe", report: Path | None = None, url: str
         Conflict: when an application of Plait's is served already, which this one would replace.
         PlaitError: what ingestion, training, serving or the evaluation says.
     """
+    from plait.flows.compare.page import write_pages
+    from plait.flows.compare.verdict import verdict_of
     from plait.interruption import explained
-    from plait.jobs.compare.page import write_pages
-    from plait.jobs.compare.verdict import verdict_of
     from plait.jobs.evaluate.job import evaluate
     from plait.jobs.evaluate.questions import read_questions
     from plait.recipes import EvaluateRecipe

@@ -1,1 +1,0 @@
-"""Fine-tune, retrieve, or both: what an evaluation of the four says."""
