@@ -20,7 +20,7 @@ S = TypeVar("S", bound=Section)
 
 
 class Variants(Generic[S]):
-    """A discriminated union that stays open: `objective: Annotated[ObjectiveConfig, OBJECTIVES]`.
+    """A discriminated union that stays open: `adapter: Annotated[MethodConfig, METHODS]`.
 
     Args:
         key: the field that names the kind, a Literal in each section.

@@ -1,12 +1,11 @@
 """The recipe of `plait train`: examples to a registered adapter, or to a whole fine-tuned model."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from plait.adapters.methods.lora import LoraConfig
-from plait.adapters.methods.method import MethodConfig, method_union
+from plait.adapters.methods.method import METHODS, MethodConfig
 from plait.model_ids import AdapterRef
 from plait.recipes.objectives import OBJECTIVES, ObjectiveConfig
 from plait.section import Section
@@ -21,12 +20,6 @@ class ModelConfig(Section):
     quantization: Literal["none", "nf4"] = Field("none", description="nf4: 4-bit weights by bitsandbytes (QLoRA).")
     double_quantization: bool = Field(True, description="With nf4: the scales of the weights are quantised too.")
     chat_format: str = Field("auto", description="auto: the model's own template, else the format named 'plain'.")
-
-
-if TYPE_CHECKING:
-    AdapterConfig = MethodConfig
-else:
-    AdapterConfig = Annotated[method_union(), Field(discriminator="method")]
 
 
 # ---------------------------------------------------------------- strategies
@@ -133,7 +126,7 @@ class TrainRecipe(Section):
 
     name: str = Field(description="Name of the adapter in the registry.")
     model: ModelConfig = ModelConfig()
-    adapter: AdapterConfig = LoraConfig()
+    adapter: Annotated[MethodConfig, METHODS] = Field(default_factory=METHODS.new_default)
     continue_from: str | None = Field(None, description="An adapter of the registry to train on: name, name:3, name@x.")
     objective: Annotated[ObjectiveConfig, OBJECTIVES] = Field(default_factory=OBJECTIVES.new_default)
     data: DataConfig
@@ -149,20 +142,10 @@ class TrainRecipe(Section):
             raise ValueError("an adapter's name has no version and no alias: the registry gives them")
         return name
 
-    @model_validator(mode="before")
+    @field_validator("strategy", mode="before")
     @classmethod
-    def variants_have_defaults(cls, values: Any) -> Any:
-        """`adapter: {rank: 4}` is a lora adapter: the variant need not be named."""
-        if not isinstance(values, dict):
-            return values
-        filled = dict(values)
-        for section, key, default in (
-            ("adapter", "method", "lora"),
-            ("strategy", "kind", "ddp"),
-        ):
-            if isinstance(filled.get(section), dict):
-                filled[section] = {key: default} | filled[section]
-        return filled
+    def strategy_is_ddp_unless_it_is_named(cls, value: Any) -> Any:
+        return {"kind": "ddp"} | value if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def parts_fit_together(self) -> Self:

@@ -7,12 +7,11 @@ adapter's folder says to engines stands in `saved_config`. It imports nothing th
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 from plait.adapters.methods.saved_config import SavedConfig, register_saved
 from plait.section import Section
+from plait.variants import Variants
 
 
 @dataclass(frozen=True)
@@ -71,24 +70,19 @@ class MethodConfig(Section, ABC):
         return 0
 
 
-_METHODS: dict[str, type[MethodConfig]] = {}
+METHODS: Variants[MethodConfig] = Variants("method", default="lora", registered_in="plait.adapters.methods")
 
 
 def register_method(recipe: type[MethodConfig], saved: type[SavedConfig] | None) -> None:
     """Add a method to those that can be trained and, where it saves adapters, to those that can be served.
 
-    Recipes know the methods that are registered when `plait.recipes` is first imported.
-
     Args:
         recipe: the `adapter` section of a train recipe.
         saved: adapter_config.json of the method's folders. None: the method makes whole models.
+
+    Raises:
+        ValueError: when another method has its name.
     """
-    (name,) = get_args(recipe.model_fields["method"].annotation)
-    _METHODS[name] = recipe
+    METHODS.register(recipe)
     if saved is not None:
         register_saved(saved)
-
-
-def method_union() -> Any:
-    """The union of the recipe sections of all methods."""
-    return reduce(or_, _METHODS.values())

@@ -15,8 +15,6 @@ _USE = """
 import sys
 from pathlib import Path
 
-import gain_method  # a method is registered before recipes are made of the methods
-
 import torch
 
 from plait.adapters.methods.saved_config import load_adapter
@@ -34,6 +32,8 @@ from plait.jobs.train.trainable import Trainable
 from plait.models.load import load_causal_lm
 from plait.recipes import TrainRecipe, load_recipe
 from plait.serve.adapters.limits import AdapterLimits
+
+import gain_method
 
 base, folder = Path(sys.argv[1]), Path(sys.argv[2])
 overrides = [f"model={base}", "adapter.method=gain", "adapter.start=1.5", "model.dtype=float32"]
