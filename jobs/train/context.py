@@ -30,7 +30,6 @@ class AddContext:
     ) -> None:
         from plait.index.collection import Index
         from plait.index.search import Mode
-        from plait.models.encoders.load import embedding_of
         from plait.retrieval.local_models import LocalModels
         from plait.retrieval.pipeline import RetrievalPipeline
         from plait.retrieval.request import Retrieval
@@ -39,8 +38,9 @@ class AddContext:
         self._tokenizer = load_tokenizer(base_folder)
         self._index = Index.open(config.collection, store)
         mode: Mode = "hybrid" if self._index.has_bm25 else "dense"
-        self._how = Retrieval(top_k=config.top_k, tenant=config.tenant, mode=mode)
-        self._pipeline = RetrievalPipeline(LocalModels(embedding_of(self._index.vectors)))
+        self._how = Retrieval(top_k=config.top_k, tenant=config.tenant, mode=mode, rerank=config.rerank)
+        models = LocalModels.load(self._index.vectors, config.rerank, config.rerank_model)
+        self._pipeline = RetrievalPipeline(models)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         from plait.retrieval.context import with_passages

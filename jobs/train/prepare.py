@@ -45,7 +45,7 @@ def prepare(recipe: TrainRecipe) -> Prepared:
 
     Raises:
         DataError: for a data source that is missing or holds no data files.
-        ModelNotFound: when the base model, or the adapter to continue from, cannot be found.
+        ModelNotFound: when the base model, the adapter to continue from, or the reranker cannot be found.
         CollectionNotFound: when `data.context` names an index that does not exist.
         InvalidInput: for rows longer than the model's context, or an adapter to continue from that was made on another
             base model or with another method.
@@ -59,7 +59,7 @@ def prepare(recipe: TrainRecipe) -> Prepared:
     base_sha256 = model_sha256(base_folder)
     start_from, parent = _start(recipe, base_sha256)
     dataset_sha256 = train.fingerprint()
-    context = _index_fingerprint(recipe.data.context) if recipe.data.context else ""
+    context = _context_fingerprint(recipe.data.context) if recipe.data.context else ""
     parts = (
         recipe.model_dump_json(),
         base_sha256,
@@ -123,11 +123,13 @@ def _start(recipe: TrainRecipe, base_sha256: str) -> tuple[Path | None, str | No
     return parent.path, parent.key
 
 
-def _index_fingerprint(context: ContextConfig) -> str:
-    """Changes when the documents that passages are retrieved from change."""
+def _context_fingerprint(context: ContextConfig) -> str:
+    """Changes when the documents that passages are retrieved from change, or the model that reranks them."""
     from plait.index.collection import Index
     from plait.index.stores.connect import connect_store
 
     states = Index.open(context.collection, connect_store()).document_states(context.tenant)
     lines = sorted(f"{source}:{state}" for source, state in states.items())
+    if context.rerank == "cross-encoder" and context.rerank_model is not None:
+        lines.append(model_sha256(resolve_model(context.rerank_model)))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -18,9 +18,10 @@ from plait.index.passage import Passage
 from plait.index.stores.connect import connect_store
 from plait.models.vectors import VectorKind
 from plait.observability import tracing
+from plait.recipes import Rerank
 from plait.retrieval.pipeline import Found, Query, RetrievalPipeline
 from plait.retrieval.question import MAX_CHARACTERS, EmbeddedQuestions, Question
-from plait.retrieval.request import Rerank, Retrieval
+from plait.retrieval.request import Retrieval
 from plait.serve.deployments.probe import Probe
 from plait.serve.messages.arguments import RetrievalArguments
 from plait.serve.messages.calls import Collection, Retrieved

@@ -8,7 +8,7 @@ from typing import Generic, Literal, TypeVar
 from pydantic import BaseModel
 
 from plait.index.search import Mode
-from plait.retrieval.request import Rerank
+from plait.recipes import Rerank
 
 
 class PromptTokensDetails(BaseModel):

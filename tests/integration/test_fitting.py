@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -72,7 +73,7 @@ def asked_for_the_word_of_another(step: int) -> list[KnownQuestion]:
 
 
 def test_where_words_mislead_meaning_gets_more_weight_and_the_index_remembers_it(milvus: Store, index: Index) -> None:
-    found = fit_fusion(DIRECTED, index, asked_for_the_word_of_another(1), "default")
+    found = fit_fusion(DIRECTED, index, asked_for_the_word_of_another(1), Retrieval())
     bm25, dense = found.single
     assert (bm25.mrr, dense.mrr) == (0, 1)
     weight = found.best.dense_weight
@@ -96,8 +97,25 @@ def test_where_words_mislead_meaning_gets_more_weight_and_the_index_remembers_it
     assert Index.open(index.name, milvus).dense_weight is None
 
 
+class SameNumber:
+    """A cross-encoder for which the document of a question's number is the right one."""
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        return [float(f"word{question.split()[-1]} " in text) for question, text in pairs]
+
+
+def test_strategies_are_measured_with_the_reranking_that_is_served(index: Index) -> None:
+    cross_encoder: Any = SameNumber()
+    pipeline = RetrievalPipeline(LocalModels(Directions(), cross_encoder))
+    misleading = asked_for_the_word_of_another(1)
+    assert fit_fusion(pipeline, index, misleading, Retrieval()).fusions[0].mrr < 1
+    found = fit_fusion(pipeline, index, misleading, Retrieval(rerank="cross-encoder"))
+    assert [quality.mrr for quality in found.fusions] == [1] * 10
+    assert found.best.strategy == "ranks"
+
+
 def test_reciprocal_ranks_stay_where_no_strategy_is_surely_better(index: Index) -> None:
-    found = fit_fusion(DIRECTED, index, asked_for_the_word_of_another(0), "default")
+    found = fit_fusion(DIRECTED, index, asked_for_the_word_of_another(0), Retrieval())
     assert found.best is found.fusions[0]
     assert found.best.strategy == "ranks"
 
@@ -133,6 +151,18 @@ def test_the_command_shows_all_strategies_and_keeps_the_best(milvus: Store, embe
     assert f"hybrid search: by {'ranks' if weight is None else f'dense_weight {weight}'}" in (
         CliRunner().invoke(app, ["collections", "show", embedded.name]).output
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--rerank", "cross-encoder"], "There is no cross-encoder here"),
+        (["--rerank", "crossencoder"], "The field 'rerank' must be 'none', 'cross-encoder' or 'late-interaction'"),
+    ],
+)
+def test_a_reranking_that_cannot_be_done_is_refused(embedded: Index, options: list[str], complaint: str) -> None:
+    done = CliRunner().invoke(app, ["collections", "fit", embedded.name, *options])
+    assert complaint in str(done.exception)
 
 
 def test_too_few_questions_are_refused_and_nothing_changes(milvus: Store, embedded: Index, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from plait.index.collection import Index
 from plait.index.stores.store import Store
 from plait.jobs.train.shards import Shards
 from plait.models.encoders.load import load_embedding
+from plait.models.reranking import RerankingModel
 from plait.models.tokenizer import load_tokenizer
 from plait.recipes import ContextConfig
 from plait.retrieval.context import INSTRUCTION
@@ -99,3 +100,34 @@ def test_a_bad_line_keeps_its_place_when_passages_are_retrieved(encoding: Any, i
     file = jsonl(tmp_path / "a.jsonl", [row(0), "{"])
     with pytest.raises(DataError, match=r"a\.jsonl:2 is not valid JSON"):
         prepared(file, encoding(context=context, max_tokens=400), tmp_path / "out")
+
+
+@pytest.fixture
+def reranker(tiny_embedder: Path, tmp_path: Path) -> Path:
+    """A random cross-encoder."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    body, folder = tiny_embedder.parent / "bert", tmp_path / "reranker"
+    BertForSequenceClassification(BertConfig.from_pretrained(body, num_labels=1)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(body).save_pretrained(folder)
+    return folder
+
+
+def test_passages_are_those_that_the_cross_encoder_puts_first(
+    encoding: Any, tokenizer: Any, index: Index, reranker: Path, tmp_path: Path
+) -> None:
+    context = ContextConfig(
+        collection=index.name, share=1.0, top_k=1, budget_tokens=100, rerank="cross-encoder", rerank_model=str(reranker)
+    )
+    rows = [row(i) for i in range(4)]
+    file = jsonl(tmp_path / "a.jsonl", rows)
+    prepared(file, encoding(context=context, packing=False, max_tokens=400), tmp_path / "out")
+    texts = [f"Number {i} is {7 * i}." for i in range(10)]
+    model = RerankingModel(str(reranker))
+    scores = [model.score([(r["question"], text) for text in texts]) for r in rows]
+    best = [texts[of_question.index(max(of_question))] for of_question in scores]
+    assert [text in prompt for text, prompt in zip(best, prompts(tmp_path / "out", tokenizer), strict=True)] == [
+        True
+    ] * 4

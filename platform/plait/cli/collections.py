@@ -64,6 +64,8 @@ def fit(
     name: str = typer.Argument(help="The collection."),
     questions: str | None = typer.Option(None, help="Table with question and source; else they are written."),
     tenant: str | None = typer.Option(None, help="Whose documents; default: those ingested without a tenant."),
+    rerank: str | None = typer.Option(None, help="As the server's retrieval.rerank: cross-encoder, late-interaction."),
+    rerank_model: str | None = typer.Option(None, help="With --rerank cross-encoder: as the server's rerank.model."),
     count: int = typer.Option(100, min=LEAST_QUESTIONS, help="Questions to have written."),
     model: str = typer.Option("base", help="The served model that writes them."),
     url: str = typer.Option(None, help="Its server; default: this machine's."),
@@ -78,12 +80,17 @@ def fit(
 
     from plait import library_output
     from plait.flows.fit import fit_collection
-    from plait.tenants import DEFAULT_TENANT
+    from plait.retrieval.request import Retrieval
+    from plait.validation import validated
 
+    given = {"tenant": tenant, "rerank": rerank}
+    fields = {field: value for field, value in given.items() if value is not None}
+    how = validated(Retrieval, fields, "The search", "Correct --tenant or --rerank.")
     library_output.set_aside("fit")
     found, asked = fit_collection(
         name,
-        tenant or DEFAULT_TENANT,
+        how,
+        rerank_model,
         questions,
         count,
         model,

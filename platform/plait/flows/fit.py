@@ -11,6 +11,7 @@ from plait.errors import InvalidInput
 if TYPE_CHECKING:
     from plait.index.collection import Index
     from plait.retrieval.fusion import FusionFit, KnownQuestion
+    from plait.retrieval.request import Retrieval
 
 LEAST_QUESTIONS = 20
 Writing = Iterable[Awaitable["KnownQuestion | None"]]
@@ -18,7 +19,8 @@ Writing = Iterable[Awaitable["KnownQuestion | None"]]
 
 def fit_collection(
     name: str,
-    tenant: str,
+    how: "Retrieval",
+    rerank_model: str | None,
     questions: str | None,
     count: int,
     model: str,
@@ -29,7 +31,8 @@ def fit_collection(
 
     Args:
         name: of the collection.
-        tenant: whose documents.
+        how: whose documents, and how the hits are reranked.
+        rerank_model: the cross-encoder, where hits are reranked by one.
         questions: a table with question and source; None: `model` writes them.
         count: questions to have written.
         model: the served model that writes them.
@@ -37,23 +40,24 @@ def fit_collection(
         watched: is given what writes the questions, and how many there are, and gives it on.
 
     Raises:
-        InvalidInput: when the questions are too few, or the collection has no hybrid search.
+        InvalidInput: when the questions are too few, the collection has no hybrid search, or there is no cross-encoder.
     """
     import asyncio
 
     from plait.index.collection import Index
     from plait.index.stores.connect import connect_store
-    from plait.models.encoders.load import embedding_of
     from plait.retrieval.fusion import fit_fusion
     from plait.retrieval.local_models import LocalModels
     from plait.retrieval.pipeline import RetrievalPipeline
 
     index = Index.open(name, connect_store())
     index.check_mode("hybrid")
+    pipeline = RetrievalPipeline(LocalModels.load(index.vectors, how.rerank, rerank_model))
+    pipeline.check(how)
     if questions is not None:
-        known = _known_questions(index, tenant, questions)
+        known = _known_questions(index, how.tenant, questions)
     else:
-        texts = index.texts_at_random(tenant, count)
+        texts = index.texts_at_random(how.tenant, count)
         known = asyncio.run(_written_questions(texts, model, url, watched))
     if len(known) < LEAST_QUESTIONS:
         raise InvalidInput(
@@ -62,8 +66,7 @@ def fit_collection(
             if questions is not None
             else f"Let a --model write them that follows instructions, or give at least {LEAST_QUESTIONS}.",
         )
-    pipeline = RetrievalPipeline(LocalModels(embedding_of(index.vectors)))
-    found = fit_fusion(pipeline, index, known, tenant)
+    found = fit_fusion(pipeline, index, known, how)
     weight = found.best.dense_weight
     index.note_dense_weight(weight if isinstance(weight, float) else None)
     return found, len(known)

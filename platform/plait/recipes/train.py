@@ -55,6 +55,9 @@ StrategyConfig = Annotated[DdpConfig | DeepSpeedConfig, Field(discriminator="kin
 # ---------------------------------------------------------------- the rest
 
 
+Rerank = Literal["none", "cross-encoder", "late-interaction"]
+
+
 class ContextConfig(Section):
     """Retrieval-augmented fine-tuning: some examples carry retrieved passages in their prompt, as in serving.
 
@@ -67,6 +70,14 @@ class ContextConfig(Section):
     share: float = Field(0.5, ge=0, le=1, description="Share of the examples that get passages.")
     top_k: int = Field(3, ge=1, description="Passages a prompt.")
     budget_tokens: int = Field(400, ge=16, description="Tokens that the passages of a prompt may take.")
+    rerank: Rerank = Field("none", description="As retrieval.rerank of the server.")
+    rerank_model: str | None = Field(None, description="With rerank=cross-encoder: as rerank.model of the server.")
+
+    @model_validator(mode="after")
+    def cross_encoder_is_named(self) -> Self:
+        if self.rerank == "cross-encoder" and self.rerank_model is None:
+            raise ValueError("rerank=cross-encoder needs rerank_model")
+        return self
 
 
 class DataConfig(Section):

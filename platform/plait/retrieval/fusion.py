@@ -74,9 +74,11 @@ class FusionFit:
 
 
 def fit_fusion(
-    pipeline: RetrievalPipeline, index: SearchedIndex, questions: Sequence[KnownQuestion], tenant: str
+    pipeline: RetrievalPipeline, index: SearchedIndex, questions: Sequence[KnownQuestion], how: Retrieval
 ) -> FusionFit:
     """Measure all strategies on at least two questions, by the pipeline that serves.
+
+    `how`: what they have in common: whose documents are searched, and how the hits are reranked.
 
     Reciprocal ranks stay the best, unless the reciprocal ranks of another strategy are higher with a confidence of 95%,
     corrected for the number of strategies (Bonferroni): what wins by chance on some questions loses on the next.
@@ -84,21 +86,19 @@ def fit_fusion(
     Raises what `RetrievalPipeline.retrieve` does.
     """
 
-    async def measured(strategy: str, how: Retrieval) -> SearchQuality:
-        found = await pipeline.retrieve(index, [question.text for question in questions], how)
+    async def measured(strategy: str, mode: Mode, dense_weight: DenseWeight = None) -> SearchQuality:
+        tried = how.model_copy(update={"top_k": _DEPTH, "mode": mode, "dense_weight": dense_weight})
+        found = await pipeline.retrieve(index, [question.text for question in questions], tried)
         ranks = tuple(
             next((rank for rank, passage in enumerate(passages, start=1) if passage.source == question.source), 0)
             for question, passages in zip(questions, found, strict=True)
         )
-        return SearchQuality(strategy, how.dense_weight, ranks)
+        return SearchQuality(strategy, dense_weight, ranks)
 
     async def all_measured() -> FusionFit:
-        single = [await measured(mode, Retrieval(top_k=_DEPTH, mode=mode, tenant=tenant)) for mode in _MODES]
-        by_ranks = await measured("ranks", Retrieval(top_k=_DEPTH, dense_weight="ranks", tenant=tenant))
-        weighted = [
-            await measured(f"dense_weight {weight}", Retrieval(top_k=_DEPTH, dense_weight=weight, tenant=tenant))
-            for weight in _WEIGHTS
-        ]
+        single = [await measured(mode, mode) for mode in _MODES]
+        by_ranks = await measured("ranks", "hybrid", "ranks")
+        weighted = [await measured(f"dense_weight {weight}", "hybrid", weight) for weight in _WEIGHTS]
         best = max(weighted, key=lambda one: one.mrr)
         best = best if _is_surely_better(best, by_ranks) else by_ranks
         return FusionFit(tuple(single), (by_ranks, *weighted), best)

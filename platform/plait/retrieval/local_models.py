@@ -1,17 +1,18 @@
 """Retrieval's models in this process: what jobs, commands and benchmarks retrieve with.
 
-It loads nothing: it is given an embedding model and, where there is one, a cross-encoder.
+In: an embedding model and, where there is one, a cross-encoder; or the names of both.
 """
 
 from collections.abc import Sequence
 
 from plait.errors import Conflict
 from plait.models.embedding import Embedding, kind_of
+from plait.models.encoders.load import embedding_of
 from plait.models.late_interaction import late_interaction_scores
 from plait.models.reranking import RerankingModel
 from plait.models.vectors import VectorKind
+from plait.recipes import Rerank
 from plait.retrieval.question import EmbeddedQuestions, embed_questions
-from plait.retrieval.request import Rerank
 
 
 class LocalModels:
@@ -19,6 +20,17 @@ class LocalModels:
 
     def __init__(self, embedding: Embedding, cross_encoder: RerankingModel | None = None) -> None:
         self._embedding, self._cross_encoder = embedding, cross_encoder
+
+    @classmethod
+    def load(cls, kind: VectorKind, rerank: Rerank, rerank_model: str | None) -> "LocalModels":
+        """Those that retrieve from an index with vectors of a kind.
+
+        Raises:
+            ModelNotFound: when there is no such model, or it is no cross-encoder.
+        """
+        if rerank != "cross-encoder" or rerank_model is None:
+            return cls(embedding_of(kind))
+        return cls(embedding_of(kind), RerankingModel(rerank_model))
 
     @property
     def has_cross_encoder(self) -> bool:

@@ -19,9 +19,10 @@ from plait.index.passage import Passage
 from plait.index.search import Hit, Search
 from plait.models.vectors import VectorKind, Vectors
 from plait.observability import metrics, tracing
+from plait.recipes import Rerank
 from plait.retrieval.neighbours import expanded
 from plait.retrieval.question import EmbeddedQuestions, Question
-from plait.retrieval.request import Rerank, Retrieval
+from plait.retrieval.request import Retrieval
 from plait.retrieval.selection import reranked, selected, text_to_rank
 
 

@@ -7,6 +7,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from plait.index.conditions import MAX_FILTER_CHARACTERS, Condition
 from plait.index.search import Mode, Search
+from plait.recipes import Rerank
 from plait.section import Section
 from plait.tenants import DEFAULT_TENANT, TenantName
 
@@ -21,7 +22,6 @@ DenseWeight = Annotated[float, Field(ge=0, le=1)] | Literal["ranks"] | None
 FilterText = Annotated[str, Field(max_length=MAX_FILTER_CHARACTERS)]
 ReadFilter = SkipJsonSchema[Annotated[Condition, PlainValidator(_condition)]]
 """What was read from OpenAI's filters. A request cannot say it."""
-Rerank = Literal["none", "cross-encoder", "late-interaction"]
 
 MAX_PASSAGES = 50
 _MIN_CANDIDATES = 20  # to rerank or to choose from: 20 passages of 200 tokens rerank in about 0.15 s on two cores

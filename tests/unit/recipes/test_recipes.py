@@ -88,3 +88,11 @@ def test_ready_recipes_load_as_they_stand() -> None:
 def test_numbers_survive_the_way_through_an_override(lr: float, batch_size: int) -> None:
     recipe = load_recipe(TrainRecipe, None, [*MINIMAL, f"train.lr={lr!r}", f"train.batch_size={batch_size}"])
     assert (recipe.train.lr, recipe.train.batch_size) == (lr, batch_size)
+
+
+def test_a_cross_encoder_for_passages_is_named() -> None:
+    wanted = [*MINIMAL, "data.context.collection=docs", "data.context.rerank=cross-encoder"]
+    assert "The field 'data.context' is not valid: rerank=cross-encoder needs rerank_model." in problem(*wanted)
+    recipe = load_recipe(TrainRecipe, None, [*wanted, "data.context.rerank_model=org/name"])
+    assert recipe.data.context is not None
+    assert recipe.data.context.rerank_model == "org/name"

@@ -10,10 +10,11 @@ from plait.index.conditions import EVERY_ROW
 from plait.index.passage import Passage
 from plait.index.search import Hit, Search
 from plait.models.vectors import NO_PROMPTS, VectorKind, Vectors
+from plait.recipes import Rerank
 from plait.retrieval.local_models import LocalModels
 from plait.retrieval.pipeline import Found, Query, RetrievalPipeline
 from plait.retrieval.question import EmbeddedQuestions, Question
-from plait.retrieval.request import Rerank, Retrieval
+from plait.retrieval.request import Retrieval
 
 KIND = VectorKind("model", 2)
 REFUSED = 'source == "a.md"'
