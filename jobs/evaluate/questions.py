@@ -4,7 +4,7 @@ import unicodedata
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from plait.documents.row_files import TABLES, BadRow, is_table
+from plait.documents.row_files import SUFFIXES, TEXTS, BadRow, suffix_of
 from plait.documents.row_source import find_rows
 from plait.errors import DataError
 from plait.validation import first_problem
@@ -35,8 +35,9 @@ def read_questions(source: str) -> list[Question]:
     tables = find_rows(source)
     questions = []
     for part in tables.parts:
-        if not is_table(part):
-            raise DataError(f"The eval set '{part}' is no table.", f"Set data to one that ends in {', '.join(TABLES)}.")
+        if suffix_of(part)[0] in TEXTS:
+            endings = ", ".join(suffix for suffix in SUFFIXES if suffix not in TEXTS)
+            raise DataError(f"The eval set '{part}' is no table.", f"Set data to one that ends in {endings}.")
         for row in tables.rows(part):
             try:
                 values = {name: value for name, value in row.values().items() if value is not None}

@@ -13,7 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from plait.documents.row_files import BadRow, row_values
+from plait.documents.raw_rows import RawRow
+from plait.documents.row_files import BadRow
 from plait.index.stores.store import Store
 from plait.jobs.train.objectives.objective import objective_of
 from plait.jobs.train.parse import parse_row
@@ -64,7 +65,7 @@ class AddContext:
     def _conversation(self, row: dict[str, Any]) -> tuple[Conversation, dict[str, Any]] | None:
         """What the row means, and its fields that mean nothing."""
         try:
-            values = row_values(row["text"], row["error"])
+            values = RawRow(**row).values()
             parsed = parse_row(values, self._objective)
         except (BadRow, RecursionError):
             return None

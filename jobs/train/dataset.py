@@ -17,7 +17,8 @@ from typing import Any
 import pyarrow as pa
 from rich.console import Console
 
-from plait.documents.row_files import BadRow, RawRow, row_values
+from plait.documents.raw_rows import RawRow
+from plait.documents.row_files import BadRow
 from plait.documents.row_source import RowSource
 from plait.errors import PlaitError, find_plait_error, first_line
 from plait.index.stores.connect import connect_store
@@ -187,7 +188,7 @@ def encode_and_pack(rows: pa.Table, encoding: Encoding) -> pa.Table:
     unused: set[str] = set()
     for row in rows.to_pylist():
         try:
-            parsed = parse_row(row_values(row["text"], row["error"]), objective)
+            parsed = parse_row(RawRow(**row).values(), objective)
             groups += objective.encode(parsed.meaning, encoder)
             unused |= parsed.unused
         except (BadRow, RecursionError) as error:

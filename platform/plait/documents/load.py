@@ -20,12 +20,12 @@ def load(
     """A document with its content hash, or why it cannot be read. An uploaded one has its attributes as metadata."""
     try:
         data = b"" if file.is_row else read_file(file.uri, recipe.limits.max_bytes)
-        row = rows.read(file) if file.is_row else None
+        values = rows.read(file) if file.is_row else None
     except Unreadable as error:
         return Failure(file.source, str(error))
     version = content_hash(file.etag.encode() or data, settings_key)
     try:
-        document = reader.parse_row(row, file, recipe.table) if row else reader.parse(data, file.source)
+        document = reader.parse_table_row(values, file, recipe.table) if values else reader.parse(data, file.source)
     except Unreadable as error:
         return Failure(file.source, str(error), "parse", version)
     if uploaded_files.uploaded_as(file.source):

@@ -14,12 +14,10 @@ import pyarrow as pa
 
 from plait.documents.formats import FORMATS
 from plait.documents.listing import LeftOut, described
+from plait.documents.row_files import TABLES
 from plait.documents.stores import StoredFile, list_files
 from plait.documents.uploads import attachments, uploaded_files
 from plait.errors import DataError, InvalidInput
-
-TABLES = frozenset({".jsonl", ".ndjson", ".csv", ".tsv", ".parquet"})
-"""Suffixes of files whose rows are documents."""
 
 FILE_SCHEMA = pa.schema(
     [
@@ -41,7 +39,7 @@ class DocumentFile:
         source: its name. A file's is the path inside the folder it was found in, so an index moves with its folder.
         uri: of the file, an absolute path or a URI.
         etag: tells its versions apart; empty where one must read it to know.
-        start: where a row is in its table (plait.documents.tables.TableRow).
+        start: where a row is in its table (plait.documents.row_files.FileRow).
         length: of a row; 0: the document is the whole file.
     """
 
@@ -83,7 +81,7 @@ def find_documents(sources: Sequence[str], with_tables: bool = False) -> Found:
     """
     files: dict[str, StoredFile] = {}
     skipped: Counter[str] = Counter()
-    known = FORMATS.keys() | (TABLES if with_tables else set())
+    known = {*FORMATS, *(TABLES if with_tables else ())}
     empty: list[str] = []
     left_out: list[LeftOut] = []
     for source in sources:

@@ -16,7 +16,7 @@ from functools import cache
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from plait.documents.chunk import Chunk
 from plait.documents.chunker import Origin
@@ -24,7 +24,6 @@ from plait.documents.failure import Unreadable
 from plait.documents.parse import Document
 from plait.documents.read import DocumentFile
 from plait.documents.reader_process import Answer, ChunkTask, ParseTask, RowTask, Task
-from plait.documents.tables import TableRow
 from plait.errors import PlaitError
 from plait.recipes import ChunkConfig, DocumentLimits, TableConfig
 
@@ -55,13 +54,13 @@ class DocumentReader:
         """
         return cast(Document, self._ask(ParseTask(source), data))
 
-    def parse_row(self, row: TableRow, file: DocumentFile, table: TableConfig) -> Document:
-        """The document of a row of a table.
+    def parse_table_row(self, values: dict[str, Any], file: DocumentFile, table: TableConfig) -> Document:
+        """The document of a row of a table, from its values by column.
 
         Raises:
             Unreadable: with the reason.
         """
-        return cast(Document, self._ask(RowTask(row, file, table.model_dump_json())))
+        return cast(Document, self._ask(RowTask(values, file, table.model_dump_json())))
 
     def chunk(
         self, document: Document, origin: Origin, model_folder: Path, config: ChunkConfig, settings_hash: str

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from plait.documents.chunk import Chunk
 from plait.documents.chunker import Chunker, Origin
@@ -22,8 +23,7 @@ from plait.documents.failure import Unreadable
 from plait.documents.limits import check_bytes, check_text
 from plait.documents.parse import Document, parse
 from plait.documents.read import DocumentFile
-from plait.documents.rows import parse_row
-from plait.documents.tables import TableRow
+from plait.documents.rows import parse_table_row
 from plait.errors import PlaitError
 from plait.recipes import DocumentLimits, TableConfig
 
@@ -41,9 +41,9 @@ class ParseTask:
 
 @dataclass(frozen=True)
 class RowTask:
-    """Read a row of a table. `table`: its configuration, as JSON."""
+    """Read a row of a table. `values`: by column; `table`: its configuration, as JSON."""
 
-    row: TableRow
+    values: dict[str, Any]
     file: DocumentFile
     table: str
 
@@ -128,7 +128,7 @@ def _do(task: Task, data: bytes, limits: DocumentLimits) -> Document | list[Chun
     if isinstance(task, ChunkTask):
         return _chunker(task.chunker).chunk(task.document, task.origin)
     if isinstance(task, RowTask):
-        document = parse_row(task.row, task.file, _table(task.table))
+        document = parse_table_row(task.values, task.file, _table(task.table))
     else:
         check_bytes(data, task.source, limits)
         document = parse(data, task.source)

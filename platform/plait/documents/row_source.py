@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from plait.documents.row_files import SUFFIXES, RawRow, caution_of, is_data, is_table, read_rows, suffix_of
+from plait.documents.raw_rows import RawRow, caution_of, read_rows
+from plait.documents.row_files import SUFFIXES, TEXTS, is_data, suffix_of
 from plait.documents.stores import StoredFile, is_pattern, is_remote, list_files, version_of
 from plait.errors import DataError
 from plait.models.fingerprint import file_sha256
@@ -130,4 +131,4 @@ def _of_folder(files: Sequence[StoredFile], data: Sequence[StoredFile]) -> tuple
     found = next((of_kind for of_kind in kinds if of_kind), data)
     has_tables = any(kinds)
     others = [file.name for file in files if file not in about.union(found)]
-    return list(found), [name for name in others if is_table(name) or not is_data(name) or not has_tables]
+    return list(found), [name for name in others if suffix_of(name)[0] not in TEXTS or not has_tables]

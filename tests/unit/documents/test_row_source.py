@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from plait.documents.row_files import RawRow
+from plait.documents.raw_rows import RawRow
 from plait.documents.row_source import find_rows
 from plait.errors import DataError
 

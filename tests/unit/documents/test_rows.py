@@ -11,7 +11,7 @@ import pytest
 
 from plait.documents.failure import Failure, Unreadable
 from plait.documents.read import DocumentFile, content_hash, find_documents
-from plait.documents.rows import RowReader, UnnamedRow, parse_row, row_documents
+from plait.documents.rows import RowReader, UnnamedRow, parse_table_row, row_documents
 from plait.documents.stores import list_files
 from plait.errors import DataError, InvalidInput
 from plait.index.document_state import DocumentState, DocumentVersion
@@ -67,9 +67,8 @@ def test_each_row_is_a_document(tmp_path: Path, kind: str) -> None:
     found = documents(write(tmp_path / kind, ROWS), wanted)
     assert [row.source for row in found] == ["one", "two", "three"]
     with RowReader(wanted) as reader:
-        read = [parse_row(reader.read(row), row, wanted) for row in reversed(found) if isinstance(row, DocumentFile)][
-            ::-1
-        ]
+        rows = [row for row in reversed(found) if isinstance(row, DocumentFile)]
+        read = [parse_table_row(reader.read(row), row, wanted) for row in rows][::-1]
     assert [document.text for document in read] == [row["text"] for row in ROWS]
     assert [document.title for document in read] == ["First", "two", "Third"]
     assert [document.metadata for document in read] == [{"lang": row["lang"]} for row in ROWS]
@@ -107,7 +106,7 @@ def test_html_and_markdown_in_a_column_are_read_as_such(tmp_path: Path) -> None:
     row = documents(file, config(format="html"))[0]
     assert isinstance(row, DocumentFile)
     with RowReader(config(format="html")) as reader:
-        document = parse_row(reader.read(row), row, config(format="html"))
+        document = parse_table_row(reader.read(row), row, config(format="html"))
     assert (document.text, document.title, len(document.headings)) == ("# Title\n\nBody", "Title", 1)
 
 
@@ -228,21 +227,13 @@ def test_a_row_without_an_end_ends_the_run_before_it_fills_the_memory(
     name: str, text: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / name).write_text(text)
-    monkeypatch.setattr("plait.documents.tables._MAX_ROW_BYTES", 1_000)
+    monkeypatch.setattr("plait.documents.row_files._MAX_ROW_BYTES", 1_000)
     before = csv.field_size_limit(1_000)
     try:
         with pytest.raises(DataError, match=rf"{name}' cannot be read in or after row 2 \({reason}"):
             documents(tmp_path / name, config())
     finally:
         csv.field_size_limit(before)
-
-
-def test_the_suffix_of_a_table_may_be_written_in_capitals(tmp_path: Path) -> None:
-    from plait.documents.tables import CsvTable, open_table
-
-    (tmp_path / "T.CSV").write_text("id,text\n1,a\n")
-    with (tmp_path / "T.CSV").open("rb") as stream:
-        assert isinstance(open_table(str(tmp_path / "T.CSV"), stream, ["text"]), CsvTable)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
@@ -253,7 +244,7 @@ def test_a_csv_saved_by_a_spreadsheet_is_read(tmp_path: Path, encoding: str, del
     file.write_bytes("\r\n".join(delimiter.join(line) for line in lines).encode(encoding))
     found = documents(file, config(id="id"))
     with RowReader(config(id="id")) as reader:
-        texts = [reader.read(row).values["text"] for row in found if isinstance(row, DocumentFile)]
+        texts = [reader.read(row)["text"] for row in found if isinstance(row, DocumentFile)]
     assert texts == ["für Fußgänger, überall", "Straße nach Köln"]
 
 
@@ -305,4 +296,4 @@ def test_metadata_that_no_store_can_hold_is_kept_as_what_it_can(tmp_path: Path, 
     file = documents(tmp_path / "t.jsonl", wanted)[0]
     assert isinstance(file, DocumentFile)
     with RowReader(wanted) as reader:
-        assert parse_row(reader.read(file), file, wanted).metadata == {"n": kept}
+        assert parse_table_row(reader.read(file), file, wanted).metadata == {"n": kept}
