@@ -20,10 +20,10 @@ from pymilvus import AnnSearchRequest, MilvusClient, RRFRanker
 
 from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
-from plait.index.search import Vectors
 from plait.index.stores.connect import connect_store
 from plait.models.embedding import Embedding
 from plait.models.encoders.load import load_embedding
+from plait.models.vectors import Vectors
 from plait.recipes import DEFAULT_EMBEDDING
 from plait.retrieval.local_models import LocalModels
 from plait.retrieval.pipeline import RetrievalPipeline

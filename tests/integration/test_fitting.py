@@ -15,10 +15,9 @@ from typer.testing import CliRunner
 from plait.cli import app
 from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
-from plait.index.search import Vectors
 from plait.index.stores.store import Store
 from plait.models.encoders.load import load_embedding
-from plait.models.vectors import NO_PROMPTS
+from plait.models.vectors import NO_PROMPTS, Vectors
 from plait.retrieval.fusion import KnownQuestion, fit_fusion
 from plait.retrieval.local_models import LocalModels
 from plait.retrieval.pipeline import RetrievalPipeline

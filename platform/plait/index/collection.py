@@ -25,10 +25,10 @@ from plait.index.quarantine import Quarantine
 from plait.index.rows import HIT_FIELDS, PASSAGE_FIELDS, hit_of, passage_of, rows_of
 from plait.index.sample import texts_at_random
 from plait.index.schema import MAX_CHUNK_ID_BYTES, chunk_schema
-from plait.index.search import MAX_TOP_K, Hit, Mode, Search, Vectors
+from plait.index.search import MAX_TOP_K, Hit, Mode, Search
 from plait.index.stats import IndexStats, stats_of
 from plait.index.stores.store import DENSE, Row, Store, StoreCollection
-from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind
+from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind, Vectors
 from plait.recipes import Chunking
 
 _log = logging.getLogger(__name__)

@@ -11,8 +11,9 @@ from plait.errors import PlaitError
 from plait.index import words
 from plait.index.passage import Passage
 from plait.index.schema import MAX_TEXT_BYTES
-from plait.index.search import Hit, Search, Vectors
+from plait.index.search import Hit, Search
 from plait.index.stores.store import DENSE, WORDS, Found, Row
+from plait.models.vectors import Vectors
 
 PASSAGE_FIELDS = ("chunk_id", "source", "title", "heading", "text", "start", "end", "position", "metadata")
 HIT_FIELDS = ("tenant", *PASSAGE_FIELDS)

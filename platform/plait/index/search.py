@@ -3,15 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from plait.index.conditions import EVERY_ROW, Condition
 from plait.index.passage import Passage
+from plait.models.vectors import Vectors
 from plait.tenants import DEFAULT_TENANT
 
 Mode = Literal["dense", "bm25", "hybrid"]
-Vectors = npt.NDArray[np.float32]
 
 MAX_TOP_K = 1_000
 

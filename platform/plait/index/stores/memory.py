@@ -26,8 +26,9 @@ from plait.index.conditions import (
     Or,
     Value,
 )
-from plait.index.search import Search, Vectors
+from plait.index.search import Search
 from plait.index.stores.store import DENSE, WORDS, Capability, Found, Row, Schema
+from plait.models.vectors import Vectors
 
 _K1, _B = 1.2, 0.75  # Robertson and Zaragoza 2009
 _RRF_K = 60  # Cormack, Clarke and Büttcher 2009

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from plait.index.conditions import Condition
-from plait.index.search import Search, Vectors
+from plait.index.search import Search
+from plait.models.vectors import Vectors
 
 Row = dict[str, Any]
 Capability = Literal["bm25", "slow_before_flush", "one_writer"]

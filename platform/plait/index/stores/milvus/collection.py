@@ -6,12 +6,13 @@ from typing import Any
 
 from plait.errors import CollectionNotFound, DataError, PlaitError, Unavailable, first_line
 from plait.index.conditions import Condition
-from plait.index.search import Search, Vectors
+from plait.index.search import Search
 from plait.index.stores.milvus.connection import Milvus
 from plait.index.stores.milvus.expression import expression
 from plait.index.stores.milvus.schema import NO_VECTOR, UNUSED
 from plait.index.stores.milvus.search import search
 from plait.index.stores.store import DENSE, Found, Row
+from plait.models.vectors import Vectors
 from plait.settings import settings
 
 _FLUSH_TIMEOUT_S = 120.0  # it waits until the index is built

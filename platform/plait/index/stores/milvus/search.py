@@ -7,10 +7,11 @@ import numpy as np
 
 from plait.errors import InvalidInput
 from plait.index.conditions import EVERY_ROW, And, Equals, Field
-from plait.index.search import MAX_TOP_K, Search, Vectors
+from plait.index.search import MAX_TOP_K, Search
 from plait.index.stores.milvus.connection import Milvus
 from plait.index.stores.milvus.expression import expression
 from plait.index.stores.store import DENSE, Found
+from plait.models.vectors import Vectors
 from plait.settings import settings
 
 _MIN_DEPTH = 50  # of each side of a hybrid search: what only one side ranks high must be found by the other too
