@@ -15,9 +15,8 @@ from plait.documents.chunk import text_to_embed
 from plait.errors import InvalidInput
 from plait.jobs.ingest.unknown import Vocabulary
 from plait.models.embedding import Embedding
-from plait.models.encoders.endpoint import is_endpoint
 from plait.models.encoders.load import load_embedding
-from plait.models.source import resolve_model
+from plait.models.source import is_endpoint, resolve_model
 from plait.models.vectors import Prompts, VectorKind
 from plait.observability import metrics
 from plait.recipes import EmbeddingConfig, IngestRecipe

@@ -30,7 +30,7 @@ from plait.jobs.ingest.duplicates import fingerprint
 from plait.jobs.ingest.embed import Embed, batch_size_of
 from plait.jobs.ingest.write import Write
 from plait.local.ray_data import set_up_ray_data
-from plait.models.encoders.endpoint import is_endpoint
+from plait.models.source import is_endpoint
 from plait.models.vectors import Prompts
 from plait.observability import metrics
 from plait.recipes import DocumentLimits, IngestRecipe

@@ -18,7 +18,7 @@ from plait.documents.rows import RowReader
 from plait.documents.uploads.uploaded_files import UploadedFile
 from plait.errors import InvalidInput
 from plait.index.collection import Index
-from plait.models.source import resolve_model
+from plait.models.source import is_endpoint, resolve_model
 from plait.recipes import DEFAULT_EMBEDDING, DocumentLimits, IngestRecipe
 
 _log = logging.getLogger("ray.serve")
@@ -65,7 +65,7 @@ def refusal(file: UploadedFile, reason: str) -> InvalidInput:
 def _recipe(file: UploadedFile, index: Index, tenant: str, limits: DocumentLimits) -> IngestRecipe:
     """What a run would ingest the file with. A later one with other settings makes the chunks anew."""
     tokenizer = index.chunking.tokenizer
-    if tokenizer is None and index.embedding_model.startswith("openai:"):
+    if tokenizer is None and is_endpoint(index.embedding_model):
         tokenizer = DEFAULT_EMBEDDING
     return IngestRecipe.model_validate(
         {

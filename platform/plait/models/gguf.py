@@ -7,7 +7,6 @@ for one conversion.
 import shutil
 from functools import cache
 from pathlib import Path
-from unittest.mock import patch
 
 from filelock import FileLock
 
@@ -20,6 +19,8 @@ def dequantise(gguf: Path, folder: Path) -> Path:
     with FileLock(f"{folder}.lock"):
         if (folder / "config.json").is_file():
             return folder
+        from unittest.mock import patch
+
         import gguf as gguf_library
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig

@@ -18,7 +18,14 @@ from plait.settings import settings
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _PACKAGE = "package:"
+ENDPOINT = "openai:"
+"""Before the name of a model of the embedding endpoint (plait.models.encoders.endpoint)."""
 _MODEL_FILES = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]  # no pickles
+
+
+def is_endpoint(source: str) -> bool:
+    """Whether a model source names a model of the embedding endpoint, which has no folder."""
+    return source.startswith(ENDPOINT)
 
 
 def resolve_model(source: str) -> Path:

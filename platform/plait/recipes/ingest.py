@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from plait.models.source import is_endpoint
 from plait.section import Section
 from plait.tenants import DEFAULT_TENANT, TenantName
 
@@ -88,7 +89,7 @@ class EmbeddingConfig(Section):
 
     @model_validator(mode="after")
     def can_count_tokens(self) -> Self:
-        if self.model.startswith("openai:") and self.tokenizer is None:
+        if is_endpoint(self.model) and self.tokenizer is None:
             raise ValueError(f"embedding.tokenizer must be set for {self.model}, as to {DEFAULT_EMBEDDING}")
         return self
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from plait.errors import InvalidInput, ModelNotFound, PlaitError, Unavailable, first_line
 from plait.models.embedding import EmbeddingOptions
+from plait.models.source import ENDPOINT, is_endpoint
 from plait.models.vectors import NO_PROMPTS, Prompts, Vectors
 from plait.settings import settings
 
-_SCHEME = "openai:"
 _MAX_TOKENS = 8_192  # of one text; OpenAI's limit
 _TOKENS_A_REQUEST = 8_192  # small enough that several requests are under way for a block of chunks
 _TEXTS_A_REQUEST = 2_048  # OpenAI's limit
@@ -25,11 +25,6 @@ _REQUESTS_AT_ONCE = 8
 _RETRIES = 8  # by the client, from 0.5 s doubling to 8 s, or as long as Retry-After says
 _TIMEOUT_S = 60.0
 _BYTES_A_TOKEN = 3  # English has 4 to 5, so batches stay below their limit
-
-
-def is_endpoint(source: str) -> bool:
-    """A model source names a model of the endpoint."""
-    return source.startswith(_SCHEME)
 
 
 class EmbeddingEndpoint:
@@ -107,7 +102,7 @@ class EmbeddingEndpoint:
         asked: dict[str, Any] = {} if self._dimensions is None else {"dimensions": self._dimensions}
         try:
             answer = self._client.embeddings.create(
-                model=self.name.removeprefix(_SCHEME), input=list(texts), encoding_format="float", **asked
+                model=self.name.removeprefix(ENDPOINT), input=list(texts), encoding_format="float", **asked
             )
         except (openai.NotFoundError, openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise ModelNotFound(
