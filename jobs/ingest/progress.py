@@ -2,32 +2,27 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from plait.jobs.following import following
 from plait.jobs.ingest.ledger import Progress
 
 _LOOK_EVERY_S = 0.5
 _LINE_EVERY_S = 5.0
 
 
-@contextmanager
-def shown(look: Callable[[], Progress], title: str, document_count: int) -> Iterator[None]:
+def shown(look: Callable[[], Progress], title: str, document_count: int) -> AbstractContextManager[None]:
     """Show what `look` returns while the block runs, and once more at its end."""
-    console = Console()
-    follow = _follow_on_terminal if console.is_terminal else _follow_in_lines
-    stopped = threading.Event()
-    thread = threading.Thread(target=follow, args=(look, title, document_count, console, stopped), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
+    return following(
+        partial(_follow_on_terminal, look, title, document_count),
+        partial(_follow_in_lines, look, title, document_count),
+    )
 
 
 class _Rate:

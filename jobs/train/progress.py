@@ -6,13 +6,15 @@ metrics of the finished run are made from.
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from plait.jobs.following import following
 
 
 class StepRecord(BaseModel):
@@ -67,23 +69,15 @@ class ProgressLog:
         return [by_step[step] for step in sorted(by_step)]
 
 
-@contextmanager
-def shown(log: ProgressLog, title: str, interval_s: float = 1.0) -> Iterator[None]:
+def shown(log: ProgressLog, title: str, interval_s: float = 1.0) -> AbstractContextManager[None]:
     """Show a run's progress while the block runs: a bar on a terminal, a line every 10 steps elsewhere."""
-    console = Console()
-    follow = _follow_on_terminal if console.is_terminal else _follow_in_lines
-    stopped = threading.Event()
-    thread = threading.Thread(target=follow, args=(log, title, console, stopped, interval_s), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        thread.join()
+    return following(
+        partial(_follow_on_terminal, log, title, interval_s), partial(_follow_in_lines, log, title, interval_s)
+    )
 
 
 def _follow_on_terminal(
-    log: ProgressLog, title: str, console: Console, stopped: threading.Event, interval_s: float
+    log: ProgressLog, title: str, interval_s: float, console: Console, stopped: threading.Event
 ) -> None:
     columns = (
         TextColumn(title),
@@ -104,7 +98,7 @@ def _follow_on_terminal(
 
 
 def _follow_in_lines(
-    log: ProgressLog, title: str, console: Console, stopped: threading.Event, interval_s: float
+    log: ProgressLog, title: str, interval_s: float, console: Console, stopped: threading.Event
 ) -> None:
     shown_step = 0
     while True:
