@@ -19,9 +19,10 @@ def test_a_server_travels_as_its_address_and_its_token_which_no_log_shows() -> N
 
 
 def test_a_server_that_is_not_there_is_named_at_once() -> None:
-    started = time.monotonic()
-    with pytest.raises(Unavailable, match=r"No Milvus answers at http://127\.0\.0\.1:1 "):
-        MilvusStore(Milvus("http://127.0.0.1:1", "")).collections()
+    for _ in range(2):  # the first one imports pymilvus, too
+        started = time.monotonic()
+        with pytest.raises(Unavailable, match=r"No Milvus answers at http://127\.0\.0\.1:1 "):
+            MilvusStore(Milvus("http://127.0.0.1:1", "")).collections()
     assert time.monotonic() - started < 5
 
 
