@@ -164,6 +164,8 @@ def test_a_search_by_words_finds_what_has_them_and_more_often_first(held: StoreC
     assert fox[0].score > fox[1].score > 0
     assert [found.row["number"] for found in cat] == [2]
     assert none == []
+    assert held.search(by_words, ["number"], [], None) == []
+    assert held.search(Search(9, tenant="ours"), ["number"], [], np.zeros((0, 4), np.float32)) == []
 
 
 def test_hybrid_search_puts_first_what_both_sides_find(held: StoreCollection) -> None:

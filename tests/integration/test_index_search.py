@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plait.documents.chunk import Chunk, chunk_table
-from plait.errors import Conflict, InvalidInput
+from plait.errors import InvalidInput
 from plait.index.collection import Index
 from plait.index.filters import read_filter
 from plait.index.search import Mode, Search
 from plait.index.stores.store import Store
-from plait.retrieval.neighbours import expanded
 
 TEXTS = (
     "Ray runs tasks on a cluster",
@@ -108,21 +107,6 @@ def many_languages(milvus: Store) -> Iterator[Index]:
 def test_bm25_finds_words_of_languages_without_blanks_and_of_any_normal_form(many_languages: Index) -> None:
     found = many_languages.search(Search(3, mode="bm25"), list(SPOKEN.values()))
     assert [[hit.passage.text for hit in hits] for hits in found] == [[text] for text in SPOKEN]
-
-
-def test_words_of_an_earlier_version_are_neither_searched_nor_mixed_with_others(
-    many_languages: Index, milvus: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("plait.index.words.VERSION", "2")
-    old = Index.open(many_languages.name, milvus)
-    for use in (
-        lambda: old.search(Search(3, mode="bm25"), ["cat"]),
-        lambda: old.check_mode("hybrid"),
-        lambda: old.upsert(chunks_of(["cat"])),
-    ):
-        with pytest.raises(Conflict, match=r"earlier version .* --rebuild"):
-            use()
-    assert numbers(old, Search(1), "", 0, 1) == [1]
 
 
 def test_a_bm25_score_does_not_tell_when_a_chunk_was_written(milvus: Store) -> None:
@@ -258,29 +242,3 @@ def test_a_condition_that_is_always_true_finds_the_tenants_own(index: Index, mod
     (hits,) = index.search(Search(20, mode, condition=read_filter(condition)), ["fox"], towards(1, 1, 1, 1, 1))
     assert hits
     assert all(hit.passage.chunk_id.startswith("default-") for hit in hits)
-
-
-def test_chunks_around_a_passage_are_those_of_its_document_version_and_tenant(milvus: Store) -> None:
-    index = Index.open_or_create(f"around_{uuid4().hex}", milvus, embedding_model="model-a", dimension=8)
-    for tenant, version in (("default", "new"), ("default", "old"), ("other", "new")):
-        chunks = [
-            Chunk(
-                f"{tenant}-{version}-{i}", 'a "b".md', "", "", f"{version} {i}", i, 10 * i, 10 * i + 5, 6, version, 0,
-                tenant,
-            )
-            for i in range(6)
-        ]  # fmt: skip
-        dense = pa.FixedSizeListArray.from_arrays(pa.array(np.eye(8, dtype=np.float32)[:6].reshape(-1)), 8)
-        index.upsert(chunk_table(chunks).append_column("dense", dense))
-    try:
-        (hits,) = index.search(
-            Search(1, condition=read_filter('content_hash == "new"')), vectors=towards(0, 0, 0, 0, 1)
-        )
-        passages = [hit.passage for hit in hits]
-        around = index.around(passages, 2, "default")
-        assert sorted(chunk.text for chunk in around["default-new-4"]) == ["new 2", "new 3", "new 4", "new 5"]
-        (found,) = expanded(passages, around)
-        assert (found.text, found.start, found.end) == ("new 2\n\n\n\n\nnew 3\n\n\n\n\nnew 4\n\n\n\n\nnew 5", 20, 55)
-        assert index.around(passages, 0, "default") == {}
-    finally:
-        index.drop()

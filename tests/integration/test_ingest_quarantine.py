@@ -104,21 +104,6 @@ def test_a_first_run_of_unreadable_documents_alone_can_be_looked_into(recipe: In
         Index.open(recipe.collection, connect_store())
 
 
-def test_an_index_that_is_dropped_takes_its_quarantine_along(milvus: Store, collection: str) -> None:
-    index = Index.open_or_create(collection, milvus, embedding_model="model-a", dimension=8)
-    quarantine = Quarantine(milvus, collection)
-    other = Quarantine(milvus, "another")
-    for held in (quarantine, other):
-        held.put("t", [Failure("a.md", "it is bad")])
-        held.put("t", [Failure("a.md", "it is worse", "parse", "h")])
-    assert [entry.failure for entry in quarantine.entries()] == [Failure("a.md", "it is worse", "parse", "h")]
-    assert quarantine.entries("somebody else") == []
-    index.drop()
-    assert quarantine.entries() == []
-    assert len(other.entries()) == 1
-    other.clear()
-
-
 def test_a_value_that_no_index_holds_costs_its_row_which_is_named(recipe: IngestRecipe, docs: Path) -> None:
     deep = "[" * 200 + "]" * 200
     rows = [
