@@ -29,7 +29,7 @@ from plait.settings import settings
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
-STEPS = 240
+STEPS = 120
 PATIENCE_S = 120
 
 
