@@ -161,21 +161,22 @@ def test_the_command_prints_both_tables_and_writes_the_report(
     assert len(json.loads(report.read_text(encoding="utf-8"))["answers"]["good"]) == len(VERSIONS)
 
 
-@pytest.mark.parametrize("command", ["evaluate", "compare"])
-def test_sigterm_ends_the_command_with_what_is_kept(command: str, url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", ["plait.jobs.evaluate", "plait.flows.compare"])
+def test_sigterm_ends_the_command_with_what_is_kept(module: str, url: str, tmp_path: Path) -> None:
     data = tmp_path / "eval.jsonl"
     data.write_text('{"question": "which ray", "answer": "2"}\n', encoding="utf-8")
     recipe = tmp_path / "compare.yaml"
     train = {"name": "slow", "data": {"train": str(data)}, "adapter": {"method": "lora"}}
     recipe.write_text(json.dumps({"data": str(data), "ingest": {"sources": ["docs"]}, "train": train}))
-    arguments = {"evaluate": [str(data), "slow"], "compare": [str(recipe)]}[command]
+    arguments, what = {
+        "plait.jobs.evaluate": ([str(data), "slow"], "evaluation"),
+        "plait.flows.compare": ([str(recipe)], "comparison"),
+    }[module]
     KnownAnswers.is_asked.clear()
-    run = subprocess.Popen(
-        [sys.executable, "-m", f"plait.jobs.{command}", *arguments, "--url", url], stderr=subprocess.PIPE, text=True
-    )
+    run = subprocess.Popen([sys.executable, "-m", module, *arguments, "--url", url], stderr=subprocess.PIPE, text=True)
     assert KnownAnswers.is_asked.wait(60)
     run.terminate()
     _, said = run.communicate(timeout=30)  # of the 120 s that a pod has
     assert run.returncode == 143
-    assert said.startswith(f"plait: The {'evaluation' if command == 'evaluate' else 'comparison'} was interrupted")
+    assert said.startswith(f"plait: The {what} was interrupted")
     assert said.count("\n") == 1
