@@ -49,7 +49,8 @@ def read_config(config: str, overrides: Sequence[str]) -> dict[str, Any]:
         application = _application(values)
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise RecipeError(
-            f"'{config}' is no Serve configuration of Plait ({type(error).__name__}).",
+            f"'{config}' is no Serve configuration of Plait "
+            f"({error if isinstance(error, yaml.YAMLError) else type(error).__name__}).",
             "It needs one application with import_path plait.serve.app:build.",
         ) from None
     args = application.setdefault("args", {})

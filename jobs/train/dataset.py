@@ -35,7 +35,7 @@ from plait.local.machines import check_all_reach_milvus
 from plait.models.chat import ChatFormat
 from plait.models.tokenizer import load_tokenizer
 from plait.recipes import DataConfig, ObjectiveConfig
-from plait.whole_files import remove_leftovers, whole_folder
+from plait.whole_files import is_disk_full, remove_leftovers, whole_folder
 
 _RAW_SCHEMA = pa.schema([("file", pa.string()), ("line", pa.int64()), ("text", pa.string()), ("error", pa.string())])
 _BadRow = tuple[str, int, str, str]
@@ -89,6 +89,8 @@ def prepare_dataset(source: RowSource, encoding: Encoding, folder: Path, left_ou
                     tell(writer)
         except Exception as error:
             cause = getattr(error, "cause", None) or error
+            if is_disk_full(cause):
+                raise cause from error
             raise find_plait_error(cause) or PlaitError(
                 f"The training data could not be prepared ({first_line(cause)})."
             ) from error

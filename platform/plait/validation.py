@@ -46,12 +46,16 @@ class Problem:
     Attributes:
         field: the path of the value in what was given, as in `messages.0.content`; empty for the whole.
         location: the same as pydantic says it, with the names of types.
+        value: what stands there, where that is wrong by itself and one text, number or truth.
+        known: the names of which it must be one, where it is none.
     """
 
     field: str
     what: str
     location: tuple[int | str, ...] = ()
     is_unknown: bool = False
+    value: str | float | None = None
+    known: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if not self.field:
@@ -73,7 +77,7 @@ def validated(kind: type[S], values: Mapping[str, Any], whole: str, remedy: str)
         for each in error.errors():
             alike.setdefault(_path(each, values), []).append(each)
         problems = [first_problem(errors, values) for errors in alike.values()]
-        told = [f"{each} {_nearest_field(kind, each) if each.is_unknown else ''}".strip() for each in problems]
+        told = [" ".join(filter(None, (str(each), _hint(kind, each)))) for each in problems]
         raise RecipeError(f"{whole} is not valid. {' '.join(told)}", remedy) from None
 
 
@@ -103,7 +107,18 @@ def first_problem(error: ValidationError | Sequence[Mapping[str, Any]], given: A
     must = [phrase.removeprefix("must be ") for phrase in phrases if phrase.startswith("must be ")]
     others = [phrase for phrase in phrases if not phrase.startswith("must be ")]
     what = others[0] if others else f"must be {' or '.join(must)}"
-    return Problem(".".join(deepest), what, at_it[0]["loc"], is_unknown=at_it[0]["type"] == "extra_forbidden")
+    is_unknown = at_it[0]["type"] == "extra_forbidden"
+    value, known = _value_of(at_it[0])
+    return Problem(".".join(deepest), what, at_it[0]["loc"], is_unknown, value, known)
+
+
+def _value_of(error: Mapping[str, Any]) -> tuple[str | float | None, tuple[str, ...]]:
+    """What stands at the place of an error, and the names of which it must be one."""
+    if error["type"] in ("missing", "extra_forbidden", *_OWN_CHECKS):
+        return None, ()
+    if error["type"] == "union_tag_invalid":
+        return error["ctx"]["tag"], tuple(re.findall("'(.*?)'", error["ctx"]["expected_tags"]))
+    return (error["input"] if isinstance(error["input"], str | int | float) else None), ()
 
 
 def _path(error: Mapping[str, Any], given: Any) -> tuple[str, ...]:
@@ -142,6 +157,15 @@ def _phrase(error: Mapping[str, Any]) -> str:
         return f"must be {' or '.join(error['ctx']['expected_tags'].rsplit(', ', 1))}"
     message = _PREFIX.sub("", str(error["msg"]))
     return _SHOULD.sub("must ", message).replace(" after validation, not ", ", not ")
+
+
+def _hint(kind: type[Section], problem: Problem) -> str:
+    """What helps whoever wrote the value: which it is, after YAML and the shell have read it, and what is like it."""
+    if problem.is_unknown:
+        return _nearest_field(kind, problem)
+    if problem.known:
+        return f"It is {problem.value!r}. {did_you_mean(str(problem.value), problem.known)}"
+    return "" if problem.value is None else f"It is {problem.value!r}."
 
 
 def _nearest_field(kind: type[Section], unknown: Problem) -> str:

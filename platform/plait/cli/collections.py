@@ -79,6 +79,7 @@ def fit(
     from rich.table import Table
 
     from plait import library_output
+    from plait.errors import InvalidInput
     from plait.flows.fit import fit_collection
     from plait.retrieval.request import Retrieval
     from plait.validation import validated
@@ -86,6 +87,8 @@ def fit(
     given = {"tenant": tenant, "rerank": rerank}
     fields = {field: value for field, value in given.items() if value is not None}
     how = validated(Retrieval, fields, "The search", "Correct --tenant or --rerank.")
+    if (how.rerank == "cross-encoder") != (rerank_model is not None):
+        raise InvalidInput("--rerank cross-encoder and --rerank-model go together.", "Give both, or neither.")
     library_output.set_aside("fit")
     found, asked = fit_collection(
         name,

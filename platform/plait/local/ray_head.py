@@ -33,9 +33,9 @@ _CONNECT_TIMEOUT_S = 3.0
 _WORKER_PORTS = range(10_002, 20_000)
 # A socket's path may have 103 characters (macOS; Linux: 107), and 85 of them are needed below this folder.
 _LONGEST_TEMP_DIR = 18
-# `ray start` writes it when its node has registered. The ports answer seconds before that, and on a busy machine it may
+# `ray start` says so when its node has registered. The ports answer seconds before that, and on a busy machine it may
 # fail yet: a driver that joined in between would wait a minute for a cluster that is gone.
-_WRITTEN_WHEN_STARTED = "ray_current_cluster"
+_SAID_WHEN_STARTED = "Ray runtime started."
 
 
 def connect(meanwhile: Callable[[], object] = lambda: None, setup_hook: str | None = None) -> None:
@@ -152,12 +152,8 @@ def _make_temp_dir() -> Path:
                 shutil.rmtree(session, ignore_errors=True)
             else:
                 session.unlink()
-    return _rays_folder()
-
-
-def _rays_folder() -> Path:
-    """Ray makes its own folder open to everybody (0777), so it goes one below."""
-    return temp_dir() / "r"
+    # Ray makes its own folder open to everybody (0777), so it goes one below.
+    return folder / "r"
 
 
 def _authenticate() -> None:
@@ -220,9 +216,7 @@ def _head() -> LocalProcess:
         name=NAME,
         make_address=make_address,
         command=command,
-        is_ready=lambda _: (
-            (_rays_folder() / _WRITTEN_WHEN_STARTED).is_file() and answers("127.0.0.1", current.ray_dashboard_port)
-        ),
+        is_ready=lambda _: answers("127.0.0.1", current.ray_dashboard_port) and _has_started(),
         timeout_s=120,  # `ray start` itself gives its node 30 s, on a machine that may be busy
         environment=intervals()
         | {
@@ -248,6 +242,10 @@ def _head() -> LocalProcess:
             "ray_cpus": current.ray_cpus,
         },
     )
+
+
+def _has_started() -> bool:
+    return _SAID_WHEN_STARTED in (settings().local_dir / f"{NAME}.log").read_text(encoding="utf-8", errors="replace")
 
 
 def worker_ports(configured: Iterable[int]) -> tuple[int, int]:

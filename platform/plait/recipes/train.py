@@ -68,15 +68,15 @@ class ContextConfig(Section):
     collection: str = Field(description="Index to retrieve from.")
     tenant: TenantName = DEFAULT_TENANT
     share: float = Field(0.5, ge=0, le=1, description="Share of the examples that get passages.")
-    top_k: int = Field(3, ge=1, description="Passages a prompt.")
+    top_k: int = Field(3, ge=1, le=50, description="Passages a prompt.")
     budget_tokens: int = Field(400, ge=16, description="Tokens that the passages of a prompt may take.")
     rerank: Rerank = Field("none", description="As retrieval.rerank of the server.")
     rerank_model: str | None = Field(None, description="With rerank=cross-encoder: as rerank.model of the server.")
 
     @model_validator(mode="after")
     def cross_encoder_is_named(self) -> Self:
-        if self.rerank == "cross-encoder" and self.rerank_model is None:
-            raise ValueError("rerank=cross-encoder needs rerank_model")
+        if (self.rerank == "cross-encoder") != (self.rerank_model is not None):
+            raise ValueError("rerank=cross-encoder and rerank_model go together")
         return self
 
 

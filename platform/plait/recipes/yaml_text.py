@@ -20,7 +20,9 @@ def parse_yaml(text: str | bytes, loader: Any = yaml.SafeLoader) -> Any:
         return yaml.load(text, Loader=loader)
     except yaml.MarkedYAMLError as error:
         where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise yaml.YAMLError(f"{error.problem}{where}") from None
+        raise yaml.YAMLError(f"{', '.join(filter(None, (error.context, error.problem)))}{where}") from None
+    except yaml.YAMLError as error:
+        raise yaml.YAMLError(" ".join(str(error).split())) from None
     except RecursionError:
         raise yaml.YAMLError("it is nested too deeply") from None
     except (ValueError, KeyError, AttributeError) as error:

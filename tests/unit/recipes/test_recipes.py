@@ -92,7 +92,9 @@ def test_numbers_survive_the_way_through_an_override(lr: float, batch_size: int)
 
 def test_a_cross_encoder_for_passages_is_named() -> None:
     wanted = [*MINIMAL, "data.context.collection=docs", "data.context.rerank=cross-encoder"]
-    assert "The field 'data.context' is not valid: rerank=cross-encoder needs rerank_model." in problem(*wanted)
+    assert "The field 'data.context' is not valid: rerank=cross-encoder and rerank_model go together." in problem(
+        *wanted
+    )
     recipe = load_recipe(TrainRecipe, None, [*wanted, "data.context.rerank_model=org/name"])
     assert recipe.data.context is not None
     assert recipe.data.context.rerank_model == "org/name"
