@@ -83,10 +83,11 @@ async def endpoint(in_process: Make) -> AsyncIterator[Make]:
         yield lambda model: ChatEndpoint(model, f"{url}/v1")
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served(engine: Engine, loras: dict[str, Path], tiny_llama: Path, plait_home: Path) -> AsyncIterator[Make]:
     """Plait's own API in front of its LLM deployment, which have no Ray between them here."""
     pytest.importorskip("ray")
+    from plait.observability import metrics
     from plait.serve.api.services import Deployments, deployments
     from plait.serve.deployments import llm
     from plait.serve.ingress import build_api
@@ -98,13 +99,16 @@ async def served(engine: Engine, loras: dict[str, Path], tiny_llama: Path, plait
         patch.setattr(llm, "make_engine", lambda *_: engine)
         deployment = llm.LLM.__new__(llm.LLM)
         await deployment.__init__(LLMArguments(model=str(tiny_llama)), 0)  # type: ignore[misc]
+    metrics.LLM_REPLICAS.set(0)  # it is none of a cluster's
     await deployment.load_adapter(ADAPTER, str(folder), False)
     handle: Any = _Handle(deployment)
     api = build_api()
-    behind = Deployments(handle, handle, None, None, None, 16, None, 64)
+    behind = Deployments(handle, None, None, None, None, None, 16, None, 64)
     api.dependency_overrides[deployments] = lambda: behind
     async with listening(api) as url:
         yield lambda model: ChatEndpoint.served(model, url)
+    await deployment.unload_adapter(ADAPTER)  # servers of this home would serve it, too
+    shutil.rmtree(folder)
 
 
 class _Handle:

@@ -63,5 +63,5 @@ def test_a_port_in_use_is_one_sentence(server: str) -> None:
 
 
 def test_a_bad_override_of_the_application_is_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"unknown 'llm.modl' \(Did you mean 'model'"):
+    with pytest.raises(InvalidInput, match=r"'llm.modl' is not known .* Did you mean 'llm.model'\?"):
         deploy(read_config("local", ["llm.modl=x"]), print)
