@@ -45,7 +45,7 @@ def test_the_command_shows_all_strategies_and_keeps_the_best(milvus: Store, embe
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--rerank", "cross-encoder"], "There is no cross-encoder here"),
+        (["--rerank", "cross-encoder"], "--rerank cross-encoder and --rerank-model go together"),
         (["--rerank", "crossencoder"], "The field 'rerank' must be 'none', 'cross-encoder' or 'late-interaction'"),
     ],
 )

@@ -29,6 +29,9 @@ class Milvus:
     uri: str
     token: str = field(repr=False)
 
+    def __post_init__(self) -> None:
+        _import_pymilvus()  # here, before anything that holds one imports a name of pymilvus's
+
     def __reduce__(self) -> tuple[type["Milvus"], tuple[str, str]]:
         return Milvus, (self.uri, self.token)
 
@@ -40,7 +43,6 @@ class Milvus:
             InvalidInput: when the URI is none.
             Unavailable: when no Milvus answers there.
         """
-        _import_pymilvus()
         from pymilvus import MilvusClient
         from pymilvus.exceptions import ConnectionConfigException, MilvusException
 

@@ -1,6 +1,9 @@
 import pickle
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +33,18 @@ def test_a_server_that_is_not_there_is_named_at_once() -> None:
 def test_what_is_no_address_is_refused(uri: str) -> None:
     with pytest.raises(InvalidInput, match="no address of a Milvus server"):
         MilvusStore(Milvus(uri, "")).collections()
+
+
+def test_logs_of_others_are_written_on(tmp_path: Path) -> None:
+    # pymilvus sets logging up when it is imported, and closes the handlers of every log that is there.
+    script = f"""
+import logging
+log = logging.getLogger("ray.serve")
+log.addHandler(logging.FileHandler({str(tmp_path / "log")!r}, mode="w"))
+from plait.index.stores.milvus.connection import Milvus
+Milvus("http://127.0.0.1:1", "")
+from pymilvus.exceptions import MilvusException
+log.warning("still here")
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert (tmp_path / "log").read_text() == "still here\n"
