@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-unit test-long vllm-env test-vllm lint format monitoring bench constraints clean
+.PHONY: help setup demo test test-unit test-long test-clients vllm-env test-vllm lint format monitoring bench constraints clean
 
 # The first Python of 3.11 or newer; `make PYTHON=…` chooses another.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,\
@@ -26,7 +26,7 @@ help: ## Show this.
 
 # In a strict editable installation every file is a link of its own (so that mypy and editors follow it): when a file
 # is added or removed, the links are made again. The name of this mark holds a checksum of the list of files.
-LINKS := .venv/links-$(shell find platform/plait jobs serve -name '*.py' -o -name '*.[ch]' -o -name '*.yaml' -o -name '*.txt' -o -name py.typed | \
+LINKS := .venv/links-$(shell find platform/plait jobs serve -name '*.py' -o -name '*.[ch]' -o -name '*.yaml' -o -name '*.txt' -o -name '*.html' -o -name '*.css' -o -name py.typed | \
 	LC_ALL=C sort | cksum | cut -d' ' -f1)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -72,11 +72,14 @@ test-unit: setup ## Run the unit tests alone, for the inner loop: about two minu
 test-long: setup ## Run the tests that make test leaves out: two hosts in networks of their own, stopped jobs, ZeRO on two workers.
 	@$(BIN)/python -m pytest -m long
 
+test-clients: setup ## Try packages of clients against the API, each in an environment of its own; MODEL= names the model.
+	@$(BIN)/python tests/clients/run.py $(if $(MODEL),--model $(MODEL))
+
 vllm-env: setup ## Make an environment with vLLM (its CPU build where there is no GPU) and Plait in it.
 	@.ci/install-vllm $(BIN)/python $(VLLM) constraints.txt
 
 test-vllm: vllm-env ## Run the tests that every engine passes against vLLM; `make test` runs them against torch.
-	@PLAIT_TEST_ENGINE=vllm $(VLLM)/bin/python -m pytest tests/contract
+	@PLAIT_TEST_ENGINE=vllm $(VLLM)/bin/python -m pytest tests/contract/test_engine_contract.py
 
 lint: setup ## Check style, format, types and which modules import which.
 	@$(BIN)/ruff check $(wildcard $(CHECKED))

@@ -54,19 +54,7 @@ def build(args: dict[str, Any]) -> Application:
     reranker = _deployment(Reranker, rerank.num_cpus).bind(rerank) if rerank else None
     retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval, embedder, reranker) if retrieval else None
     indexer = _deployment(Indexer, _LIGHT_CPUS).bind(retrieval, embedder) if retrieval else None
-    return _deployment(Ingress, _LIGHT_CPUS).bind(
-        llm,
-        retriever,
-        embedder,
-        reranker,
-        indexer,
-        retrieval,
-        arguments.default_max_tokens,
-        arguments.default_timeout_s,
-        arguments.llm.max_requests,
-        arguments.limits,
-        arguments.citations,
-    )
+    return _deployment(Ingress, _LIGHT_CPUS).bind(llm, retriever, embedder, reranker, indexer, arguments)
 
 
 def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, **options: Any) -> Any:

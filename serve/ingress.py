@@ -3,12 +3,15 @@
 In: HTTP. Out: HTTP. It knows no model: the LLM, the retriever, the embedder, the reranker and the indexer answer.
 """
 
+from collections.abc import Sequence
 from types import ModuleType
 
 from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from ray import serve
 from ray.serve.handle import DeploymentHandle
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from plait import __version__
 from plait.observability import tracing
@@ -24,40 +27,78 @@ from plait.serve.api import (
     probes,
     rag,
     rerank,
+    score,
     tokenization,
+    uploads,
+    vector_store_changes,
     vector_store_files,
     vector_stores,
 )
+from plait.serve.api.anthropic import messages
+from plait.serve.api.anthropic.answers import MessageStreamEvent
 from plait.serve.api.body_limits import BodyLimits
 from plait.serve.api.caller import KeyCheck, requires
 from plait.serve.api.errors import install
+from plait.serve.api.generation_answers import ChatCompletionChunk, CompletionChunk
 from plait.serve.api.openapi import describe, errors
-from plait.serve.api.request_context import RequestIds, name_span
+from plait.serve.api.request_context import ID_HEADER, TRACE_HEADER, RequestIds, name_span
+from plait.serve.api.responses import routes as responses
+from plait.serve.api.responses import tidying
+from plait.serve.api.responses.events import ResponseStreamEvent
 from plait.serve.api.services import Deployments
-from plait.serve.messages.arguments import CitationArguments, RequestLimits, RetrievalArguments
+from plait.serve.messages.arguments import AppArguments, RequestLimits
 from plait.serve.messages.request_log import log_expected_errors_in_one_line
 
-_ROUTES: dict[Scope, tuple[ModuleType, ...]] = {
-    Scope.INFER: (models, generation, rag, embeddings, rerank, tokenization, vector_stores, passages),
-    Scope.DOCUMENTS: (files, vector_store_files, file_batches),
-    Scope.ADMIN: (adapters,),
+_METHODS_OF_PAGES = ("GET", "POST", "DELETE")
+# Who has one of these scopes may use these routes: whoever writes documents may find them, too.
+_ROUTES: dict[tuple[Scope, ...], tuple[ModuleType, ...]] = {
+    (Scope.INFER,): (models, generation, messages, responses, rag, embeddings, rerank, score, tokenization),
+    (Scope.INFER, Scope.DOCUMENTS): (vector_stores, passages),
+    (Scope.DOCUMENTS,): (files, uploads, vector_store_changes, vector_store_files, file_batches),
+    (Scope.ADMIN,): (adapters,),
 }
 
 
-def build_api(limits: RequestLimits | None = None) -> FastAPI:
-    """The application with every route; what the routes ask is `services`. `limits`: None for the defaults."""
+class _Api(FastAPI):
+    """An application that lets pages of some origins read all its answers, those to its own errors, too."""
+
+    cors_origins: Sequence[str] = ()
+
+    def build_middleware_stack(self) -> ASGIApp:
+        stack = super().build_middleware_stack()
+        if not self.cors_origins:
+            return stack
+        # Outermost: a preflight has no key, and a page may read why it was refused. What `add_middleware` adds lies
+        # inside the handler of unexpected errors, whose 500 it would miss.
+        return CORSMiddleware(
+            stack,
+            allow_origins=self.cors_origins,
+            allow_methods=_METHODS_OF_PAGES,
+            allow_headers=["*"],
+            expose_headers=[ID_HEADER, TRACE_HEADER, "Retry-After"],
+        )
+
+
+def build_api(limits: RequestLimits | None = None, cors_origins: Sequence[str] = ()) -> FastAPI:
+    """The application with every route; what the routes ask is `services`.
+
+    Args:
+        limits: of requests; None for the defaults.
+        cors_origins: origins of pages in browsers that may ask; none: a browser lets no page ask.
+    """
     # FastAPI's own spans would stand beside ours, one for every step of its own; its logs quote what was sent.
     telemetry: TelemetryConfig = {"tracing": False, "logs": False}
-    api = FastAPI(title="Plait", version=__version__, dependencies=[Depends(name_span)], telemetry=telemetry)
+    api = _Api(title="Plait", version=__version__, dependencies=[Depends(name_span)], telemetry=telemetry)
+    api.cors_origins = cors_origins
     install(api)
     api.add_middleware(BodyLimits, limits=limits or RequestLimits())
     api.add_middleware(KeyCheck)  # before the limits: of a body nothing is read without a key
-    api.add_middleware(RequestIds)  # the outer one: what is refused has an id, too
+    api.add_middleware(RequestIds)  # outside the others: what is refused has an id, too
     api.include_router(probes.routes)
-    for scope, nouns in _ROUTES.items():
+    for scopes, nouns in _ROUTES.items():
         for noun in nouns:
-            api.include_router(noun.routes, dependencies=[Depends(requires(scope))], responses=errors(401, 403))
-    describe(api)
+            api.include_router(noun.routes, dependencies=[Depends(requires(*scopes))], responses=errors(401, 403))
+    describe(api, events=(ChatCompletionChunk, CompletionChunk, ResponseStreamEvent, MessageStreamEvent))
     return api
 
 
@@ -73,28 +114,13 @@ class Ingress:
         embedder: DeploymentHandle | None,
         reranker: DeploymentHandle | None,
         indexer: DeploymentHandle | None,
-        retrieval: RetrievalArguments | None,
-        default_max_tokens: int,
-        default_timeout_s: float | None,
-        max_choices: int,
-        limits: RequestLimits,
-        citations: CitationArguments,
+        arguments: AppArguments,
     ) -> None:
         log_expected_errors_in_one_line()
         tracing.configure("ingress")
-        self._limits = limits
-        self.deployments = Deployments(
-            llm,
-            retriever,
-            embedder,
-            reranker,
-            indexer,
-            retrieval,
-            default_max_tokens,
-            default_timeout_s,
-            max_choices,
-            citations,
-        )
+        tidying.start(arguments.responses)
+        self._limits, self._cors_origins = arguments.limits, arguments.cors_origins
+        self.deployments = Deployments(llm, retriever, embedder, reranker, indexer, arguments)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_api(self._limits)
+        return build_api(self._limits, self._cors_origins)

@@ -7,6 +7,7 @@ that send no request. The proxy loads this by
 
 import json
 import math
+import re
 
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
@@ -16,6 +17,11 @@ from plait.errors import Unavailable
 from plait.serve.request_heads import close_without_heads
 
 _DIED = Unavailable("The part of the server that worked on this request died, and starts anew.", "Try again.")
+# As serve/api has them, without its imports: a proxy that starts anew starts at once.
+_ERROR = {"message": str(_DIED), "code": _DIED.code, "param": None}
+_OPENAIS = {"error": {"type": "server_error"} | _ERROR}
+_ANTHROPICS = {"type": "error", "error": {"type": "overloaded_error"} | _ERROR}
+_NUMBER = re.compile(rb'"sequence_number":\s*(\d+)')
 
 
 def middlewares() -> list[Middleware]:
@@ -36,6 +42,7 @@ class UnfinishedAnswers:
             return
         begun: Message | None = None
         is_over = has_left = False
+        last = b""
 
         async def receive_and_see() -> Message:
             nonlocal has_left
@@ -44,32 +51,44 @@ class UnfinishedAnswers:
             return message
 
         async def send_and_see(message: Message) -> None:
-            nonlocal begun, is_over
+            nonlocal begun, is_over, last
             if message["type"] == "http.response.start":
                 begun = message
             elif message["type"] == "http.response.body":
                 is_over = not message.get("more_body", False)
+                last = message.get("body") or last
             await send(message)
 
         await self._app(scope, receive_and_see, send_and_see)
         if is_over or has_left:
             return
         if begun is None:
-            for message in _refusal():
+            for message in _refusal(scope.get("path", "")):
                 await send(message)
         elif Headers(raw=begun["headers"]).get("content-type", "").startswith("text/event-stream"):
             # A chunk may have been cut in the middle; after an empty line a new event begins.
-            ending = f"\n\ndata: {_error()}\n\ndata: [DONE]\n\n".encode()
+            ending = f"\n\n{_last_events(scope['path'], last)}".encode()
             await send({"type": "http.response.body", "body": ending})
 
 
-def _refusal() -> tuple[Message, Message]:
+def _refusal(path: str) -> tuple[Message, Message]:
     retry_after = str(math.ceil(_DIED.retry_after_s or 0)).encode()
     headers = [(b"content-type", b"application/json"), (b"retry-after", retry_after)]
     start = {"type": "http.response.start", "status": _DIED.http_status, "headers": headers}
-    return start, {"type": "http.response.body", "body": _error().encode()}
+    error = _ANTHROPICS if _is_of(path, "/v1/messages") else _OPENAIS
+    return start, {"type": "http.response.body", "body": json.dumps(error).encode()}
 
 
-def _error() -> str:
-    error = {"message": str(_DIED), "type": "server_error", "param": None, "code": _DIED.code}
-    return json.dumps({"error": error})
+def _last_events(path: str, last: bytes) -> str:
+    """What ends a stream of the API that was asked; `last`: what was sent of it."""
+    if _is_of(path, "/v1/messages"):
+        return f"event: error\ndata: {json.dumps(_ANTHROPICS)}\n\n"
+    if _is_of(path, "/v1/responses"):
+        numbers = _NUMBER.findall(last)
+        event = {"type": "error", "sequence_number": int(numbers[-1]) + 1 if numbers else 0} | _ERROR
+        return f"event: error\ndata: {json.dumps(event)}\n\n"
+    return f"data: {json.dumps(_OPENAIS)}\n\ndata: [DONE]\n\n"
+
+
+def _is_of(path: str, api: str) -> bool:
+    return path == api or path.startswith(f"{api}/")

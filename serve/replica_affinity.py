@@ -27,8 +27,11 @@ def affinity_key(call: Call) -> str:
     """
     if call.model.adapter is not None:
         return f"adapter {call.model.adapter.name}"
-    text = call.prompt if call.messages is None else "\n".join(m.content for m in call.messages)
-    return f"prompt {text[:_PREFIX_CHARACTERS]}"
+    if call.messages is not None:
+        begins = "\n".join(m.content for m in call.messages)[:_PREFIX_CHARACTERS]
+    else:
+        begins = str(call.prompt[:_PREFIX_CHARACTERS])  # a text, or tokens
+    return f"prompt {begins}"
 
 
 def ranked(

@@ -8,12 +8,15 @@ import asyncio
 import importlib.metadata
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -62,17 +65,22 @@ def prompts(tokenizer: Any, tokens: int, count: int) -> list[str]:
     raise SystemExit(f"There are only {len(found)} texts of {tokens} tokens here, not {count}.")
 
 
-async def run(complete: Complete, wanted: Sequence[Completion], concurrent: int) -> Load:
-    """Make all completions, so many at a time; the next starts when one ends."""
-    left = iter(wanted)
-    timings: list[Timing] = []
+async def closed_loop(jobs: Iterable[T], do: Callable[[T], Awaitable[R]], concurrent: int) -> list[R]:
+    """Do all jobs, so many at a time; the next starts when one ends. Returns their results as they came."""
+    left, done = iter(jobs), list[R]()
 
     async def worker() -> None:
-        for completion in left:
-            timings.append(await complete(completion))
+        for job in left:
+            done.append(await do(job))
 
-    started = time.perf_counter()
     await asyncio.gather(*(worker() for _ in range(concurrent)))
+    return done
+
+
+async def run(complete: Complete, wanted: Sequence[Completion], concurrent: int) -> Load:
+    """Make all completions, so many at a time; the next starts when one ends."""
+    started = time.perf_counter()
+    timings = await closed_loop(wanted, complete, concurrent)
     seconds = time.perf_counter() - started
     short = [t for t, w in zip(timings, wanted, strict=True) if t.tokens != w.tokens]
     if short:

@@ -10,7 +10,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from plait.documents.uploads.uploaded_files import uploaded_like
+from plait.errors import InvalidInput
 from plait.index.conditions import (
+    MAX_FILTER_CHARACTERS,
     And,
     Compare,
     Condition,
@@ -22,6 +24,7 @@ from plait.index.conditions import (
     Operator,
     Or,
     Value,
+    check_depth,
 )
 from plait.index.conditions import Field as FieldOfChunk
 from plait.serve.api.request_body import RequestBody, does_not_fit
@@ -72,6 +75,19 @@ class CompoundFilter(RequestBody):
 
 
 AttributeFilter = ComparisonFilter | CompoundFilter
+
+
+def condition_of(filters: AttributeFilter) -> Condition:
+    """The condition that filters mean.
+
+    Raises:
+        InvalidInput: when they are too long, or nested too deeply.
+    """
+    if len(filters.model_dump_json()) > MAX_FILTER_CHARACTERS:
+        raise InvalidInput("The filters are too long.", f"Use {MAX_FILTER_CHARACTERS} characters at most.")
+    condition = filters.condition()
+    check_depth(condition)
+    return condition
 
 
 def _in_normal_form(value: Value) -> Value:

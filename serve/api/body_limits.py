@@ -13,14 +13,15 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as HttpScope
 
-from plait.documents.uploads import uploaded_files
+from plait.documents.uploads import multipart, uploaded_files
 from plait.errors import InvalidInput, PlaitError, TooLarge, TooSlow
 from plait.serve.api.errors import error_response
 from plait.serve.api.json_values import check_json
 from plait.serve.messages.arguments import RequestLimits
 
-_UPLOADS = "/v1/files"
-_BATCHES = re.compile(r"/v1/embeddings|/v[12]/rerank|/v1/vector_stores/[^/]+/file_batches")
+_FILES = "/v1/files"
+_PARTS = re.compile(r"/v1/uploads/[^/]+/parts")
+_BATCHES = re.compile(r"/v1/embeddings|(/v[12])?/rerank|(/v1)?/score|/v1/vector_stores/[^/]+/file_batches")
 _FORM_BYTES = 64 * 1024  # what a form has beside its file
 _SLOWEST_BYTES_PER_S = 16 * 1024
 
@@ -53,10 +54,10 @@ class BodyLimits:
         body = _Body(receive, limit, self._limits.body_timeout_s)
         try:
             _check_announced(headers, limit)
-            if path != _UPLOADS and _has_body(headers):
-                receive = await self._checked(body, headers)
-            elif path == _UPLOADS:
+            if _is_form(path):
                 receive = body.receive
+            elif _has_body(headers):
+                receive = await self._checked(body, headers)
         except PlaitError as error:
             await error_response(error)(scope, receive, send)
             return
@@ -69,7 +70,13 @@ class BodyLimits:
         return body.again(whole)
 
     def _limit(self, path: str) -> _Limit:
-        if path == _UPLOADS:
+        if _PARTS.fullmatch(path):
+            return _Limit(
+                multipart.MAX_PART_BYTES + _FORM_BYTES,
+                f"The part is larger than {multipart.MAX_PART_BYTES >> 20} MiB.",
+                "Send the file in smaller parts.",
+            )
+        if path == _FILES:
             return _Limit(
                 uploaded_files.MAX_BYTES + _FORM_BYTES,
                 f"The file is larger than {uploaded_files.MAX_BYTES >> 20} MiB.",
@@ -127,6 +134,10 @@ class _Body:
             return {"type": "http.request", "body": whole, "more_body": False}
 
         return receive
+
+
+def _is_form(path: str) -> bool:
+    return path == _FILES or _PARTS.fullmatch(path) is not None
 
 
 def _has_body(headers: Headers) -> bool:

@@ -1,6 +1,7 @@
 """Who asks, and what they may ask for: the holder of an API key, of PLAIT_ADMIN_KEY, or, without any keys, anybody.
 
-In: the header `Authorization: Bearer <key>`. Out: a `Caller`, which refuses, or narrows, what a request asks for.
+In: the header `Authorization: Bearer <key>`, or Anthropic's `x-api-key: <key>`. Out: a `Caller`, which refuses, or
+narrows, what a request asks for.
 """
 
 import hmac
@@ -10,21 +11,23 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Security
-from fastapi.security import HTTPBearer
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as HttpScope
 
 from plait import api_keys
 from plait.api_keys import ApiKey, KeysUnreadable
+from plait.documents.uploads import made_collections
 from plait.documents.uploads.reach import EVERYTHING, Reach
-from plait.errors import Forbidden, PlaitError, Unauthorized, Unavailable
+from plait.errors import CollectionNotFound, Forbidden, PlaitError, Unauthorized, Unavailable
 from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.api.errors import error_response
 from plait.settings import settings
 
-_OPEN = ("/healthz", "/readyz", "/docs", "/openapi.json")
+_OPEN = ("/healthz", "/readyz", "/health", "/ping", "/version", "/docs", "/openapi.json")
+_ANTHROPICS_HEADER = "x-api-key"
 _log = logging.getLogger("ray.serve")
 # Where the file is and what is wrong with it is for the log: whoever asks has shown no key.
 _KEYS_UNREADABLE = Unavailable("API keys cannot be checked now.", "Whoever runs this server finds why in its log.")
@@ -55,24 +58,34 @@ class Caller:
         return self.key is None or self.key.adapters is None or name in self.key.adapters
 
     def may_use_collection(self, name: str) -> bool:
-        return self.key is None or self.key.collections is None or name in self.key.collections
+        return self._is_bound_to(name) and not self._is_of_another_tenant(name)
 
     def check_collection(self, name: str) -> None:
-        """Refuse a collection that is not for this key, whether or not there is one of the name.
+        """Refuse a collection that is not for this key.
 
         Raises:
-            Forbidden: as said.
+            Forbidden: for one that it is not bound to, whether or not there is one of the name.
+            CollectionNotFound: for one that clients of another tenant made.
         """
-        if not self.may_use_collection(name):
-            raise Forbidden(
-                f"This key may not use the collection '{name[:80]}'.", "GET /v1/vector_stores lists what it may use."
-            )
+        remedy = "GET /v1/vector_stores lists what this key may use."
+        if not self._is_bound_to(name):
+            raise Forbidden(f"This key may not use the collection '{name[:80]}'.", remedy)
+        if self._is_of_another_tenant(name):
+            raise CollectionNotFound(f"There is no collection '{name[:80]}' here.", remedy)
+
+    def _is_bound_to(self, collection: str) -> bool:
+        return self.key is None or self.key.collections is None or collection in self.key.collections
+
+    def _is_of_another_tenant(self, collection: str) -> bool:
+        made = made_collections.find(collection)
+        return made is not None and None not in (made.tenant, self.tenant) and made.tenant != self.tenant
 
     def bound(self, options: Retrieval) -> Retrieval:
         """A retrieval of this key's tenant, from its collections; what it names itself must be among them.
 
         Raises:
             Forbidden: for another tenant, or another collection.
+            CollectionNotFound: for a collection that clients of another tenant made.
         """
         key = self.key
         if key is None:
@@ -82,9 +95,10 @@ class Caller:
             if "tenant" in options.model_fields_set and options.tenant != key.tenant:
                 raise Forbidden(f"This key is for the tenant '{key.tenant}' only.", "Leave tenant out of the request.")
             bound["tenant"] = key.tenant
-        if options.collection is not None:
-            self.check_collection(options.collection)
-        elif key.collections is not None:
+        for name in options.named:
+            self.check_collection(name)
+        if not options.named and key.collections is not None:
+            self.check_collection(key.collections[0])
             bound["collection"] = key.collections[0]
         return options.model_copy(update=bound)
 
@@ -110,8 +124,9 @@ class KeyCheck:
 
 
 def _look(scope: HttpScope) -> None:
-    scheme, _, given = Headers(scope=scope).get("Authorization", "").partition(" ")
-    secret = given.strip() if scheme.lower() == "bearer" else ""
+    headers = Headers(scope=scope)
+    scheme, _, given = headers.get("Authorization", "").partition(" ")
+    secret = given.strip() if scheme.lower() == "bearer" else headers.get(_ANTHROPICS_HEADER, "")
     scope["state"]["caller"] = caller = _caller(secret)
     scope["state"]["is_admin"] = caller.may(Scope.ADMIN)
     scope["state"]["key_id"] = caller.key.id if caller.key else None
@@ -131,30 +146,36 @@ def _caller(secret: str) -> Caller:
     return Caller(key.scopes, key)
 
 
-# The scheme is for the description of the API alone: the middleware has read the key.
-async def caller(request: Request, _: Annotated[Any, Security(HTTPBearer(auto_error=False))]) -> Caller:
+# The schemes are for the description of the API alone: the middleware has read the key.
+async def caller(
+    request: Request,
+    _: Annotated[Any, Security(HTTPBearer(auto_error=False))],
+    __: Annotated[Any, Security(APIKeyHeader(name=_ANTHROPICS_HEADER, auto_error=False))],
+) -> Caller:
     """Who asks."""
     found: Caller = request.state.caller
     return found
 
 
-def requires(scope: Scope) -> Callable[[Caller], Awaitable[None]]:
-    """A dependency of routes that only some callers may use.
+def requires(*scopes: Scope) -> Callable[[Caller], Awaitable[None]]:
+    """A dependency of routes that only callers with one of some scopes may use.
 
     Raises, when a request comes:
-        Forbidden: for a key without the scope, or where nobody has it.
-        Unauthorized: without a key, where there is one that has it.
+        Forbidden: for a key without these scopes, or where nobody has them.
+        Unauthorized: without a key, where there is one that has one of them.
     """
+    named = " or ".join(f"'{scope}'" for scope in scopes)
 
     async def check(asking: Annotated[Caller, Depends(caller)]) -> None:
-        if asking.may(scope):
+        if any(map(asking.may, scopes)):
             return
         if asking.key is not None:
-            raise Forbidden(f"This key may not do that: it has not the scope '{scope}'.")
+            raise Forbidden(f"This key may not do that: it has not the scope {named}.")
         if settings().admin_key is None:
             raise Forbidden(
-                f"This is for keys of the scope '{scope}', and there is none.",
-                f"Make one: plait keys create NAME --scope {scope}.",
+                f"This is for keys of the scope {named}, and there is none.",
+                f"Make one: plait keys create NAME --scope {scopes[0]}. The first key closes the API to everybody "
+                "without one.",
             )
         raise Unauthorized("The admin key is missing or wrong.", _REMEDY)
 

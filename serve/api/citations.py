@@ -98,10 +98,18 @@ class CitationLinks:
     base_url: str = ""
     tenant: str | None = None
 
-    def url(self, passage: Passage, collection: str) -> str:
-        """The address of the source (its name, or `url` of its metadata), else of the passage on this server."""
+    @staticmethod
+    def address(passage: Passage) -> str | None:
+        """The address of the source: its name, or `url` of its metadata; None where neither is one."""
         for address in (passage.source, passage.metadata.get("url")):
             if isinstance(address, str) and address.startswith(_WEB):
                 return address
-        path = f"/v1/vector_stores/{quote(collection, safe='')}/passages/{quote(passage.chunk_id, safe='')}"
+        return None
+
+    def url(self, passage: Passage) -> str:
+        """The address of the source where it has one, else of the passage on this server."""
+        address = self.address(passage)
+        if address is not None:
+            return address
+        path = f"/v1/vector_stores/{quote(passage.collection, safe='')}/passages/{quote(passage.chunk_id, safe='')}"
         return self.base_url + path + (f"?{urlencode({'tenant': self.tenant})}" if self.tenant is not None else "")

@@ -1,11 +1,11 @@
-"""Errors as OpenAI's error object, with a stable code and a sentence that says what to do."""
+"""Errors with a stable code and a sentence that says what to do; how their bodies look is in error_shapes.py."""
 
 import logging
 import math
 import re
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -36,7 +36,8 @@ from plait.errors import (
 )
 from plait.observability import tracing
 from plait.observability.tracing import Step
-from plait.serve.messages.protocol import ErrorBody, ErrorResponse
+from plait.serve.api.error_shapes import ErrorAnswer
+from plait.serve.messages.protocol import ErrorBody
 from plait.settings import settings
 from plait.validation import first_problem
 from plait.whole_files import is_disk_full
@@ -115,11 +116,11 @@ def error_response(error: PlaitError, names_folders: bool = False) -> JSONRespon
         headers = {"WWW-Authenticate": "Bearer"}
     if isinstance(error, TooSlow):
         headers = {"Connection": "close"}  # nobody reads the rest of the request
-    return _response(error.http_status, error_body(error, names_folders), headers)
+    return ErrorAnswer(error.http_status, error_body(error, names_folders), headers)
 
 
 def install(app: FastAPI) -> None:
-    """Let an application answer every error in OpenAI's shape."""
+    """Let an application answer every error in the shape of the API that was asked."""
     handlers: dict[type[Exception], Callable[..., Awaitable[JSONResponse]]] = {
         RequestValidationError: _on_bad_request,
         HTTPException: _on_http_error,
@@ -156,7 +157,7 @@ async def _on_http_error(request: Request, error: HTTPException) -> JSONResponse
         headers = {"Allow": allowed}  # Starlette's names those of one route; others have the same path
         message = f"{request.url.path} takes {allowed}, not {request.method}."
     kind = _KINDS.get(error.status_code, "invalid_request_error")
-    return _response(error.status_code, ErrorBody(message=message, type=kind, code="http_error"), headers)
+    return ErrorAnswer(error.status_code, ErrorBody(message=message, type=kind, code="http_error"), headers)
 
 
 def _methods_of(request: Request) -> list[str]:
@@ -185,7 +186,7 @@ async def _on_bad_request(request: Request, error: RequestValidationError) -> JS
 
 
 def _bad_request(message: str, field: str = "") -> JSONResponse:
-    return _response(
+    return ErrorAnswer(
         400, ErrorBody(message=message, type="invalid_request_error", code="invalid_input", param=field or None)
     )
 
@@ -193,7 +194,3 @@ def _bad_request(message: str, field: str = "") -> JSONResponse:
 def _fields_of_body(request: Request) -> Iterable[str]:
     body = getattr(request.scope.get("route"), "body_field", None)
     return body.field_info.annotation.model_fields if body else ()
-
-
-def _response(status: int, body: ErrorBody, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse(ErrorResponse(error=body).model_dump(), status_code=status, headers=headers)

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from plait.serve.api.citations import Citation
+from plait.serve.api.open_webui import SourceEvent
 from plait.serve.messages.protocol import PlaitDetails, Usage
 
 ChatFinish = Literal["stop", "length", "tool_calls"]
@@ -31,12 +32,28 @@ class ChatLogprobs(BaseModel):
 
 
 class TextLogprobs(BaseModel):
-    """Of completions: lists with one entry a token. `text_offset`: whole characters before the token."""
+    """Of completions: lists with one entry a token. `text_offset`: whole characters before the token.
+
+    `top_logprobs` have the token itself besides the likeliest. The first token of an echoed prompt has no
+    log-probability.
+    """
 
     tokens: list[str]
-    token_logprobs: list[float]
-    top_logprobs: list[dict[str, float]]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None]
     text_offset: list[int]
+
+
+class PromptToken(BaseModel):
+    """A token that stands at a place of the prompt, or could: vLLM's `prompt_logprobs`."""
+
+    logprob: float
+    rank: int | None
+    decoded_token: str
+
+
+PromptTokens = list[dict[str, PromptToken] | None]
+"""Of each place of the prompt: its own token and the likeliest, by their ids; null for the first."""
 
 
 class AnsweredFunction(BaseModel):
@@ -76,6 +93,7 @@ class ChatCompletion(BaseModel):
     choices: list[ChatChoice]
     usage: Usage
     plait: PlaitDetails
+    prompt_logprobs: PromptTokens | None = None
 
 
 class ChatDelta(BaseModel):
@@ -93,7 +111,10 @@ class ChatChunkChoice(BaseModel):
 
 
 class ChatCompletionChunk(BaseModel):
-    """One event of a stream. The last one with choices has `plait`; `usage` comes alone after it."""
+    """One event of a stream. The last one with choices has `plait`; `usage` comes alone after it.
+
+    Where Open WebUI asks, chunks without choices have an `event` for each source, in place of annotations.
+    """
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
@@ -102,6 +123,7 @@ class ChatCompletionChunk(BaseModel):
     choices: list[ChatChunkChoice]
     usage: Usage | None = None
     plait: PlaitDetails | None = None
+    event: SourceEvent | None = None
 
 
 class TextChoice(BaseModel):
@@ -109,6 +131,7 @@ class TextChoice(BaseModel):
     text: str
     logprobs: TextLogprobs | None
     finish_reason: TextFinish
+    prompt_logprobs: PromptTokens | None = None
 
 
 class Completion(BaseModel):

@@ -1,7 +1,7 @@
-"""Requests that generate text, in OpenAI's shapes with vLLM's additions, and the calls they mean.
+"""What requests that generate text share, and the body of a chat, in OpenAI's shape with vLLM's additions.
 
-In: the body of a request. Out: calls, one for each prompt; `n` answers to each are its choices. Nothing here knows how
-an answer looks.
+In: the body of a request. Out: the call it means; `n` answers to it are its choices. Nothing here knows how an answer
+looks.
 """
 
 import json
@@ -22,22 +22,25 @@ from plait.engines.engine import (
 from plait.errors import InvalidField
 from plait.model_ids import ModelId
 from plait.models.message import Message, ToolCall
-from plait.serve.api.ignored_fields import IgnoredByChat, IgnoredByGeneration, NeutralInChat, NeutralInCompletions
+from plait.serve.api.engine_fields import MAX_COUNT, EngineFields
+from plait.serve.api.ignored_fields import IgnoredByChat, IgnoredByGeneration, NeutralInChat
+from plait.serve.api.message_parts import only_parts
 from plait.serve.api.request_body import LenientPart, RequestBody, does_not_fit
 from plait.serve.api.retrieval_options import RetrievalOptions, what_is_set
-from plait.serve.api.tool_requests import ToolChoice, ToolDefinition, forced_call_schema
+from plait.serve.api.structured_outputs import StructuredFields
+from plait.serve.api.template_fields import TemplateFields
+from plait.serve.api.tool_requests import ToolChoice, ToolDefinition, schema_to_follow
 from plait.serve.messages.calls import Call
 
-_MAX_CHOICES = 128
-_MAX_STOPS = 4  # OpenAI's
-_MAX_COUNT = 2**31 - 1  # engines count in 32 bits
+MAX_CHOICES = 128
+_MAX_STOP_BYTES = 16 * 1024  # of all together: an engine makes a table of their characters
 MAX_MESSAGES = 4096
 MAX_TOOLS = 128  # OpenAI's
 
 _STOP_STRING: dict[str, Any] = {"type": "string", "minLength": 1}
-_STOP: dict[str, Any] = {"anyOf": [_STOP_STRING, {"type": "array", "items": _STOP_STRING, "maxItems": _MAX_STOPS}]}
+_STOP: dict[str, Any] = {"anyOf": [_STOP_STRING, {"type": "array", "items": _STOP_STRING}]}
 
-MaxTokens = Annotated[int, Field(ge=1, le=_MAX_COUNT)]
+MaxTokens = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Seed = Annotated[int, Field(ge=SEEDS[0], le=SEEDS[1])]
 _TokenAsText = Annotated[int, Field(ge=0, strict=False, json_schema_extra={"pattern": r"^\d+$"})]
 _Bias = Annotated[float, Field(ge=LOGIT_BIASES[0], le=LOGIT_BIASES[1])]
@@ -70,7 +73,7 @@ class ChatMessage(LenientPart):
     """A message of a conversation; content is text, or parts of text."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    content: str | list[Annotated[TextPart, only_parts("text")]] | None = None
     tool_calls: list[ToolCallMessage] | None = None
     tool_call_id: str | None = None
 
@@ -139,7 +142,7 @@ class ResponseFormat(RequestBody):
         return json.dumps(self.json_schema.json_schema if self.json_schema else {"type": "object"})
 
 
-class GenerationBody(IgnoredByGeneration):
+class GenerationBody(IgnoredByGeneration, EngineFields, StructuredFields):
     """What chat and completions share."""
 
     model: str
@@ -147,7 +150,7 @@ class GenerationBody(IgnoredByGeneration):
     temperature: Temperature = 1.0
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(
-        0, ge=-1, le=_MAX_COUNT, description="Keeps this many of the likeliest tokens; 0 and -1 keep all."
+        0, ge=-1, le=MAX_COUNT, description="Keeps this many of the likeliest tokens; 0 and -1 keep all."
     )
     min_p: float = Field(0.0, ge=0, lt=1, description="Keeps tokens at least this share as likely as the likeliest.")
     repetition_penalty: float = Field(
@@ -161,16 +164,17 @@ class GenerationBody(IgnoredByGeneration):
     logit_bias: LogitBias | None = Field(None, description="Added to the logits of these tokens.")
     stop: str | list[str] | None = Field(None, json_schema_extra=_STOP)
     seed: Seed | None = Field(None, description="Repeats an answer; the choices of `n` take seed, seed + 1, …")
-    n: int = Field(1, ge=1, le=_MAX_CHOICES)
+    n: int = Field(1, ge=1, le=MAX_CHOICES)
     ignore_eos: bool = Field(False, description="Go on to max_tokens, whatever the model says.")
     stream: bool = False
     stream_options: StreamOptions | None = None
 
     @field_validator("stop")
     @classmethod
-    def _are_few_and_not_empty(cls, stop: str | list[str] | None) -> str | list[str] | None:
-        if isinstance(stop, list) and len(stop) > _MAX_STOPS:
-            raise ValueError(f"at most {_MAX_STOPS} stop strings")
+    def _are_short_and_not_empty(cls, stop: str | list[str] | None) -> str | list[str] | None:
+        size = len("".join(stop or ()).encode(errors="replace"))
+        if size > _MAX_STOP_BYTES:
+            raise ValueError(f"the stop strings have {size} bytes, at most {_MAX_STOP_BYTES} are taken")
         if stop == "" or (isinstance(stop, list) and "" in stop):
             raise ValueError("a stop string has a character at least")
         return stop
@@ -179,6 +183,8 @@ class GenerationBody(IgnoredByGeneration):
     def _streams_what_it_has_options_for(self) -> Self:
         if self.stream_options is not None and not self.stream:
             raise does_not_fit("stream_options", "stream_options needs stream: true")
+        if self.stream and self.prompt_logprobs is not None:
+            raise does_not_fit("prompt_logprobs", "prompt_logprobs come with whole answers; they need stream: false")
         return self
 
     @property
@@ -189,7 +195,10 @@ class GenerationBody(IgnoredByGeneration):
     def wants_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def _sampling(self, max_tokens: int, logprobs: int | None, json_schema: str | None) -> Sampling:
+    def _sampling(
+        self, max_tokens: int, logprobs: int | None, json_schema: str | None, prompt_logprobs: int | None
+    ) -> Sampling:
+        structure = self.structure if json_schema is None else {"json_schema": json_schema}
         return Sampling(
             max_tokens=max_tokens,
             temperature=self.temperature,
@@ -203,12 +212,14 @@ class GenerationBody(IgnoredByGeneration):
             stop=self.stop_strings,
             seed=self.seed,
             logprobs=logprobs,
-            json_schema=json_schema,
             ignore_eos=self.ignore_eos,
+            prompt_logprobs=prompt_logprobs,
+            **self.engine_sampling,
+            **structure,
         )
 
 
-class ChatCompletionRequest(GenerationBody, IgnoredByChat, NeutralInChat):
+class ChatCompletionRequest(GenerationBody, TemplateFields, IgnoredByChat, NeutralInChat):
     messages: Conversation
     max_completion_tokens: MaxTokens | None = None
     logprobs: bool = False
@@ -228,10 +239,13 @@ class ChatCompletionRequest(GenerationBody, IgnoredByChat, NeutralInChat):
             raise does_not_fit("tool_choice", "tool_choice needs tools")
         if self.forced_tool is not None and self.forced_tool not in names:
             raise does_not_fit("tool_choice", f"tool_choice names '{self.forced_tool}', which is none of the tools")
-        if self.may_call_tools and self.response_format and self.response_format.schema_text:
+        if self.structure and self.may_call_tools:
             raise does_not_fit(
-                "response_format", 'response_format and tools exclude each other; send tool_choice: "none"'
+                self.structure_names[0],
+                f'{self.structure_names[0]} and tools exclude each other; send tool_choice: "none"',
             )
+        if self.structure and self.response_format and self.response_format.schema_text:
+            raise does_not_fit("response_format", f"response_format and {self.structure_names[0]} exclude each other")
         return self
 
     @property
@@ -250,10 +264,13 @@ class ChatCompletionRequest(GenerationBody, IgnoredByChat, NeutralInChat):
     def calls(self, default_max_tokens: int) -> list[Call]:
         """One call; the model may call tools in its answer."""
         tools = tuple(tool.to_tool() for tool in self.tools or ()) if self.may_call_tools else ()
-        if self.must_call_a_tool:
-            schema: str | None = forced_call_schema([t for t in tools if self.forced_tool in (None, t.name)])
-        else:
-            schema = self.response_format.schema_text if self.response_format else None
+        schema = schema_to_follow(
+            tools,
+            self.response_format.schema_text if self.response_format else None,
+            must_call=self.must_call_a_tool,
+            only=self.forced_tool,
+            is_parallel=self.parallel_tool_calls,
+        )
         logprobs = (self.top_logprobs or 0) if self.logprobs else None
         model = ModelId.requested(self.model)
         if self.retrieval is not None and not (model.with_retrieval or model.is_auto):
@@ -263,24 +280,15 @@ class ChatCompletionRequest(GenerationBody, IgnoredByChat, NeutralInChat):
         call = Call(
             model=model,
             sampling=self._sampling(
-                self.max_completion_tokens or self.max_tokens or default_max_tokens, logprobs, schema
+                self.max_completion_tokens or self.max_tokens or default_max_tokens,
+                logprobs,
+                schema,
+                self.prompt_logprobs,
             ),
             messages=tuple(message.to_message() for message in self.messages),
             tools=tools,
             retrieval=what_is_set(self.retrieval) if self.retrieval else None,
+            truncate_prompt_tokens=self.truncate_prompt_tokens,
+            **self.template,
         )
         return [call]
-
-
-class CompletionRequest(GenerationBody, NeutralInCompletions):
-    prompt: str | Annotated[list[str], Field(min_length=1, max_length=_MAX_CHOICES)] = Field(
-        description="One text, or several: their choices come one prompt after the other."
-    )
-    logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS)
-
-    def calls(self, default_max_tokens: int) -> list[Call]:
-        """One call a prompt."""
-        model = ModelId.requested(self.model)
-        sampling = self._sampling(self.max_tokens or default_max_tokens, self.logprobs, None)
-        prompts = [self.prompt] if isinstance(self.prompt, str) else self.prompt
-        return [Call(model, sampling, prompt=prompt) for prompt in prompts]

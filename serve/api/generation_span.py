@@ -18,7 +18,7 @@ class Content:
 
     def __init__(self, calls: Sequence[Call]) -> None:
         self._asked = [_message(message.role, message.content) for call in calls for message in call.messages or ()] + [
-            _message("user", call.prompt) for call in calls if call.messages is None
+            _message("user", str(call.prompt)) for call in calls if call.messages is None
         ]
         self._answers: dict[int, str] = defaultdict(str)
 

@@ -34,5 +34,6 @@ async def answer_from(retrieved: Retrieved, call: Call, generated: AsyncGenerato
                 event = replace(event, text=notice + event.text.lstrip() if notice else event.text, retrieved=first)
                 first = None
             yield event
-    stage = metrics.RETRIEVAL_SECONDS.labels(collection=retrieved.collection, stage="generate")
-    stage.observe(time.perf_counter() - started)
+    took_s = time.perf_counter() - started
+    for label in map(metrics.collection_label, retrieved.collections):
+        metrics.RETRIEVAL_SECONDS.labels(collection=label, stage="generate").observe(took_s)

@@ -1,5 +1,6 @@
 """What /openapi.json says beyond the routes' own signatures: errors, and streams with the shape of their events."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -7,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from plait.serve.api.generation_answers import ChatCompletionChunk, CompletionChunk
+from plait.serve.api.error_shapes import AnthropicError
 from plait.serve.messages.protocol import ErrorResponse
 
 _MEANINGS = {
@@ -36,10 +37,17 @@ def errors(*statuses: int) -> Responses:
     return described | {500: {"model": ErrorResponse, "description": "A fault of this server; its log says which."}}
 
 
-def streamed(whole: type[BaseModel], chunk: str) -> Responses:
-    """A route that answers whole, or with `stream: true` in events of the shape `chunk`."""
+def anthropic_errors(*statuses: int) -> Responses:
+    """The same of a route of Anthropic's API, with those of its body."""
+    return {status: said | {"model": AnthropicError} for status, said in errors(*statuses, 408, 413).items()}
+
+
+def streamed(
+    whole: type[BaseModel], chunk: str, lines: str = "`data: …`, the last of them `data: [DONE]`"
+) -> Responses:
+    """A route that answers whole, or with `stream: true` in events of the shape `chunk`, written as `lines` says."""
     stream = {
-        "schema": {"type": "string", "description": "Events `data: …`, the last of them `data: [DONE]`."},
+        "schema": {"type": "string", "description": f"Events {lines}."},
         "x-event-schema": {"$ref": _REF.format(model=chunk)},
     }
     return {200: {"model": whole, "description": "The answer.", "content": {"text/event-stream": stream}}}
@@ -50,24 +58,22 @@ def _described(status: int) -> dict[str, Any]:
     return {"description": _MEANINGS[status], "content": content}
 
 
-def describe(app: FastAPI) -> None:
-    """Let an application's OpenAPI document have the shapes of events, and no error that is never sent."""
+def describe(app: FastAPI, events: Sequence[type[BaseModel]]) -> None:
+    """Let an application's OpenAPI document have the shapes of streams' events, and no error that is never sent."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-            _, chunks = models_json_schema(
-                [(kind, "serialization") for kind in (ChatCompletionChunk, CompletionChunk)], ref_template=_REF
-            )
+            _, shapes = models_json_schema([(event, "serialization") for event in events], ref_template=_REF)
             schemas = document["components"]["schemas"]
-            document["components"]["schemas"] = chunks["$defs"] | schemas
+            document["components"]["schemas"] = shapes["$defs"] | schemas
             refused = {str(status): _described(status) for status in (408, 413)}
             # FastAPI describes its own answer to a bad request; ours is 400, in OpenAI's shape.
             for operations in document["paths"].values():
                 for operation in operations.values():
                     operation["responses"].pop("422", None)
                     if "requestBody" in operation:
-                        operation["responses"] |= refused
+                        operation["responses"] = refused | operation["responses"]
                     # Where a good answer is plain text, FastAPI describes errors as plain text, too.
                     for status, response in operation["responses"].items():
                         if status >= "4" and "content" in response:

@@ -3,14 +3,14 @@
 Both are for callers that want no conversation; one with streaming and tools is `rag/…` in /v1/chat/completions.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
 from plait.retrieval.request import Retrieval
+from plait.serve.api.asking import ask_chat
 from plait.serve.api.citations import Citation
-from plait.serve.api.generation import answered_whole
 from plait.serve.api.generation_answers import ChatCompletion, ChatFinish
 from plait.serve.api.generation_requests import ChatCompletionRequest, ChatMessage, MaxTokens, Seed, Temperature
 from plait.serve.api.openapi import errors
@@ -40,6 +40,7 @@ class FoundPassage(BaseModel):
     end: int
     score: float
     metadata: dict[str, Any]
+    collection: str
 
 
 class RetrieveResponse(ObjectList[FoundPassage]):
@@ -92,10 +93,11 @@ async def retrieve(
                 end=p.end,
                 score=round(p.score, 4),
                 metadata=p.metadata,
+                collection=p.collection,
             )
             for p in retrieved.passages
         ],
-        collection=retrieved.collection,
+        collection=", ".join(retrieved.collections),
         timings_ms={stage: round(value, 1) for stage, value in retrieved.timings_ms.items()},
         truncated=retrieved.is_cut,
     )
@@ -118,7 +120,8 @@ async def query(
         temperature=body.temperature,
         seed=body.seed,
     )
-    completion: ChatCompletion = await answered_whole(chat, services, context)
+    answer = await ask_chat(chat, services, context).answered()
+    completion = cast("ChatCompletion", answer.whole())
     (choice,) = completion.choices
     return RagAnswer(
         id=context.id,

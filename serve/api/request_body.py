@@ -4,10 +4,19 @@ An ignored setting would be a wrong answer that looks right, so each field is su
 (ignored_fields.py), or refused.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
@@ -98,3 +107,18 @@ class Refused:
             return check(value)
         except ValidationError:
             raise PydanticCustomError(NOT_SUPPORTED, "{because}", {"because": self.because}) from None
+
+
+def only_types(known: Collection[str], because: Callable[[str], str]) -> BeforeValidator:
+    """Marks parts whose `type` is one of some; any other is refused by its name, before the part is looked at.
+
+    `known`: with an empty text among them, a part may have no type. `because`: why a type is refused.
+    """
+
+    def check(part: Any) -> Any:
+        kind = part.get("type") or "" if isinstance(part, dict) else None
+        if isinstance(kind, str) and kind not in known:
+            raise does_not_fit("type", because(kind[:80]) if kind else "is required")
+        return part
+
+    return BeforeValidator(check)

@@ -1,27 +1,30 @@
-"""What a request says about itself in its headers: its id and how long its client waits.
+"""What a request says about itself in its headers: its id, how long its client waits, what it is for.
 
-`X-Request-Id` is taken where it is sane, else made; `X-Request-Timeout` is in seconds. The trace of a W3C
-`traceparent` is continued, else one begun, and its id returned as `X-Trace-Id`.
+`X-Request-Id` is taken where it is sane, else made; `X-Request-Timeout` is in seconds; `X-OpenWebUI-Task` says that the
+client asks for itself, and any `X-OpenWebUI-…` that it is Open WebUI. The trace of a W3C `traceparent` is continued,
+else one begun, and its id returned as `X-Trace-Id`.
 """
 
 import math
 import re
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fastapi import Request
-from opentelemetry.trace import Span, SpanKind
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from plait.errors import InvalidInput
 from plait.observability import tracing
 from plait.observability.tracing import Step
+from plait.serve.api import open_webui
+from plait.serve.api.client_tasks import TASK_HEADER
 from plait.serve.messages.request_log import milliseconds_since, say
 
 ID_HEADER, TIMEOUT_HEADER, TRACE_HEADER = "X-Request-Id", "X-Request-Timeout", "X-Trace-Id"
-_PROBES = ("/healthz", "/readyz")
+_PROBES = ("/healthz", "/readyz", "/health", "/ping")
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?")
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
@@ -30,13 +33,21 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 class RequestContext:
     """`timeout_s`: from the arrival of the request; None: the server's default. `step`: the span of the request.
 
-    `base_url`: the address by which the client reached this server, without a slash at the end.
+    `base_url`: the address by which the client reached this server, without a slash at the end. `client_task`: what a
+    client asks for itself, see client_tasks.py; empty: it does not say.
+    `is_from_open_webui`: see open_webui.py.
     """
 
     id: str
     timeout_s: float | None
     step: Step
     base_url: str
+    client_task: str = ""
+    is_from_open_webui: bool = False
+
+    def of_what_follows(self) -> "RequestContext":
+        """The context of what goes on after the request: in its trace, but no more of its span."""
+        return replace(self, step=Step(INVALID_SPAN, self.step.traceparent))
 
 
 async def request_context(request: Request) -> RequestContext:
@@ -47,7 +58,9 @@ async def request_context(request: Request) -> RequestContext:
     """
     timeout = request.headers.get(TIMEOUT_HEADER)
     timeout_s = None if timeout is None else _seconds(timeout)
-    return RequestContext(request.state.id, timeout_s, request.state.step, _base_url(request))
+    task = request.headers.get(TASK_HEADER, "")
+    is_from_open_webui = open_webui.asks(request.headers)
+    return RequestContext(request.state.id, timeout_s, request.state.step, _base_url(request), task, is_from_open_webui)
 
 
 def _base_url(request: Request) -> str:

@@ -1,4 +1,7 @@
-"""/v1/rerank in the shape of Jina and Cohere, and /v2/rerank for Cohere's client: documents in, an order out."""
+"""/v1/rerank in the shape of Jina and Cohere: documents in, an order out.
+
+Cohere's client asks /v2/rerank, vLLM's clients /rerank.
+"""
 
 from typing import Annotated
 
@@ -19,13 +22,13 @@ class RerankText(LenientPart):
 
 
 class RerankRequest(IgnoredFields, NeutralInRerank):
-    model: str = Field(description="`reranker`, or the model source that it is served from.")
+    model: str = Field("reranker", description="`reranker`, or the model source that it is served from.")
     query: str
     documents: list[str | RerankText] = Field(min_length=1, max_length=1000)
-    top_n: int | None = Field(None, ge=1, description="How many of the best; all unless given.")
+    top_n: int | None = Field(None, ge=0, description="How many of the best; 0: all.")
     return_documents: bool = False
     max_tokens_per_doc: int | None = Field(
-        None, ge=1, description="Where it would cut a document, the request is refused: nothing is cut here."
+        None, ge=0, description="Where it would cut a document, the request is refused: nothing is cut here. 0: none."
     )
 
 
@@ -43,6 +46,7 @@ class RerankResponse(BaseModel):
     results: list[RerankResult]
 
 
+@routes.post("/rerank", response_model_exclude_none=True, include_in_schema=False)
 @routes.post("/v1/rerank", response_model_exclude_none=True, responses=errors(404, 503))
 @routes.post("/v2/rerank", response_model_exclude_none=True, responses=errors(404, 503))
 async def rerank(
@@ -52,10 +56,10 @@ async def rerank(
 ) -> RerankResponse:
     """Documents by how well they answer the query, best first."""
     texts = [document if isinstance(document, str) else document.text for document in body.documents]
-    if body.max_tokens_per_doc is not None:
+    if body.max_tokens_per_doc:
         await services.check_uncut(texts, body.max_tokens_per_doc)
     scores = await services.rerank(body.query, texts, body.model)
-    order = sorted(range(len(texts)), key=lambda i: -scores[i])[: body.top_n]
+    order = sorted(range(len(texts)), key=lambda i: -scores[i])[: body.top_n or None]
     results = [
         RerankResult(
             index=i,

@@ -61,7 +61,8 @@ class Router:
         retrieved: Retrieved = await self._retriever.retrieve.remote(questions[-1], asked, traceparent)
         took_s = time.perf_counter() - started
         if not retrieved.passages:
-            metrics.NO_CONTEXT.labels(collection=retrieved.collection, outcome=self._without_context).inc()
+            for label in map(metrics.collection_label, retrieved.collections):
+                metrics.NO_CONTEXT.labels(collection=label, outcome=self._without_context).inc()
             retrieved = replace(retrieved, no_context=self._without_context)
         if call.deadline_s is not None:
             call = replace(call, deadline_s=max(0.0, call.deadline_s - took_s))

@@ -5,7 +5,8 @@ another in its place. What a caller may not use is refused here, whichever route
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
@@ -14,37 +15,31 @@ from fastapi import Depends
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from plait.documents.uploads.attachments import Attachment, Attributes
-from plait.errors import Forbidden, NotFound, Unavailable
+from plait.errors import CollectionNotFound, Forbidden, NotFound, Unavailable, find_plait_error
 from plait.index.passage import Passage
 from plait.model_ids import ModelId
+from plait.models.long_texts import LongTexts
 from plait.retrieval.request import Retrieval
 from plait.serve.api.caller import Caller, caller
 from plait.serve.api.grounding import answer_from
 from plait.serve.api.router import Router
-from plait.serve.messages.arguments import CitationArguments, RetrievalArguments
-from plait.serve.messages.calls import Call, Collection, Event, Retrieved, Tokens
-from plait.serve.messages.embeddings import Embedded, InputType
+from plait.serve.messages.arguments import AppArguments, RetrievalArguments
+from plait.serve.messages.calls import Call, Collection, Event, Retrieved, TokenizerInfo, Tokens
+from plait.serve.messages.embeddings import Embedded, Input, InputType
 from plait.serve.messages.protocol import ModelCard
+from plait.serve.messages.served_collections import ServedCollections
 
 
 @dataclass(frozen=True)
 class Deployments:
-    """What is behind the API; all but the LLM are None where the application has none.
-
-    `max_choices`: as many as the LLM's replicas run and let wait, so that a request for more is never answered.
-    """
+    """What is behind the API, and what it was built with; all but the LLM are None where the application has none."""
 
     llm: DeploymentHandle
-    retriever: DeploymentHandle | None
-    embedder: DeploymentHandle | None
-    reranker: DeploymentHandle | None
-    indexer: DeploymentHandle | None
-    retrieval: RetrievalArguments | None
-    default_max_tokens: int
-    default_timeout_s: float | None
-    max_choices: int
-    citations: CitationArguments = field(default_factory=CitationArguments)
+    retriever: DeploymentHandle | None = None
+    embedder: DeploymentHandle | None = None
+    reranker: DeploymentHandle | None = None
+    indexer: DeploymentHandle | None = None
+    arguments: AppArguments = field(default_factory=AppArguments)
 
     async def check_ready(self, timeout_s: float) -> None:
         """Ask everything behind the API at once; returns when all of it answers.
@@ -69,7 +64,7 @@ class Deployments:
 
 
 class Services:
-    """The deployments, as one caller may use them. What is said of collections and files raises besides:
+    """The deployments, as one caller may use them. What is said of collections raises besides:
 
     Raises:
         NotFound: for a collection that is not served.
@@ -78,12 +73,8 @@ class Services:
 
     def __init__(self, deployments: Deployments, caller: Caller) -> None:
         self._llm, self._retriever, self._embedder = deployments.llm, deployments.retriever, deployments.embedder
-        self._reranker, self._indexer = deployments.reranker, deployments.indexer
-        self._retrieval = deployments.retrieval
-        self.default_max_tokens = deployments.default_max_tokens
-        self.default_timeout_s = deployments.default_timeout_s
-        self.max_choices = deployments.max_choices
-        self.citations = deployments.citations
+        self._reranker = deployments.reranker
+        self.arguments = deployments.arguments
         self._caller = caller
 
     def answers(self, choices: Sequence[Call]) -> list[AsyncGenerator[Event]]:
@@ -94,7 +85,7 @@ class Services:
         Raises:
             Forbidden: for an adapter, a collection or a tenant that is not for this caller.
         """
-        router = Router(self._retriever, self._retrieval)
+        router = Router(self._retriever, self.arguments.retrieval)
         return [self._answer(call, router) for call in choices]
 
     def _answer(self, call: Call, router: Router) -> AsyncGenerator[Event]:
@@ -156,8 +147,9 @@ class Services:
             NotFound: when nothing is indexed here.
         """
         retriever, retrieval = self._there_is_retrieval()
-        names = filter(self._caller.may_use_collection, retrieval.collections)
-        return list(await asyncio.gather(*(retriever.collection.remote(name, self._caller.tenant) for name in names)))
+        names = filter(self._caller.may_use_collection, ServedCollections(retrieval.collections).names())
+        asked = (_if_there(retriever.collection.remote(name, self._caller.tenant)) for name in names)
+        return [collection for collection in await asyncio.gather(*asked) if collection is not None]
 
     async def collection(self, name: str) -> Collection:
         """One of the collections that are served.
@@ -180,7 +172,7 @@ class Services:
         """
         self._caller.check_collection(name)
         _, retrieval = self._there_is_retrieval()
-        retrieval.check_collection(name)
+        ServedCollections(retrieval.collections).check(name)
 
     async def models(self) -> list[ModelCard]:
         """Every model id that this caller may use: for text, for embeddings, for reranking."""
@@ -194,14 +186,18 @@ class Services:
             cards.append(ModelCard(id="reranker", created=0, root=await self._reranker.model_source.remote()))
         return cards
 
-    async def embed(self, texts: Sequence[str], input_type: InputType, model: str) -> Embedded:
+    async def embed(
+        self, inputs: Sequence[Input], input_type: InputType, model: str, long_texts: LongTexts
+    ) -> Embedded:
         """Vectors of texts.
 
         Raises:
             NotFound: when the application has no embedding model.
-            ModelNotFound, InvalidInput: for another model; for a text that is too long.
+            ModelNotFound: for another model.
+            InvalidField: for a text that is too long, and for tokens that are not the model's.
         """
-        result: Embedded = await self._there(self._embedder, "embedding").embed.remote(list(texts), input_type, model)
+        embedder = self._there(self._embedder, "embedding")
+        result: Embedded = await embedder.embed.remote(list(inputs), input_type, model, long_texts)
         return result
 
     async def rerank(self, query: str, documents: Sequence[str], model: str) -> list[float]:
@@ -215,6 +211,17 @@ class Services:
         scores: list[float] = await ranker.rerank.remote(query, list(documents), model)
         return scores
 
+    async def count_scored_tokens(self, texts: Sequence[str]) -> int:
+        """Tokens that the reranker reads of all texts together; one that comes again is counted once, and added again.
+
+        Raises:
+            NotFound: when the application has neither a reranker nor an embedding model.
+        """
+        ranker = self._there(self._reranker or self._embedder, "reranker")
+        times = Counter(texts)
+        tokens: list[int] = await ranker.count_tokens.remote(list(times))
+        return sum(count * of_text for count, of_text in zip(times.values(), tokens, strict=True))
+
     async def check_uncut(self, documents: Sequence[str], limit_tokens: int) -> None:
         """Whether the reranker reads all of each document although no more than a limit may be read.
 
@@ -227,58 +234,6 @@ class Services:
             ranker = self._there(self._reranker or self._embedder, "reranker")
             await ranker.check_uncut.remote(list(documents), limit_tokens)
 
-    async def attach(
-        self, collection: str, wanted: Mapping[str, Attributes], batch: str | None = None
-    ) -> list[Attachment]:
-        """Put uploaded files into a collection, with attributes; each is searchable once its state is `completed`.
-
-        Raises:
-            NotFound: when there is no such file; then none is put there.
-            InvalidInput: for a file of an unknown format; likewise.
-        """
-        await self.check_collection(collection)
-        attached: list[Attachment] = await self._there_is_an_index().attach.remote(
-            collection, dict(wanted), self._caller.reach, batch
-        )
-        return attached
-
-    async def attachment(self, collection: str, file_id: str) -> Attachment:
-        """How it stands with a file of a collection.
-
-        Raises:
-            NotFound: when it is not in it.
-        """
-        await self.check_collection(collection)
-        attachment: Attachment = await self._there_is_an_index().attachment.remote(
-            collection, file_id, self._caller.tenant
-        )
-        return attachment
-
-    async def attached(self, collection: str) -> list[Attachment]:
-        """The uploaded files of a collection, newest first."""
-        await self.check_collection(collection)
-        attachments: list[Attachment] = await self._there_is_an_index().attached.remote(collection, self._caller.tenant)
-        return attachments
-
-    async def detach(self, collection: str, file_id: str) -> None:
-        """Take an uploaded file out of a collection.
-
-        Raises:
-            NotFound: when it is not in it.
-        """
-        await self.check_collection(collection)
-        await self._there_is_an_index().detach.remote(collection, file_id, self._caller.tenant)
-
-    async def delete_file(self, file_id: str) -> None:
-        """Forget an uploaded file, and take it out of the collections that are served.
-
-        Raises:
-            NotFound: when there is none.
-            Conflict: when yet another collection holds it.
-            Forbidden: when one holds it that this caller may not change.
-        """
-        await self._there_is_an_index().detach_and_delete.remote(file_id, self._caller.reach)
-
     async def tokenize(self, call: Call, add_special_tokens: bool) -> Tokens:
         """The tokens of a prompt or a conversation."""
         tokens: Tokens = await self._llm.tokenize.remote(call, add_special_tokens)
@@ -289,24 +244,35 @@ class Services:
         text: str = await self._llm.detokenize.remote(list(tokens))
         return text
 
+    async def tokenizer_info(self) -> TokenizerInfo:
+        """What the base model's tokenizer is."""
+        info: TokenizerInfo = await self._llm.tokenizer_info.remote()
+        return info
+
     def _may_use(self, model: ModelId) -> bool:
         return model.adapter is None or self._caller.may_use_adapter(model.adapter.name)
 
     def _there_is_retrieval(self) -> tuple[DeploymentHandle, RetrievalArguments]:
-        if self._retriever is None or self._retrieval is None:
+        retrieval = self.arguments.retrieval
+        if self._retriever is None or retrieval is None:
             raise NotFound("This application serves without retrieval.", "Serve a collection: retrieval.collection.")
-        return self._retriever, self._retrieval
-
-    def _there_is_an_index(self) -> DeploymentHandle:
-        if self._indexer is None:
-            raise NotFound("This application has no collection.", "Serve one: set retrieval.collection.")
-        return self._indexer
+        return self._retriever, retrieval
 
     @staticmethod
     def _there(handle: DeploymentHandle | None, what: str) -> Any:
         if handle is None:
             raise NotFound(f"This application has no {what} model.", f"Serve one: set {what}.model.")
         return handle
+
+
+async def _if_there(collection: Awaitable[Collection]) -> Collection | None:
+    """None for one that was deleted this very moment, or whose index is gone."""
+    try:
+        return await collection
+    except Exception as error:
+        if isinstance(find_plait_error(error), CollectionNotFound):
+            return None
+        raise
 
 
 async def _is_ready(part: DeploymentHandle) -> None:

@@ -1,4 +1,4 @@
-"""The form of an upload, with file names as clients write them.
+"""The form of an upload, or of a part of one, with file names as clients write them.
 
 In: multipart/form-data. Out: its file and its texts. Clients write names that are not ASCII in four ways: in UTF-8
 (browsers, curl), as RFC 5987's `filename*` (urllib3, .NET), as encoded words of RFC 2047 (.NET, Java), and with `%22`,
@@ -21,55 +21,73 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from plait.errors import InvalidField, InvalidInput
 
-_MAX_FIELDS, _MAX_PURPOSE = 8, 64
+_MAX_FIELDS, MAX_PURPOSE = 8, 64
+SHORTEST_EXPIRY_S, LONGEST_EXPIRY_S = 3_600, 30 * 24 * 3_600  # OpenAI's
 _WHATWG = re.compile("%(22|0D|0A)", re.IGNORECASE)
 _ENCODED_WORD = re.compile(r"=\?[^?]+\?[BbQq]\?[^?]*\?=")
 
 
 @dataclass(frozen=True)
 class UploadForm:
-    """What was sent; `purpose`: 64 characters at most."""
+    """What was sent; `purpose`: 64 characters at most. `expires_after_s`: None where the form says nothing of it."""
 
     file: BinaryIO
     filename: str
     purpose: str
+    expires_after_s: int | None = None
 
     async def aclose(self) -> None:
         self.file.close()
 
 
-async def read_upload(request: Request) -> UploadForm:
-    """The form of a request; close it after use.
+async def read_upload(request: Request, name: str = "file") -> UploadForm:
+    """The form of a request, whose file is in the field `name`; close it after use.
 
     Raises:
         InvalidInput: for what is no form, and for one without a file, or with several.
-        InvalidField: for a text that is no Unicode.
+        InvalidField: for a text that is no Unicode, and for an expiry that is none.
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise InvalidInput("The form has no file in the field 'file'.", "Send multipart/form-data with one.")
+        raise InvalidInput(f"The form has no file in the field '{name}'.", "Send multipart/form-data with one.")
     try:
         form = await _UploadParser(request.headers, request.stream(), max_files=1, max_fields=_MAX_FIELDS).parse()
     except MultiPartException as error:
-        raise InvalidInput(error.message, "Send multipart/form-data with one file in the field 'file'.") from None
+        raise InvalidInput(error.message, f"Send multipart/form-data with one file in the field '{name}'.") from None
     try:
-        return _checked(form)
+        return _checked(form, name)
     except InvalidInput:
         await form.close()
         raise
 
 
-def _checked(form: FormData) -> UploadForm:
-    sent = form.get("file")
+def _checked(form: FormData, name: str) -> UploadForm:
+    sent = form.get(name)
     if not isinstance(sent, UploadFile):
-        raise InvalidInput("The form has no file in the field 'file'.", "Send multipart/form-data with one.")
-    purpose = str(form.get("purpose", "assistants"))[:_MAX_PURPOSE]
+        raise InvalidInput(f"The form has no file in the field '{name}'.", "Send multipart/form-data with one.")
+    purpose = str(form.get("purpose", "assistants"))[:MAX_PURPOSE]
     filename = sent.filename or ""
-    for field, text in (("purpose", purpose), ("file", filename)):
+    for field, text in (("purpose", purpose), (name, filename)):
         try:  # a form may name its charset, and in UTF-7 halves of characters can be written
             text.encode()
         except UnicodeEncodeError:
             raise InvalidField(f"The field '{field}' is not Unicode.", "Send the form in UTF-8.", field) from None
-    return UploadForm(sent.file, filename, purpose)
+    return UploadForm(sent.file, filename, purpose, _expires_after_s(form))
+
+
+def _expires_after_s(form: FormData) -> int | None:
+    """What clients send as `expires_after: {anchor, seconds}`."""
+    anchor, seconds = (form.get(f"expires_after[{key}]") for key in ("anchor", "seconds"))
+    if anchor is None and seconds is None:
+        return None
+    digits = seconds[:10] if isinstance(seconds, str) and seconds.isascii() and seconds.isdigit() else "0"
+    if anchor != "created_at" or not SHORTEST_EXPIRY_S <= int(digits) <= LONGEST_EXPIRY_S:
+        raise InvalidField(
+            "The field 'expires_after' is not valid: anchor and seconds go together.",
+            f"Send expires_after[anchor]=created_at and expires_after[seconds] of {SHORTEST_EXPIRY_S:,} to "
+            f"{LONGEST_EXPIRY_S:,}.",
+            "expires_after",
+        )
+    return int(digits)
 
 
 class _UploadParser(MultiPartParser):

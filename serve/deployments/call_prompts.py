@@ -4,21 +4,23 @@ What cannot fit into the context is refused by its length before any of that; wh
 loop. Knows no adapters: which chat format it is, is said with the call.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plait.engines.engine import Engine
 from plait.errors import InvalidInput
 from plait.index.passage import Passage
 from plait.models.chat import ChatFormat, text_length
+from plait.models.message import Message
 from plait.retrieval.context import with_passages
 from plait.serve.messages.calls import Call
 
 
 @dataclass(frozen=True)
 class CallPrompt:
-    """The text to continue, the passages in it, and where the answer stops."""
+    """The text or the tokens to continue, the passages in it, and where the answer stops."""
 
-    text: str
+    text: str | tuple[int, ...]
     passages: tuple[Passage, ...]
     stop: tuple[str, ...]
 
@@ -42,20 +44,25 @@ class CallPrompts:
         """
         prompts = self._engine.prompts
         prompts.check_messages(len(call.messages or ()))
-        characters = len(call.prompt) if call.messages is None else text_length(call.messages, call.tools)
-        prompts.check_length(characters)
-        characters += sum(len(passage.text) for passage in call.passages)
-        return await prompts.beside_the_loop(characters, self._make, call, chat_format)
-
-    def _make(self, call: Call, chat_format: ChatFormat) -> CallPrompt:
-        if call.messages is None:
+        if call.messages is None:  # what is too long of it, the engine refuses or cuts
             return CallPrompt(call.prompt, (), call.sampling.stop)
-        grounded = with_passages(call.messages, call.passages, self._budget_tokens, self._engine.count_tokens)
+        characters = text_length(call.messages, call.tools)
+        prompts.check_length(characters)
+        characters += sum(len(passage.text) for passage in call.passages) + len(str(call.template_variables))
+        return await prompts.beside_the_loop(characters, self._make, call, call.messages, chat_format)
+
+    def _make(self, call: Call, messages: Sequence[Message], chat_format: ChatFormat) -> CallPrompt:
+        grounded = with_passages(messages, call.passages, self._budget_tokens, self._engine.count_tokens)
         if call.passages and not grounded.passages:  # an answer without them would look like one from them
             raise InvalidInput(
                 f"None of the {len(call.passages)} passages found fits into "
                 f"retrieval.budget_tokens={self._budget_tokens}.",
                 "Raise it where the server is started, or ingest with a smaller chunk.max_tokens.",
             )
-        text = chat_format.render(grounded.messages, tools=call.tools)
+        if call.continue_final_message:
+            text = chat_format.render_open(grounded.messages, call.tools, call.template_variables)
+        else:
+            text = chat_format.render(
+                grounded.messages, call.add_generation_prompt, call.tools, call.template_variables
+            )
         return CallPrompt(text, grounded.passages, (*call.sampling.stop, *chat_format.stop))

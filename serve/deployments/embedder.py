@@ -10,19 +10,21 @@ from collections.abc import Sequence
 import numpy as np
 from ray import serve
 
-from plait.errors import Conflict, InvalidInput, ModelNotFound
+from plait.errors import Conflict, ModelNotFound
 from plait.index.collection import Index
 from plait.index.stores.connect import connect_store
 from plait.models.embedding import Embedding, kind_of
 from plait.models.encoders.load import embedding_of, load_embedding
 from plait.models.late_interaction import late_interaction_scores
+from plait.models.long_texts import LongTexts, read_texts
+from plait.models.long_texts import joined as joined_pieces
 from plait.models.reranking import check_uncut
 from plait.models.vectors import VectorKind, Vectors
 from plait.recipes import DEFAULT_EMBEDDING
 from plait.retrieval.question import EmbeddedQuestions, joined, read_question
-from plait.serve.deployments.fair_turns import check_readable, cut, in_turns
+from plait.serve.deployments.fair_turns import cut, in_turns
 from plait.serve.messages.arguments import EmbeddingArguments, RetrievalArguments
-from plait.serve.messages.embeddings import Embedded, InputType
+from plait.serve.messages.embeddings import Embedded, Input, InputType
 from plait.serve.messages.request_log import log_expected_errors_in_one_line
 
 _TEXTS_A_TURN = 128  # about a second on two cores, after which questions of others come in
@@ -41,20 +43,24 @@ class Embedder:
             self._model = load_embedding(arguments.model or DEFAULT_EMBEDDING)
         self._changing = asyncio.Lock()
 
-    async def embed(self, texts: Sequence[str], input_type: InputType, model: str) -> Embedded:
-        """Vectors of texts.
+    async def embed(
+        self, inputs: Sequence[Input], input_type: InputType, model: str, long_texts: LongTexts
+    ) -> Embedded:
+        """Vectors of texts, or of texts in tokens.
 
         Raises:
             ModelNotFound: when it is asked for as another model.
-            InvalidInput: for a text that is longer than the model reads.
+            InvalidField: for a text that is longer than the model reads; for tokens that are not the model's.
         """
         if model not in ("embedding", self._model.name):
             raise ModelNotFound(
                 f"There is no embedding model {model[:80]!r}.", f"Ask for embedding or {self._model.name}."
             )
-        check_readable(texts, self._model.max_tokens)
-        tokens = await asyncio.to_thread(self._count, texts)
-        return Embedded(await self._embed(texts, input_type), tokens)
+        prompts = self._model.prompts
+        prompt = prompts.query if input_type == "query" else prompts.passage
+        read = await asyncio.to_thread(read_texts, self._model, inputs, prompt, long_texts)
+        vectors = await self._embed([piece for text in read for piece in text.pieces], input_type)
+        return Embedded(joined_pieces(read, vectors), sum(sum(text.tokens) for text in read))
 
     async def embed_passages(self, collection: VectorKind, texts: Sequence[str]) -> Vectors:
         """Vectors of the collection's kind, of texts to put into it; what is too long is cut.
@@ -109,6 +115,13 @@ class Embedder:
         of_query, of_documents = await asyncio.gather(self._embed([query], "query"), self._embed(documents, "passage"))
         return [float(score) for score in of_documents @ of_query[0]]
 
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, as many as the model reads."""
+        readable = [cut(text, self._model.max_tokens) for text in texts]
+        count = self._model.count_tokens
+        counts = await in_turns(readable, _TEXTS_A_TURN, lambda part: asyncio.to_thread(count, part))
+        return [min(tokens, self._model.max_tokens) for tokens in counts]
+
     async def check_uncut(self, documents: Sequence[str], limit_tokens: int) -> None:
         """Whether no document is longer than a limit, or the model itself reads no more.
 
@@ -140,19 +153,13 @@ class Embedder:
                 vectors[i] = part
         return vectors
 
-    def _count(self, texts: Sequence[str]) -> int:
-        lengths = self._model.count_tokens(texts)
-        for i, length in enumerate(lengths):
-            if length > self._model.max_tokens:
-                raise InvalidInput(
-                    f"Input {i} has {length} tokens, and '{self._model.name}' reads {self._model.max_tokens}.",
-                    "Shorten it, or split it into chunks.",
-                )
-        return sum(lengths)
-
     async def model_source(self) -> str:
         """Where the model is from."""
         return self._model.name
+
+    async def reads_tokens(self) -> int:
+        """The tokens of a text that the model reads."""
+        return self._model.max_tokens
 
     async def is_ready(self) -> bool:
         """Answers when the model is loaded."""

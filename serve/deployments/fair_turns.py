@@ -7,12 +7,10 @@ long as all of them take. In parts, others come in between. Knows no model.
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TypeVar
 
-from plait.errors import InvalidInput
+from plait.models.long_texts import CHARACTERS_A_TOKEN
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-_CHARACTERS_A_TOKEN = 100
-"""More than any text has: English has 4 to 5. Beyond, a text is longer than a model reads, and need not be read."""
 
 
 def parts(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
@@ -30,18 +28,4 @@ async def in_turns(
 
 def cut(text: str, max_tokens: int) -> str:
     """As much of a text as a model of so many tokens could read."""
-    return text[: max_tokens * _CHARACTERS_A_TOKEN]
-
-
-def check_readable(texts: Sequence[str], max_tokens: int) -> None:
-    """Refuse what is longer than a model reads by its length alone.
-
-    Raises:
-        InvalidInput: with the numbers.
-    """
-    for i, text in enumerate(texts):
-        if len(text) > max_tokens * _CHARACTERS_A_TOKEN:
-            raise InvalidInput(
-                f"Input {i} has {len(text)} characters, and the model reads {max_tokens} tokens.",
-                "Shorten it, or split it into chunks.",
-            )
+    return text[: max_tokens * CHARACTERS_A_TOKEN]

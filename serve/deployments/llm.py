@@ -25,7 +25,7 @@ from plait.serve.adapters.lifecycle import AdapterLifecycle
 from plait.serve.adapters.report import ReplicaAdapters
 from plait.serve.deployments.call_prompts import CallPrompts
 from plait.serve.messages.arguments import LLMArguments
-from plait.serve.messages.calls import Call, Event, Tokens
+from plait.serve.messages.calls import Call, Event, TokenizerInfo, Tokens
 from plait.serve.messages.protocol import ModelCard
 from plait.serve.messages.request_log import log_expected_errors_in_one_line, logged
 from plait.settings import settings
@@ -91,7 +91,7 @@ class LLM:
             passages = prompt.passages
             key = held.adapter.key if held else None
             left_s = None if call.deadline_s is None else max(0.0, call.deadline_s - (time.perf_counter() - started))
-            interval = self._arguments.stream_interval if call.is_streamed else call.sampling.max_tokens
+            interval = self._arguments.stream_interval if call.is_streamed else max(1, call.sampling.max_tokens)
             sampling = replace(call.sampling, stop=prompt.stop)
             request = GenerationRequest(
                 prompt.text,
@@ -100,6 +100,9 @@ class LLM:
                 deadline_s=left_s,
                 stream_interval=interval,
                 cache_salt=call.cache_salt,
+                truncate_prompt_tokens=call.truncate_prompt_tokens,
+                is_echoed=call.is_echoed,
+                fits_answer=call.fits_answer,
             )
             # Closed before the lease ends: the engine must not go on with an adapter that may be evicted.
             deltas = await leases.enter_async_context(aclosing(self._engine.generate(request)))
@@ -114,6 +117,9 @@ class LLM:
                     cached_tokens=delta.cached_tokens,
                     queue_s=delta.queue_s,
                     logprobs=delta.logprobs,
+                    prompt_logprobs=delta.prompt_logprobs,
+                    prompt_text=delta.prompt_text,
+                    stop_string=delta.stop_string,
                 )
                 passages = ()  # said once
 
@@ -121,12 +127,13 @@ class LLM:
         """The tokens of a call's prompt, in the base model's chat format."""
         prompts = self._engine.prompts
         text = (await self._prompts.make(call, self._base_format)).text
-        if call.messages is None and not add_special_tokens:
+        if call.messages is None and not add_special_tokens and isinstance(text, str):
+            prompts.check_length(len(text))
             ids = await prompts.beside_the_loop(
                 len(text), self._engine.tokenizer.encode, text, add_special_tokens=False
             )
         else:
-            ids = await prompts.read(text)
+            ids = (await prompts.read(text)).tokens
         return Tokens(tuple(ids), self._engine.max_context_tokens)
 
     async def detokenize(self, tokens: list[int]) -> str:
@@ -137,6 +144,19 @@ class LLM:
         """
         text: str = await self._engine.prompts.beside_the_loop(len(tokens), self._detokenize, tokens)
         return text
+
+    async def tokenizer_info(self) -> TokenizerInfo:
+        """What the base model's tokenizer is."""
+        tokenizer = self._engine.tokenizer
+        template = tokenizer.chat_template  # several, by their names, are no template for one who asks for none of them
+        return TokenizerInfo(
+            tokenizer_class=type(tokenizer).__name__,
+            bos_token=tokenizer.bos_token,
+            eos_token=tokenizer.eos_token,
+            pad_token=tokenizer.pad_token,
+            unk_token=tokenizer.unk_token,
+            chat_template=template if isinstance(template, str) else None,
+        )
 
     def _detokenize(self, tokens: list[int]) -> str:
         size = len(self._engine.tokenizer)

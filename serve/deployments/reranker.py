@@ -32,6 +32,13 @@ class Reranker:
         query, *texts = [cut(text, self._model.max_tokens) for text in (query, *documents)]
         return await in_turns([(query, text) for text in texts], _PAIRS_A_TURN, self._score_together)
 
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, as many as the model reads."""
+        readable = [cut(text, self._model.max_tokens) for text in texts]
+        count = self._model.count_tokens
+        counts = await in_turns(readable, _PAIRS_A_TURN, lambda part: asyncio.to_thread(count, part))
+        return [min(tokens, self._model.max_tokens) for tokens in counts]
+
     async def check_uncut(self, documents: Sequence[str], limit_tokens: int) -> None:
         """Whether no document is longer than a limit, or the model itself reads no more.
 

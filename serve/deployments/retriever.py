@@ -12,6 +12,7 @@ from typing import TypeVar
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from plait.documents.uploads import made_collections
 from plait.errors import CollectionNotFound, Conflict, NotFound
 from plait.index.collection import Index
 from plait.index.passage import Passage
@@ -26,6 +27,7 @@ from plait.serve.deployments.probe import Probe
 from plait.serve.messages.arguments import RetrievalArguments
 from plait.serve.messages.calls import Collection, Retrieved
 from plait.serve.messages.request_log import log_expected_errors_in_one_line, say
+from plait.serve.messages.served_collections import ServedCollections
 from plait.settings import settings
 
 _T = TypeVar("_T")
@@ -50,16 +52,25 @@ class Retriever:
         self._arguments = arguments
         self._pipeline = RetrievalPipeline(DeployedModels(embedder, reranker))
         self._store = connect_store()
+        self._embedder = embedder
         self._indexes = {name: Index.open(name, self._store) for name in arguments.collections}
         self._opening = asyncio.Lock()
         self._probe = Probe(lambda: self._store.check_answers(_PROBE_TIMEOUT_S), "The index does not answer.")
-        source = await embedder.model_source.remote()
         for index in self._indexes.values():
-            if source != index.embedding_model:
-                raise Conflict(
-                    f"Collection '{index.name}' was made with '{index.embedding_model}', not with '{source}'.",
-                    "Leave embedding.model out: the first collection's is served then, and all must be of it.",
-                )
+            await self._check_model(
+                index, "Leave embedding.model out: the first collection's is served then, and all must be of it."
+            )
+
+    @property
+    def _served(self) -> ServedCollections:
+        return ServedCollections(self._arguments.collections)
+
+    async def _check_model(self, index: Index, remedy: str) -> None:
+        source = await self._embedder.model_source.remote()
+        if source != index.embedding_model:
+            raise Conflict(
+                f"Collection '{index.name}' was made with '{index.embedding_model}', not with '{source}'.", remedy
+            )
 
     async def retrieve(self, question: str, options: Retrieval, traceparent: str) -> Retrieved:
         """The passages for a question, best first; none where it holds no word.
@@ -73,12 +84,18 @@ class Retriever:
         """
         wanted = Question.of(question)
         how = options.over(self._arguments)
-        collection = how.collection or self._arguments.collection
-        self._arguments.check_collection(collection)
+        if not how.named:
+            how = how.model_copy(update={"collection": self._arguments.collection})
+        names = how.named
+        for name in names:
+            self._served.check(name)
         self._pipeline.check(how)
+        for name in names:
+            made_collections.touch(name)
+        searched = ", ".join(names)
         about: dict[str, str | int] = {
             "gen_ai.operation.name": "retrieval",
-            "gen_ai.data_source.id": collection,
+            "gen_ai.data_source.id": searched,
             "plait.tenant": how.tenant,
             "plait.retrieval.mode": how.mode,
             "plait.retrieval.rerank": how.rerank,
@@ -86,20 +103,18 @@ class Retriever:
         }
         if settings().log_content:
             about["gen_ai.retrieval.query.text"] = question[:MAX_CHARACTERS]
-        with tracing.span(f"retrieval {collection}", traceparent, about) as step:
+        with tracing.span(f"retrieval {searched}", traceparent, about) as step:
             if wanted is None:
-                retrieved = Retrieved((), collection, how, {"total": 0.0})
+                retrieved = Retrieved((), names, how, {"total": 0.0})
             else:
-                retrieved = await self._following(
-                    collection, lambda: self._retrieve(wanted, how, collection, step.traceparent)
-                )
+                retrieved = await self._following(lambda: self._retrieve(wanted, how, step.traceparent), *names)
             step.span.set_attribute("plait.retrieval.passages", len(retrieved.passages))
         say(
             "retrieval",
             at="retriever",
             trace_id=tracing.trace_id(step.traceparent),
             tenant=how.tenant,
-            collection=collection,
+            collection=searched,
             mode=how.mode,
             rerank=how.rerank,
             passages=len(retrieved.passages),
@@ -107,31 +122,49 @@ class Retriever:
         )
         return retrieved
 
-    async def _retrieve(self, question: Question, how: Retrieval, collection: str, traceparent: str) -> Retrieved:
+    async def _retrieve(self, question: Question, how: Retrieval, traceparent: str) -> Retrieved:
         started = time.perf_counter()
-        query = Query(self._indexes[collection], question, how, traceparent)
-        found = await self._find_together(query)
+        queries = [Query(self._indexes[name], question, how, traceparent) for name in how.named]
+        found = await asyncio.gather(*map(self._found, queries))
+        passages = await self._pipeline.choose(queries, found)
+        timings_ms: dict[str, float] = {}
+        for stage, took_ms in (timing for query in queries for timing in query.timings_ms.items()):
+            timings_ms[stage] = max(took_ms, timings_ms.get(stage, 0.0))  # they were searched side by side
+        timings_ms["total"] = (time.perf_counter() - started) * 1000
+        is_cut = question.is_cut or any(of_one.is_cut for of_one in found)
+        return Retrieved(tuple(passages), how.named, how, timings_ms, is_cut=is_cut)
+
+    async def _found(self, query: Query) -> Found:
+        found: Found | Exception = await self._find_together(query)
         if isinstance(found, Exception):
             raise found
-        passages = await self._pipeline.choose(query, found)
-        query.timings_ms["total"] = (time.perf_counter() - started) * 1000
-        is_cut = question.is_cut or found.is_cut
-        return Retrieved(tuple(passages), collection, how, query.timings_ms, is_cut=is_cut)
+        return found
 
     @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.005)  # type: ignore[untyped-decorator]  # ray ships no types
     async def _find_together(self, queries: list[Query]) -> list[Found | Exception]:
         return await self._pipeline.find(queries)
 
-    async def _following(self, collection: str, ask: Callable[[], Awaitable[_T]]) -> _T:
-        """An answer from an index, asked for again when a rebuild has put another in its place."""
-        index = self._indexes[collection]
+    async def _following(self, ask: Callable[[], Awaitable[_T]], *collections: str) -> _T:
+        """An answer from indexes, asked for again when a rebuild has put another in the place of one."""
+        indexes = {name: await self._opened(name) for name in collections}
         try:
             return await ask()
         except CollectionNotFound:
             async with self._opening:
-                if self._indexes[collection] is index:  # else another question came here before
-                    self._indexes[collection] = await asyncio.to_thread(Index.open, collection, self._store)
+                for name, index in indexes.items():
+                    if self._indexes[name] is index:  # else another question came here before
+                        self._indexes[name] = await asyncio.to_thread(Index.open, name, self._store)
             return await ask()
+
+    async def _opened(self, collection: str) -> Index:
+        """The index of a collection; that of one which clients made is opened when it is first asked for."""
+        if collection not in self._indexes:
+            async with self._opening:
+                if collection not in self._indexes:
+                    index = await asyncio.to_thread(Index.open, collection, self._store)
+                    await self._check_model(index, "Make another collection, and attach the files to that.")
+                    self._indexes[collection] = index
+        return self._indexes[collection]
 
     async def collection(self, name: str, tenant: str | None) -> Collection:
         """What is searched under a name for a tenant (None: the server's). Reads the names of its documents.
@@ -139,14 +172,14 @@ class Retriever:
         Raises:
             CollectionNotFound: for a collection that is not served.
         """
-        self._arguments.check_collection(name)
+        self._served.check(name)
 
         async def describe() -> Collection:
-            index = self._indexes[name]
-            documents = await asyncio.to_thread(index.document_states, tenant or self._arguments.tenant)
-            return Collection(index.name, index.embedding_model, index.dimension, len(documents))
+            index, whose = self._indexes[name], tenant or self._arguments.tenant
+            documents = await asyncio.to_thread(index.document_states, whose)
+            return Collection(index.name, index.embedding_model, index.dimension, len(documents), whose)
 
-        return await self._following(name, describe)
+        return await self._following(describe, name)
 
     async def passage(self, collection: str, chunk_id: str, tenant: str | None) -> Passage:
         """A passage by its id, for a tenant (None: the server's); its score is 0.
@@ -155,19 +188,33 @@ class Retriever:
             CollectionNotFound: for a collection that is not served.
             NotFound: when the tenant has no such passage in it.
         """
-        self._arguments.check_collection(collection)
+        self._served.check(collection)
 
         async def look_up() -> Passage | None:
             whose = tenant or self._arguments.tenant
             return await asyncio.to_thread(self._indexes[collection].passage, chunk_id, whose)
 
-        passage = await self._following(collection, look_up)
+        passage = await self._following(look_up, collection)
         if passage is None:
             raise NotFound(
                 f"There is no passage '{chunk_id[:40]}' in '{collection}'.",
                 "Its document was changed or removed, or is another tenant's: ask again.",
             )
         return passage
+
+    async def document(self, collection: str, source: str, tenant: str | None) -> list[Passage]:
+        """The chunks of a document, in its order, for a tenant (None: the server's); none where it has no such one.
+
+        Raises:
+            CollectionNotFound: for a collection that is not served.
+        """
+        self._served.check(collection)
+
+        async def read() -> list[Passage]:
+            whose = tenant or self._arguments.tenant
+            return await asyncio.to_thread(self._indexes[collection].document, whose, source)
+
+        return await self._following(read, collection)
 
     async def is_ready(self) -> bool:
         """Answers when the collections are open and Milvus answers, as it did within the last second.

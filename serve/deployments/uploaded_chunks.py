@@ -11,7 +11,7 @@ import time
 from plait.documents.chunk import Chunk
 from plait.documents.chunker import Origin, settings_hash
 from plait.documents.failure import Failure, Unreadable
-from plait.documents.load import count_notes, load
+from plait.documents.load import count_notes, cut_by, load
 from plait.documents.read import DocumentFile
 from plait.documents.reader import DocumentReader
 from plait.documents.rows import RowReader
@@ -38,9 +38,11 @@ def chunks_of(
         InvalidInput: when it cannot be read.
     """
     recipe = _recipe(file, index, tenant, limits)
-    settings_key = settings_hash(recipe.chunk, recipe.embedding.made_with)
+    document_file = DocumentFile(file.source, str(file.path))
+    chunk = cut_by(document_file, recipe)
+    settings_key = settings_hash(chunk, recipe.embedding.made_with)
     with RowReader(recipe.table) as rows:
-        loaded = load(DocumentFile(file.source, str(file.path)), recipe, settings_key, rows, reader)
+        loaded = load(document_file, recipe, settings_key, rows, reader)
     if is_left_off.is_set():
         return []
     if isinstance(loaded, Failure):
@@ -52,7 +54,7 @@ def chunks_of(
     origin = Origin(tenant, file.source, version, int(time.time() * 1000))
     tokenizer_folder = resolve_model(recipe.embedding.tokenizer_source)
     try:
-        return reader.chunk(document, origin, tokenizer_folder, recipe.chunk, settings_key)
+        return reader.chunk(document, origin, tokenizer_folder, chunk, settings_key)
     except Unreadable as error:
         raise refusal(file, str(error)) from error
 

@@ -1,13 +1,14 @@
 """The arguments of the serving application, as they stand under `args` in a Serve configuration."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from plait.engines.settings import EngineSettings
-from plait.errors import CollectionNotFound, InvalidInput
+from plait.errors import InvalidInput
 from plait.model_ids import AdapterRef
-from plait.recipes import DocumentLimits
+from plait.models.long_texts import Treatment
+from plait.recipes import BUDGET_TOKENS, DocumentLimits
 from plait.retrieval.request import Retrieval
 from plait.section import Section
 
@@ -77,11 +78,14 @@ class RetrievalArguments(Retrieval):
 
     collection: str = Field("default", description="Milvus collection, where a request names none.")
     more_collections: list[str] = Field([], description="Others that requests may name, of the same embedding model.")
-    budget_tokens: int = Field(400, ge=16, description="Tokens that the passages of a prompt may take.")
+    budget_tokens: int = Field(BUDGET_TOKENS, ge=16, description="Tokens that the passages of a prompt may take.")
     no_context: Literal["refuse", "answer"] = Field(
         "refuse", description="When nothing is found: say only that, or let the model answer after a notice."
     )
     limits: DocumentLimits = Field(DocumentLimits(), description="What reading one uploaded file may take.")
+    max_made_collections: int = Field(
+        100, ge=0, description="Collections that clients may make over the API, all of them together."
+    )
     num_cpus: float = Field(0.1, ge=0)
 
     @property
@@ -89,21 +93,16 @@ class RetrievalArguments(Retrieval):
         """All of them, the first one first."""
         return tuple(dict.fromkeys((self.collection, *self.more_collections)))
 
-    def check_collection(self, name: str) -> None:
-        """Whether a collection is served.
-
-        Raises:
-            CollectionNotFound: when it is not.
-        """
-        if name not in self.collections:
-            served = " and ".join(repr(name) for name in self.collections)
-            raise CollectionNotFound(f"There is no collection '{name}' here.", f"This application serves {served}.")
-
 
 class EmbeddingArguments(Section):
     """The model behind /v1/embeddings and behind retrieval."""
 
     model: str | None = Field(None, description="Model source; null: the collection's, or the ready one without one.")
+    long_texts: Treatment = Field(
+        "refuse",
+        description="What /v1/embeddings does with a text that is longer than the model reads, unless a request says: "
+        "refuse it, cut it at its end, or take the mean of the vectors of windows of it.",
+    )
     num_cpus: float = Field(0.1, ge=0, description="Logical CPUs that Ray reserves; torch uses every core.")
 
 
@@ -131,6 +130,17 @@ class RequestLimits(Section):
     )
 
 
+class ResponseArguments(Section):
+    """What is kept of /v1/responses for one API key: for GET, and for requests that continue a conversation."""
+
+    max_count: int = Field(10_000, ge=0, description="Responses; beyond it the oldest go. 0: nothing is kept.")
+    max_bytes: int = Field(256 * 2**20, ge=0, description="Of all of them, each with its conversation.")
+    max_age_days: float = Field(30.0, gt=0)
+    max_background: int = Field(
+        100, ge=0, description="Answers that a replica of the API makes in the background, those that wait included."
+    )
+
+
 CitationStyle = Literal["annotations", "inline"]
 
 
@@ -149,6 +159,20 @@ class CitationArguments(Section):
     )
 
 
+def _without_default_port(origin: str) -> str:
+    """A browser leaves the port out that the scheme means."""
+    scheme = origin.partition(":")[0]
+    return origin.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ""))
+
+
+Origin = Annotated[
+    str,
+    StringConstraints(pattern=r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s*]+)$", to_lower=True),
+    AfterValidator(_without_default_port),
+]
+"""As browsers, apps and extensions write it, in small letters: a scheme, a host and perhaps a port; or `*`."""
+
+
 class AppArguments(Section):
     """Everything that the application is built from."""
 
@@ -162,6 +186,11 @@ class AppArguments(Section):
     rerank: RerankArguments | None = Field(None, description="null: /v1/rerank is by the cosine of embeddings.")
     limits: RequestLimits = RequestLimits()
     citations: CitationArguments = CitationArguments()
+    cors_origins: tuple[Origin, ...] = Field(
+        (),
+        description="Origins of pages that may ask, as https://app.example.com or app://obsidian.md; `*`: every page.",
+    )
+    responses: ResponseArguments = ResponseArguments()
     default_timeout_s: float | None = Field(
         600.0, gt=0, description="Seconds that a request may take, unless it says otherwise; null: any number."
     )

@@ -1,7 +1,7 @@
 """What travels between the deployments: calls in, events out. Nothing here knows HTTP."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from plait.engines.engine import FinishReason, Sampling, TokenLogprob
 from plait.index.passage import Passage
@@ -9,11 +9,15 @@ from plait.model_ids import ModelId
 from plait.models.message import Message
 from plait.models.tools import Tool
 from plait.retrieval.request import Retrieval
+from plait.tenants import DEFAULT_TENANT
 
 
 @dataclass(frozen=True)
 class Call:
-    """One question: a conversation, or a bare prompt when `messages` is None.
+    """One question: a conversation, or a bare prompt when `messages` is None: a text, or tokens.
+
+    `template_variables`, `add_generation_prompt` and `continue_final_message` say how the conversation is written (see
+    `ChatFormat`); `truncate_prompt_tokens`, `is_echoed` and `fits_answer`: see `GenerationRequest`.
 
     `is_streamed`: pieces of the answer are wanted as they come, else only its first token and its end. `request_id` is
     in every log line about it, `traceparent` (W3C) says which trace it belongs to, and `tenant` whose documents were
@@ -24,7 +28,7 @@ class Call:
     model: ModelId
     sampling: Sampling
     messages: tuple[Message, ...] | None = None
-    prompt: str = ""
+    prompt: str | tuple[int, ...] = ""
     tools: tuple[Tool, ...] = ()
     passages: tuple[Passage, ...] = ()
     retrieval: Retrieval | None = None
@@ -34,11 +38,17 @@ class Call:
     tenant: str | None = None
     deadline_s: float | None = None
     cache_salt: str = ""
+    template_variables: dict[str, Any] = field(default_factory=dict)
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    truncate_prompt_tokens: int | None = None
+    is_echoed: bool = False
+    fits_answer: bool = False
 
     @property
     def is_prose(self) -> bool:
-        """Whether the answer is text to read: neither JSON, nor maybe a call of a tool."""
-        return self.sampling.json_schema is None and not self.tools
+        """Whether the answer is text to read: neither held to a schema or grammar, nor maybe a call of a tool."""
+        return self.sampling.constraint is None and not self.tools
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class Retrieved:
     """What was found for a question, and how long each stage took; `total` is from the question to the passages."""
 
     passages: tuple[Passage, ...]
-    collection: str
+    collections: tuple[str, ...]
     how: Retrieval
     timings_ms: dict[str, float]
     no_context: Literal["refused", "answered"] | None = None
@@ -57,12 +67,13 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection that is served; documents are those of one tenant."""
+    """A collection that is served; documents are those of `tenant`."""
 
     name: str
     embedding_model: str
     dimension: int
     document_count: int
+    tenant: str = DEFAULT_TENANT
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,8 @@ class Event:
     """The next piece of an answer. Counts are those of the whole answer so far.
 
     The first event names the weights that answer, what was retrieved and the passages that fitted into the prompt; the
-    last one has a `finish_reason`. `logprobs` are those of the tokens since the last event.
+    last one has a `finish_reason`. `logprobs` are those of the tokens since the last event. `prompt_logprobs` and
+    `prompt_text` come with the first event, where they are asked for.
     """
 
     text: str
@@ -83,6 +95,9 @@ class Event:
     cached_tokens: int = 0
     queue_s: float = 0.0
     logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_text: str = ""
+    stop_string: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,3 +106,15 @@ class Tokens:
 
     ids: tuple[int, ...]
     max_context_tokens: int
+
+
+@dataclass(frozen=True)
+class TokenizerInfo:
+    """What transformers' tokenizer_config.json says of a tokenizer; None: the tokenizer has no such token."""
+
+    tokenizer_class: str
+    bos_token: str | None
+    eos_token: str | None
+    pad_token: str | None
+    unk_token: str | None
+    chat_template: str | None

@@ -1,4 +1,4 @@
-"""What the embedder answers to texts."""
+"""What the embedder is asked, and what it answers to texts."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,11 +6,13 @@ from typing import Literal
 from plait.models.vectors import Vectors
 
 InputType = Literal["passage", "query"]
+Input = str | tuple[int, ...]
+"""A text, or the tokens that the embedding model's tokenizer makes of one."""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """`vectors`: float32 [n, dimension] of unit length; `tokens`: of all texts together."""
+    """`vectors`: float32 [n, dimension] of unit length; `tokens`: that were read of all texts together."""
 
     vectors: Vectors
     tokens: int

@@ -25,7 +25,9 @@ from plait.models.encoders import load
 from plait.models.encoders.bert.encoder import Int8BertEncoder
 from plait.models.encoders.endpoint import EmbeddingEndpoint
 from plait.models.encoders.load import ENCODERS, embedding_of, load_embedding
+from plait.models.encoders.tokens import TextTokens
 from plait.models.late_interaction import late_interaction_scores
+from plait.models.long_texts import LongTexts, read_texts
 from plait.models.vectors import NO_PROMPTS, Prompts, VectorKind
 
 WIDTH = 128
@@ -154,6 +156,23 @@ def test_a_text_that_is_too_long_is_counted_whole_and_cut(model: Embedding) -> N
     short, long = model.count_tokens(["word", LONGER_THAN_ANY_READS])
     assert 0 < short <= model.max_tokens < long
     np.testing.assert_allclose(np.linalg.norm(model.encode_queries([LONGER_THAN_ANY_READS])), 1, rtol=1e-6)
+
+
+def test_tokens_have_places_in_a_text_and_make_it_again_where_the_tokenizer_is_known(model: Embedding) -> None:
+    tokens: TextTokens | None = getattr(model, "text_tokens", None)
+    if tokens is None:
+        assert isinstance(model, EmbeddingEndpoint)
+        return
+    text = "Ray keeps its actors warm"
+    places = tokens.places(text)
+    assert [len(places) + tokens.special] == model.count_tokens([text])
+    assert (places[0][0], places[-1][1]) == (0, len(text))
+    (cut,) = read_texts(model, [LONGER_THAN_ANY_READS], "", LongTexts("cut", 8))
+    assert model.count_tokens(cut.pieces) == list(cut.tokens) == [8]
+    (windows,) = read_texts(model, [LONGER_THAN_ANY_READS], "", LongTexts("mean"))
+    assert "".join(windows.pieces).replace(" ", "") == LONGER_THAN_ANY_READS.replace(" ", "")
+    assert model.count_tokens(windows.pieces) == list(windows.tokens)
+    assert max(windows.tokens) <= model.max_tokens
 
 
 def test_its_kind_says_what_its_vectors_are_comparable_with(model: Embedding) -> None:

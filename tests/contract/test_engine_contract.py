@@ -90,7 +90,17 @@ async def test_a_stop_string_ends_the_text_and_stays_out_of_it(engine: Engine) -
     stop = whole[3:5]
     deltas = await collect(engine, prompt=PROMPTS[0], stop=(stop,))
     assert "".join(d.text for d in deltas) == whole[: whole.index(stop)]
+    assert [delta.stop_string for delta in deltas] == [""] * (len(deltas) - 1) + [stop]
     assert deltas[-1].finish_reason == "stop"
+
+
+async def test_an_answer_may_be_as_long_as_its_prompt_leaves_room_where_that_is_asked_for(engine: Engine) -> None:
+    asked = request_of("short", max_tokens=10**6, ignore_eos=True)
+    with pytest.raises(InvalidInput, match="together exceed"):
+        await anext(engine.generate(asked))
+    last = [delta async for delta in engine.generate(replace(asked, fits_answer=True))][-1]
+    assert last.finish_reason == "length"
+    assert last.prompt_tokens + last.generated_tokens == engine.max_context_tokens
 
 
 async def test_a_seed_gives_the_same_text_whatever_shares_the_batch(engine: Engine) -> None:
@@ -263,7 +273,14 @@ async def test_an_adapter_whose_numbers_overflow_harms_nobody_beside_or_after_it
         {"logit_bias": ((10**9, 1.0),)},
         {"seed": 2**64},
         {"logprobs": 21},
-        {"max_tokens": 0},
+        {"max_tokens": -1},
+        {"min_tokens": 13},
+        {"prompt_logprobs": 21},
+        {"stop_token_ids": (10**9,)},
+        {"allowed_token_ids": (10**9,)},
+        {"prompt": (5, 10**9)},
+        {"prompt": ()},
+        {"regex": "("},
         {"prompt": "cut \ud83d"},
         {"stop": ("\udc00",)},
     ],

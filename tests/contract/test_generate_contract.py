@@ -6,8 +6,8 @@ All three stand on the engine under test, so that all must say what transformers
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,20 @@ Make = Callable[[str], Generate]
 """A `Generate` of the model `base` or `support`."""
 
 
+class _Server(uvicorn.Server):
+    """It stands until the session ends, and leaves signals to the tests that send some."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 @asynccontextmanager
 async def listening(app: Any) -> AsyncIterator[str]:
     """The address at which an application answers."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", lifespan="off"))
+    # Where the machine stalls, no connection is closed that is about to be used.
+    server = _Server(uvicorn.Config(app, port=port, log_level="error", lifespan="off", timeout_keep_alive=600))
     serving = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
@@ -84,14 +93,16 @@ async def endpoint(in_process: Make) -> AsyncIterator[Make]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def served(engine: Engine, loras: dict[str, Path], tiny_llama: Path, plait_home: Path) -> AsyncIterator[Make]:
+async def served(
+    engine: Engine, loras: dict[str, Path], tiny_llama: Path, plait_home: Path, tracking: None
+) -> AsyncIterator[Make]:
     """Plait's own API in front of its LLM deployment, which have no Ray between them here."""
     pytest.importorskip("ray")
     from plait.observability import metrics
     from plait.serve.api.services import Deployments, deployments
     from plait.serve.deployments import llm
     from plait.serve.ingress import build_api
-    from plait.serve.messages.arguments import LLMArguments
+    from plait.serve.messages.arguments import AppArguments, LLMArguments
 
     folder = plait_home / "adapters" / ADAPTER
     shutil.copytree(loras["two:1"], folder)
@@ -103,7 +114,7 @@ async def served(engine: Engine, loras: dict[str, Path], tiny_llama: Path, plait
     await deployment.load_adapter(ADAPTER, str(folder), False)
     handle: Any = _Handle(deployment)
     api = build_api()
-    behind = Deployments(handle, None, None, None, None, None, 16, None, 64)
+    behind = Deployments(handle, arguments=AppArguments(default_max_tokens=16))
     api.dependency_overrides[deployments] = lambda: behind
     async with listening(api) as url:
         yield lambda model: ChatEndpoint.served(model, url)

@@ -91,6 +91,19 @@ def test_a_prompt_that_was_computed_before_is_counted_as_cached(client: openai.O
     assert cached[1] >= 16
 
 
+def test_a_response_says_what_chat_says_and_its_conversation_goes_on(client: openai.OpenAI) -> None:
+    said = ask(client, max_tokens=8).choices[0].message.content
+    asked: Any = {"model": "base", "temperature": 0, "max_output_tokens": 8}
+    first = client.responses.create(input=QUESTION[0]["content"], **asked)
+    assert first.output_text == said
+    with client.responses.stream(input=QUESTION, **asked) as stream:
+        events = list(stream)
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == said
+    messages = [*QUESTION, {"role": "assistant", "content": said}, {"role": "user", "content": "and then?"}]
+    second = client.responses.create(input="and then?", previous_response_id=first.id, **asked)
+    assert second.output_text == ask(client, messages=messages, max_tokens=8).choices[0].message.content
+
+
 # ------------------------------------------------------------ what the engine must know
 
 
@@ -264,6 +277,22 @@ def test_embeddings_refuse_another_model_and_a_text_that_is_too_long(client: ope
         client.embeddings.create(model="embedding", input=["x", "word " * 600])
 
 
+def test_a_long_text_is_cut_or_read_in_windows_where_a_client_asks(client: openai.OpenAI) -> None:
+    def vector(text: Any, **fields: Any) -> Any:
+        answer = client.embeddings.create(model="embedding", input=text, encoding_format="float", extra_body=fields)
+        return np.array(answer.data[0].embedding)
+
+    long = "word " * 600 + "end " * 600
+    beginning, end = vector(long, truncate="END"), vector(long, truncate="START")
+    assert np.allclose(beginning, vector("word " * 600, truncate_prompt_tokens=-1), atol=1e-5)
+    assert not np.allclose(beginning, end, atol=1e-2)
+    mean = vector(long, long_texts="mean")
+    assert np.linalg.norm(mean) == pytest.approx(1, abs=1e-5)
+    assert min(mean @ beginning, mean @ end) > beginning @ end
+    with pytest.raises(openai.BadRequestError, match="check_embedding_ctx_length=False"):
+        vector([15339, 1917])  # as LangChain's client sends "hello world" unless told otherwise
+
+
 async def test_embeddings_that_come_together_are_each_their_own(server: str, client: openai.OpenAI) -> None:
     alone = [client.embeddings.create(model="embedding", input=text).data[0].embedding for text in TEXTS]
     async with openai.AsyncOpenAI(base_url=f"{server}/v1", api_key="none", max_retries=0) as together:
@@ -288,6 +317,7 @@ def test_tokens_are_the_prompts_and_lead_back_to_it(server: str, client: openai.
     assert tokens["max_model_len"] == 512
     text = httpx.post(f"{server}/v1/detokenize", json={"model": "base", "tokens": tokens["tokens"]}).json()["prompt"]
     assert text == "<bos>which version"
+    assert httpx.get(f"{server}/tokenizer_info").json()["bos_token"] == "<bos>"
     chat = httpx.post(f"{server}/v1/tokenize", json={"messages": QUESTION}).json()
     assert chat["count"] == ask(client, max_tokens=1).usage.prompt_tokens
 

@@ -91,6 +91,12 @@ def test_the_command_prints_the_key_alone_where_a_script_reads_it() -> None:
     assert "All are revoked" in run("list")[0]
 
 
+def test_the_first_key_says_that_it_closes_the_api() -> None:
+    closes = "from now on the server answers nobody without a key"
+    assert closes in run("create", "bot")[1]
+    assert closes not in run("create", "another")[1]
+
+
 def test_keys_may_lie_in_a_file_of_their_own(tmp_path: Path) -> None:
     with changed_settings(home=tmp_path / "home", keys_file=tmp_path / "elsewhere" / "keys.json"):
         run("create", "bot")

@@ -19,7 +19,9 @@ app = typer.Typer(
 def create(
     name: str = typer.Argument(help="Whose it is, for the list."),
     scope: list[Scope] = typer.Option(
-        [Scope.INFER], help="infer: ask; documents: upload files; admin: both, and load adapters. May be given twice."
+        [Scope.INFER],
+        help="infer: ask; documents: upload files, make collections and search them; admin: both, and load adapters. "
+        "May be given twice.",
     ),
     tenant: str = typer.Option(
         None, help="Whose documents it searches and writes; default: any, and files go to the server's."
@@ -28,14 +30,16 @@ def create(
     adapter: list[str] = typer.Option(None, help="May use this one, may be given twice; default: all."),
     days: int = typer.Option(None, min=1, help="It expires after so many; default: never."),
 ) -> None:
-    """Make a key and print it: it is shown this once.
+    """Make a key and print it: it is shown this once. The first one closes the API to everybody without a key.
 
     Example: `plait keys create support-bot --tenant acme --collection handbook --days 90`
     """
     import sys
 
     from plait import api_keys
+    from plait.settings import settings
 
+    is_first = not settings().keys_path.exists()
     key, secret = api_keys.create(
         name,
         frozenset(scope),
@@ -45,6 +49,11 @@ def create(
         days=days,
     )
     print(f"key {key.id} for {key.name}, {_about(key)}; it is shown only now:", file=sys.stderr)
+    if is_first:
+        print(
+            "It is the first: from now on the server answers nobody without a key. Give each client one.",
+            file=sys.stderr,
+        )
     print(secret)
 
 

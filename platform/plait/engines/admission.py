@@ -4,12 +4,14 @@ In: a request's numbers, or an adapter's folder. Out: nothing, or the error. It 
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from plait.adapters.metadata import FILE_NAME, AdapterMetadata, check_adapter_files
 from plait.adapters.methods.saved_config import CONFIG_FILE
 from plait.engines.engine import (
     LOGIT_BIASES,
+    MAX_BAD_WORDS,
     MAX_LOGIT_BIASES,
     MAX_LOGPROBS,
     PENALTIES,
@@ -28,7 +30,8 @@ def check_request(request: GenerationRequest) -> None:
         InvalidInput: names the field and its bounds.
     """
     sampling = request.sampling
-    _check("max_tokens", sampling.max_tokens, 1, math.inf)
+    _check("max_tokens", sampling.max_tokens, 0, math.inf)
+    _check("min_tokens", sampling.min_tokens, 0, sampling.max_tokens)
     _check("temperature", sampling.temperature, *TEMPERATURES)
     _check("top_p", sampling.top_p, 0, 1)
     _check("top_k", sampling.top_k, 0, math.inf)
@@ -43,12 +46,47 @@ def check_request(request: GenerationRequest) -> None:
         _check(f"logit_bias of the token {token}", bias, *LOGIT_BIASES)
     _check("seed", sampling.seed or 0, *SEEDS)
     _check("logprobs", sampling.logprobs or 0, 0, MAX_LOGPROBS)
+    _check("prompt_logprobs", sampling.prompt_logprobs or 0, 0, MAX_LOGPROBS)
+    _check("the number of bad_words", len(sampling.bad_words), 0, MAX_BAD_WORDS)
+    if request.truncate_prompt_tokens not in (None, -1):
+        _check("truncate_prompt_tokens", request.truncate_prompt_tokens or 0, 1, math.inf)
     _check("stream_interval", request.stream_interval, 1, math.inf)
     if not math.isfinite(request.deadline_s or 0):
         raise InvalidInput(f"deadline_s is {request.deadline_s}.", "Give a number of seconds, or none.")
-    texts = {"prompt": request.prompt, "json_schema": sampling.json_schema or "", "stop": "".join(sampling.stop)}
+    texts = {
+        "prompt": request.prompt if isinstance(request.prompt, str) else "",
+        "stop": "".join(sampling.stop),
+        "bad_words": "".join(sampling.bad_words),
+    }
+    if (constraint := sampling.constraint) is not None:
+        texts[constraint.kind] = constraint.text
     for name, text in texts.items():
         _check_text(name, text)
+
+
+def check_tokens(request: GenerationRequest, vocabulary: int) -> None:
+    """Refuse a request that names a token which the model does not have.
+
+    Args:
+        vocabulary: how many tokens it has.
+
+    Raises:
+        InvalidInput: names the token and the field.
+    """
+    sampling = request.sampling
+    fields = {
+        "prompt": () if isinstance(request.prompt, str) else request.prompt,
+        "logit_bias": [token for token, _ in sampling.logit_bias],
+        "allowed_token_ids": sampling.allowed_token_ids,
+        "stop_token_ids": sampling.stop_token_ids,
+    }
+    for name, tokens in fields.items():
+        for token in (min(tokens, default=0), max(tokens, default=0)):
+            if not 0 <= token < vocabulary:
+                raise InvalidInput(
+                    f"{name} names the token {token}, which does not exist.",
+                    f"The model's tokens are 0 to {vocabulary - 1}.",
+                )
 
 
 def _check(name: str, value: float, least: float, most: float) -> None:
@@ -65,6 +103,20 @@ def _check_text(name: str, text: str) -> None:
             f"{name} has half a character (a lone surrogate) at position {error.start}.",
             "Do not cut text between the two halves of a character.",
         ) from None
+
+
+def tokens_to_keep(request: GenerationRequest, context_tokens: int) -> int | None:
+    """How many tokens of its prompt a request wants to keep at most; None: all."""
+    wanted = request.truncate_prompt_tokens
+    return max(1, context_tokens - request.sampling.max_tokens) if wanted == -1 else wanted
+
+
+def fitted(request: GenerationRequest, prompt_tokens: int, context_tokens: int) -> GenerationRequest:
+    """The request, with as many tokens of an answer as the context has room for, where it takes fewer than it wants."""
+    room = max(1, context_tokens - prompt_tokens)
+    if not request.fits_answer or request.sampling.max_tokens <= room:
+        return request
+    return replace(request, sampling=replace(request.sampling, max_tokens=room))
 
 
 def check_length(prompt_tokens: int, max_tokens: int, context_tokens: int) -> None:

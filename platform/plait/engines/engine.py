@@ -3,11 +3,13 @@
 Implementations decide how requests share the hardware. An engine knows no model names, no chat and no retrieval.
 """
 
+import json
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from plait.engines.constraint import Constraint
 from plait.engines.prompts import PromptReader
 
 FinishReason = Literal["stop", "length", "deadline"]
@@ -26,6 +28,8 @@ MAX_LOGIT_BIASES = 300
 """OpenAI's."""
 MAX_LOGPROBS = 20
 """OpenAI's, and what vLLM reports at most."""
+MAX_BAD_WORDS = 256
+"""Each is compared with the end of the answer at every token."""
 SEEDS = (-(2**63), 2**63 - 1)
 """Integers of 64 bits: OpenAI's, and vLLM's."""
 
@@ -35,7 +39,9 @@ class Sampling:
     """How the tokens of an answer are chosen, and where it ends. The defaults take the likeliest token each time.
 
     Attributes:
-        max_tokens: length of the answer at most.
+        max_tokens: length of the answer at most; 0 only reads the prompt.
+        min_tokens: tokens before which the answer ends neither with an end token nor at a stop string. A constraint
+            that lets nothing follow ends it all the same.
         temperature: in [0, 2]; 0 takes the likeliest token; 1 draws from the model's own distribution.
         top_p: in (0, 1]; keeps the likeliest tokens that make up this share (Holtzman et al. 2020, arXiv:1904.09751).
         top_k: keeps this many of the likeliest tokens; 0 keeps all.
@@ -46,10 +52,19 @@ class Sampling:
         presence_penalty, frequency_penalty: in [-2, 2]; subtracted from the logits of tokens that the answer has, once
             or as often as it has them (OpenAI's API reference).
         logit_bias: at most 300 (token, bias) pairs; the bias, in [-100, 100], is added to the token's logit.
+        bad_words: texts that do not come: the last token of each is forbidden where the tokens before it have come.
+        allowed_token_ids: the only tokens that may come; empty allows all.
         stop: strings at which the text ends, themselves left out.
+        stop_token_ids: tokens that end the answer, besides the model's own.
+        include_stop_str_in_output: keep the stop string, or the text of the end token, at the end of the text.
+        skip_special_tokens: leave special tokens out of the text.
         seed: of 64 bits; makes sampling repeatable, whatever shares the batch.
         logprobs: how many, up to 20, of the likeliest tokens are reported beside each chosen one; None reports nothing.
+        prompt_logprobs: the same for the tokens of the prompt, which is then computed whole, whatever is cached.
         json_schema: a JSON schema, as text, that the answer follows.
+        regex: a regular expression that the whole answer matches.
+        choice: the texts of which the answer is one.
+        grammar: a context-free grammar, in Lark's or GBNF's notation, that the answer follows.
         ignore_eos: go on to `max_tokens`, whatever the model says; for measurements.
     """
 
@@ -67,11 +82,37 @@ class Sampling:
     logprobs: int | None = None
     json_schema: str | None = None
     ignore_eos: bool = False
+    min_tokens: int = 0
+    bad_words: tuple[str, ...] = ()
+    allowed_token_ids: tuple[int, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
+    include_stop_str_in_output: bool = False
+    skip_special_tokens: bool = True
+    prompt_logprobs: int | None = None
+    regex: str | None = None
+    choice: tuple[str, ...] = ()
+    grammar: str | None = None
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """What the answer must follow; at most one of the four fields is set."""
+        if self.json_schema is not None:
+            return Constraint("json_schema", self.json_schema)
+        if self.regex is not None:
+            return Constraint("regex", self.regex)
+        if self.choice:
+            return Constraint("choice", json.dumps(self.choice))
+        return None if self.grammar is None else Constraint("grammar", self.grammar)
 
 
 @dataclass(frozen=True)
 class GenerationRequest:
     """One prompt and how to go on from it.
+
+    `prompt` is a text, which begins as the model's texts begin, or tokens, which are taken as they are. Of more than
+    `truncate_prompt_tokens` tokens the last ones are kept; -1 keeps as many as leave room for the answer. `is_echoed`:
+    the first piece says the text of the prompt. `fits_answer`: where the context has no room for `max_tokens` beside
+    the prompt, the answer may be as long as there is room; else such a request is refused.
 
     `adapter` is the key of a loaded adapter; None is the base model. After `deadline_s` seconds the answer ends with
     what there is, and the finish reason `deadline`. A piece comes every `stream_interval` tokens; the first token and
@@ -79,12 +120,15 @@ class GenerationRequest:
     shared with others: neither times nor counts tell what these asked.
     """
 
-    prompt: str
+    prompt: str | tuple[int, ...]
     sampling: Sampling
     adapter: str | None = None
     deadline_s: float | None = None
     stream_interval: int = 1
     cache_salt: str = ""
+    truncate_prompt_tokens: int | None = None
+    is_echoed: bool = False
+    fits_answer: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,12 +137,18 @@ class TokenLogprob:
 
     Attributes:
         utf8: the token's own bytes; a character may begin in one token and end in the next.
+        logprob: None for the first token of a prompt, which follows nothing.
         top: the likeliest at its place.
+        rank: its place among all tokens by likelihood, from 1; None where that was not asked for.
+        is_text: whether its bytes stand in the text, from which special tokens may be left out.
     """
 
+    token_id: int
     utf8: bytes
-    logprob: float
+    logprob: float | None
     top: tuple["TokenLogprob", ...] = ()
+    rank: int | None = None
+    is_text: bool = True
 
     @property
     def token(self) -> str:
@@ -113,7 +163,10 @@ class GenerationDelta:
     Attributes:
         cached_tokens: tokens of the prompt that were computed already, for another request.
         queue_s: seconds from the request's arrival to its first step.
-        logprobs: of the tokens since the last piece.
+        logprobs: of the tokens since the last piece, the one that ends the answer among them.
+        prompt_logprobs: of all tokens of the prompt, where they are asked for; in the first piece.
+        prompt_text: what the prompt says, where it is echoed; in the first piece.
+        stop_string: at which the text ended, if it was one; in the last piece.
     """
 
     text: str
@@ -123,6 +176,9 @@ class GenerationDelta:
     cached_tokens: int = 0
     queue_s: float = 0.0
     logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_text: str = ""
+    stop_string: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,8 +215,8 @@ class Engine(Protocol):
         """Generate; closing the iterator cancels the request.
 
         Raises:
-            InvalidInput: when a number is out of its bounds, the prompt has no tokens or more than the context, or
-                the JSON schema cannot be followed.
+            InvalidInput: when a number is out of its bounds, a token does not exist, the prompt has no tokens or more
+                than the context, or its constraint cannot be followed.
             Overloaded: when the queue is full.
             ModelNotFound: when the adapter is not loaded.
             NotFinite: when the model's numbers for this request become infinite or NaN; others are not harmed.

@@ -1,12 +1,13 @@
-"""From the text of a prompt to its tokens, without holding up the event loop that all requests share.
+"""From a prompt to its tokens, without holding up the event loop that all requests share.
 
 Rendering and tokenizing take time in proportion to a text. So a text that no context could hold is refused by its
 length alone, before it is read, and what is long is read in a thread. Knows no chat and no model.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from plait.errors import InvalidInput
@@ -17,6 +18,20 @@ _T = TypeVar("_T")
 _SHORT_CHARACTERS = 4096
 """A text of this length is rendered and tokenized in about 1 ms, which handing it to a thread may cost as well."""
 _THREADS = 2
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as the model reads it.
+
+    Attributes:
+        text: what its tokens say, where it is echoed.
+        adds_bos: whether its first token is not of that text: the model's texts begin with it.
+    """
+
+    tokens: list[int]
+    text: str = ""
+    adds_bos: bool = False
 
 
 class PromptReader:
@@ -70,18 +85,31 @@ class PromptReader:
                 "Leave out the oldest messages.",
             )
 
-    async def read(self, text: str) -> list[int]:
-        """The tokens of a rendered prompt.
+    async def read(self, prompt: str | Sequence[int], keep: int | None = None, is_echoed: bool = False) -> Prompt:
+        """A text, or tokens, as the model gets it; of more than `keep` tokens the last ones.
 
         Raises:
-            InvalidInput: when it is too long for any context, or has no tokens: an empty text of a model whose texts
-                begin without a token of their own.
+            InvalidInput: when a text is too long for any context, or there are no tokens: an empty text of a model
+                whose texts begin without a token of their own.
         """
-        self.check_length(len(text))
-        tokens = await self.beside_the_loop(len(text), encode_prompt, self._tokenizer, text)
+        if isinstance(prompt, str):
+            text = prompt if keep is None else prompt[-self.max_characters :]
+            self.check_length(len(text))
+            tokens = await self.beside_the_loop(len(text), encode_prompt, self._tokenizer, text)
+            is_whole = len(text) == len(prompt)
+        else:
+            text, tokens, is_whole = "", list(prompt), False
         if not tokens:
             raise InvalidInput("The prompt has no tokens.", "Send a text for the model to continue.")
-        return tokens
+        if keep is not None and len(tokens) > keep:
+            tokens, is_whole = tokens[-keep:], False
+        if not is_echoed:
+            return Prompt(tokens)
+        if is_whole:
+            bos: str | None = self._tokenizer.bos_token
+            begins_so = bos is not None and text.startswith(bos)
+            return Prompt(tokens, text, adds_bos=tokens[0] == self._tokenizer.bos_token_id and not begins_so)
+        return Prompt(tokens, await self.beside_the_loop(len(tokens), self._tokenizer.decode, tokens))
 
     async def beside_the_loop(self, characters: int, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """What `call` returns; it works on a text of so many characters, in a thread if these are many."""

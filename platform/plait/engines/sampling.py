@@ -1,19 +1,21 @@
 """From the logits of a step to the next token of each row, by what each request asks for.
 
-The order is vLLM's: log-probabilities are taken of the logits as they come; then grammar, logit_bias, the penalties for
-repetition, frequency and presence, temperature, min_p, top_k, top_p. (vLLM: grammar first.)
+The order is vLLM's: log-probabilities are taken of the logits as they come; then what may not come (grammar,
+allowed_token_ids, min_tokens, bad_words), logit_bias, penalties for repetition, frequency and presence, temperature,
+min_p, top_k, top_p. (vLLM: grammar first.)
 Knows neither text nor batches: what shares the batch changes no token.
 """
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from plait.engines.bad_words import BadWords
 from plait.engines.engine import Sampling, TokenLogprob
-from plait.engines.json_grammar import JsonGrammar
+from plait.engines.grammar import Grammar
 from plait.engines.token_filters import draw, likeliest
 from plait.engines.vocabulary import Vocabulary
 from plait.errors import InvalidInput, NotFinite
@@ -32,22 +34,41 @@ class Sampler:
         sampling: what the request asks for.
         prompt: the tokens of its prompt.
         vocabulary: the base model's tokens.
-        grammar: of its JSON schema.
-
-    Raises:
-        InvalidInput: when `logit_bias` names a token that does not exist.
+        grammar: of its constraint.
+        bad_words: in the model's tokens.
+        end_ids: tokens that end an answer, which do not come before `min_tokens`.
     """
 
     def __init__(
-        self, sampling: Sampling, prompt: Sequence[int], vocabulary: Vocabulary, grammar: JsonGrammar | None = None
+        self,
+        sampling: Sampling,
+        prompt: Sequence[int],
+        vocabulary: Vocabulary,
+        grammar: Grammar | None = None,
+        bad_words: BadWords | None = None,
+        end_ids: Iterable[int] = (),
     ) -> None:
         self._sampling, self._vocabulary, self._grammar = sampling, vocabulary, grammar
         self._is_greedy = sampling.temperature < _GREEDY_BELOW
         self._has_penalties = bool(sampling.presence_penalty or sampling.frequency_penalty)
+        self._bad_words = bad_words
+        self._end_ids = torch.tensor(sorted(end_ids), dtype=torch.long)
+        self._not_allowed = (
+            _all_but(sampling.allowed_token_ids, len(vocabulary)) if sampling.allowed_token_ids else None
+        )
+        self._always_changes = bool(
+            grammar is not None
+            or bad_words is not None
+            or sampling.allowed_token_ids
+            or sampling.logit_bias
+            or sampling.repetition_penalty != 1
+            or self._has_penalties
+        )
+        self._said: list[int] = []
         self._prompt = dict.fromkeys(prompt if sampling.repetition_penalty != 1 else ())
         self._counts: Counter[int] = Counter()
         self._logprobs: list[TokenLogprob] = []
-        self._bias = _bias(sampling.logit_bias, len(vocabulary)) if sampling.logit_bias else None
+        self._bias = _bias(sampling.logit_bias) if sampling.logit_bias else None
         self._generator = torch.Generator()  # on the CPU: the same numbers on any device
         if sampling.seed is None:
             self._generator.seed()
@@ -68,7 +89,7 @@ class Sampler:
         """Choose by finite logits [v] of any floating type, on any device.
 
         Raises:
-            InvalidInput: when the JSON schema lets no token come next.
+            InvalidInput: when what the request allows lets no token come next.
             NotFinite: when the request's own changes leave no finite largest logit.
         """
         own = logits.float()
@@ -90,8 +111,9 @@ class Sampler:
         """Take the next token of the answer.
 
         Raises:
-            InvalidInput: when the answer cannot go on by its JSON schema.
+            InvalidInput: when the answer cannot go on by its constraint.
         """
+        self._said.append(token)
         self._counts[token] += 1
         if self._grammar is not None:
             self._grammar.push(token)
@@ -102,17 +124,26 @@ class Sampler:
         return taken
 
     @property
+    def _may_not_end(self) -> bool:
+        return len(self._said) < self._sampling.min_tokens
+
+    @property
     def _changes_logits(self) -> bool:
-        asked = self._sampling
-        return (
-            self._grammar is not None or bool(asked.logit_bias) or asked.repetition_penalty != 1 or self._has_penalties
-        )
+        return self._always_changes or self._may_not_end
 
     def _change(self, logits: Tensor) -> Tensor:
         """Change logits [v] in place."""
         asked, device = self._sampling, logits.device
         if self._grammar is not None:
-            logits.masked_fill_(self._grammar.forbidden(len(logits)).to(device), float("-inf"))
+            logits.masked_fill_(self._grammar.forbidden(len(logits)).to(device), -math.inf)
+        if self._not_allowed is not None:
+            self._not_allowed = self._not_allowed.to(device)
+            logits[: len(self._not_allowed)].masked_fill_(self._not_allowed, -math.inf)
+            logits[len(self._not_allowed) :] = -math.inf
+        if self._may_not_end:
+            logits[self._end_ids.to(device)] = -math.inf
+        if self._bad_words is not None and (forbidden := self._bad_words.forbidden(self._said)):
+            logits[forbidden] = -math.inf
         if self._bias is not None:
             tokens, biases = self._bias = self._bias[0].to(device), self._bias[1].to(device)
             logits.index_add_(0, tokens, biases)
@@ -131,22 +162,26 @@ class Sampler:
         largest_logit = float(values[0])
         normalizer = largest_logit + float((logits - largest_logit).exp_().sum().log())
         others = zip(tokens[:count].tolist(), values[:count].tolist(), strict=True)
+        utf8 = self._vocabulary.utf8
         return TokenLogprob(
-            self._vocabulary.utf8(token),
+            token,
+            utf8(token),
             float(logits[token]) - normalizer,
-            tuple(TokenLogprob(self._vocabulary.utf8(other), value - normalizer) for other, value in others),
+            tuple(
+                TokenLogprob(other, utf8(other), value - normalizer, rank=rank)
+                for rank, (other, value) in enumerate(others, start=1)
+            ),
         )
 
 
-def _bias(pairs: Sequence[tuple[int, float]], vocabulary: int) -> tuple[Tensor, Tensor]:
+def _all_but(tokens: Sequence[int], vocabulary: int) -> Tensor:
+    """Bool [vocabulary]: every token but these."""
+    return torch.ones(vocabulary, dtype=torch.bool).index_fill_(0, torch.tensor(tokens), False)
+
+
+def _bias(pairs: Sequence[tuple[int, float]]) -> tuple[Tensor, Tensor]:
     """Tokens [n] and what is added to their logits, float32 [n]."""
     tokens, biases = zip(*pairs, strict=True)
-    for token in (min(tokens), max(tokens)):
-        if not 0 <= token < vocabulary:
-            raise InvalidInput(
-                f"logit_bias names the token {token}, which does not exist.",
-                f"The model's tokens are 0 to {vocabulary - 1}.",
-            )
     return torch.tensor(tokens), torch.tensor(biases, dtype=torch.float32)
 
 
@@ -176,6 +211,9 @@ def largest(logits: Tensor) -> Tensor:
 
 def _check_largest(logit: float) -> None:
     if logit == -math.inf:
-        raise InvalidInput("The JSON schema lets no token come next.", "Change or leave out the schema.")
+        raise InvalidInput(
+            "What the request allows lets no token come next.",
+            "Change or leave out its schema or grammar, allowed_token_ids, bad_words or min_tokens.",
+        )
     if not math.isfinite(logit):
         raise not_finite("after bias and penalties the request's")

@@ -24,14 +24,21 @@ class EngineSettings(Section):
     )
     max_batch_size: int = Field(8, ge=1, description="Requests that share a decoding step.")
     max_waiting: int = Field(64, ge=1, description="Requests that may wait; one more gets 429.")
-    max_context_tokens: int = Field(4096, ge=16, description="Prompt and answer together.")
+    max_context_tokens: int | None = Field(
+        None,
+        ge=16,
+        description="Prompt and answer together; null: as many as the model was made for and memory bears.",
+    )
     max_step_tokens: int | None = Field(
         None,
         ge=1,
         description="Tokens of a step; more serve prompts, fewer serve answers. null: torch 256, vLLM its own choice.",
     )
     kv_cache_tokens: int | None = Field(
-        None, ge=16, description="Tokens whose keys and values are kept; null: a full batch of the longest requests."
+        None,
+        ge=16,
+        description="Tokens whose keys and values are kept; null: a full batch of the longest requests, or, where "
+        "max_context_tokens is null, of 4,096 tokens each and one of the longest at least.",
     )
     max_loras: int = Field(8, ge=1, description="vllm: different adapters in a step; torch has no such limit.")
     max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = Field(

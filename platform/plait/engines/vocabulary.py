@@ -39,6 +39,8 @@ class Vocabulary:
         backend.no_truncation()
         # From a tokenizer's own text llguidance would read it a second time, and keep it: 95 MB for Gemma.
         source = _ForGuidance(tokenizer)
+        added = backend.get_added_tokens_decoder().items()
+        self._special = frozenset(token for token, about in added if about.special)
         wrapper = TokenizerWrapper(source)
         # Slices, tries of their own for strings of JSON, would make a mask in 0.03 ms, not 0.11 ms, for 75 MB.
         self.guidance = LLTokenizer(wrapper, eos_token=sorted(end_ids) or tokenizer.eos_token_id, slices=[])
@@ -48,6 +50,10 @@ class Vocabulary:
     def __len__(self) -> int:
         """One more than the highest id; ids without a token count."""
         return self._size
+
+    def is_special(self, token: int) -> bool:
+        """Whether it is a control token, which is left out of a text unless that is asked for."""
+        return token in self._special
 
     def utf8(self, token: int) -> bytes:
         """A token's bytes; those of its name for a special token."""

@@ -4,7 +4,8 @@ A model's own template is used where it has one; a base model gets the format `p
 adapter, because an adapter answers well only in the form it was trained in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +18,16 @@ from plait.models.tools import Tool, in_words
 
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 """What templates call it: those of Qwen 3 and GLM 4.5, of Nemotron, of gpt-oss."""
+_HERE = "CONTINUE_FROM_HERE"
+"""Marks the end of a message while it is rendered; what comes behind it is the template's."""
+OWN_VARIABLES = frozenset(
+    (
+        *("messages", "tools", "documents", "add_generation_prompt", "continue_final_message", "chat_template"),
+        *("tokenize", "bos_token", "eos_token", "self", "loop", "caller", "range", "dict", "namespace", "cycler"),
+        *("joiner", "lipsum", "raise_exception", "strftime_now"),
+    )
+)
+"""Names in a template that are not a request's to set: what is rendered, and what Jinja and transformers put there."""
 
 
 def text_length(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> int:
@@ -39,12 +50,17 @@ class ChatFormat(BaseModel):
     special_tokens: tuple[Annotated[str, Field(min_length=2)], ...] = ()
 
     def render(
-        self, messages: Sequence[Message], add_generation_prompt: bool = True, tools: Sequence[Tool] = ()
+        self,
+        messages: Sequence[Message],
+        add_generation_prompt: bool = True,
+        tools: Sequence[Tool] = (),
+        variables: Mapping[str, Any] | None = None,
     ) -> str:
         """The text of a conversation; ends where the assistant's next words begin if `add_generation_prompt`.
 
         Tools go to the template where it takes any, else in words into the system message. Special tokens inside a
-        message are broken up: neither a user nor a retrieved document nor a tool can end a turn.
+        message are broken up: neither a user nor a retrieved document nor a tool can end a turn. `variables` are the
+        template's own, as `enable_thinking`; none of `OWN_VARIABLES`.
 
         Raises:
             InvalidInput: when the template cannot write this conversation.
@@ -60,7 +76,28 @@ class ChatFormat(BaseModel):
             add_generation_prompt=add_generation_prompt,
             bos_token=self.bos_token,
             eos_token=self.eos_token,
+            **forged.break_up(dict(variables or {})),
         )
+
+    def render_open(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), variables: Mapping[str, Any] | None = None
+    ) -> str:
+        """The text of a conversation up to the last word of its last message, which the model goes on with.
+
+        Raises:
+            InvalidInput: when the template cannot write this conversation, or writes its last message in other words.
+        """
+        *before, last = messages
+        marked = replace(last, content=f"{last.content}{_HERE} ")  # the space shows whether the template keeps spaces
+        rendered = self.render([*before, marked], False, tools, variables)
+        at = rendered.rfind(_HERE)
+        if not last.content.strip() or at < 0:
+            raise InvalidInput(
+                "The last message cannot be continued: it is empty, or the chat template changes its text.",
+                "Send a last message with text, or leave out continue_final_message.",
+            )
+        keeps_spaces = rendered.startswith(f"{_HERE} ", at)
+        return rendered[:at] if keeps_spaces else rendered[:at].rstrip()
 
     def quoted(self, value: Any) -> Any:
         """The same JSON value, in which no text holds a special token."""

@@ -14,13 +14,15 @@ from plait.models.message import Message
 class Generated:
     """A reply, and the tokens that were read and written for it (None where a server does not count them).
 
-    `is_cut`: it ended because it had as many tokens as it may.
+    `is_cut`: it ended because it had as many tokens as it may. `is_kept`: it was kept from an earlier time, and cost
+    nothing now.
     """
 
     text: str
     is_cut: bool
     prompt_tokens: int | None
     generated_tokens: int | None
+    is_kept: bool = False
 
 
 class Generate(Protocol):

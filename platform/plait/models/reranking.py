@@ -5,8 +5,8 @@ In: a model source, pairs of a query and a text. Out: a score for each, higher i
 
 from collections.abc import Sequence
 
-from plait.errors import InvalidField, ModelNotFound, first_line
-from plait.models.source import resolve_model
+from plait.errors import InvalidField, ModelNotFound
+from plait.models.cross_encoder import CrossEncoderModel
 
 
 def check_uncut(tokens: Sequence[int], limit_tokens: int, reads_tokens: int) -> None:
@@ -26,7 +26,7 @@ def check_uncut(tokens: Sequence[int], limit_tokens: int, reads_tokens: int) -> 
             )
 
 
-class RerankingModel:
+class RerankingModel(CrossEncoderModel):
     """A loaded cross-encoder (Nogueira and Cho 2019, arXiv:1901.04085).
 
     Args:
@@ -37,27 +37,9 @@ class RerankingModel:
     """
 
     def __init__(self, source: str) -> None:
-        from safetensors import SafetensorError
-        from sentence_transformers import CrossEncoder
-
-        self.name = source
-        try:
-            self._model = CrossEncoder(
-                str(resolve_model(source)), local_files_only=True, model_kwargs={"use_safetensors": True}
-            )
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise ModelNotFound(f"'{source}' holds no cross-encoder ({first_line(error)}).") from error
+        super().__init__(source)
         if self._model.num_labels != 1:
             raise ModelNotFound(f"'{source}' gives {self._model.num_labels} scores a pair.", "Choose a reranker.")
-
-    @property
-    def max_tokens(self) -> int:
-        """What the model reads of a query and a text together."""
-        return int(self._model.max_seq_length)
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, special ones included, also of one that is longer than the model reads."""
-        return [len(ids) for ids in self._model.tokenizer(list(texts), truncation=False)["input_ids"]]
 
     def score(self, pairs: Sequence[tuple[str, str]], batch_size: int = 32) -> list[float]:
         """Scores of (query, text) pairs, 0 to 1 unless the model's own configuration says otherwise."""

@@ -60,5 +60,6 @@ def in_words(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message
     if not tools:
         return spoken
     given = [m.content for m in spoken if m.role == "system"]
-    system = "\n\n".join([*given, "\n".join([_HOW, *(tool.as_text() for tool in tools)])])
+    # Functions first: they are alike in all requests of a client, and what is computed of a beginning is used again.
+    system = "\n\n".join(["\n".join([_HOW, *(tool.as_text() for tool in tools)]), *given])
     return [Message("system", system), *(m for m in spoken if m.role != "system")]

@@ -7,6 +7,8 @@ from typing import Any
 import openai
 import pytest
 
+from plait.index.collection import list_collections
+from plait.index.stores.connect import connect_store
 from serving.asking import ADMIN_KEY, COLLECTION, OTHER, TEXTS
 
 
@@ -23,6 +25,24 @@ def test_openais_client_searches_the_collection_as_a_vector_store(client: openai
     assert [r.filename for r in found.data] == ["herons.md"]
     with pytest.raises(openai.NotFoundError, match=f"This application serves '{COLLECTION}' and '{OTHER}'"):
         client.vector_stores.search("elsewhere", query="x")
+
+
+def test_openais_client_makes_a_store_of_its_own_and_deletes_it(client: openai.OpenAI) -> None:
+    admin = client.with_options(api_key=ADMIN_KEY)
+    file = admin.files.create(file=("ibis.md", b"The ibis counts the boats."), purpose="assistants")
+    store = admin.vector_stores.create(name="birds", file_ids=[file.id])
+    attached = admin.vector_stores.files.poll(file.id, vector_store_id=store.id, poll_interval_ms=200)
+    assert (attached.status, attached.last_error) == ("completed", None)
+    found = client.vector_stores.search(store.id, query="who counts the boats?")
+    assert [(r.file_id, r.content[0].text) for r in found.data] == [(file.id, "The ibis counts the boats.")]
+    assert [s.id for s in client.vector_stores.list()] == [store.id, COLLECTION, OTHER]
+    content = admin.vector_stores.files.content(file.id, vector_store_id=store.id)
+    assert [part.text for part in content] == ["The ibis counts the boats."]
+    assert admin.vector_stores.delete(store.id).deleted
+    with pytest.raises(openai.NotFoundError, match="no collection"):
+        client.vector_stores.search(store.id, query="who counts the boats?")
+    assert store.id not in list_collections(connect_store())
+    assert admin.files.delete(file.id).deleted
 
 
 def test_openais_client_uploads_a_file_finds_it_and_takes_it_out_again(client: openai.OpenAI) -> None:

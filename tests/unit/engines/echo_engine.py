@@ -15,7 +15,7 @@ class EchoEngine:
     """Answers a request with the last `max_tokens` tokens of its prompt."""
 
     def __init__(self, settings: EngineSettings, base: Path) -> None:
-        self.max_context_tokens = settings.max_context_tokens
+        self.max_context_tokens = settings.max_context_tokens or 4096
         self.tokenizer = load_tokenizer(base)
         self.prompts = PromptReader(self.tokenizer, self.max_context_tokens)
         self._adapters: dict[str, LoadedAdapter] = {}
@@ -24,7 +24,7 @@ class EchoEngine:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
         if request.adapter is not None and request.adapter not in self._adapters:
             raise ModelNotFound(f"The adapter '{request.adapter}' is not loaded.")
-        prompt = await self.prompts.read(request.prompt)
+        prompt = (await self.prompts.read(request.prompt)).tokens
         self._running += 1
         try:
             answer = prompt[-request.sampling.max_tokens :]

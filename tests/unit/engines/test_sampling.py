@@ -18,11 +18,12 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from plait.engines.bad_words import BadWords
 from plait.engines.engine import Sampling
 from plait.engines.sampling import Sampler, largest
 from plait.engines.token_filters import draw, likeliest
 from plait.engines.vocabulary import Vocabulary
-from plait.errors import InvalidInput, NotFinite
+from plait.errors import NotFinite
 
 
 class Words(Vocabulary):
@@ -199,9 +200,37 @@ def test_a_temperature_next_to_zero_takes_the_likeliest() -> None:
     assert not math.isnan(sampler(temperature=2e-5, top_p=0.5, seed=0).next_token(logits))
 
 
-def test_a_token_that_does_not_exist_cannot_be_biased() -> None:
-    with pytest.raises(InvalidInput, match="logit_bias names the token 50, which does not exist"):
-        sampler(size=50, logit_bias=((50, 1.0),))
+def test_only_allowed_tokens_come() -> None:
+    logits = random_logits(0, 4096)
+    order = logits.argsort(descending=True).tolist()
+    assert sampler(allowed_token_ids=(order[9], order[5])).next_token(logits) == order[5]
+
+
+def test_no_end_token_comes_before_the_least_length() -> None:
+    logits = random_logits(0, 4096)
+    order = logits.argsort(descending=True).tolist()
+    one = Sampler(Sampling(max_tokens=9, min_tokens=2), (), Words(4096), end_ids=order[:2])
+    chosen = []
+    for _ in range(3):
+        chosen.append(one.next_token(logits) if one.needs_logits else int(logits.argmax()))
+        one.push(chosen[-1])
+    assert chosen == [order[2], order[2], order[0]]
+    assert not one.needs_logits
+
+
+def test_a_bad_word_does_not_become_whole() -> None:
+    logits = random_logits(0, 4096)
+    order = logits.argsort(descending=True).tolist()
+    tokens = {"a": [order[0]], " a": [order[1]], "bc": [order[2], order[3]], " bc": [7, order[3]]}
+    one = Sampler(Sampling(max_tokens=9), (), Words(4096), bad_words=BadWords(("a", " bc"), tokens.__getitem__))
+    chosen = []
+    for _ in range(2):
+        chosen.append(one.next_token(logits))
+        one.push(chosen[-1])
+        logits[order[2]] = logits[order[3]] - 1e-3  # the next likeliest is what would complete the word
+    assert chosen == [order[2], order[2]]
+    one.push(5)
+    assert one.next_token(logits) == order[3]
 
 
 @pytest.mark.parametrize("vocabulary", [100, 1024])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,32 @@ async def test_logprobs_come_with_the_text_that_they_belong_to(engine: TorchEngi
     assert [len(delta.logprobs) for delta in held] == [0, 0, 0, 4, 1, 1, 1]
 
 
-async def test_the_token_that_ends_an_answer_is_no_text_and_has_no_logprob(engine: TorchEngine) -> None:
-    deltas = await answer(engine, logprobs=0, logit_bias=((engine.tokenizer.eos_token_id, 100.0),))
-    assert [(d.text, d.finish_reason, d.logprobs, d.generated_tokens) for d in deltas] == [("", "stop", (), 1)]
+async def test_the_token_that_ends_an_answer_is_no_text_and_has_a_logprob(engine: TorchEngine) -> None:
+    end = engine.tokenizer.eos_token_id
+    (delta,) = await answer(engine, logprobs=0, logit_bias=((end, 100.0),))
+    assert (delta.text, delta.finish_reason, delta.generated_tokens) == ("", "stop", 1)
+    assert [(told.token_id, told.is_text) for told in delta.logprobs] == [(end, False)]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+async def test_an_answer_follows_a_regular_expression_choices_or_a_grammar(
+    engine: TorchEngine, temperature: float
+) -> None:
+    lark = 'start: "x" ("," NUMBER)*\nNUMBER: /[0-9]{1,3}/'
+    gbnf = 'root ::= "x" ("," [0-9] [0-9]?)+ ";"'
+    asked: list[dict[str, Any]] = [
+        {"regex": "[ab]{3}-[0-9]+x"},
+        {"choice": ("yes", "yes, but", 'say "no"')},
+        {"grammar": lark},
+        {"grammar": gbnf},
+    ]
+    bias = ((json_end(engine), 50.0),)  # what would come if it might
+    texts = [
+        text(deltas)
+        for deltas in await asyncio.gather(
+            *(answer(engine, temperature=temperature, seed=3, logit_bias=bias, **constraint) for constraint in asked)
+        )
+    ]
+    patterns = ["[ab]{3}-[0-9]+x?", 'yes|yes, but|say "no"', "x(,[0-9]{1,3})*,?", "x(,[0-9]{1,2})*[,;]?"]
+    for said, pattern in zip(texts, patterns, strict=True):
+        assert re.fullmatch(pattern, said), said

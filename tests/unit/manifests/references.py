@@ -7,11 +7,12 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
+from described import description
+
 from manifests import Object, named, of_kind
 from manifests.pods import Pod, pods, selects, services
 from plait.errors import PlaitError
 from plait.recipes import IngestRecipe, TrainRecipe, load_recipe
-from plait.serve.ingress import build_api
 from plait.settings import Settings
 
 _ADDRESS = re.compile(r"\b(plait-[a-z-]+):(\d+)")
@@ -98,7 +99,7 @@ def _probe_problems(container: dict[str, Any]) -> Iterator[str]:
 
 @cache
 def _api_paths() -> frozenset[str]:
-    return frozenset(build_api().openapi()["paths"])
+    return frozenset(description()["paths"])
 
 
 def _selector_problems(objects: list[Object]) -> list[str]:

@@ -1,5 +1,7 @@
 """The Serve configuration inside a RayService: by Ray Serve's own schema, by Plait's builder, and beside its pods."""
 
+import functools
+import json
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -34,7 +36,7 @@ def _problems(spec: dict[str, Any]) -> Iterator[str]:
     for application in config.applications:
         module, _, attribute = application.import_path.partition(":")
         try:
-            built = getattr(import_module(module), attribute)(application.args)
+            built = _built(module, attribute, json.dumps(application.args))
         except (ImportError, AttributeError):
             yield f"there is no {application.import_path}"
             continue
@@ -46,6 +48,12 @@ def _problems(spec: dict[str, Any]) -> Iterator[str]:
             if override.name not in deployments:
                 yield f"the application has no deployment {override.name}"
         yield from _placement_problems(application, deployments, groups)
+
+
+@functools.cache
+def _built(module: str, attribute: str, arguments: str) -> Any:
+    """The application; to build it takes longer than all checks, and most tests change something else."""
+    return getattr(import_module(module), attribute)(json.loads(arguments))
 
 
 def _unknown_fields(values: dict[str, Any]) -> Iterator[str]:

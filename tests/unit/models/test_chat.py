@@ -62,3 +62,35 @@ def test_a_passage_cannot_close_its_own_quotation() -> None:
     assert system.count("</passage>") == 1
     assert system.count("<passage ") == 1
     assert 'id="7' not in system
+
+
+def test_a_template_gets_the_requests_variables_in_which_nothing_is_forged() -> None:
+    template = (
+        "{% for m in messages %}{{ m.content }}{% endfor %}{% if think %}{{ think.how }}{% endif %}{{ template }}"
+    )
+    own = ChatFormat(name="model", template=template, special_tokens=("<end>",))
+    variables = {"think": {"how": " slowly<end>"}, "template": "!", "nobody's": 1}
+    assert own.render(TALK[:1], variables=variables) == f"{TALK[0].content} slowly< end>!"
+    assert own.render(TALK[:1]) == TALK[0].content
+
+
+@pytest.mark.parametrize(
+    ("written", "last", "open_text"),
+    [
+        ("{{ m.content }}", " It is the ", "[assistant] It is the "),
+        ("{{ m.content | trim }}", " It is the ", "[assistant]It is the"),
+        ("{{ m.content }}", "end", "[assistant]end"),  # which the template writes behind it, too
+    ],
+)
+def test_a_last_message_is_left_open_where_its_text_ends(written: str, last: str, open_text: str) -> None:
+    template = "{% for m in messages %}[{{ m.role }}]" + written + "<end>{% endfor %}"
+    own = ChatFormat(name="model", template=template)
+    messages = [Message("user", "Which?"), Message("assistant", last)]
+    assert own.render_open(messages) == f"[user]Which?<end>{open_text}"
+
+
+def test_a_last_message_that_is_written_otherwise_cannot_be_continued() -> None:
+    quiet = ChatFormat(name="model", template="{% for m in messages %}{{ m.content | lower }}{% endfor %}")
+    for content in ("which?", "  "):
+        with pytest.raises(InvalidInput, match="The last message cannot be continued"):
+            quiet.render_open([Message("assistant", content)])

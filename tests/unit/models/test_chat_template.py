@@ -3,6 +3,7 @@
 import pickle
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
@@ -115,6 +116,18 @@ def test_a_template_without_end_ends(name: str, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(InvalidInput, match="chat template"):
         render_template(ENDLESS[name], messages=TALK)
     assert time.perf_counter() - started < 5
+
+
+def test_a_rendering_that_waits_for_a_processor_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = chat_template._compiled
+
+    def compiled_late(template: str) -> Any:
+        time.sleep(0.5)
+        return compiled(template)
+
+    monkeypatch.setattr(chat_template, "_MAX_S", 0.4)
+    monkeypatch.setattr(chat_template, "_compiled", compiled_late)
+    assert render_template("{{ messages|length }}", messages=TALK) == str(len(TALK))
 
 
 HOSTILE = [

@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 from changed_settings import changed_settings
+from described import description
 from fastapi.testclient import TestClient
 
 from plait import api_keys
+from plait.documents.uploads import made_collections
 from plait.scope import Scope
 from plait.serve.api.services import Deployments, deployments
 from plait.serve.ingress import build_api
-from plait.serve.messages.arguments import RetrievalArguments
+from plait.serve.messages.arguments import AppArguments, RetrievalArguments
 from plait.serve.messages.calls import Call, Collection, Event, Retrieved
 from plait.serve.messages.protocol import ModelCard
 from plait.settings import settings
@@ -22,11 +24,15 @@ INFER, DOCUMENTS, ADMIN = Scope.INFER, Scope.DOCUMENTS, Scope.ADMIN
 ADMIN_KEY, MODELS, FILES = "secret-key", "/v1/models", "/v1/files"
 TOOK = {"total": 1.0}
 CHAT = {"model": "base", "messages": [{"role": "user", "content": "x"}]}
-ROUTES = [(method.upper(), path) for path, methods in build_api().openapi()["paths"].items() for method in methods]
-PROBES = [("GET", "/healthz"), ("GET", "/readyz")]
-WRITING = [r for r in ROUTES if r[1].startswith("/v1/files") or "{store_id}/file" in r[1]]
+ROUTES = [(method.upper(), path) for path, methods in description()["paths"].items() for method in methods]
+PROBES = [("GET", path) for path in ("/healthz", "/readyz", "/health", "/version")]
+ALIASES = [("POST", path) for path in ("/rerank", "/score", "/tokenize", "/detokenize")]
+ALIASES += [("GET", "/tokenizer_info")]  # none of these is in the description
+STORES = [r for r in ROUTES if r[1].startswith("/v1/vector_stores")]
+FINDING = [r for r in STORES if r[1].endswith("/search") or (r[0] == "GET" and "{store_id}/file" not in r[1])]
+WRITING = [r for r in ROUTES if r[1].startswith(("/v1/files", "/v1/uploads")) or (r in STORES and r not in FINDING)]
 ADMINISTERING = [r for r in ROUTES if r[1].startswith("/v1/adapters") or r[1].endswith("load_lora_adapter")]
-ASKING = [r for r in ROUTES if r not in PROBES + WRITING + ADMINISTERING]
+ASKING = [r for r in ROUTES if r not in PROBES + FINDING + WRITING + ADMINISTERING] + ALIASES
 
 
 class Remote:
@@ -61,7 +67,7 @@ def home(tmp_path: Path) -> Iterator[None]:
 @pytest.fixture
 def retriever() -> SimpleNamespace:
     return SimpleNamespace(
-        retrieve=Remote(lambda question, asked, traceparent: Retrieved((), asked.collection or "docs", asked, TOOK)),
+        retrieve=Remote(lambda question, asked, traceparent: Retrieved((), asked.named or ("docs",), asked, TOOK)),
         collection=Remote(lambda name, tenant: Collection(name, "model", 4, 1)),
     )
 
@@ -82,7 +88,7 @@ def client(home: None, llm: SimpleNamespace, retriever: SimpleNamespace) -> Test
     retrieval = RetrievalArguments(collection="docs", more_collections=("secret",), no_context="answer")
     api = build_api()
     api.dependency_overrides[deployments] = lambda: Deployments(
-        llm, retriever, None, None, None, retrieval, 16, None, 72
+        llm, retriever, arguments=AppArguments(retrieval=retrieval)
     )
     return TestClient(api, raise_server_exceptions=False)
 
@@ -105,16 +111,16 @@ def refusal(answer: Any, status: int) -> str:
 
 
 def test_the_routes_are_told_apart() -> None:
-    assert (len(WRITING), len(ADMINISTERING), len(ASKING)) == (12, 5, 15)
+    assert (len(FINDING), len(WRITING), len(ADMINISTERING), len(ASKING)) == (4, 22, 5, 25)
 
 
 def test_where_there_are_keys_nothing_but_the_probes_answers_without(client: TestClient) -> None:
     made(ADMIN)
-    for method, path in WRITING + ADMINISTERING + ASKING:
+    for method, path in FINDING + WRITING + ADMINISTERING + ASKING:
         for given in ({}, bearer("wrong"), bearer(""), {"Authorization": "Basic plait-x"}):
             answer = client.request(method, path, headers=given, json={})
             assert "API key is missing or wrong" in refusal(answer, 401)
-    assert client.get("/healthz").status_code == 200
+    assert [client.get(path).status_code for path in ("/healthz", "/version")] == [200, 200]
 
 
 def test_without_any_key_what_changes_the_server_is_off(client: TestClient) -> None:
@@ -152,12 +158,24 @@ def test_scopes_let_through(client: TestClient) -> None:
     for scope, path in (
         ("infer", "/v1/models"),
         ("documents", "/v1/files"),
+        ("documents", "/v1/vector_stores"),
+        ("infer", "/v1/vector_stores"),
         ("admin", "/v1/models"),
         ("admin", "/v1/files"),
     ):
         assert client.get(path, headers=made(scope)).status_code == 200
     both = made(INFER, DOCUMENTS)
     assert [client.get(path, headers=both).status_code for path in (MODELS, FILES)] == [200, 200]
+
+
+def test_anthropics_header_holds_a_key_where_there_is_no_other(client: TestClient) -> None:
+    secret = made(INFER)["Authorization"].removeprefix("Bearer ")
+    ask = CHAT | {"max_tokens": 9}
+    for given, status in ((secret, 200), ("wrong", 401), ("", 401)):
+        assert client.post("/v1/messages", json=ask, headers={"X-Api-Key": given}).status_code == status
+    refused = client.post("/v1/messages", json=ask, headers={"x-api-key": secret} | bearer("wrong"))
+    assert (refused.status_code, refused.json()["type"]) == (401, "error")
+    assert refused.json()["error"]["type"] == "authentication_error"
 
 
 def test_a_key_that_expired_or_was_revoked_is_refused_at_once(
@@ -187,8 +205,9 @@ def test_a_tenant_is_the_keys_whatever_the_request_says(
     assert client.post("/v1/vector_stores/docs/search", json={"query": "x"}, headers=acme).status_code == 200
     assert client.post("/v1/chat/completions", json=rag, headers=acme).status_code == 200
     assert client.post("/v1/rag/query", json={"query": "x", "retrieval": {"top_k": 2}}, headers=acme).status_code == 200
-    assert [asked[1].tenant for asked in retriever.retrieve.asked] == ["acme"] * 5
-    assert [call.cache_salt for call in llm.generate.asked] == ["acme"] * 2
+    assert client.post("/v1/messages", json=rag | {"max_tokens": 9}, headers=acme).status_code == 200
+    assert [asked[1].tenant for asked in retriever.retrieve.asked] == ["acme"] * 6
+    assert [call.cache_salt for call in llm.generate.asked] == ["acme"] * 3
     assert retriever.retrieve.asked[4][1].top_k == 2
     assert client.get("/v1/vector_stores", headers=acme).status_code == 200
     assert retriever.collection.asked == [("docs", "acme"), ("secret", "acme")]
@@ -218,6 +237,7 @@ def test_collections_are_those_of_the_key(client: TestClient, retriever: SimpleN
     assert [store["id"] for store in client.get("/v1/vector_stores", headers=key).json()["data"]] == ["docs"]
     for method, path, body in (
         ("POST", "/v1/retrieve", {"query": "x", "collection": "secret"}),
+        ("POST", "/v1/retrieve", {"query": "x", "collection": ["docs", "secret"]}),
         ("POST", "/v1/chat/completions", CHAT | {"model": "rag/base", "retrieval": {"collection": "secret"}}),
         ("GET", "/v1/vector_stores/secret", {}),
         ("POST", "/v1/vector_stores/secret/search", {"query": "x"}),
@@ -230,6 +250,28 @@ def test_collections_are_those_of_the_key(client: TestClient, retriever: SimpleN
         assert "may not use the collection 'secret'" in refusal(answer, 403)
     nowhere = made(INFER, collections=("gone",))
     assert client.get("/v1/vector_stores", headers=nowhere).json()["data"] == []
+
+
+def test_a_collection_that_clients_of_another_tenant_made_is_not_there(client: TestClient) -> None:
+    store = made_collections.new_id()
+    made_collections.write(made_collections.MadeCollection(id=store, name="a", tenant="acme", created_at=1))
+    rag = CHAT | {"model": "rag/base", "retrieval": {"collection": store}}
+    asked: list[tuple[str, str, Any]] = [
+        ("POST", "/v1/retrieve", {"query": "x", "collection": store}),
+        ("POST", "/v1/chat/completions", rag),
+        ("POST", "/v1/rag/query", {"query": "x", "retrieval": {"collection": store}}),
+        ("GET", f"/v1/vector_stores/{store}", None),
+        ("POST", f"/v1/vector_stores/{store}/search", {"query": "x"}),
+    ]
+    for bounds, status in (({"tenant": "acme"}, 200), ({}, 200), ({"tenant": "other"}, 404)):
+        key = made(INFER, **bounds)
+        for method, path, body in asked:
+            answer = client.request(method, path, json=body, headers=key)
+            assert answer.status_code == status, (bounds, path, answer.text)
+        listed = [one["id"] for one in client.get("/v1/vector_stores", headers=key).json()["data"]]
+        assert (store in listed) == (status == 200)
+    bound = made(INFER, tenant="other", collections=(store,))
+    assert "no collection" in refusal(client.post("/v1/retrieve", json={"query": "x"}, headers=bound), 404)
 
 
 def test_adapters_are_those_of_the_key_and_the_base_is_everybodys(client: TestClient) -> None:

@@ -1,7 +1,9 @@
 """Connections that never send the head of a request, at a real uvicorn server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections.abc import Iterator
 
 import pytest
 import uvicorn
@@ -24,19 +26,21 @@ def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def port(quick_looks: None) -> AsyncIterator[int]:
+def port(quick_looks: None) -> Iterator[int]:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(WORK_S if scope["path"] == "/slow" else 0)
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None))
-    serving = asyncio.create_task(server.serve())
+    # In the main thread uvicorn would handle signals, and at its end leave those of a finished event loop to others.
+    thread = threading.Thread(target=server.run)
+    thread.start()
     while not server.started:
-        await asyncio.sleep(0.01)
+        time.sleep(0.01)
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
-    await serving
+    thread.join()
 
 
 @pytest.mark.parametrize(("is_used", "sent"), [(False, b""), (False, b"G"), (False, HEAD), (True, b"G"), (True, HEAD)])

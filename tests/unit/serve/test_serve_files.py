@@ -10,69 +10,29 @@ from typing import Any
 
 import pytest
 from changed_settings import changed_settings
-from described import strict, validator
+from described import strict_description, validator
 from fastapi.testclient import TestClient
 from ray.exceptions import RayTaskError
+from serve_api.every_route import Behind, IdleIndexer
 
 from plait import whole_files
 from plait.documents.uploads import attachments, uploaded_files
+from plait.documents.uploads.attachments import AttachmentOptions
 from plait.documents.uploads.reach import EVERYTHING, Reach
-from plait.errors import CollectionNotFound, Forbidden
-from plait.recipes import DocumentLimits
+from plait.errors import Forbidden
 from plait.serve.api.errors import as_plait_error
-from plait.serve.api.services import services
-from plait.serve.deployments.indexer import Indexer
+from plait.serve.api.services import deployments
 from plait.serve.ingress import build_api
 
 KEY = {"Authorization": "Bearer a-key"}
 FILES = "/v1/vector_stores/docs/files"
 
 
-class Idle(Indexer):
-    """Takes files in and never gets to them."""
-
-    def __init__(self) -> None:
-        self._collections, self._tenant = ("docs",), "default"
-        self._limits = DocumentLimits()
-        self._start()
-
-    def _delete(self, attachment: attachments.Attachment, source: str) -> None:
-        pass
-
-
-class Fakes:
-    def __init__(self) -> None:
-        self._indexer = Idle()
-
-    async def check_collection(self, name: str) -> None:
-        if name != "docs":
-            raise CollectionNotFound(f"There is no collection '{name}' here.")
-
-    async def attach(self, collection: str, wanted: Any, batch: str | None = None) -> list[attachments.Attachment]:
-        await self.check_collection(collection)
-        return await self._indexer.attach(collection, wanted, EVERYTHING, batch)
-
-    async def attachment(self, collection: str, file_id: str) -> attachments.Attachment:
-        await self.check_collection(collection)
-        return self._indexer.attachment(collection, file_id, None)
-
-    async def attached(self, collection: str) -> list[attachments.Attachment]:
-        await self.check_collection(collection)
-        return self._indexer.attached(collection, None)
-
-    async def detach(self, collection: str, file_id: str) -> None:
-        await self.check_collection(collection)
-        await self._indexer.detach(collection, file_id, None)
-
-    async def delete_file(self, file_id: str) -> None:
-        await self._indexer.detach_and_delete(file_id, EVERYTHING)
-
-
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     with changed_settings(home=tmp_path, admin_key="a-key"):
-        api, fakes = build_api(), Fakes()
-        api.dependency_overrides[services] = lambda: fakes
+        api, behind = build_api(), Behind()
+        api.dependency_overrides[deployments] = lambda: behind.deployments
         yield TestClient(api, headers=KEY, raise_server_exceptions=False)
 
 
@@ -84,7 +44,7 @@ def sent(client: TestClient, name: str = "a.md", data: bytes = b"text") -> dict[
 
 
 def test_answers_follow_the_description(client: TestClient) -> None:
-    document = strict(client.get("/openapi.json").json())
+    document = strict_description()
     file_id = sent(client)["id"]
     new = {"file_id": file_id, "attributes": {"year": 2026.5, "is_old": True, "by": "us"}}
     requests: list[tuple[str, str, dict[str, Any]]] = [
@@ -94,6 +54,10 @@ def test_answers_follow_the_description(client: TestClient) -> None:
         ("post", "/v1/vector_stores/{store_id}/files", {"json": new}),
         ("get", "/v1/vector_stores/{store_id}/files", {}),
         ("get", "/v1/vector_stores/{store_id}/files/{file_id}", {}),
+        ("get", "/v1/vector_stores/{store_id}/files/{file_id}/content", {}),
+        ("post", "/v1/vector_stores/{store_id}/files/{file_id}", {"json": {"attributes": None}}),
+        ("post", "/v1/vector_stores", {"json": {"name": "birds", "metadata": {"team": "field"}}}),
+        ("post", "/v1/uploads", {"json": {"filename": "b.md", "purpose": "assistants", "bytes": 4}}),
         ("delete", "/v1/vector_stores/{store_id}/files/{file_id}", {}),
         ("delete", "/v1/files/{file_id}", {}),
     ]
@@ -225,14 +189,18 @@ def test_a_file_that_is_also_elsewhere_is_not_deleted_by_who_may_not_go_there(cl
             )
         )
     with pytest.raises(Forbidden, match="may not change anything"):
-        asyncio.run(Idle().detach_and_delete(file.id, narrow))
+        asyncio.run(IdleIndexer().detach_and_delete(file.id, narrow))
     assert len(attachments.of_file(file.id)) == 2
 
 
 def test_what_was_attached_anew_meanwhile_keeps_its_turn(client: TestClient) -> None:
     file = uploaded_files.save("a.md", "assistants", io.BytesIO(b"text"))
-    (first,) = asyncio.run(Idle().attach("docs", {file.id: {"year": 2025}}, EVERYTHING))
-    (anew,) = asyncio.run(Idle().attach("docs", {file.id: {"year": 2026}}, EVERYTHING))
+    (first,) = asyncio.run(
+        IdleIndexer().attach("docs", {file.id: AttachmentOptions(attributes={"year": 2025})}, EVERYTHING)
+    )
+    (anew,) = asyncio.run(
+        IdleIndexer().attach("docs", {file.id: AttachmentOptions(attributes={"year": 2026})}, EVERYTHING)
+    )
     attachments.note(first, status="completed")
     assert attachments.of_collection("docs") == [anew]
     attachments.note(anew, status="completed")
@@ -252,7 +220,7 @@ def test_a_file_that_ended_the_server_is_not_taken_up_again_by_itself(client: Te
     guilty, innocent = in_progress(is_being_read=True), in_progress()
 
     async def started() -> attachments.Attachment:
-        indexer = Idle()
+        indexer = IdleIndexer()
         for unfinished in (guilty, innocent):
             await indexer._take_up_again(unfinished)
         return await asyncio.wait_for(indexer._queue._turns.next(), 1)
@@ -264,7 +232,7 @@ def test_a_file_that_ended_the_server_is_not_taken_up_again_by_itself(client: Te
 
 
 def test_the_mark_of_a_file_that_is_being_read_goes_when_the_server_ends_in_good_order(client: TestClient) -> None:
-    attached, indexer = in_progress(), Idle()
+    attached, indexer = in_progress(), IdleIndexer()
     with indexer._marked(attached):
         assert attachments.find(attached.file_id, "docs", "default").is_being_read
         indexer.__del__()
@@ -273,7 +241,7 @@ def test_the_mark_of_a_file_that_is_being_read_goes_when_the_server_ends_in_good
 
 
 def test_a_file_that_is_taken_out_while_it_is_in_work_is_worked_on_no_longer(client: TestClient) -> None:
-    class Stuck(Idle):
+    class Stuck(IdleIndexer):
         async def _bring(self, file: Any, attached: Any, reader: Any, is_left_off: Any) -> int:
             with self._marked(attached):
                 at_work.set()

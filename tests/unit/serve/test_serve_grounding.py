@@ -28,7 +28,7 @@ class Model:
 
 
 def retrieved(*passages: Passage, no_context: Literal["refused", "answered"] | None = None) -> Retrieved:
-    return Retrieved(passages, "grounding", Retrieval(), {"total": 1.0}, no_context)
+    return Retrieved(passages, ("grounding",), Retrieval(), {"total": 1.0}, no_context)
 
 
 async def answer(found: Retrieved, model: Model, json_schema: str | None = None) -> list[Event]:

@@ -24,11 +24,14 @@ from plait.errors import ModelNotFound, Overloaded, PlaitError, RecipeError
 from plait.index.passage import Passage
 from plait.model_ids import ModelId
 from plait.models.message import Message
+from plait.observability.bounded_label import BoundedLabel
 from plait.retrieval.request import Retrieval
+from plait.serve.api import accounting
 from plait.serve.api.accounting import recorded
+from plait.serve.api.answer import Answer, server_sent_events
+from plait.serve.api.completion_requests import CompletionRequest
 from plait.serve.api.errors import error_body, install
-from plait.serve.api.generation_requests import ChatCompletionRequest, CompletionRequest
-from plait.serve.api.responses import Answer, server_sent_events
+from plait.serve.api.generation_requests import ChatCompletionRequest
 from plait.serve.app import build, parse
 from plait.serve.deploy import read_config
 from plait.serve.messages.calls import Call, Event, Retrieved
@@ -46,7 +49,7 @@ DEATHS: dict[str, Exception] = {
     "reset": AioRpcError(StatusCode.UNAVAILABLE, Metadata(), Metadata(), "Socket closed"),
     "ended": AioRpcError(StatusCode.CANCELLED, Metadata(), Metadata(), "RST_STREAM"),
 }
-PASSAGE = Passage("c1", "ray.md", "ray", "", "ray 2.60.0", 3, 13, 0.87654)
+PASSAGE = Passage("c1", "ray.md", "ray", "", "ray 2.60.0", 3, 13, 0.87654, collection="docs")
 
 
 def call(model: str = "base") -> Call:
@@ -60,7 +63,7 @@ async def events(*items: Event | Exception) -> AsyncGenerator[tuple[int, Event]]
         yield 0, item
 
 
-RETRIEVED = Retrieved((PASSAGE, PASSAGE), "docs", Retrieval(mode="bm25"), {"search": 10.01, "total": 12.34})
+RETRIEVED = Retrieved((PASSAGE, PASSAGE), ("docs",), Retrieval(mode="bm25"), {"search": 10.01, "total": 12.34})
 EVENTS = (
     Event(" ray", 7, 1, answered_by="support:3", passages=(PASSAGE,), retrieved=RETRIEVED),
     Event("", 7, 2, answered_by="support:3"),
@@ -120,7 +123,7 @@ CHAT = {"model": "base", "messages": [{"role": "user", "content": "hi"}]}
         ({"response_format": {"type": "yaml"}}, "response_format.type", "'json_object'"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name", "pattern"),
         ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
-        ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "at most 4 stop strings"),
+        ({"stop": ["a" * 10_000, "b" * 10_000]}, "stop", "20000 bytes, at most 16384"),
         ({"messages": []}, "messages", "at least 1 item"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role", "'user'"),
         ({"retrieval": {"top_k": 0}}, "retrieval.top_k", "greater than or equal to 1"),
@@ -321,6 +324,13 @@ def test_an_answer_cut_by_its_deadline_says_so() -> None:
 # ------------------------------------------------------------ accounting
 
 
+@pytest.fixture
+def own_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds of labels of their own: tests of the same process may have asked for more names than there may be."""
+    for label in ("_adapter_label", "_model_label"):
+        monkeypatch.setattr(accounting, label, BoundedLabel(50))
+
+
 def counted(name: str, **labels: str) -> float:
     """A sample as the node's exporter would show it."""
     registry = CollectorRegistry()
@@ -336,7 +346,7 @@ async def outcome_of(source: AsyncGenerator[tuple[int, Event]], model: str) -> N
         pass
 
 
-async def test_a_request_is_counted_with_its_tokens_by_model_and_adapter() -> None:
+async def test_a_request_is_counted_with_its_tokens_by_model_and_adapter(own_labels: None) -> None:
     labels = {"model_name": "rag/counted:3", "adapter": "counted"}
     await outcome_of(events(*EVENTS), "rag/counted:3")
     assert counted("plait_requests_total", outcome="ok", **labels) == 1
@@ -349,12 +359,12 @@ async def test_a_request_is_counted_with_its_tokens_by_model_and_adapter() -> No
     assert counted("vllm:request_success_total", finished_reason="stop", **labels) == 1
 
 
-async def test_a_request_that_fails_is_counted_under_its_code() -> None:
+async def test_a_request_that_fails_is_counted_under_its_code(own_labels: None) -> None:
     await outcome_of(events(Overloaded("full")), "failing")
     assert counted("plait_requests_total", model_name="failing", adapter="failing", outcome="overloaded") == 1
 
 
-async def test_a_request_that_was_left_is_counted_as_cancelled_with_what_it_cost() -> None:
+async def test_a_request_that_was_left_is_counted_as_cancelled_with_what_it_cost(own_labels: None) -> None:
     stream = recorded([call("left")], events(*EVENTS))
     await anext(stream)
     await stream.aclose()
@@ -374,7 +384,7 @@ async def test_a_request_that_was_left_is_counted_as_cancelled_with_what_it_cost
     assert counted("plait_requests_total", outcome="cancelled", model_name="unknown", adapter="") >= 1
 
 
-async def test_names_that_anybody_may_invent_do_not_become_series() -> None:
+async def test_names_that_anybody_may_invent_do_not_become_series(own_labels: None) -> None:
     await outcome_of(events(ModelNotFound("There is no adapter 'invented'.")), "invented")
     assert counted("plait_requests_total", model_name="invented", adapter="invented", outcome="model_not_found") == 0
     assert counted("plait_requests_total", model_name="unknown", adapter="", outcome="model_not_found") >= 1

@@ -8,6 +8,8 @@ from ray.serve._private.http_util import validate_http_proxy_callback_return
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
+from plait.serve.api.error_shapes import AnthropicError
+from plait.serve.api.responses.events import ErrorEvent
 from plait.serve.proxy import UnfinishedAnswers, middlewares
 
 EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
@@ -43,6 +45,19 @@ def test_a_stream_that_is_cut_ends_with_an_error_event() -> None:
     *_, error, done, end = response.text.split("\n\n")
     assert json.loads(error.removeprefix("data: "))["error"]["code"] == "unavailable"
     assert (done, end) == ("data: [DONE]", "")
+
+
+def test_a_stream_of_responses_or_messages_ends_in_their_shapes() -> None:
+    cut = b'event: a\ndata: {"sequence_number":7,"type":"a"}\n\nevent: b\ndata: {"sequence_number":8,"type":"b"}\n\n'
+    for path, kind in (("/v1/responses", ErrorEvent), ("/v1/messages", AnthropicError)):
+        response = answering(start(EVENTS), body(cut, more=True)).post(path, json={})
+        assert "[DONE]" not in response.text
+        event, _, data = response.text.rstrip().rpartition("\n\n")[2].partition("\ndata: ")
+        assert event.strip() == "event: error"
+        error = kind.model_validate_json(data)
+        assert error.sequence_number == 9 if isinstance(error, ErrorEvent) else error.error.type == "overloaded_error"
+    never_begun = answering().post("/v1/messages", json={})
+    assert (never_begun.status_code, never_begun.json()["error"]["type"]) == (503, "overloaded_error")
 
 
 @pytest.mark.parametrize("header", [EVENTS, (b"content-type", b"application/json")])

@@ -38,7 +38,7 @@ async def no_index() -> bool:
 
 def behind(llm: Any = yes, retriever: Any = yes, embedder: Any = yes) -> Deployments:
     parts: Any = [Part(llm), Part(retriever), Part(embedder)]
-    return Deployments(*parts, None, None, None, default_max_tokens=8, default_timeout_s=None, max_choices=8)
+    return Deployments(*parts)
 
 
 def readyz(there: Deployments, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:

@@ -33,7 +33,7 @@ from plait.serve.app import build
 from plait.serve.deployments.llm import LLM
 from plait.serve.deployments.retriever import DeployedModels, Retriever
 from plait.serve.ingress import build_api
-from plait.serve.messages.arguments import RetrievalArguments
+from plait.serve.messages.arguments import AppArguments, RetrievalArguments
 from plait.serve.messages.calls import Call, Event
 
 QUESTION, PASSAGE, ANSWER = "who keeps the secret?", "the passage tells it", "the answer tells it"
@@ -119,7 +119,7 @@ def client(llm: Talker) -> TestClient:
     arguments = RetrievalArguments(collection="docs", mode="bm25", rerank="none", tenant="acme")
     api = build_api()
     api.dependency_overrides[deployments] = lambda: Deployments(
-        Handle(llm), Handle(Searcher()), None, None, None, arguments, 16, 60.0, 72
+        Handle(llm), Handle(Searcher()), arguments=AppArguments(retrieval=arguments)
     )
     return TestClient(api, raise_server_exceptions=False)
 

@@ -1,7 +1,8 @@
 """Which collections uploaded files were put into, and how it stands with them there."""
 
 import hashlib
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,18 +13,47 @@ from plait.documents.uploads import uploaded_files
 from plait.documents.uploads.folders import folder_of, folders, is_file_id, unreadable
 from plait.documents.uploads.reach import UNKNOWN, Reach
 from plait.errors import NotFound
+from plait.recipes import ChunkConfig
 from plait.whole_files import write_whole
 
 Attributes = dict[str, str | float | bool]
+Status = Literal["in_progress", "completed", "failed", "cancelled"]
+
+
+class ChunkSize(BaseModel):
+    """How long the chunks of one file may be, in tokens of the embedding model, where that is its own."""
+
+    model_config = ConfigDict(frozen=True)
+
+    max_tokens: int
+    overlap_tokens: int
+
+    def within(self, reads_tokens: int) -> "ChunkSize":
+        """The same for a model that reads no more than so many tokens of a text."""
+        most = min(self.max_tokens, reads_tokens)
+        return ChunkSize(max_tokens=most, overlap_tokens=min(self.overlap_tokens, most // 2))
+
+    def over(self, chunk: ChunkConfig) -> ChunkConfig:
+        """A collection's settings with this size."""
+        return chunk.model_copy(update=self.model_dump())
+
+
+class AttachmentOptions(BaseModel):
+    """How a client wants a file put into a collection. `chunk_size`: None for the collection's."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    attributes: Attributes = {}
+    chunk_size: ChunkSize | None = None
 
 
 class Attachment(BaseModel):
     """A file in a collection, for a tenant.
 
-    `attributes` become the document's metadata. `batch`: of the files that were put there together. `error`: why it
-    failed. `chunks` and `indexed_bytes`: once completed. `is_being_read`: noted before its file is read, so that one
-    which ends the server is known after the restart. Where the state cannot be read and nobody can say which
-    collection it is of, that and the tenant are empty.
+    `attributes` become the document's metadata. `chunk_size`: None for the collection's. `batch`: of the files that
+    were put there together. `error`: why it failed. `chunks` and `indexed_bytes`: once completed. `is_being_read`:
+    noted before its file is read, so that one which ends the server is known after the restart. Where the state cannot
+    be read and nobody can say which collection it is of, that and the tenant are empty.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)  # JSON knows no other numbers
@@ -33,8 +63,9 @@ class Attachment(BaseModel):
     tenant: str
     created_at: int
     attributes: Attributes
+    chunk_size: ChunkSize | None = None
     batch: str | None = None
-    status: Literal["in_progress", "completed", "failed"] = "in_progress"
+    status: Status = "in_progress"
     error: str | None = None
     chunks: int = 0
     indexed_bytes: int = 0
@@ -53,6 +84,34 @@ def of_collection(collection: str, tenant: str | None = None) -> list[Attachment
     return sorted(
         (a for a in found if a and a.collection == collection), key=lambda a: (a.created_at, a.file_id), reverse=True
     )
+
+
+class Tally(BaseModel):
+    """The files of a collection, counted by status, and the bytes of those that are searchable."""
+
+    counts: Counter[Status] = Counter()
+    indexed_bytes: int = 0
+
+
+def tallies(tenant: str) -> Mapping[str, Tally]:
+    """What was put into each collection for a tenant, counted; nothing for a collection without files."""
+    found: defaultdict[str, Tally] = defaultdict(lambda: Tally(counts=Counter()))
+    for attachment in _everything():
+        if attachment.tenant == tenant:
+            tally = found[attachment.collection]
+            tally.counts[attachment.status] += 1
+            tally.indexed_bytes += attachment.indexed_bytes
+    return found
+
+
+def collections() -> set[str]:
+    """The collections that files were put into; an empty name where that cannot be read."""
+    return {attachment.collection for attachment in _everything()}
+
+
+def _everything() -> Iterable[Attachment]:
+    found = (_attachment_at(path, []) for folder in folders() for path in folder.glob(".in-*.json"))
+    return (attachment for attachment in found if attachment)
 
 
 def find(file_id: str, collection: str, tenant: str) -> Attachment:
@@ -118,6 +177,12 @@ def attributes_of(path: Path, collection: str, tenant: str) -> dict[str, Any]:
     """The metadata of an uploaded document, whose file this is."""
     found = _attachment_at(path.parent / _mark(collection, tenant), [(collection, tenant)])
     return dict(found.attributes) if found else {}
+
+
+def chunk_size_of(path: Path, collection: str, tenant: str) -> ChunkSize | None:
+    """What the chunks of an uploaded document, whose file this is, are to be cut by; None: as the collection's."""
+    found = _attachment_at(path.parent / _mark(collection, tenant), [(collection, tenant)])
+    return found.chunk_size if found else None
 
 
 def _mark(collection: str, tenant: str) -> str:

@@ -37,9 +37,15 @@ def folders() -> Iterable[Path]:
 
 def unreadable(path: Path, error: Exception) -> str:
     """A sentence about a state file that cannot be read; the reason is logged once."""
+    reason = log_unreadable(path, error)
+    return f"What the server noted of this file cannot be read ({reason}). Delete it and send it again."
+
+
+def log_unreadable(path: Path, error: Exception) -> str:
+    """Log once that a state file cannot be read; returns why."""
     reason = why_unreadable(error)
     _log_once(path, reason)
-    return f"What the server noted of this file cannot be read ({reason}). Delete it and send it again."
+    return reason
 
 
 @cache

@@ -9,7 +9,7 @@ import time
 import unicodedata
 import uuid
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from pydantic import BaseModel
 
@@ -25,9 +25,17 @@ _MAX_NAME_BYTES = 200  # Linux takes 255, and a part of it is ours
 _ABOUT = ".file.json"
 
 
-class UploadedFile(BaseModel):
-    """`created_at`: seconds since 1970, UTC. `bytes`: its size. `of`: within whose reach it was sent.
+class Readable(Protocol):
+    """Where a file's bytes come from."""
 
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; none at the end."""
+
+
+class UploadedFile(BaseModel):
+    """Times are seconds since 1970, UTC. `bytes`: its size. `of`: within whose reach it was sent.
+
+    `expires_at`: when it is to be forgotten; None: never.
     `error`: why what is known of it cannot be read; then the rest is what the disk says.
     """
 
@@ -37,6 +45,7 @@ class UploadedFile(BaseModel):
     created_at: int
     purpose: str
     of: Reach = Reach()
+    expires_at: int | None = None
     error: str | None = None
 
     @property
@@ -55,31 +64,40 @@ def uploaded_as(source: str) -> tuple[str, str] | None:
     return (file_id, name) if slash and is_file_id(file_id) else None
 
 
+def as_file(source: str) -> tuple[str, str]:
+    """The id and the name of a document as a file: what ingestion brought has its source for both."""
+    return uploaded_as(source) or (source, source)
+
+
 def uploaded_like(filename: str) -> str:
     """A pattern of SQL's `like` for the sources of all files that were uploaded under a name."""
     name = re.sub(r"([\\%_])", r"\\\1", filename)
     return f"file-{'_' * 32}/{name}"
 
 
-def save(filename: str, purpose: str, data: BinaryIO, of: Reach = EVERYTHING) -> UploadedFile:
-    """Keep a file.
+def save(
+    filename: str, purpose: str, data: Readable, of: Reach = EVERYTHING, expires_after_s: int | None = None
+) -> UploadedFile:
+    """Keep a file, until so many seconds are over; None: until it is deleted.
 
     Raises:
         InvalidInput: for a name that is none, or a file that is empty.
         TooLarge: for one that is larger than MAX_BYTES.
         InsufficientStorage: when the disk is full.
     """
-    name = _checked_name(filename)
+    name = checked_name(filename)
     make_private(root())
+    now = int(time.time())
     file_id = f"file-{uuid.uuid4().hex}"
     with whole_folder(folder_of(file_id)) as folder:
         file = UploadedFile(
             id=file_id,
             filename=name,
             bytes=_copy(data, folder / name),
-            created_at=int(time.time()),
+            created_at=now,
             purpose=purpose,
             of=of,
+            expires_at=None if expires_after_s is None else now + expires_after_s,
         )
         (folder / _ABOUT).write_text(file.model_dump_json(exclude={"error"}), encoding="utf-8")
     return file
@@ -159,7 +177,12 @@ def _file_on_disk(folder: Path, error: str) -> UploadedFile | None:
     )
 
 
-def _checked_name(filename: str) -> str:
+def checked_name(filename: str) -> str:
+    """The name that a file of this name is kept under.
+
+    Raises:
+        InvalidInput: when it is none.
+    """
     name = unicodedata.normalize("NFC", filename.replace("\\", "/").rpartition("/")[2].strip())
     is_printable = name.isprintable() and not name.startswith(".")
     if not name or not is_printable or len(name.encode(errors="replace")) > _MAX_NAME_BYTES:
@@ -170,7 +193,7 @@ def _checked_name(filename: str) -> str:
     return name
 
 
-def _copy(data: BinaryIO, to: Path) -> int:
+def _copy(data: Readable, to: Path) -> int:
     size = 0
     with open(to, "wb") as out:
         while block := data.read(1 << 20):

@@ -6,7 +6,7 @@ value; gate and up), and knows no padding: a step's tokens stand one behind the 
 first, then the prompts' chunks. It knows neither requests nor what an adapter is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from plait.engines.torch.kv_cache import KeyValues
 from plait.engines.torch.layer import Layer, norm_of
 from plait.engines.torch.operations import Operations, TorchOperations
 from plait.engines.torch.projection import Adaptation, Linear, Projection, Site, TorchLinear
+from plait.engines.torch.rotations import Rotations
 from plait.engines.torch.step import StepInput
 from plait.engines.torch.token_table import KernelTokenTable, TokenTable, TorchTokenTable
 from plait.errors import InvalidInput
@@ -83,7 +84,8 @@ class Decoder:
             if self.kernels
             else TorchTokenTable(body.embed_tokens, head)
         )
-        self._rotations = _rotations(body.rotary_emb, self._layers, max_positions, self.dtype, self.device)
+        kinds = {layer.kind for layer in self._layers}
+        self._rotations = Rotations(body.rotary_emb, kinds, max_positions, self.dtype, self.device)
         self._projections = {site: p for layer in self._layers for site, p in layer.projections.items()}
         # They may be views of the whole file, and the model may live on in a cycle.
         for parameter in causal_lm.parameters():
@@ -126,7 +128,7 @@ class Decoder:
 
         A token whose keys or values are not finite has a hidden state that is not: it reads them itself.
         """
-        rotations = {kind: (cos[step.positions], sin[step.positions]) for kind, (cos, sin) in self._rotations.items()}
+        rotations = self._rotations.at(step.positions)
         hidden = self._table.embed(step.tokens)
         gathered = adaptation.gathered_only if adaptation else None
         if self._fused is not None and (adaptation is None or gathered is not None):
@@ -169,22 +171,3 @@ def _has_whole_lanes(config: Any) -> bool:
     """Whether all widths are multiples of what a register of the kernels holds."""
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return all(width % _LANES == 0 for width in (config.hidden_size, config.intermediate_size, head_dim))
-
-
-def _rotations(
-    rotary: Any, layers: Sequence[Layer], max_positions: int, dtype: torch.dtype, device: torch.device
-) -> dict[str | None, tuple[Tensor, Tensor]]:
-    """Tables [positions, 1, head_dim] of cosine and sine by kind of layer (Su et al. 2021, RoPE, arXiv:2104.09864).
-
-    The sine's first half is negative, so that x * cos + roll(x) * sin rotates.
-    """
-    probe = torch.empty(0, dtype=torch.float32, device=device)
-    positions = torch.arange(max_positions, device=device)[None]
-    tables: dict[str | None, tuple[Tensor, Tensor]] = {}
-    by_kind = hasattr(rotary, "layer_types")
-    for kind in {layer.kind for layer in layers}:
-        cos, sin = rotary(probe, positions, kind) if by_kind else rotary(probe, positions)
-        half = sin.shape[-1] // 2
-        signed = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
-        tables[kind] = (cos[0, :, None].to(dtype), signed[0, :, None].to(dtype))
-    return tables

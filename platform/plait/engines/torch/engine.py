@@ -5,17 +5,27 @@ prompts have in common is computed once. `EngineLoop` has the thread that comput
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from plait.engines.admission import cannot_be_loaded, check_adapter, check_length, check_request, not_loaded
+from plait.engines.admission import (
+    cannot_be_loaded,
+    check_adapter,
+    check_length,
+    check_request,
+    check_tokens,
+    fitted,
+    not_loaded,
+    tokens_to_keep,
+)
+from plait.engines.context_size import bearable_bytes_of_machine, bytes_of_a_token, context_size
 from plait.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
-from plait.engines.json_grammar import JsonGrammar, JsonGrammars
-from plait.engines.prompts import PromptReader
+from plait.engines.grammar import Grammar, Grammars
+from plait.engines.prompts import Prompt, PromptReader
 from plait.engines.settings import DEFAULTS
 from plait.engines.torch.adapter_weights import AdapterWeights, read_adapter
 from plait.engines.torch.decoder import Decoder
@@ -41,10 +51,11 @@ class TorchEngine:
         quantization: `nf4` holds linear layers in 4 bits, `int8` linear layers and the vocabulary head in 8, on CPUs.
         max_batch_size: requests that share a step.
         max_waiting: requests that may wait; one more is refused.
-        max_context_tokens: prompt and answer together; no more than the model was made for.
+        max_context_tokens: prompt and answer together, no more than the model was made for; None: as many as that and
+            memory bear.
         max_step_tokens: tokens of a step; more compute prompts faster, fewer let answers stall less beside them; None
             is 256.
-        kv_cache_tokens: tokens whose keys and values are kept; None: enough for a full batch of the longest.
+        kv_cache_tokens: tokens whose keys and values are kept; None: as `context_size` says.
         threads: torch threads; None leaves torch's choice.
 
     Raises:
@@ -58,7 +69,7 @@ class TorchEngine:
         quantization: Any = DEFAULTS.quantization,
         max_batch_size: int = DEFAULTS.max_batch_size,
         max_waiting: int = DEFAULTS.max_waiting,
-        max_context_tokens: int = DEFAULTS.max_context_tokens,
+        max_context_tokens: int | None = DEFAULTS.max_context_tokens,
         max_step_tokens: int | None = None,
         kv_cache_tokens: int | None = None,
         threads: int | None = None,
@@ -66,7 +77,10 @@ class TorchEngine:
         if threads:
             torch.set_num_threads(threads)
         model = load_causal_lm(base, dtype, "none" if quantization == "int8" else quantization)
-        self.max_context_tokens = min(max_context_tokens, model.config.max_position_embeddings)
+        bearable = _bearable_bytes(model.device) // bytes_of_a_token(model.config, model.dtype.itemsize)
+        longest = model.config.max_position_embeddings
+        size = context_size(longest, max_batch_size, bearable, max_context_tokens, kv_cache_tokens)
+        self.max_context_tokens = size.context_tokens
         # The tokenizer holds Python's lock for seconds. Hashing and laying out weights does not. It begins after the
         # model is loaded: both import from transformers, whose modules import each other.
         with ThreadPoolExecutor(1, "tokenizer") as beside:
@@ -74,9 +88,9 @@ class TorchEngine:
             self._base_sha256 = model_sha256(base)
             decoder = Decoder(model, self.max_context_tokens, "int8" if quantization == "int8" else "own")
             self.tokenizer, self._vocabulary, self._end_ids = reading.result()
-        self._grammars = JsonGrammars(self._vocabulary)
+        self._grammars = Grammars(self._vocabulary)
         self.prompts = PromptReader(self.tokenizer, self.max_context_tokens)
-        blocks = -(-(kv_cache_tokens or max_batch_size * self.max_context_tokens) // BLOCK_SIZE)
+        blocks = -(-size.cache_tokens // BLOCK_SIZE)
         self._cache_tokens = blocks * BLOCK_SIZE
         self._runner = ModelRunner(decoder, blocks)
         self._adapters = self._runner.adapters
@@ -93,11 +107,16 @@ class TorchEngine:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationDelta]:
         self._loop.check_open()
         check_request(request)
-        prompt = await self.prompts.read(request.prompt)
-        row = self._row(request, prompt, await self._grammars.start(request.sampling.json_schema))
-        given = row.sequence.given
-        max_tokens = request.sampling.max_tokens
-        check_length(row.prompt_tokens, max_tokens, min(self.max_context_tokens, self._cache_tokens) - given)
+        check_tokens(request, len(self._vocabulary))
+        context_tokens = self._context_tokens(self._given(request.adapter)[1])
+        keep = tokens_to_keep(request, context_tokens)
+        prompt = await self.prompts.read(request.prompt, keep, request.is_echoed)
+        request = fitted(request, len(prompt.tokens), context_tokens)
+        row = self._row(request, prompt, await self._grammars.start(request.sampling.constraint))
+        check_length(row.prompt_tokens, request.sampling.max_tokens, self._context_tokens(row.sequence.given))
+        if row.is_only_read and request.sampling.prompt_logprobs is None:  # there is nothing to compute
+            yield row.piece("length")
+            return
         self._loop.add(row)
         try:
             while True:
@@ -110,13 +129,22 @@ class TorchEngine:
         finally:
             row.is_cancelled = True  # harmless when it has ended
 
-    def _row(self, request: GenerationRequest, prompt: Sequence[int], grammar: JsonGrammar | None) -> Row:
-        namespace, given = "", 0
-        if request.adapter is not None:
-            adapter = self._adapters.get(request.adapter)
-            if adapter is None:
-                raise not_loaded(request.adapter)
-            namespace, given = adapter.namespace, adapter.virtual_tokens
+    def _context_tokens(self, given: int) -> int:
+        """Of prompt and answer together, where an adapter gives so many tokens."""
+        tokens: int = min(self.max_context_tokens, self._cache_tokens)
+        return tokens - given
+
+    def _given(self, key: str | None) -> tuple[str, int]:
+        """Of an adapter: the namespace of its computed blocks, and the tokens that it brings along."""
+        if key is None:
+            return "", 0
+        adapter = self._adapters.get(key)
+        if adapter is None:
+            raise not_loaded(key)
+        return adapter.namespace, adapter.virtual_tokens
+
+    def _row(self, request: GenerationRequest, prompt: Prompt, grammar: Grammar | None) -> Row:
+        namespace, given = self._given(request.adapter)
         outbox = self._loop.outbox
         return Row(request, prompt, outbox, self.tokenizer, self._vocabulary, self._end_ids, namespace, given, grammar)
 
@@ -159,6 +187,11 @@ class TorchEngine:
         self._loop.close()
         self._grammars.close()
         self.prompts.close()
+
+
+def _bearable_bytes(device: torch.device) -> int:
+    """Memory that keys and values may take; of a GPU half of what the weights leave: steps and adapters need some."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else bearable_bytes_of_machine()
 
 
 def _read_vocabulary(base: Path, configured: int | list[int] | None) -> tuple[Any, Vocabulary, frozenset[int]]:

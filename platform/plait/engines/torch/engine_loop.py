@@ -191,7 +191,7 @@ class EngineLoop:
                 self._end(row)
             elif row.is_late:
                 self._end(row)
-                row.expire()
+                row.finish("deadline")
 
     def _step(self) -> None:
         """Compute the next tokens of all that run, and send what they say."""
@@ -214,6 +214,10 @@ class EngineLoop:
                 self._push(row, found)
 
     def _push(self, row: Row, found: int | Tensor) -> None:
+        if row.is_only_read:
+            self._end(row)
+            row.finish("length")
+            return
         try:
             goes_on = row.push(row.sampler.next_token(found) if isinstance(found, Tensor) else found)
         except Exception as error:  # of this row: the others go on

@@ -70,7 +70,8 @@ class ModelRunner:
                 found[index] = choice
         finite = is_finite.tolist()  # read behind the choices: a GPU is waited for once
         for index, (start, end) in enumerate(pairwise([0, *ends])):
-            if not all(finite[start:end]):
+            row, span = parts[index]
+            if not (all(finite[start:end]) and row.read(span.start, hidden[start:end], self.decoder.logits)):
                 found[index] = not_finite("the model's")
         return found
 

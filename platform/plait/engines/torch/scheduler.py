@@ -1,8 +1,10 @@
 """Which sequences run in the next step, and how many of their tokens: continuous batching (Yu et al. 2022, Orca).
 
 Every sequence that generates gets its one token; prompts get what is left of the step's tokens, in chunks; waiting
-sequences join as soon as there is a row and memory for what they have. When a generating sequence finds no free block,
-the one that came last gives its blocks back and waits again: what it has said is kept, and computed anew later.
+sequences join as soon as there is a row and memory for what they have. Half of a step that a long prompt would fill is
+for shorter ones: those that fit whole into it, then the shortest of the others in chunks, so that no question waits for
+a document, and the document gets on. When a generating sequence finds no free block, the one that came last gives its
+blocks back and waits again: what it has said is kept, and computed anew later.
 """
 
 from array import array
@@ -26,6 +28,7 @@ class TokenSequence:
         given: tokens at the beginning that are not computed but come with the adapter (prefix tuning).
         unfilled: from which position those are still to be written, before the next step.
         reused: tokens of the prompt that another sequence had computed; known once the sequence runs.
+        needed_from: the position from which on hidden states are needed, so that nobody's blocks can stand for them.
     """
 
     tokens: list[int]
@@ -34,6 +37,7 @@ class TokenSequence:
     computed: int = 0
     unfilled: int | None = None
     reused: int | None = None
+    needed_from: int | None = None
     named: int = 0
     blocks: list[int] = field(default_factory=list)
     _digests: list[bytes] = field(default_factory=list)
@@ -87,17 +91,49 @@ class Scheduler:
             if sequence in self.running and self._has_room_to_grow(sequence):
                 counts[sequence] = 1
         left = self._max_step_tokens - len(counts)
-        for sequence in self.running:
-            if sequence.remaining > 1 and left > 0:
+        prompts = [s for s in self.running if s.remaining > 1]
+        if prompts and prompts[0].remaining > left:
+            left -= self._plan_shorter(left // 2, prompts[0].remaining, prompts[1:], counts)
+        for sequence in prompts:
+            if sequence not in counts and left > 0:
                 counts[sequence] = min(sequence.remaining, left)
                 left -= counts[sequence]
-        while left > 0 and self.waiting and len(self.running) < self._max_running and self._admit(self.waiting[0]):
-            sequence = self.waiting.popleft()
-            self.running.append(sequence)
+        while left > 0 and self.waiting and self._joins(sequence := self.waiting[0]):
             counts[sequence] = min(sequence.remaining, left)
             left -= counts[sequence]
         ordered = sorted(counts, key=lambda s: counts[s] > 1)
         return [(sequence, self._span(sequence, counts[sequence])) for sequence in ordered]
+
+    def _plan_shorter(
+        self, most: int, than: int, running: Sequence[TokenSequence], counts: dict[TokenSequence, int]
+    ) -> int:
+        """Put prompts into a step that have fewer tokens left than `than`; returns how many tokens they take.
+
+        Those that fit whole into `most` tokens come first, then a chunk of the shortest of the others.
+        """
+        left = most
+        for sequence in running:
+            if sequence.remaining <= left:
+                counts[sequence] = sequence.remaining
+                left -= counts[sequence]
+        for sequence in [s for s in self.waiting if len(s.tokens) <= left]:
+            if len(sequence.tokens) <= left and self._joins(sequence):
+                counts[sequence] = sequence.remaining
+                left -= counts[sequence]
+        others = [s for s in (*running, *self.waiting) if s not in counts and s.remaining < than]
+        shortest = min(others, key=lambda s: s.remaining, default=None)
+        if left > 0 and shortest is not None and (shortest in running or self._joins(shortest)):
+            counts[shortest] = min(shortest.remaining, left)
+            left -= counts[shortest]
+        return most - left
+
+    def _joins(self, sequence: TokenSequence) -> bool:
+        """Let a sequence that waits run, if there is a row and memory for it."""
+        if len(self.running) >= self._max_running or not self._admit(sequence):
+            return False
+        self.waiting.remove(sequence)
+        self.running.append(sequence)
+        return True
 
     def complete(self, sequence: TokenSequence, span: Span) -> None:
         """Tell that a span of a sequence is computed, and right: others may use its full blocks from now on."""
@@ -121,7 +157,8 @@ class Scheduler:
         """Give a sequence the blocks for all that it has, those that are known already among them, or none."""
         needed = -(-len(sequence.tokens) // self._block_size)
         # The last token is always computed: its logits are what the sequence waits for.
-        known = (len(sequence.tokens) - 1) // self._block_size
+        computed_at_least = len(sequence.tokens) - 1 if sequence.needed_from is None else sequence.needed_from
+        known = computed_at_least // self._block_size
         shared = self._pool.share(sequence.digests(known, self._block_size))
         # Those that run may each need a block soon; taking the last ones would only make somebody wait again.
         spare = len(self.running)

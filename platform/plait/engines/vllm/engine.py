@@ -32,15 +32,19 @@ from plait.engines.admission import (
     check_length,
     check_queue,
     check_request,
+    check_tokens,
     closed,
+    fitted,
     not_loaded,
+    tokens_to_keep,
 )
+from plait.engines.constraint_check import ConstraintCheck
+from plait.engines.context_size import bearable_bytes_of_machine, bytes_of_a_token, context_size
 from plait.engines.engine import EngineLoad, GenerationDelta, GenerationRequest, LoadedAdapter
-from plait.engines.prompts import PromptReader
-from plait.engines.schema_check import SchemaCheck
+from plait.engines.prompts import Prompt, PromptReader
 from plait.engines.settings import DEFAULTS
 from plait.engines.vllm.adapters import check_lora
-from plait.engines.vllm.messages import next_delta, sampling_params
+from plait.engines.vllm.messages import next_delta, only_read, sampling_params
 from plait.engines.vocabulary import Vocabulary
 from plait.errors import InvalidInput, Unavailable, first_line
 from plait.model_ids import BASE
@@ -50,6 +54,8 @@ from plait.observability import metrics
 
 _TOKENS_TO_SPARE = 256
 """A request's keys and values end in a block that is not full: vLLM's largest, on CPUs, has 128 tokens."""
+
+_USED_OF_A_GPU = 0.9  # vLLM's default is 0.92
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,10 @@ class VLLMEngine:
         dtype: type that it computes in.
         max_batch_size: requests that share a step.
         max_waiting: requests that may wait; one more is refused.
-        max_context_tokens: prompt and answer together; no more than the model was made for.
+        max_context_tokens: prompt and answer together, no more than the model was made for; None: as many as that and
+            memory bear.
         max_step_tokens: tokens of a step, one at least for each of its requests; None leaves vLLM's choice.
-        kv_cache_tokens: tokens whose keys and values are kept; None: enough for a full batch of the longest.
+        kv_cache_tokens: tokens whose keys and values are kept; None: as `context_size` says.
         max_loras: different adapters in a step; a request of one more waits.
         max_lora_rank: the highest rank; every adapter takes the memory and time of it.
         max_loaded_loras: adapters in memory; beyond, vLLM reads the least used ones from their folders again.
@@ -84,7 +91,7 @@ class VLLMEngine:
         dtype: Any = DEFAULTS.dtype,
         max_batch_size: int = DEFAULTS.max_batch_size,
         max_waiting: int = DEFAULTS.max_waiting,
-        max_context_tokens: int = DEFAULTS.max_context_tokens,
+        max_context_tokens: int | None = DEFAULTS.max_context_tokens,
         max_step_tokens: int | None = None,
         kv_cache_tokens: int | None = None,
         max_loras: int = DEFAULTS.max_loras,
@@ -100,13 +107,17 @@ class VLLMEngine:
         self.tokenizer = load_tokenizer(base)
         self._base_sha256 = model_sha256(base)
         config = AutoConfig.from_pretrained(base).get_text_config()
-        self.max_context_tokens = min(max_context_tokens, config.max_position_embeddings)
+        self._dtype = getattr(torch, dtype)
+        of_a_token = bytes_of_a_token(config, self._dtype.itemsize)
+        bearable = _bearable_bytes(base) // of_a_token
+        longest = config.max_position_embeddings
+        size = context_size(longest, max_batch_size, bearable, max_context_tokens, kv_cache_tokens)
+        self.max_context_tokens = size.context_tokens
         self.prompts = PromptReader(self.tokenizer, self.max_context_tokens)
-        self._schemas = SchemaCheck()
+        self._constraints = ConstraintCheck()
         self._max_batch_size, self._max_waiting = max_batch_size, max_waiting
         self._max_loras, self._max_lora_rank = max_loras, max_lora_rank
-        self._dtype = getattr(torch, dtype)
-        cached = kv_cache_tokens or max_batch_size * (self.max_context_tokens + _TOKENS_TO_SPARE)
+        to_spare = 0 if kv_cache_tokens else max_batch_size * _TOKENS_TO_SPARE
         if current_platform.is_cpu():
             # Left to itself vLLM keeps a core free, and takes one of two that share their units.
             cores = ",".join(map(str, sorted(os.sched_getaffinity(0))))
@@ -118,7 +129,7 @@ class VLLMEngine:
             max_model_len=self.max_context_tokens,
             max_num_seqs=max_batch_size,
             max_num_batched_tokens=max_step_tokens,
-            kv_cache_memory_bytes=cached * _bytes_of_a_token(config, dtype),
+            kv_cache_memory_bytes=(size.cache_tokens + to_spare) * of_a_token,
             enable_lora=True,
             max_loras=max_loras,
             max_lora_rank=max_lora_rank,
@@ -147,11 +158,16 @@ class VLLMEngine:
         if self._is_closed:
             raise closed()
         check_request(request)
-        prompt = await self.prompts.read(request.prompt)
-        if request.sampling.json_schema is not None:
-            schema = await self._schemas.check(request.sampling.json_schema)
-            request = replace(request, sampling=replace(request.sampling, json_schema=schema))
-        check_length(len(prompt), request.sampling.max_tokens, self.max_context_tokens)
+        check_tokens(request, len(self._vocabulary))
+        keep = tokens_to_keep(request, self.max_context_tokens)
+        prompt = await self.prompts.read(request.prompt, keep, request.is_echoed)
+        request = fitted(request, len(prompt.tokens), self.max_context_tokens)
+        if (constraint := request.sampling.constraint) is not None:
+            checked = await self._constraints.check(constraint)
+            if checked.kind == "json_schema":
+                request = replace(request, sampling=replace(request.sampling, json_schema=checked.text))
+        # Even where none is wanted vLLM makes a token.
+        check_length(len(prompt.tokens), max(request.sampling.max_tokens, 1), self.max_context_tokens)
         check_queue(self.load().waiting, self._max_waiting)
         adapter = self._use(request.adapter) if request.adapter is not None else None
         # What an adapter's requests are counted by: its key may mean other weights before this one ends.
@@ -174,13 +190,13 @@ class VLLMEngine:
                 self._changed.notify_all()
 
     async def _generate(
-        self, request: GenerationRequest, prompt: Sequence[int], lora: LoRARequest | None
+        self, request: GenerationRequest, prompt: Prompt, lora: LoRARequest | None
     ) -> AsyncGenerator[GenerationDelta]:
         loop = asyncio.get_running_loop()
         deadline = None if request.deadline_s is None else loop.time() + request.deadline_s
-        so_far = GenerationDelta(text="", prompt_tokens=len(prompt), generated_tokens=0)
+        so_far = GenerationDelta(text="", prompt_tokens=len(prompt.tokens), generated_tokens=0)
         stream = self._llm.generate(
-            _tokens_prompt(prompt, request.cache_salt),
+            _tokens_prompt(prompt.tokens, request.cache_salt),
             sampling_params(request.sampling, request.stream_interval),
             request_id=str(next(self._numbers)),
             lora_request=lora,
@@ -191,9 +207,13 @@ class VLLMEngine:
                     async with asyncio.timeout_at(deadline):
                         output = await anext(stream)
                 except TimeoutError:
-                    yield replace(so_far, text="", logprobs=(), finish_reason="deadline")
+                    yield replace(
+                        so_far, text="", logprobs=(), prompt_logprobs=(), prompt_text="", finish_reason="deadline"
+                    )
                     return
-                so_far = next_delta(output, so_far, request.sampling.logprobs, self._vocabulary)
+                so_far = next_delta(output, so_far, request.sampling, self._vocabulary, prompt)
+                if request.sampling.max_tokens == 0:
+                    so_far = only_read(so_far)
                 yield so_far
 
     async def load_adapter(self, key: str, folder: Path) -> None:
@@ -243,7 +263,7 @@ class VLLMEngine:
         self._is_closed = True
         self._llm.output_processor.propagate_error(EngineDeadError())  # else its shutdown lets requests wait for ever
         self._llm.shutdown()
-        self._schemas.close()
+        self._constraints.close()
         self.prompts.close()
 
     def _use(self, key: str) -> _Adapter:
@@ -286,8 +306,9 @@ def _tokens_prompt(prompt: Sequence[int], cache_salt: str) -> Any:
     return TokensPrompt(prompt_token_ids=list(prompt), **salted)
 
 
-def _bytes_of_a_token(config: Any, dtype: str) -> int:
-    """Bytes of a token's keys and values in all layers."""
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    width = 4 if dtype == "float32" else 2
-    return int(2 * config.num_hidden_layers * config.num_key_value_heads * head * width)
+def _bearable_bytes(base: Path) -> int:
+    """Memory that keys and values may take; of a GPU half of what vLLM uses of it and the weights leave."""
+    if current_platform.is_cpu():
+        return bearable_bytes_of_machine()
+    weights = sum(file.stat().st_size for file in base.glob("*.safetensors"))
+    return max(0, int(current_platform.get_device_total_memory() * _USED_OF_A_GPU) - weights) // 2

@@ -10,6 +10,7 @@ import numpy as np
 
 from plait.errors import InvalidInput
 from plait.models.embedding import EmbeddingOptions
+from plait.models.encoders.tokens import TextTokens
 from plait.models.vectors import Prompts, Vectors
 
 _BATCH_SIZE = 32
@@ -20,6 +21,9 @@ class Encoder(Protocol):
 
     dimension: int
     max_tokens: int
+
+    @property
+    def text_tokens(self) -> TextTokens | None: ...
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
     def encode(self, texts: Sequence[str], prompt: str, batch_size: int, is_query: bool) -> Vectors: ...
@@ -44,6 +48,7 @@ class LocalEmbedding:
             )
         self.dimension = options.dimensions or encoder.dimension
         self.max_tokens = encoder.max_tokens
+        self.text_tokens = encoder.text_tokens
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included, also of one that is longer than the model reads."""

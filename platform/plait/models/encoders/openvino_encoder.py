@@ -43,7 +43,7 @@ class OpenVinoEncoder:
 
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         self.dimension, self.max_tokens = int(facts["dimension"]), int(facts["max_tokens"])
-        self._counter, self._tokenizer = counter_and_reader(original, self.max_tokens)
+        self.text_tokens, self._tokenizer = counter_and_reader(original, self.max_tokens)
         # Not beyond what the model reads: it may have no positions there.
         step = _LENGTH_STEP if self.max_tokens % _LENGTH_STEP == 0 else None
         self._tokenizer.enable_padding(pad_id=facts["pad_id"], pad_token=facts["pad_token"], pad_to_multiple_of=step)
@@ -68,7 +68,7 @@ class OpenVinoEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included."""
-        return [len(encoding) for encoding in self._counter.encode_batch(list(texts))]
+        return self.text_tokens.count(texts)
 
     def encode(self, texts: Sequence[str], prompt: str, batch_size: int, is_query: bool) -> Vectors:
         """Vectors of texts, float32 [n, dimension]. Queries and passages differ by their prompts alone."""

@@ -11,6 +11,7 @@ from plait.errors import ModelNotFound, first_line
 from plait.models.embedding import EmbeddingOptions
 from plait.models.encoders.hardware import computed_in, has_gpu
 from plait.models.encoders.local import LocalEmbedding
+from plait.models.encoders.tokens import TextTokens
 from plait.models.vectors import Vectors
 
 # Imported on the way by peft; warns about kernels for 4-bit layers, which no embedding model here has.
@@ -27,6 +28,7 @@ class TorchEncoder:
             raise ModelNotFound(f"The model '{source}' makes no vectors of a fixed size.", "Choose an embedding model.")
         self.dimension: int = dimension
         self.max_tokens = int(model.max_seq_length or model.tokenizer.model_max_length)
+        self.text_tokens = _text_tokens(model.tokenizer)
 
     @classmethod
     def take(cls, options: EmbeddingOptions) -> LocalEmbedding:
@@ -66,6 +68,19 @@ class TorchEncoder:
 
     def _call(self, is_query: bool) -> Any:
         return self._model.encode_query if is_query else self._model.encode_document
+
+
+def _text_tokens(tokenizer: Any) -> TextTokens | None:
+    """Those of a fast tokenizer of transformers, which sets the limits of its own at each call."""
+    from tokenizers import Tokenizer
+
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    if not isinstance(fast, Tokenizer):
+        return None
+    whole = Tokenizer.from_str(fast.to_str())
+    whole.no_truncation()
+    whole.no_padding()
+    return TextTokens(whole)
 
 
 def load_model(source: str, folder: Path, dtype: str) -> Any:

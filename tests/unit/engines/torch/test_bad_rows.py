@@ -91,7 +91,12 @@ KINDS: dict[str, Bad] = {
     "the smallest seed": Bad(sampling(seed=-(2**63), temperature=1.0), None),
     "negative logprobs": Bad(sampling(logprobs=-1)),
     "too many logprobs": Bad(sampling(logprobs=10**9)),
-    "no tokens to make": Bad(sampling(max_tokens=0), message="max_tokens is 0; it must be 1 or more"),
+    "fewer tokens than none": Bad(sampling(max_tokens=-1), message="max_tokens is -1; it must be 0 or more"),
+    "more tokens at least than at most": Bad(
+        sampling(min_tokens=25), message="min_tokens is 25; it must be from 0 to 24"
+    ),
+    "a token that does not exist": Bad({"prompt": (5, 10**6)}, message="prompt names the token 1000000"),
+    "a grammar that is none": Bad(sampling(grammar="nonsense"), message="The grammar cannot be followed"),
     "more tokens than any context": Bad(sampling(max_tokens=2**70)),
     "a deadline of NaN": Bad({"deadline_s": NAN}, message="deadline_s is nan"),
     "an infinite deadline": Bad({"deadline_s": INF}),
@@ -291,10 +296,10 @@ async def test_text_that_cannot_be_made_ends_its_request(
 ) -> None:
     push = TextStream.push
 
-    def faulty(self: TextStream, token: int) -> str:
-        if self._stop == ["the bad one"]:
+    def faulty(self: TextStream, token: int, may_stop: bool = True) -> str:
+        if len(self._stops.depth) == len("the bad one") + 1:
             raise Fault("no text")
-        return push(self, token)
+        return push(self, token, may_stop)
 
     monkeypatch.setattr(TextStream, "push", faulty)
     request = replace(BAD, sampling=replace(BAD.sampling, stop=("the bad one",)))

@@ -62,6 +62,42 @@ def test_a_long_prompt_does_not_keep_others_from_their_next_token() -> None:
     assert steps[4] == [(short, 1), (long, 1)]
 
 
+def test_a_short_prompt_overtakes_a_long_one_that_would_fill_the_steps() -> None:
+    scheduler, _ = scheduler_of(100)
+    starts = ((0, 60), (100, 60), (200, 5))
+    long, also_long, short = (TokenSequence(list(range(start, start + count)), "") for start, count in starts)
+    for sequence in (long, also_long, short):
+        scheduler.add(sequence)
+    steps = run(scheduler, {long: 1, also_long: 1, short: 2})
+    assert steps[0] == [(long, 16)]
+    assert dict(steps[1]) == {long: 11, short: 5}
+    assert steps[2] == [(short, 1), (long, 15)]
+    assert [sequence for sequence, _ in steps[5]] == [also_long]  # in the order in which they came
+
+
+def test_a_shorter_prompt_that_fits_into_no_step_is_read_beside_a_long_one() -> None:
+    scheduler, _ = scheduler_of(100)
+    long, shorter, longer = (TokenSequence(list(range(n * 100, n * 100 + c)), "") for n, c in enumerate((60, 20, 70)))
+    for sequence in (long, longer, shorter):
+        scheduler.add(sequence)
+    steps = run(scheduler, {long: 1, longer: 1, shorter: 1})
+    assert steps[0] == [(long, 16)]
+    assert [dict(step) for step in steps[1:4]] == [{long: 8, shorter: 8}, {long: 8, shorter: 8}, {long: 12, shorter: 4}]
+    assert steps[4] == [(long, 16)]  # alone: the longer one waits
+
+
+def test_a_long_prompt_has_half_of_each_step_however_many_short_ones_come() -> None:
+    scheduler, _ = scheduler_of(100, max_running=3)
+    long = TokenSequence(list(range(1000, 1060)), "")
+    scheduler.add(long)
+    assert [(s, len(span.tokens)) for s, span in scheduler.plan()] == [(long, 16)]
+    scheduler.complete(long, scheduler.plan()[0][1])
+    for number in range(20):
+        scheduler.add(TokenSequence([number] * 8, ""))
+    assert [len(span.tokens) for _, span in scheduler.plan()] == [8, 8]
+    assert len(scheduler.waiting) == 19
+
+
 def test_a_common_beginning_is_computed_once_within_a_namespace() -> None:
     scheduler, _ = scheduler_of(100)
     system = list(range(10))  # two full blocks and a half

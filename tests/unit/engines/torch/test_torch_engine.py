@@ -394,8 +394,8 @@ def test_streamed_text_is_the_text_up_to_the_first_stop(text: str, stop: list[st
     stream = TextStream(tokenizer, stop)
     ids = tokenizer.backend_tokenizer.encode(text).ids
     streamed = "".join(stream.push(token) for token in ids) + stream.end()
-    cut = min((text.index(s) for s in stop if s in text), default=len(text))
-    assert streamed == text[:cut]
+    ends = [(text.index(s) + len(s), text.index(s)) for s in stop if s in text]
+    assert streamed == text[: min(ends)[1] if ends else len(text)]  # of those that end first, the longest
 
 
 class _byte_tokenizer:

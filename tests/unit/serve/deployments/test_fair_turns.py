@@ -9,6 +9,7 @@ import pytest
 
 from plait.errors import InvalidInput
 from plait.models.embedding import kind_of
+from plait.models.long_texts import LongTexts
 from plait.models.vectors import NO_PROMPTS, Vectors
 from plait.serve.deployments.embedder import Embedder
 from plait.serve.deployments.reranker import Reranker
@@ -64,7 +65,7 @@ def one_after_the_other(deployment: Any, method: str, answer: Callable[[Any], An
 
 
 async def test_a_question_is_embedded_between_the_parts_of_a_large_request(embedder: Embedder, model: Model) -> None:
-    many = asyncio.create_task(embedder.embed([str(i) for i in range(1000)], "passage", "model"))
+    many = asyncio.create_task(embedder.embed([str(i) for i in range(1000)], "passage", "model", LongTexts()))
     await asyncio.sleep(0)
     question = await embedder.embed_questions(kind_of(model), ["why?"])
     assert not many.done()
@@ -88,7 +89,7 @@ async def test_a_text_far_beyond_the_model_is_refused_or_cut_before_it_is_read(
     embedder: Embedder, model: Model
 ) -> None:
     with pytest.raises(InvalidInput, match=r"Input 1 has 500000 characters, and the model reads 4 tokens"):
-        await embedder.embed(["a", "word " * 100_000], "passage", "model")
+        await embedder.embed(["a", "word " * 100_000], "passage", "model", LongTexts())
     assert not model.asked
     await embedder.embed_passages(kind_of(model), ["word " * 100_000])
     await embedder.rerank("word " * 100_000, ["word " * 100_000], "model")

@@ -12,51 +12,58 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from described import description
 from fastapi.testclient import TestClient
 
-from plait.documents.uploads import attachments, uploaded_files
+from plait import api_keys
+from plait.documents.uploads import attachments, made_collections, multipart, uploaded_files
 from plait.documents.uploads.reach import Reach
 from plait.errors import CollectionNotFound, ModelNotFound, NotFound
+from plait.index.collection import Index
 from plait.index.passage import Passage
+from plait.index.stores.memory import MemoryStore
+from plait.models.long_texts import LongTexts
 from plait.models.reranking import check_uncut
-from plait.recipes import DocumentLimits
 from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.adapters.lifecycle import AdapterLifecycle
 from plait.serve.adapters.report import ReplicaAdapters
+from plait.serve.api.caller import Caller
+from plait.serve.api.responses.conversations import owner_of
+from plait.serve.api.responses.objects import Response
+from plait.serve.api.responses.requests import ResponseRequest
+from plait.serve.api.responses.storage import ResponseStorage, StoredResponse, new_response_id
 from plait.serve.api.services import Deployments
 from plait.serve.deployments.indexer import Indexer
-from plait.serve.ingress import build_api
-from plait.serve.messages.arguments import RetrievalArguments
-from plait.serve.messages.calls import Call, Collection, Event, Retrieved, Tokens
+from plait.serve.messages.arguments import AppArguments, ResponseArguments, RetrievalArguments
+from plait.serve.messages.calls import Call, Collection, Event, Retrieved, TokenizerInfo, Tokens
 from plait.serve.messages.embeddings import Embedded
 from plait.serve.messages.protocol import ModelCard
 
 TENANT, COLLECTION, ADAPTER, BATCH, PASSAGE = "acme", "docs", "support", "vsfb_1", "c1"
 CANARY = "canary"
-FILE = "the id of the file"
+FILE, PART = "the id of the file", "the id of the part"
 OWNER = Reach(tenant=TENANT, collections=(COLLECTION,))
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}]}
+MESSAGES = CHAT | {"max_tokens": 9}
 WHERE = {"collection": COLLECTION, "tenant": TENANT}
 STORE = "/v1/vector_stores/{store_id}"
 
 Route = tuple[str, str]
-ROUTES: list[Route] = [
-    (method.upper(), path) for path, methods in build_api().openapi()["paths"].items() for method in methods
-]
+ROUTES: list[Route] = [(method.upper(), path) for path, methods in description()["paths"].items() for method in methods]
 
 
 @dataclass(frozen=True)
 class Ask:
     """A request that its owner gets answered.
 
-    `scope`: None for everybody. `names`: what it needs, and the status for a key that is bound to another: 200 where
-    the answer leaves out what is not for the key.
+    `scopes`: one of them is needed; none for everybody. `names`: what it needs, and the status for a key that is bound
+    to another: 200 where the answer leaves out what is not for the key.
     """
 
     method: str
     path: str
-    scope: Scope | None
+    scopes: frozenset[Scope]
     json: Any = None
     names: Mapping[str, int] = field(default_factory=dict)
 
@@ -70,6 +77,7 @@ class Ask:
 
 _OTHERS, _UNKNOWN, _LEFT_OUT = 403, 404, 200
 _IN_COLLECTION = {"collection": _OTHERS, "file": _UNKNOWN}
+_A_MADE_ONE = {"any collection": _OTHERS, "tenant": _UNKNOWN}  # which no key is bound to
 _INFER: list[tuple[str, str, Any, Mapping[str, int]]] = [
     ("GET", "/v1/models", None, {"adapter": _LEFT_OUT}),
     ("GET", "/v1/models/{model_id}", None, {"adapter": _UNKNOWN}),
@@ -83,6 +91,25 @@ _INFER: list[tuple[str, str, Any, Mapping[str, int]]] = [
         {"adapter": _OTHERS, "collection": _OTHERS, "tenant": _OTHERS},
     ),
     ("POST", "/v1/completions", {"model": ADAPTER, "prompt": "x"}, {"adapter": _OTHERS}),
+    ("POST", "/v1/responses", {"model": ADAPTER, "input": "x"}, {"adapter": _OTHERS}),
+    (
+        "POST",
+        "/v1/responses",
+        {"model": "base", "input": "x", "tools": [{"type": "file_search", "vector_store_ids": [COLLECTION]}]},
+        {"collection": _OTHERS},
+    ),
+    ("GET", "/v1/responses/{response_id}", None, {}),
+    ("GET", "/v1/responses/{response_id}/input_items", None, {}),
+    ("POST", "/v1/responses/{response_id}/cancel", None, {}),
+    ("DELETE", "/v1/responses/{response_id}", None, {}),
+    ("POST", "/v1/messages", MESSAGES | {"model": ADAPTER}, {"adapter": _OTHERS}),
+    (
+        "POST",
+        "/v1/messages",
+        MESSAGES | {"model": f"rag/{ADAPTER}", "retrieval": WHERE, "stream": True},
+        {"adapter": _OTHERS, "collection": _OTHERS, "tenant": _OTHERS},
+    ),
+    ("POST", "/v1/messages/count_tokens", CHAT | {"model": "base"}, {}),
     ("POST", "/v1/retrieve", {"query": "x"} | WHERE, {"collection": _OTHERS, "tenant": _OTHERS}),
     (
         "POST",
@@ -93,8 +120,12 @@ _INFER: list[tuple[str, str, Any, Mapping[str, int]]] = [
     ("POST", "/v1/embeddings", {"model": "embedding", "input": "x"}, {}),
     ("POST", "/v1/rerank", {"model": "reranker", "query": "x", "documents": ["x"]}, {}),
     ("POST", "/v2/rerank", {"model": "reranker", "query": "x", "documents": ["x"]}, {}),
+    ("POST", "/v1/score", {"model": "reranker", "text_1": "x", "text_2": ["x"]}, {}),
     ("POST", "/v1/tokenize", {"prompt": "x"}, {}),
     ("POST", "/v1/detokenize", {"tokens": [97]}, {}),
+    ("GET", "/v1/tokenizer_info", None, {}),
+]
+_FINDING: list[tuple[str, str, Any, Mapping[str, int]]] = [
     ("GET", "/v1/vector_stores", None, {"collection": _LEFT_OUT}),
     ("GET", STORE, None, {"collection": _OTHERS}),
     ("POST", f"{STORE}/search", {"query": "x"}, {"collection": _OTHERS}),
@@ -106,12 +137,22 @@ _DOCUMENTS: list[tuple[str, str, Any, Mapping[str, int]]] = [
     ("GET", "/v1/files/{file_id}", None, {"file": _UNKNOWN}),
     ("GET", "/v1/files/{file_id}/content", None, {"file": _UNKNOWN}),
     ("DELETE", "/v1/files/{file_id}", None, {"file": _UNKNOWN}),
+    ("POST", "/v1/uploads", {"filename": "a.md", "purpose": "assistants", "bytes": 4}, {}),
+    ("POST", "/v1/uploads/{upload_id}/parts", None, {"file": _UNKNOWN}),
+    ("POST", "/v1/uploads/{upload_id}/complete", {"part_ids": [PART]}, {"file": _UNKNOWN}),
+    ("POST", "/v1/uploads/{upload_id}/cancel", None, {"file": _UNKNOWN}),
+    ("POST", "/v1/vector_stores", {"name": "x"}, {"any collection": _OTHERS}),
+    ("POST", STORE, {"name": "x"}, _A_MADE_ONE),
+    ("DELETE", STORE, None, _A_MADE_ONE),
     ("POST", f"{STORE}/files", {"file_id": FILE}, _IN_COLLECTION),
     ("GET", f"{STORE}/files", None, {"collection": _OTHERS, "file": _LEFT_OUT}),
     ("GET", f"{STORE}/files/{{file_id}}", None, _IN_COLLECTION),
+    ("POST", f"{STORE}/files/{{file_id}}", {"attributes": {"mark": CANARY}}, _IN_COLLECTION),
+    ("GET", f"{STORE}/files/{{file_id}}/content", None, _IN_COLLECTION),
     ("DELETE", f"{STORE}/files/{{file_id}}", None, _IN_COLLECTION),
     ("POST", f"{STORE}/file_batches", {"file_ids": [FILE]}, _IN_COLLECTION),
     ("GET", f"{STORE}/file_batches/{{batch_id}}", None, _IN_COLLECTION),
+    ("POST", f"{STORE}/file_batches/{{batch_id}}/cancel", None, _IN_COLLECTION),
     ("GET", f"{STORE}/file_batches/{{batch_id}}/files", None, _IN_COLLECTION),
 ]
 _ADMIN: list[tuple[str, str, Any]] = [
@@ -122,10 +163,11 @@ _ADMIN: list[tuple[str, str, Any]] = [
     ("POST", "/v1/adapters/{name}/unpin", None),
 ]
 ASKED = [
-    *(Ask("GET", path, None) for path in ("/healthz", "/readyz")),
-    *(Ask(method, path, Scope.INFER, json, names) for method, path, json, names in _INFER),
-    *(Ask(method, path, Scope.DOCUMENTS, json, names) for method, path, json, names in _DOCUMENTS),
-    *(Ask(method, path, Scope.ADMIN, json) for method, path, json in _ADMIN),
+    *(Ask("GET", path, frozenset()) for path in ("/healthz", "/readyz", "/health", "/version")),
+    *(Ask(method, path, frozenset({Scope.INFER}), json, names) for method, path, json, names in _INFER),
+    *(Ask(*ask[:2], frozenset({Scope.INFER, Scope.DOCUMENTS}), *ask[2:]) for ask in _FINDING),
+    *(Ask(method, path, frozenset({Scope.DOCUMENTS}), json, names) for method, path, json, names in _DOCUMENTS),
+    *(Ask(method, path, frozenset({Scope.ADMIN}), json) for method, path, json in _ADMIN),
 ]
 
 
@@ -151,16 +193,16 @@ def _check_model(model: str, served: str) -> None:
 
 
 def _check_collection(name: str | None) -> None:
-    if name not in (None, COLLECTION):
+    if name not in (None, COLLECTION) and made_collections.find(str(name)) is None:
         raise CollectionNotFound(f"There is no collection '{name}' here.")
 
 
 def _collection(name: str, tenant: str | None = None) -> Collection:
     _check_collection(name)
-    return Collection(COLLECTION, CANARY, 4, 1)
+    return Collection(name, CANARY, 4, 1, tenant or "default")
 
 
-def _embedded(texts: list[str], input_type: str, model: str) -> Embedded:
+def _embedded(texts: list[str], input_type: str, model: str, long_texts: LongTexts | None) -> Embedded:
     _check_model(model, "embedding")
     return Embedded(np.ones((len(texts), 4), np.float32), tokens=1)
 
@@ -175,8 +217,9 @@ def _check_uncut(documents: list[str], limit_tokens: int) -> None:
 
 
 def _retrieved(asked: Retrieval) -> Retrieved:
-    _check_collection(asked.collection)
-    return Retrieved((), COLLECTION, asked, {"total": 1.0}, "answered")
+    for name in asked.named:
+        _check_collection(name)
+    return Retrieved((), (COLLECTION,), asked, {"total": 1.0}, "answered")
 
 
 def _passage(collection: str, chunk_id: str, tenant: str | None) -> Passage:
@@ -190,30 +233,32 @@ async def _generated(call: Call) -> AsyncGenerator[Event]:
     yield Event("y", 1, 1, "stop", "base")
 
 
-class _IdleIndexer(Indexer):
-    """Takes files in and never gets to them."""
+class IdleIndexer(Indexer):
+    """Takes files in and never gets to them. It has an index in memory, which no document gets into."""
 
     def __init__(self) -> None:
-        self._collections, self._tenant = (COLLECTION,), "default"
-        self._limits = DocumentLimits()
-        self._start()
-
-    def _delete(self, attachment: attachments.Attachment, source: str) -> None:
-        pass
+        store = MemoryStore()
+        Index.open_or_create(COLLECTION, store, embedding_model="package:embedder", dimension=4)
+        embedder: Any = SimpleNamespace(reads_tokens=_Method("reads_tokens", 256, []))
+        self._start(RetrievalArguments(collection=COLLECTION), store, embedder)
 
 
 class Behind:
-    """The deployments, each of whose methods answers at once. `asked`: what reached them, with its arguments."""
+    """The deployments, each of whose methods answers at once. `asked`: what reached them, with its arguments.
 
-    def __init__(self) -> None:
+    `indexer`: None for an idle one.
+    """
+
+    def __init__(self, indexer: Indexer | None = None) -> None:
         self.asked: list[tuple[str, tuple[Any, ...]]] = []
-        indexer = _IdleIndexer()
+        indexer = indexer or IdleIndexer()
         cards = [ModelCard(id="base", created=0, root="r"), ModelCard(id=ADAPTER, created=0, root=f"/{CANARY}")]
         self.llm = self._handle(
             is_ready=True,
             models=cards,
             tokenize=Tokens((97,), 512),
             detokenize="a",
+            tokenizer_info=TokenizerInfo("Bytes", None, "<eos>", None, None, None),
             load_adapter=None,
             unload_adapter=None,
             pin_adapter=None,
@@ -225,12 +270,14 @@ class Behind:
             retrieve=lambda question, asked, _: _retrieved(asked),
             passage=_passage,
             collection=_collection,
+            document=[Passage(PASSAGE, f"{CANARY}.md", "", "", CANARY, 0, 6, 0.0)],
         )
         embedder = self._handle(
             is_ready=True,
             model_source="package:embedder",
             embed=_embedded,
             rerank=_scored,
+            count_tokens=lambda texts: [len(text) for text in texts],
             check_uncut=_check_uncut,
         )
         takes_files = self._handle(
@@ -240,10 +287,12 @@ class Behind:
             attached=indexer.attached,
             detach=indexer.detach,
             detach_and_delete=indexer.detach_and_delete,
+            cancel=indexer.cancel,
+            make_collection=indexer.make_collection,
+            drop_collection=indexer.drop_collection,
         )
-        self.deployments = Deployments(
-            self.llm, retriever, embedder, None, takes_files, RetrievalArguments(collection=COLLECTION), 16, None, 72
-        )
+        arguments = AppArguments(retrieval=RetrievalArguments(collection=COLLECTION), default_max_tokens=16)
+        self.deployments = Deployments(self.llm, retriever, embedder, None, takes_files, arguments)
 
     def load_adapters_by(self, lifecycle: AdapterLifecycle) -> None:
         """Let adapters be loaded, unloaded and pinned by the real thing."""
@@ -280,19 +329,64 @@ def attached_file() -> str:
     return file_id
 
 
-def send(client: TestClient, ask: Ask, headers: Mapping[str, str], file_id: str = "") -> Any:
-    """Ask, of a file."""
-    path = ask.path.format(
-        store_id=COLLECTION, file_id=file_id, batch_id=BATCH, model_id=ADAPTER, name=ADAPTER, passage_id=PASSAGE
+def stored_response() -> str:
+    """The id of a response that everybody has, as if each had asked for it and ended it."""
+    request = ResponseRequest(model="base", input="x")
+    response = Response(
+        id=new_response_id(), created_at=1, status="cancelled", output=[], store=True, **request.repeated()
     )
-    if ask.route == ("POST", "/v1/files"):
-        return client.post(path, files={"file": ("new.md", b"text")}, headers=headers)
-    return client.request(ask.method, path, json=with_file(ask.json, file_id), headers=headers)
+    kept = StoredResponse([], response.model_dump(mode="json"))
+    for asking in [
+        Caller(frozenset({Scope.ADMIN})),
+        Caller(frozenset({Scope.INFER})),
+        *(Caller(key.scopes, key) for key in api_keys.all_keys() or ()),
+    ]:
+        ResponseStorage(ResponseArguments()).keep(owner_of(asking), kept)
+    return response.id
 
 
-def with_file(body: Any, file_id: str) -> Any:
+def begun_upload(spare_bytes: int) -> tuple[str, str]:
+    """An upload of the owner's, for so many bytes more than its one part has; the ids of both."""
+    upload = multipart.begin(f"{CANARY}.md", "assistants", len(CANARY) + spare_bytes, OWNER)
+    return upload.id, multipart.add_part(upload.id, BytesIO(CANARY.encode())).id
+
+
+def made_store() -> str:
+    """A collection that the owner made; its id."""
+    made = made_collections.MadeCollection(
+        id=made_collections.new_id(), name=CANARY, metadata={"mark": CANARY}, tenant=TENANT, created_at=1
+    )
+    made_collections.write(made)
+    return made.id
+
+
+def send(client: TestClient, ask: Ask, headers: Mapping[str, str], file_id: str = "") -> Any:
+    """Ask, of a file; of an upload and a collection that are made for it, where there is the file."""
+    is_there = any(file.id == file_id for file in uploaded_files.files())
+    upload_id, part_id = ("upload_1", "part_1")
+    if is_there and "{upload_id}" in ask.path:
+        upload_id, part_id = begun_upload(spare_bytes=ask.path.endswith("/parts"))
+    store_id = made_store() if is_there and ask.names is _A_MADE_ONE else COLLECTION
+    path = ask.path.format(
+        store_id=store_id,
+        file_id=file_id,
+        upload_id=upload_id,
+        batch_id=BATCH,
+        model_id=ADAPTER,
+        name=ADAPTER,
+        passage_id=PASSAGE,
+        response_id=stored_response() if "{response_id}" in ask.path else "",
+    )
+    form = {("POST", "/v1/files"): "file", ("POST", "/v1/uploads/{upload_id}/parts"): "data"}.get(ask.route)
+    if form is not None:
+        return client.post(path, files={form: ("new.md", b"x")}, headers=headers)
+    body = with_ids(ask.json, {FILE: file_id, PART: part_id})
+    return client.request(ask.method, path, json=body, headers=headers)
+
+
+def with_ids(body: Any, ids: Mapping[str, str]) -> Any:
     if isinstance(body, dict):
-        return {key: with_file(value, file_id) for key, value in body.items()}
+        return {key: with_ids(value, ids) for key, value in body.items()}
     if isinstance(body, list):
-        return [with_file(value, file_id) for value in body]
-    return file_id if body == FILE else body
+        return [with_ids(value, ids) for value in body]
+    return ids.get(body, body) if isinstance(body, str) else body

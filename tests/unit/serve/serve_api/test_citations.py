@@ -13,7 +13,7 @@ from openai.types.chat import ChatCompletion
 from plait.index.passage import Passage
 from plait.serve.api.citations import CitationLinks
 from plait.serve.api.inline_citations import InlineCitations
-from plait.serve.messages.arguments import CitationArguments
+from plait.serve.messages.arguments import AppArguments, CitationArguments
 from serve_api.fakes import CHAT, PASSAGE, WEATHER, Fakes, chunks_of, error_of, post
 
 RAG = CHAT | {"model": "rag/base"}
@@ -59,11 +59,11 @@ def test_the_address_of_a_citation_is_the_sources_own_or_the_passages_here(clien
     assert address == "http://testserver/v1/vector_stores/docs/passages/c1"
     assert client.get(address).json()["text"] == cited["text"]
     links = CitationLinks("https://here", tenant="a b")
-    assert links.url(LICENCE, "docs") == LICENCE.source
-    assert links.url(replace(PASSAGE, metadata={"url": "https://example.org/a"}), "docs") == "https://example.org/a"
-    assert links.url(replace(PASSAGE, metadata={"url": "javascript:alert(1)"}), "d/x").startswith("https://here/")
-    assert links.url(PASSAGE, "d/x") == "https://here/v1/vector_stores/d%2Fx/passages/c1?tenant=a+b"
-    fakes.citations = CitationArguments(public_url="https://plait.example.org/api/")
+    assert links.url(LICENCE) == LICENCE.source
+    assert links.url(replace(PASSAGE, metadata={"url": "https://example.org/a"})) == "https://example.org/a"
+    assert links.url(replace(PASSAGE, metadata={"url": "javascript:alert(1)"})).startswith("https://here/")
+    assert links.url(replace(PASSAGE, collection="d/x")) == "https://here/v1/vector_stores/d%2Fx/passages/c1?tenant=a+b"
+    fakes.arguments = AppArguments(citations=CitationArguments(public_url="https://plait.example.org/api/"))
     (cited,) = annotations(client)
     assert cited["url_citation"]["url"] == "https://plait.example.org/api/v1/vector_stores/docs/passages/c1"
 
@@ -97,7 +97,7 @@ def test_a_passage_is_there_for_those_who_may_see_it(client: TestClient) -> None
 
 
 def marked(pieces: list[str], passages: tuple[Passage, ...] = (VERSION, LICENCE)) -> tuple[str, InlineCitations]:
-    marks = InlineCitations(passages, [CitationLinks("https://here").url(p, "docs") for p in passages])
+    marks = InlineCitations(passages, [CitationLinks("https://here").url(p) for p in passages])
     return "".join(marks.push(piece) for piece in pieces) + marks.end(), marks
 
 
@@ -161,7 +161,8 @@ def test_citations_in_the_text_are_the_same_whole_and_streamed(client: TestClien
 def test_the_server_may_put_citations_into_the_text_and_a_request_take_them_out(
     client: TestClient, fakes: Fakes
 ) -> None:
-    fakes.texts, fakes.citations = ["it is ray 2.60.0."], CitationArguments(style="inline")
+    fakes.texts = ["it is ray 2.60.0."]
+    fakes.arguments = AppArguments(citations=CitationArguments(style="inline"))
     assert "Sources:" in post(client, "/v1/chat/completions", RAG)["choices"][0]["message"]["content"]
     plain: list[dict[str, Any]] = [
         {"retrieval": {"citations": "annotations"}},

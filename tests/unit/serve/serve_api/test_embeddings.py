@@ -8,8 +8,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from plait.errors import NotFound
+from plait.models.long_texts import LongTexts
 from plait.serve.api.services import Services
-from serve_api.fakes import CHAT, post
+from plait.serve.messages.arguments import AppArguments, EmbeddingArguments
+from serve_api.fakes import CHAT, Fakes, error_of, post
 
 
 def test_embeddings_come_as_numbers_or_as_base64_of_the_same(client: TestClient) -> None:
@@ -24,6 +26,83 @@ def test_embeddings_come_as_numbers_or_as_base64_of_the_same(client: TestClient)
 def test_fewer_dimensions_have_unit_length_again(client: TestClient) -> None:
     body = post(client, "/v1/embeddings", {"model": "embedding", "input": "x", "dimensions": 2})
     assert body["data"][0]["embedding"] == pytest.approx([1, 0])
+
+
+@pytest.mark.parametrize(
+    ("fields", "long_texts"),
+    [
+        ({}, LongTexts("refuse")),
+        ({"truncation_side": "left"}, LongTexts("refuse", keeps_end=True)),
+        ({"truncate": "START", "truncation_side": "left"}, LongTexts("cut", keeps_end=True)),
+        ({"truncate_prompt_tokens": -1}, LongTexts("cut")),
+        ({"truncate_prompt_tokens": 64}, LongTexts("cut", 64)),
+        ({"truncate_prompt_tokens": 64, "truncation_side": "left"}, LongTexts("cut", 64, keeps_end=True)),
+        ({"truncate": "NONE"}, LongTexts("refuse")),
+        ({"truncate": "END"}, LongTexts("cut")),
+        ({"truncate": "START"}, LongTexts("cut", keeps_end=True)),
+        ({"truncate": False}, LongTexts("refuse")),
+        ({"truncate": True}, LongTexts("cut")),
+        ({"truncate": True, "truncation_direction": "Left"}, LongTexts("cut", keeps_end=True)),
+        ({"long_texts": "mean"}, LongTexts("mean")),
+    ],
+)
+def test_what_becomes_of_long_texts_is_said_in_the_words_of_vllm_cohere_and_tei(
+    client: TestClient, fakes: Fakes, fields: dict[str, Any], long_texts: LongTexts
+) -> None:
+    post(client, "/v1/embeddings", {"model": "embedding", "input": "x"} | fields)
+    assert fakes.embedded == [(["x"], long_texts)]
+
+
+def test_the_side_goes_with_what_the_server_does(client: TestClient, fakes: Fakes) -> None:
+    fakes.arguments = AppArguments(embedding=EmbeddingArguments(long_texts="cut"))
+    for fields in ({}, {"truncation_side": "left"}, {"truncate": "NONE"}):
+        post(client, "/v1/embeddings", {"model": "embedding", "input": "x"} | fields)
+    assert [asked for _, asked in fakes.embedded] == [
+        LongTexts("cut"),
+        LongTexts("cut", keeps_end=True),
+        LongTexts("refuse"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"truncate": "END", "truncation_side": "left"}, "truncate and truncation_side name different ends"),
+        ({"truncate": "START", "truncation_direction": "Right"}, "truncate and truncation_direction name different"),
+        ({"truncation_side": "left", "truncation_direction": "right"}, "truncation_side and truncation_direction name"),
+        ({"long_texts": "mean", "truncation_side": "left"}, "truncation_side says where a text is cut"),
+    ],
+)
+def test_a_side_that_contradicts_the_rest_is_refused(client: TestClient, fields: dict[str, Any], sentence: str) -> None:
+    status, error = error_of(client, "/v1/embeddings", {"model": "embedding", "input": "x"} | fields)
+    assert status == 400
+    assert sentence in error["message"]
+
+
+def test_two_wishes_about_long_texts_exclude_each_other(client: TestClient) -> None:
+    body = {"model": "embedding", "input": "x", "truncate": "END", "long_texts": "mean"}
+    status, error = error_of(client, "/v1/embeddings", body)
+    assert (status, error["param"]) == (400, "long_texts")
+    assert "truncate and long_texts exclude each other" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("given", "inputs"),
+    [("x", ["x"]), (["x", "y"], ["x", "y"]), ([5, 6], [(5, 6)]), ([[5, 6], [7]], [(5, 6), (7,)])],
+)
+def test_input_is_a_text_or_several_or_their_tokens(
+    client: TestClient, fakes: Fakes, given: Any, inputs: list[Any]
+) -> None:
+    answer = post(client, "/v1/embeddings", {"model": "embedding", "input": given})
+    assert [made for made, _ in fakes.embedded] == [inputs]
+    assert len(answer["data"]) == len(inputs)
+
+
+@pytest.mark.parametrize("given", [[], [[]], ["x", 5], [5, [6]], [-1], {"text": "x"}])
+def test_other_input_is_refused_by_name(client: TestClient, given: Any) -> None:
+    status, error = error_of(client, "/v1/embeddings", {"model": "embedding", "input": given})
+    assert status == 400
+    assert error["param"].startswith("input")
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank"])

@@ -1,4 +1,4 @@
-"""Forced calls of tools keep each function's own schema, by the grammar that answers follow and by jsonschema."""
+"""Calls of tools keep each function's own schema, by the grammar that answers follow and by jsonschema."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from llguidance import LLMatcher, LLTokenizer
 
 from plait.errors import InvalidInput
 from plait.models.tools import Tool
-from plait.serve.api.tool_requests import forced_call_schema
+from plait.serve.api.tool_requests import call_or_answer_schema, forced_call_schema
 from serve_api.fakes import CHAT, error_of
 
 BYTES = LLTokenizer("byte")
@@ -120,3 +120,27 @@ def test_arguments_that_are_no_object_are_refused_by_name(client: TestClient, ki
     status, error = error_of(client, "/v1/chat/completions", CHAT | {"tools": tools})
     assert (status, error["param"]) == (400, "tools.0.function.parameters")
     assert "arguments are an object" in error["message"]
+
+
+@pytest.mark.parametrize("answer", [POINT, POINT | {"$id": "https://example.com/a"}, TREE, DRAFT_7, NULLABLE])
+def test_one_grammar_takes_calls_and_answers_each_by_its_own_schema(answer: dict[str, Any]) -> None:
+    tools = [Tool("t0", "", json.dumps(NAMED)), Tool("t1", "", json.dumps({"type": "object"}))]
+    schema = call_or_answer_schema(tools, json.dumps(answer), is_parallel=True)
+    validator, alone = Draft202012Validator(json.loads(schema)), Draft202012Validator(answer)
+    good = {"name": "t0", "arguments": {"at": "x"}}
+    for call in (good, [good, {"name": "t1", "arguments": {"a": [1]}}]):
+        assert accepts(schema, call)
+        assert validator.is_valid(call)
+    for bad in ({"name": "t0", "arguments": {"at": 1}}, {"name": "t2", "arguments": {}}, [], [1], "x"):
+        assert not accepts(schema, bad)
+        assert not validator.is_valid(bad)
+    for said in ({"at": 1}, {"child": {"child": {}}}, {"on": True}, {"a": 1}, {"at": "x"}):
+        assert accepts(schema, said) is validator.is_valid(said) is alone.is_valid(said), said
+    assert not accepts(call_or_answer_schema(tools, json.dumps(answer), is_parallel=False), [good])
+
+
+def test_an_id_of_the_answers_schema_that_a_function_has_too_is_refused_by_name() -> None:
+    inner = {"n": {"$id": "https://example.com/n", "type": "null"}}
+    tool = Tool("t0", "", json.dumps(CLOSED | {"properties": {"n": inner["n"] | {"type": "string"}}}))
+    with pytest.raises(InvalidInput, match=r"schema of response_format has the \$id 'https://example.com/n'"):
+        call_or_answer_schema([tool], json.dumps(CLOSED | {"properties": inner}), is_parallel=True)

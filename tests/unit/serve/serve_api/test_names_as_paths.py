@@ -21,6 +21,8 @@ from plait.serve.ingress import build_api
 from plait.serve.messages.arguments import LLMArguments
 from serve_api.every_route import ASKED, Behind
 
+pytestmark = pytest.mark.no_cover  # what every route reaches is covered by its own tests
+
 ADMIN = {"Authorization": "Bearer an-admin-key"}
 PRIVATE = "what lies outside"
 NAMES = [

@@ -29,6 +29,7 @@ def test_retrieve_says_what_it_found_and_how_long_each_stage_took(client: TestCl
             "end": 13,
             "score": 0.8765,
             "metadata": {"lang": "en"},
+            "collection": "docs",
         }
     ]
 
@@ -156,7 +157,7 @@ def test_several_queries_have_the_best_results_of_all_best_first(
             replace(PASSAGE, chunk_id=name, source=name, text=f"text of {name}", score=score)
             for name, score in scores[question].items()
         ]
-        return Retrieved(tuple(found), "docs", asked, {"total": 1.0}, is_cut=True)
+        return Retrieved(tuple(found), ("docs",), asked, {"total": 1.0}, is_cut=True)
 
     monkeypatch.setattr(fakes, "retrieve", retrieve)
     body = {"query": ["one", "two"], "max_num_results": 3}

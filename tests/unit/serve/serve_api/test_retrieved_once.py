@@ -11,7 +11,7 @@ from plait.models.message import Message
 from plait.retrieval.request import Retrieval
 from plait.serve.api.caller import Caller
 from plait.serve.api.services import Deployments, Services
-from plait.serve.messages.arguments import RetrievalArguments
+from plait.serve.messages.arguments import AppArguments, RetrievalArguments
 from plait.serve.messages.calls import Call, Event, Retrieved
 from serve_api.fakes import PASSAGE
 
@@ -26,15 +26,14 @@ class Retriever:
     async def remote(self, question: str, options: Retrieval, traceparent: str) -> Retrieved:
         self.asked.append(question)
         await asyncio.sleep(0)
-        return Retrieved((PASSAGE,), "docs", options, {"total": 1.0})
+        return Retrieved((PASSAGE,), ("docs",), options, {"total": 1.0})
 
 
 class OneToken(Services):
     def __init__(self, retriever: Any) -> None:
         nothing: Any = None
-        retrieval = RetrievalArguments(collection="docs")
-        there = Deployments(nothing, retriever, None, None, None, retrieval, 1, None, 8)
-        super().__init__(there, Caller(frozenset()))
+        arguments = AppArguments(retrieval=RetrievalArguments(collection="docs"))
+        super().__init__(Deployments(nothing, retriever, arguments=arguments), Caller(frozenset()))
 
     async def _generated(self, call: Call) -> AsyncGenerator[Event]:
         yield Event(f"{call.sampling.seed} from {len(call.passages)}", 1, 1, "stop")

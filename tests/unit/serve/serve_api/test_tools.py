@@ -1,11 +1,13 @@
 """Calls of tools."""
 
 import json
+from typing import Any
 
+import pytest
 from fastapi.testclient import TestClient
 from jsonschema import Draft202012Validator
 
-from serve_api.fakes import CHAT, WEATHER, Fakes, chunks_of, post
+from serve_api.fakes import CHAT, WEATHER, Fakes, chunks_of, error_of, post
 
 
 def test_a_named_function_is_forced_by_a_schema_and_answered_as_a_call(client: TestClient, fakes: Fakes) -> None:
@@ -33,6 +35,68 @@ def test_a_model_may_call_or_answer_when_the_choice_is_its_own(client: TestClien
     assert fakes.calls[0].sampling.json_schema is None
     post(client, "/v1/chat/completions", request | {"tool_choice": "none"})
     assert fakes.calls[-1].tools == ()
+
+
+CAPITAL = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "capital",
+        "schema": {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]},
+    },
+}
+
+
+def test_a_typed_answer_and_calls_share_one_grammar(client: TestClient, fakes: Fakes) -> None:
+    request = CHAT | {"tools": [WEATHER], "response_format": CAPITAL}
+    call = '{"name": "weather", "arguments": {"city": "Rome"}}'
+    fakes.texts = ['{"name": "Rome"}', call]
+    answered, called = (post(client, "/v1/chat/completions", request)["choices"][0] for _ in range(2))
+    assert (answered["finish_reason"], answered["message"]["content"]) == ("stop", '{"name": "Rome"}')
+    assert (called["finish_reason"], called["message"]["content"]) == ("tool_calls", None)
+    validator = Draft202012Validator(json.loads(fakes.calls[0].sampling.json_schema or ""))
+    assert [validator.is_valid(json.loads(text)) for text in [*fakes.texts, "{}"]] == [True, True, False]
+    pieces = [chunk["choices"][0]["delta"] for chunk in chunks_of(client, "/v1/chat/completions", request)]
+    assert [piece.get("content") for piece in pieces if piece.get("content")] == ['{"name": "R', *'ome"}']
+    (streamed,) = [
+        piece["tool_calls"][0]
+        for chunk in chunks_of(client, "/v1/chat/completions", request)
+        if "tool_calls" in (piece := chunk["choices"][0]["delta"])
+    ]
+    assert streamed["function"] == {"name": "weather", "arguments": '{"city": "Rome"}'}
+
+
+def test_the_choice_decides_between_the_typed_answer_and_a_call(client: TestClient, fakes: Fakes) -> None:
+    request = CHAT | {"tools": [WEATHER], "response_format": CAPITAL}
+    call = {"name": "weather", "arguments": {"city": "Rome"}}
+    fakes.texts = [json.dumps(call)]
+    for choice, is_answer, is_call in (("none", True, False), ("required", False, True), ("auto", True, True)):
+        post(client, "/v1/chat/completions", request | {"tool_choice": choice})
+        validator = Draft202012Validator(json.loads(fakes.calls[-1].sampling.json_schema or ""))
+        assert validator.is_valid({"name": "Rome"}) is is_answer
+        assert validator.is_valid([call]) is (choice == "auto")
+        assert bool(fakes.calls[-1].tools) is is_call
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"$id": {}}, "an $id that is no text"),
+        ({"$id": "http://["}, "the $id 'http://[', which is no URL"),
+        ({"properties": {"a": {"$id": "http://["}}}, "the $id 'http://[', which is no URL"),
+        ({"$ref": "#/$defs/a", "allOf": 5}, "an allOf that is no list"),
+    ],
+)
+@pytest.mark.parametrize("is_tools", [True, False])
+def test_what_a_schema_cannot_be_is_an_error_of_the_request(
+    client: TestClient, schema: dict[str, Any], reason: str, is_tools: bool
+) -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema if is_tools else {}}}
+    answer = {"type": "json_schema", "json_schema": {"name": "a", "schema": {} if is_tools else schema}}
+    status, error = error_of(
+        client, "/v1/chat/completions", CHAT | {"tools": [WEATHER, tool], "response_format": answer}
+    )
+    assert status == 400
+    assert reason in error["message"]
 
 
 def test_a_call_streams_as_role_call_and_end(client: TestClient, fakes: Fakes) -> None:

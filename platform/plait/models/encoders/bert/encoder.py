@@ -36,7 +36,7 @@ class Int8BertEncoder:
 
     def __init__(self, folder: Path, shape: Shape, packed: PackedEncoder, library: ctypes.CDLL, threads: int) -> None:
         self.dimension, self.max_tokens = shape.width, shape.max_tokens
-        self._counter, self._reader = counter_and_reader(folder, shape.max_tokens)
+        self.text_tokens, self._reader = counter_and_reader(folder, shape.max_tokens)
         self._packed = packed
         self._library = library
         self._pooling = _POOLINGS[shape.pooling]
@@ -76,7 +76,7 @@ class Int8BertEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, special ones included."""
-        return [len(encoding) for encoding in self._counter.encode_batch(list(texts))]
+        return self.text_tokens.count(texts)
 
     def encode(self, texts: Sequence[str], prompt: str, batch_size: int, is_query: bool) -> Vectors:
         """Vectors of texts, float32 [n, dimension]. Batches need no size, queries and passages differ by prompts."""

@@ -1,4 +1,4 @@
-"""The process that tries JSON schemas out: one line of JSON in for each, why it cannot be followed, or null, out.
+"""The process that tries constraints out: one line of JSON in for each, why it cannot be followed, or null, out.
 
 llguidance bounds what it does with a grammar, and not how it gets from a schema to one: 60 patterns under `allOf`
 take memory and time without end, in native code that nothing can stop. Here the kernel stops it, and the engine lives.
@@ -9,12 +9,14 @@ import resource
 import signal
 import sys
 
+from plait.engines.constraint import Constraint, guidance_grammar
+
 MEMORY_BYTES = 2**30
 CPU_SECONDS = 1.0
 
 
 def main() -> None:
-    """Answer until the other side is gone; die where a schema takes more than its memory or its time."""
+    """Answer until the other side is gone; die where a constraint takes more than its memory or its time."""
     from llguidance import LLMatcher
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -24,7 +26,7 @@ def main() -> None:
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
         try:
-            grammar = LLMatcher.grammar_from_json_schema(json.loads(line), overrides={"whitespace_flexible": False})
+            grammar = guidance_grammar(Constraint(**json.loads(line)))
             is_error, messages = LLMatcher.validate_grammar_with_warnings(grammar)
             reason = messages[0] if is_error else None
         except ValueError as error:

@@ -1,7 +1,7 @@
-"""Answers that follow a JSON schema: which tokens may come next, by llguidance (github.com/guidance-ai/llguidance).
+"""Answers that follow a constraint: which tokens may come next, by llguidance (github.com/guidance-ai/llguidance).
 
-A schema comes in as text, a mask over the vocabulary goes out for each step. A mask is computed when it is asked for,
-in about 0.1 ms, so that a schema compiles in milliseconds. Knows no logits and no requests.
+A constraint comes in as text, a mask over the vocabulary goes out for each step. A mask is computed when it is asked
+for, in about 0.1 ms, so that a constraint compiles in milliseconds. Knows no logits and no requests.
 """
 
 import asyncio
@@ -13,39 +13,42 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.engines.schema_check import SchemaCheck, cannot_follow
+from plait.engines.constraint import Constraint, guidance_grammar
+from plait.engines.constraint_check import ConstraintCheck, cannot_follow
 from plait.engines.vocabulary import Vocabulary
 
-_COMPILED_SCHEMAS = 16
+_COMPILED_CONSTRAINTS = 16
 _LEXER_STATES = 25_000
-"""Of a compiled schema, about 1.2 kB each: all that are kept take 0.5 GB at most."""
+"""Of a compiled constraint, about 1.2 kB each: all that are kept take 0.5 GB at most."""
 
 
 @dataclass
 class _Compiled:
-    """A schema's grammar, and a matcher at its beginning that answers start as copies of."""
+    """A constraint's grammar, and a matcher at its beginning that answers start as copies of."""
 
+    constraint: Constraint
     grammar: str
     matcher: Any
 
 
-class JsonGrammar:
-    """Where one answer stands in its schema.
+class Grammar:
+    """Where one answer stands in its constraint.
 
     Args:
-        matcher: at the beginning. It shares what it finds out about the schema with others that were copied from the
-            same one, its limits too.
+        constraint: for the error of an answer that cannot go on.
+        matcher: at the beginning. It shares what it finds out about the constraint with others that were copied from
+            the same one, its limits too.
         afresh: makes one that shares nothing.
     """
 
-    def __init__(self, matcher: Any, afresh: Callable[[], Any]) -> None:
-        self._matcher, self._afresh = matcher, afresh
+    def __init__(self, constraint: Constraint, matcher: Any, afresh: Callable[[], Any]) -> None:
+        self._constraint, self._matcher, self._afresh = constraint, matcher, afresh
         self._tokens: list[int] = []
 
     def forbidden(self, vocabulary: int) -> Tensor:
         """Bool [vocabulary]: the tokens that may not come next."""
         mask = self._mask()
-        if mask is None:  # other answers by this schema may have used its limits up
+        if mask is None:  # other answers by this constraint may have used its limits up
             self._begin_afresh()
             mask = self._mask()
         if mask is None:  # this one alone has: `push` says so, unless the token happens to be right
@@ -60,13 +63,13 @@ class JsonGrammar:
         """Take the next token.
 
         Raises:
-            InvalidInput: when the answer cannot go on by this schema, which takes one that is very ambiguous.
+            InvalidInput: when the answer cannot go on by its constraint, which takes one that is very ambiguous.
         """
         self._tokens.append(token)
         if not self._matcher.consume_token(token) or self._matcher.is_error():
             self._begin_afresh()
             if self._matcher.is_error():
-                raise cannot_follow(self._matcher.get_error())
+                raise cannot_follow(self._constraint, self._matcher.get_error())
 
     def _mask(self) -> bytes | None:
         """Packed bits of the tokens that may come next; None beyond the library's limits."""
@@ -87,13 +90,13 @@ class JsonGrammar:
         return bool(self._matcher.is_stopped())
 
 
-class JsonGrammars:
-    """The schemas' compiler for one tokenizer.
+class Grammars:
+    """The constraints' compiler for one tokenizer.
 
     Compiling is for a thread.
 
     Args:
-        vocabulary: the tokens; those that end an answer are allowed only where the JSON may end.
+        vocabulary: the tokens; those that end an answer are allowed only where it may end.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -101,47 +104,42 @@ class JsonGrammars:
 
         self._tokenizer = vocabulary.guidance
         self._limits = LLParserLimits(max_lexer_states=_LEXER_STATES, verbose_errors=False)
-        self._check = SchemaCheck()
-        self._compiled: dict[str, _Compiled] = {}  # the last used are last
+        self._check = ConstraintCheck()
+        self._compiled: dict[Constraint, _Compiled] = {}  # the last used are last
 
     def close(self) -> None:
-        """End the processes that check schemas."""
+        """End the processes that check constraints."""
         self._check.close()
 
-    async def start(self, schema: str | None) -> JsonGrammar | None:
-        """The beginning of an answer that follows this schema, if there is one; compact, without spaces or newlines.
+    async def start(self, constraint: Constraint | None) -> Grammar | None:
+        """The beginning of an answer that follows this constraint, if there is one; JSON is compact.
 
         Raises:
-            InvalidInput: when the schema is not one, or asks for something that a grammar cannot.
+            InvalidInput: when the constraint is not of its kind, or asks for something that a grammar cannot.
         """
-        if schema is None:
+        if constraint is None:
             return None
-        found = self._compiled.pop(schema, None)
+        found = self._compiled.pop(constraint, None)
         if found is None:
             loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._check.threads, self._compile, schema)
-        compiled = self._compiled[schema] = found
-        while len(self._compiled) > _COMPILED_SCHEMAS:
+            found = await loop.run_in_executor(self._check.threads, self._compile, constraint)
+        compiled = self._compiled[constraint] = found
+        while len(self._compiled) > _COMPILED_CONSTRAINTS:
             del self._compiled[next(iter(self._compiled))]
 
         def afresh() -> Any:
             compiled.matcher = self._matcher(compiled.grammar)  # for those that come after, too
             return self._matcher(compiled.grammar)
 
-        return JsonGrammar(compiled.matcher.deep_copy(), afresh)
+        return Grammar(compiled.constraint, compiled.matcher.deep_copy(), afresh)
 
-    def _compile(self, schema: str) -> _Compiled:
-        """A schema's grammar and a matcher at its beginning, once it is known that it takes no more than it may."""
-        from llguidance import LLMatcher
-
-        # Where spaces are allowed anywhere, small models write them without end.
-        grammar = LLMatcher.grammar_from_json_schema(
-            self._check.check_in_this_thread(schema), overrides={"whitespace_flexible": False}
-        )
+    def _compile(self, constraint: Constraint) -> _Compiled:
+        """Its grammar and a matcher at its beginning, once it is known that it takes no more than it may."""
+        grammar = guidance_grammar(self._check.check_in_this_thread(constraint))
         matcher = self._matcher(grammar)
         if matcher.is_error():
-            raise cannot_follow(matcher.get_error())
-        return _Compiled(grammar, matcher)
+            raise cannot_follow(constraint, matcher.get_error())
+        return _Compiled(constraint, grammar, matcher)
 
     def _matcher(self, grammar: str) -> Any:
         from llguidance import LLMatcher

@@ -29,6 +29,7 @@ from plait.serve.api.generation_answers import (
     TextChunkChoice,
     ToolCallDelta,
 )
+from plait.serve.api.open_webui import SourceEvent
 from plait.serve.api.tool_calls import ToolCallReader
 from plait.serve.messages.calls import Call, Event
 from plait.serve.messages.protocol import ErrorResponse, PlaitDetails, PromptTokensDetails, RetrievalDetails, Usage
@@ -46,6 +47,10 @@ class Answer:
         readers: one a choice, to find calls of tools in it; None where none may be called.
         links: addresses of what it cites.
         is_marked: whether the text shows what it cites.
+        logprobs_shown: likeliest tokens beside each, where log-probabilities are shown.
+        prompt_logprobs_shown: the same for the prompt's.
+        names_ids: whether log-probabilities name tokens by their ids.
+        is_for_open_webui: whether a stream has sources as Open WebUI shows them, in place of annotations.
     """
 
     def __init__(
@@ -56,12 +61,27 @@ class Answer:
         readers: Sequence[ToolCallReader] | None = None,
         links: CitationLinks = _NO_LINKS,
         is_marked: bool = False,
+        logprobs_shown: int | None = None,
+        prompt_logprobs_shown: int | None = None,
+        names_ids: bool = False,
+        is_for_open_webui: bool = False,
     ) -> None:
+        self._is_for_open_webui = is_for_open_webui
         self.call = calls[0]
         self._is_chat, self._n = is_chat, n
-        has_logprobs = self.call.sampling.logprobs is not None
+        self._prompt_logprobs_shown = prompt_logprobs_shown
         self.choices = [
-            Choice(i, is_chat, has_logprobs, readers[i] if readers else None, links, is_marked)
+            Choice(
+                i,
+                is_chat,
+                logprobs_shown,
+                names_ids,
+                is_echoed=self.call.is_echoed,
+                keeps_spaces=self.call.continue_final_message,
+                reader=readers[i] if readers else None,
+                links=links,
+                is_marked=is_marked,
+            )
             for i in range(len(calls) * n)
         ]
         self._started = time.perf_counter()
@@ -104,7 +124,7 @@ class Answer:
             stages = {name: value for name, value in found.timings_ms.items() if name != "total"}
             timings |= {"retrieval": took_ms} | stages | {"generate": timings["total"] - took_ms}
             retrieval = RetrievalDetails(
-                collection=found.collection,
+                collection=", ".join(found.collections),
                 mode=found.how.mode,
                 rerank=found.how.rerank,
                 found=len(found.passages),
@@ -127,6 +147,7 @@ class Answer:
         """The response object of a request that does not stream."""
         rest = self._head | {"usage": self.usage(), "plait": self.details()}
         if self._is_chat:
+            rest |= self._of_prompt(self.choices[0])
             return ChatCompletion(choices=[self._chat_choice(choice) for choice in self.choices], **rest)
         choices = [
             TextChoice(
@@ -134,10 +155,16 @@ class Answer:
                 text=choice.text,
                 logprobs=choice.text_logprobs(0),
                 finish_reason=_text_finish(choice) or "stop",
+                **self._of_prompt(choice),
             )
             for choice in self.choices
         ]
         return Completion(choices=choices, **rest)
+
+    def _of_prompt(self, choice: Choice) -> dict[str, Any]:
+        """What is added where the prompt's log-probabilities are asked for."""
+        shown = self._prompt_logprobs_shown
+        return {} if shown is None else {"prompt_logprobs": choice.prompt_logprobs(shown)}
 
     def chunks(self, index: int, event: Event) -> list[BaseModel]:
         """What to send for an event, which may be nothing; the last of a choice carries its citations."""
@@ -189,8 +216,9 @@ class Answer:
         if is_last:
             if choice.tool_calls or not deltas:
                 deltas.append(ChatDelta())
-            deltas[-1] = ChatDelta(**deltas[-1].model_dump(exclude_unset=True), annotations=choice.citations())
-        chunks: list[BaseModel] = []
+            annotations = [] if self._is_for_open_webui else choice.citations()
+            deltas[-1] = ChatDelta(**deltas[-1].model_dump(exclude_unset=True), annotations=annotations)
+        chunks: list[BaseModel] = self._source_chunks(choice) if is_last else []
         for i, delta in enumerate(deltas):
             is_end = is_last and i == len(deltas) - 1
             piece = ChatChunkChoice(
@@ -208,6 +236,13 @@ class Answer:
 
     def _ending(self) -> dict[str, Any]:
         return {} if self._unfinished else {"plait": self.details()}
+
+    def _source_chunks(self, choice: Choice) -> list[BaseModel]:
+        """What was in a choice's prompt, for Open WebUI, best first."""
+        if not self._is_for_open_webui or choice.first is None:
+            return []
+        events = [SourceEvent.of(passage) for passage in choice.first.passages]
+        return [ChatCompletionChunk(choices=[], event=event, **self._chunk_head()) for event in events]
 
     def _elapsed_ms(self) -> float:
         return (time.perf_counter() - self._started) * 1000

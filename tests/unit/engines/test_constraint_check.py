@@ -1,4 +1,4 @@
-"""Schemas that take more than an engine can give, and those that say nothing harmful: each in its own words."""
+"""Constraints that take more than an engine can give, and those that say nothing harmful: each in its own words."""
 
 import asyncio
 import json
@@ -10,8 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from plait.engines.json_grammar import JsonGrammars
-from plait.engines.schema_check import SchemaCheck
+from plait.engines.constraint import Constraint
+from plait.engines.constraint_check import ConstraintCheck
+from plait.engines.grammar import Grammars
 from plait.engines.vocabulary import Vocabulary
 from plait.errors import InvalidInput
 from plait.models.tokenizer import load_tokenizer
@@ -28,6 +29,10 @@ def doubling(depth: int) -> dict[str, Any]:
     """`depth` definitions, each of which is the next one twice."""
     next_of = {f"a{i}": {"allOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 2} for i in range(depth)}
     return {"$ref": "#/$defs/a0", "$defs": next_of | {f"a{depth}": {"type": "string", "pattern": "a"}}}
+
+
+def json_schema(schema: Any) -> Constraint:
+    return Constraint("json_schema", json.dumps(schema))
 
 
 def string(**more: Any) -> dict[str, Any]:
@@ -56,34 +61,34 @@ FOLLOWED: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def grammars(tiny_model: Path) -> JsonGrammars:
-    return JsonGrammars(Vocabulary(load_tokenizer(tiny_model), [1]))
+def grammars(tiny_model: Path) -> Grammars:
+    return Grammars(Vocabulary(load_tokenizer(tiny_model), [1]))
 
 
 @pytest.mark.parametrize("name", TOO_COMPLEX)
-async def test_a_schema_without_end_is_refused_and_others_go_on(grammars: JsonGrammars, name: str) -> None:
+async def test_a_schema_without_end_is_refused_and_others_go_on(grammars: Grammars, name: str) -> None:
     before, others = psutil.Process().memory_info().rss, psutil.Process().children()
-    endless = asyncio.create_task(grammars.start(json.dumps(TOO_COMPLEX[name])))
-    assert await grammars.start('{"type": "boolean"}') is not None
+    endless = asyncio.create_task(grammars.start(json_schema(TOO_COMPLEX[name])))
+    assert await grammars.start(json_schema({"type": "boolean"})) is not None
     with pytest.raises(InvalidInput, match="too complex"):
         await endless
-    assert await grammars.start('{"type": "integer"}') is not None
+    assert await grammars.start(json_schema({"type": "integer"})) is not None
     assert psutil.Process().memory_info().rss - before < 100 * 2**20
     mine = [child for child in psutil.Process().children() if child not in others]
     assert not [child for child in mine if child.memory_info().rss > 200 * 2**20]
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_a_schema_beyond_a_limit_is_refused_with_it(grammars: JsonGrammars, name: str) -> None:
+async def test_a_schema_beyond_a_limit_is_refused_with_it(grammars: Grammars, name: str) -> None:
     schema, reason = REFUSED[name]
     with pytest.raises(InvalidInput, match=reason):
-        await grammars.start(json.dumps(schema))
+        await grammars.start(json_schema(schema))
 
 
 @pytest.mark.parametrize("name", FOLLOWED)
-async def test_every_step_of_a_large_schema_is_bounded(grammars: JsonGrammars, name: str) -> None:
+async def test_every_step_of_a_large_schema_is_bounded(grammars: Grammars, name: str) -> None:
     before = psutil.Process().memory_info().rss
-    grammar = await grammars.start(json.dumps(FOLLOWED[name]))
+    grammar = await grammars.start(json_schema(FOLLOWED[name]))
     assert grammar is not None
     longest = 0.0
     for step in range(60):
@@ -101,12 +106,12 @@ async def test_every_step_of_a_large_schema_is_bounded(grammars: JsonGrammars, n
 async def test_answers_by_one_schema_do_not_use_each_others_limits_up(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plait.engines.json_grammar._LEXER_STATES", 400)
+    monkeypatch.setattr("plait.engines.grammar._LEXER_STATES", 400)
     tokenizer = load_tokenizer(tiny_model)
-    few, letters = JsonGrammars(Vocabulary(tokenizer, [1])), tokenizer.convert_tokens_to_ids(["a", "b"])
+    few, letters = Grammars(Vocabulary(tokenizer, [1])), tokenizer.convert_tokens_to_ids(["a", "b"])
     quote = tokenizer.convert_tokens_to_ids('"')
     for seed in range(12):  # the fifth finds the states of the others used up
-        grammar = await few.start(json.dumps(string(pattern="^(a|b)*a(a|b){12}$")))
+        grammar = await few.start(json_schema(string(pattern="^(a|b)*a(a|b){12}$")))
         assert grammar is not None
         grammar.push(quote)
         drawn = random.Random(seed)
@@ -132,5 +137,22 @@ async def test_answers_by_one_schema_do_not_use_each_others_limits_up(
     ],
 )
 async def test_what_changes_no_answer_is_left_out(schema: dict[str, Any], as_an_engine_has_it: Any) -> None:
-    checked = json.loads(await SchemaCheck().check(json.dumps(schema)))
+    checked = json.loads((await ConstraintCheck().check(json_schema(schema))).text)
     assert checked == (as_an_engine_has_it or {"anyOf": [nested(3)], "items": [string()]})
+
+
+@pytest.mark.parametrize(
+    ("constraint", "reason"),
+    [
+        (Constraint("regex", "(?=a)b"), "The regular expression cannot be followed"),
+        (Constraint("regex", "("), "The regular expression cannot be followed"),
+        (Constraint("grammar", "nonsense"), "The grammar cannot be followed"),
+        (Constraint("grammar", "start: nobody"), "The grammar cannot be followed"),
+        (Constraint("choice", json.dumps(["word " * 100] * 200)), "characters; at most 65536"),
+    ],
+)
+async def test_what_is_not_of_its_kind_is_refused_by_its_name(
+    grammars: Grammars, constraint: Constraint, reason: str
+) -> None:
+    with pytest.raises(InvalidInput, match=reason):
+        await grammars.start(constraint)

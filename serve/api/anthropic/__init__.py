@@ -1,0 +1,1 @@
+"""Anthropic's API of messages: its requests, its answers, its streams."""

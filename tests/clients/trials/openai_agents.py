@@ -1,0 +1,74 @@
+"""OpenAI's Agents SDK, which asks /v1/responses."""
+
+from agents import Agent, ModelSettings, OpenAIProvider, RunConfig, Runner, function_tool
+from openai import AsyncOpenAI
+from pydantic import BaseModel
+from trial import URL, feature, run
+
+called: list[str] = []
+
+
+class Weather(BaseModel):
+    city: str
+    summary: str
+
+
+@function_tool
+def get_weather(city: str) -> str:
+    """The weather of a city now."""
+    called.append(city)
+    return "sunny, 24 degrees"
+
+
+def config() -> RunConfig:
+    provider = OpenAIProvider(openai_client=AsyncOpenAI(base_url=URL, api_key="none"))
+    return RunConfig(model_provider=provider, tracing_disabled=True)
+
+
+@feature
+async def responses() -> None:
+    agent = Agent("hello", instructions="Be brief.", model="base")
+    assert (await Runner.run(agent, "Say hello.", run_config=config())).final_output
+
+
+@feature
+async def responses_streamed() -> None:
+    agent = Agent("hello", instructions="Be brief.", model="base")
+    result = Runner.run_streamed(agent, "Say hello.", run_config=config())
+    kinds = {event.type async for event in result.stream_events()}
+    assert "raw_response_event" in kinds
+    assert result.final_output
+
+
+@feature
+async def responses_tools() -> None:
+    called.clear()
+    settings = ModelSettings(tool_choice="required")
+    agent = Agent("weather", instructions="Use tools.", model="base", tools=[get_weather], model_settings=settings)
+    assert (await Runner.run(agent, "What is the weather in Rome?", run_config=config())).final_output
+    assert called
+
+
+@feature
+async def responses_structured() -> None:
+    agent = Agent("weather", instructions="Answer.", model="base", output_type=Weather)
+    result = await Runner.run(agent, "It is sunny in Rome.", run_config=config())
+    assert isinstance(result.final_output, Weather)
+
+
+@feature
+async def responses_tools_structured() -> None:
+    # A small model that may call a tool again after its result does so until the turns are used up.
+    agent = Agent(
+        "weather",
+        instructions="Answer.",
+        model="base",
+        tools=[get_weather],
+        output_type=Weather,
+        model_settings=ModelSettings(tool_choice="none"),
+    )
+    result = await Runner.run(agent, "It is sunny in Rome.", run_config=config())
+    assert isinstance(result.final_output, Weather)
+
+
+run()
