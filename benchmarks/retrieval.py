@@ -24,7 +24,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from urllib.parse import urljoin
 
 from bs4 import BeautifulSoup
@@ -33,7 +33,8 @@ from harness.results import ROOT, last_json, options, peer_python, publish
 
 from plait.documents.chunk import Chunk
 from plait.documents.read import file_table, find_documents
-from plait.evaluation.intervals import wilson
+from plait.evaluation.metrics.retrieval import Ranking, measured
+from plait.evaluation.statistics.binary import wilson
 from plait.index.collection import Index
 from plait.index.passage import Passage
 from plait.index.stores.connect import connect_store
@@ -83,24 +84,24 @@ class Searched:
 
 @dataclass(frozen=True)
 class Quality:
-    """Of one way on one set: `ranks` of the first right passage, 0 where there is none; milliseconds a question."""
+    """Of one way on one set: where the first right passage stands; milliseconds a question."""
 
-    ranks: list[int]
+    rankings: list[Ranking]
     times_ms: list[float]
 
     def recall(self, k: int) -> float:
-        return sum(0 < rank <= k for rank in self.ranks) / len(self.ranks)
+        return fmean(measured(f"R@{k}", self.rankings))
 
     @property
     def mrr(self) -> float:
-        return sum(1 / rank for rank in self.ranks if rank) / len(self.ranks)
+        return fmean(measured(f"RR@{_DEPTH}", self.rankings))
 
     @property
     def ndcg(self) -> float:
-        return sum(1 / math.log2(1 + rank) for rank in self.ranks if rank) / len(self.ranks)
+        return fmean(measured(f"nDCG@{_DEPTH}", self.rankings))
 
     def row(self) -> str:
-        found = wilson(sum(rank == 1 for rank in self.ranks), len(self.ranks))
+        found = wilson(round(sum(measured("R@1", self.rankings))), len(self.rankings))
         first = f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})"
         p95_ms = sorted(self.times_ms)[math.ceil(0.95 * len(self.times_ms)) - 1]
         return (
@@ -137,14 +138,20 @@ def main() -> None:
 
 async def _ask(searched: Searched, questions: Sequence[Question], how: Retrieval) -> Quality:
     await searched.pipeline.retrieve(searched.index, [questions[0].text], how)  # the first one warms up
-    ranks, times_ms = [], []
+    rankings, times_ms = [], []
     for question in questions:
         started = time.perf_counter()
         (passages,) = await searched.pipeline.retrieve(searched.index, [question.text], how)
         times_ms.append((time.perf_counter() - started) * 1000)
-        right = [rank for rank, passage in enumerate(passages, start=1) if question.is_right(passage)]
-        ranks.append(right[0] if right else 0)
-    return Quality(ranks, times_ms)
+        rankings.append(_ranking(question, passages))
+    return Quality(rankings, times_ms)
+
+
+def _ranking(question: Question, passages: Sequence[Passage]) -> Ranking:
+    """The places of passages; the first right passage is the only right one, so that one is enough."""
+    places = [str(place) for place in range(len(passages))]
+    right = next((place for place, each in zip(places, passages, strict=True) if question.is_right(each)), "none")
+    return Ranking.of(places, [right])
 
 
 def _ask_peers(python: Path, folder: Path, searched: Searched, questions: Sequence[Question]) -> dict[str, Quality]:
@@ -161,11 +168,9 @@ def _ask_peers(python: Path, folder: Path, searched: Searched, questions: Sequen
     passages = [Passage(c.chunk_id, c.source, c.title, c.heading, c.text, c.start, c.end, 0.0) for c in searched.chunks]
     qualities = {}
     for way, answers in last_json(done.stdout).items():
-        ranks = []
-        for question, answer in zip(questions, answers, strict=True):
-            right = [r for r, n in enumerate(answer["best"], start=1) if question.is_right(passages[n])]
-            ranks.append(right[0] if right else 0)
-        qualities[f"{way} (peer)"] = Quality(ranks, [answer["ms"] for answer in answers])
+        pairs = zip(questions, answers, strict=True)
+        rankings = [_ranking(question, [passages[n] for n in answer["best"]]) for question, answer in pairs]
+        qualities[f"{way} (peer)"] = Quality(rankings, [answer["ms"] for answer in answers])
     return qualities
 
 

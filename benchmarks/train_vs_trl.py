@@ -21,9 +21,10 @@ import psutil
 from harness.homes import own_home, stop
 from harness.results import last_json, options, peer_python, publish, spread
 
-from plait.jobs.train.dataset import Encoding, prepare_dataset
+from plait.jobs.train.dataset import prepare_dataset
 from plait.jobs.train.job import train
 from plait.jobs.train.loss import IGNORED
+from plait.jobs.train.packed_rows import Encoding
 from plait.jobs.train.prepare import prepare
 from plait.jobs.train.schedule import learning_rate
 from plait.jobs.train.shards import RowOrder, Shards

@@ -34,6 +34,8 @@ class Options:
     systems: tuple[str, ...] = ()
     is_partial: bool = False
     minutes: float = 0.0
+    model: str = ""
+    judge_model: str = ""
 
 
 def options(
@@ -42,13 +44,16 @@ def options(
     cases: Sequence[str] = (),
     systems: Sequence[str] = (),
     minutes: float | None = None,
+    model: str = "",
+    judge_model: str = "",
 ) -> Options:
     """Read the command line that all benchmarks have.
 
-    With cases and systems, some of them can be chosen. One that runs for a time, `minutes`, is not repeated.
+    With cases and systems, some of them can be chosen, and with a model another one. Of a judge there is no usual one:
+    the section names it. One that runs for a time, `minutes`, is not repeated.
     """
     parser = argparse.ArgumentParser(description=description)
-    parser.set_defaults(only=(), systems=())
+    parser.set_defaults(only=(), systems=(), model=model, judge_model="")
     parser.add_argument("--quick", action="store_true", help="one short run, nothing is written")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     if minutes is not None:
@@ -60,16 +65,33 @@ def options(
         parser.add_argument("--only", nargs="+", choices=cases, default=cases, help="these cases; nothing is written")
     if systems:
         parser.add_argument("--systems", nargs="+", choices=systems, default=systems, help="these; nothing is written")
+    if model:
+        parser.add_argument("--model", default=model, help="source of the base model; nothing is written of another")
+    if judge_model:
+        parser.add_argument("--judge-model", default=judge_model, help="source of the model that judges")
     given = parser.parse_args()
     runs = 1 if given.quick else given.runs
     some_cases = tuple(case for case in cases if case in given.only)
     some_systems = tuple(system for system in systems if system in given.systems)
-    is_partial = (some_cases, some_systems) != (tuple(cases), tuple(systems))
-    return Options(given.quick, given.json, runs, some_cases, some_systems, is_partial)
+    is_partial = (some_cases, some_systems, given.model) != (tuple(cases), tuple(systems), model)
+    return Options(
+        given.quick,
+        given.json,
+        runs,
+        some_cases,
+        some_systems,
+        is_partial,
+        model=given.model,
+        judge_model=given.judge_model,
+    )
 
 
-def peer_python(name: str, packages: Sequence[str]) -> Path:
-    """The interpreter of a peer's own environment, made the first time."""
+def peer_python(name: str, packages: Sequence[str], shares_pins: bool = True) -> Path:
+    """The interpreter of a peer's own environment, made the first time.
+
+    `shares_pins`: it has our torch and our versions of what both use; else it has whatever the peer's own packages ask
+    for, and no torch.
+    """
     python = _ENVIRONMENTS / name / "bin" / "python"
     done = _ENVIRONMENTS / name / "packages.json"
     if done.is_file() and json.loads(done.read_text()) == list(packages):
@@ -77,8 +99,10 @@ def peer_python(name: str, packages: Sequence[str]) -> Path:
     print(f"installing {' '.join(packages)} into {_ENVIRONMENTS / name}", flush=True)
     constraints = ROOT / "constraints.txt"
     subprocess.run([sys.executable, "-m", "venv", str(_ENVIRONMENTS / name)], check=True)
-    subprocess.run([str(ROOT / ".ci" / "install-torch"), str(python), str(constraints)], check=True)
-    command = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-qq", "-c", str(constraints)]
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "-qq"]
+    if shares_pins:
+        subprocess.run([str(ROOT / ".ci" / "install-torch"), str(python), str(constraints)], check=True)
+        command += ["-c", str(constraints)]
     subprocess.run([*command, *packages], check=True)
     done.write_text(json.dumps(list(packages)))
     return python
@@ -103,6 +127,7 @@ def publish(
     """
     command = f"python benchmarks/{name}.py" + (f" --runs {given.runs}" if given.runs != 3 else "")
     command += f" --minutes {given.minutes:g}" if given.minutes else ""
+    command += " --judge-model SOURCE" if given.judge_model else ""
     measured = f"Measured {datetime.now(UTC):%Y-%m-%d} on {_cpu()}."
     section = f"## {title}\n\n    {command}\n\n{body.strip()}\n\n{measured}\n"
     print(section)

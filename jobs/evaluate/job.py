@@ -1,87 +1,126 @@
-"""Evaluation as a job: ask every question of every model, judge the answers.
+"""Evaluation as a job: ask every question of every arm, or take samples from elsewhere, and judge them.
 
-In: an `EvaluateRecipe` and the address of a running server. Out: an `EvaluationReport`. The server is asked over HTTP
-as any client would, so what is measured is what users get.
+In: a recipe, and the address of a running server where one is asked. Out: an `EvaluationReport`, and a folder that
+holds everything. What a run that was interrupted has kept is neither asked nor judged again.
 """
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
+import json
+import re
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
 
-import httpx
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from plait.chat_client import ask_async, headers, models_async
 from plait.documents.row_source import find_rows
-from plait.errors import ModelNotFound, did_you_mean
-from plait.evaluation.answers import is_correct
-from plait.jobs.evaluate.questions import Question, read_questions
-from plait.jobs.evaluate.report import EvaluationReport, Judged
-from plait.recipes import EvaluateRecipe
+from plait.evaluation.eval_set import read_questions
+from plait.evaluation.given_samples import read_samples
+from plait.evaluation.runs.run import Run, begun, earlier_runs, is_run, opened
+from plait.evaluation.runs.trial import Trial
+from plait.evaluation.statistics.power import ASSUMED_DISCORDANCE, Power
+from plait.jobs.evaluate.asking import ask_missing
+from plait.jobs.evaluate.judge_worth import JudgeWorth
+from plait.jobs.evaluate.page.page import render
+from plait.jobs.evaluate.report import EvaluationReport, JudgedTrial
+from plait.jobs.evaluate.scoring import Again, Scores, check_metrics, score_missing
+from plait.recipes import EvaluateRecipe, SamplesRecipe
+from plait.whole_files import write_whole
+
+REPORT, PAGE = "report.json", "evaluation.html"
 
 
-def evaluate(recipe: EvaluateRecipe, base_url: str) -> EvaluationReport:
-    """Ask all questions of all models.
+def evaluate(recipe: EvaluateRecipe, base_url: str, folder: Path | None = None) -> EvaluationReport:
+    """Ask all questions of all arms, and judge the answers.
+
+    Args:
+        folder: of the run; None: one below PLAIT_HOME/evaluations, named after the data.
 
     Raises:
         DataError: for a bad eval set.
+        InvalidInput: when there is no such metric or judge.
         ModelNotFound: for a model that the server does not have.
         Unavailable: when no server answers.
+        Conflict: when the folder holds another run.
     """
-    questions = read_questions(recipe.data)[: recipe.limit]
+    questions = read_questions(recipe.data, recipe.limit)
     for note in find_rows(recipe.data).notes():
         print(f"data: {note}")
-    return asyncio.run(_evaluate(recipe, questions, base_url))
+    check_metrics(recipe)
+    asks = {
+        "url": base_url,
+        "models": recipe.models,
+        "questions": sha256("".join(question.digest() for question in questions).encode()).hexdigest(),
+        **recipe.model_dump(include={"data", "max_tokens", "temperature", "seed"}),
+    }
+
+    arms = len(set(recipe.models))
+    if arms > 1:
+        print(Power(len(questions), ASSUMED_DISCORDANCE, comparisons=arms * (arms - 1) // 2).sentence)
+    again = Again(base_url, recipe.max_tokens)
+
+    async def work(run: Run) -> tuple[list[Trial], Scores]:
+        trials = await ask_missing(run, questions, recipe, base_url)
+        return trials, await score_missing(run, trials, recipe, recipe.concurrency, again)
+
+    with begun(asks, _name(recipe.data), folder) as run:
+        return _finished(run, *asyncio.run(work(run)))
 
 
-async def _evaluate(recipe: EvaluateRecipe, questions: list[Question], base_url: str) -> EvaluationReport:
-    async with httpx.AsyncClient(headers=headers()) as client:
-        await _check_models(client, base_url, recipe.models)
-        console = Console()
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        answers = {}
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            for model in recipe.models:  # one after another: latencies of one are not those of a mixture
-                task = progress.add_task(f"ask {model}", total=len(questions))
-                on_answer = partial(progress.advance, task)
-                answers[model] = await _ask_all(client, recipe, questions, base_url, model, on_answer)
-                if not console.is_terminal:
-                    right = sum(answer.is_correct for answer in answers[model])
-                    print(f"evaluate {model}: {right} of {len(questions)} right", flush=True)
-    return EvaluationReport(questions=questions, answers=answers)
+def judge_samples(recipe: SamplesRecipe, folder: Path | None = None) -> EvaluationReport:
+    """Judge samples that were answered before: those of a run, or those of a table. Nobody is asked.
+
+    Raises:
+        DataError: for a bad row.
+        InvalidInput: when there is no such metric or judge, or the metric must ask who answered.
+        Conflict: when the folder holds another run.
+    """
+    check_metrics(recipe)
+    trials = _trials(recipe)
+    asks = {"samples": recipe.samples, "trials": sha256("".join(trial.key for trial in trials).encode()).hexdigest()}
+
+    async def score(run: Run) -> Scores:
+        kept = run.trials()
+        for trial in trials:
+            if trial.key not in kept:
+                run.add_trial(trial)
+        return await score_missing(run, trials, recipe, recipe.concurrency)
+
+    source = Path(recipe.samples)
+    with begun(asks, _name(recipe.samples), folder) as run:
+        return _finished(run, trials, asyncio.run(score(run)), source if is_run(source) else None)
 
 
-async def _check_models(client: httpx.AsyncClient, base_url: str, models: list[str]) -> None:
-    """Find out before the first question that a model is missing."""
-    known = await models_async(client, base_url)
-    for model in models:
-        if model not in known:
-            raise ModelNotFound(f"The server at {base_url} has no model '{model}'.", did_you_mean(model, known))
+def _trials(recipe: SamplesRecipe) -> list[Trial]:
+    if not is_run(Path(recipe.samples)):
+        return read_samples(recipe.samples, recipe.limit)
+    kept = opened(Path(recipe.samples)).trials().values()
+    arms = list(dict.fromkeys(trial.arm for trial in kept))
+    limit = len(kept) if recipe.limit is None else recipe.limit
+    ordered = sorted(kept, key=lambda trial: (arms.index(trial.arm), trial.number))
+    return [trial for trial in ordered if trial.number < limit]
 
 
-async def _ask_all(
-    client: httpx.AsyncClient,
-    recipe: EvaluateRecipe,
-    questions: list[Question],
-    base_url: str,
-    model: str,
-    on_answer: Callable[[], None],
-) -> list[Judged]:
-    """Answers of one model, in the order of the questions, `recipe.concurrency` under way at once."""
-    places = asyncio.Semaphore(recipe.concurrency)
+def _finished(run: Run, trials: Sequence[Trial], scores: Scores, source: Path | None = None) -> EvaluationReport:
+    """The report of a run, which it ends; `source`: the run that its trials are from."""
+    judged = tuple(JudgedTrial(trial, scores.by_trial[trial.key]) for trial in trials)
+    metrics = tuple(dict.fromkeys(name for each in judged for name in each.scores))
+    of_run = [run.folder] if source is None else [run.folder, source]
+    of_data = [earlier for folder in of_run for earlier in earlier_runs(folder)]
+    report = EvaluationReport(
+        trials=judged,
+        metrics=metrics,
+        worth=JudgeWorth.read(scores.judge, metrics, of_run, of_data),
+        judge=scores.judge,
+        inapplicable=scores.inapplicable,
+        folder=run.folder,
+    )
+    write_whole(run.folder / REPORT, json.dumps(report.as_json(), indent=1, ensure_ascii=False, allow_nan=False))
+    write_whole(run.folder / PAGE, render(report))
+    run.finish([trial.key for trial in trials])
+    return report
 
-    async def judged(question: Question) -> Judged:
-        async with places:
-            answer = await ask_async(client, base_url, model, question.question, recipe.max_tokens)
-        on_answer()
-        return Judged(
-            reply=answer.text,
-            is_correct=is_correct(answer.text, question.answer),
-            latency_ms=answer.total_ms,
-            cited=answer.citations[0].source if answer.citations else None,
-            prompt_tokens=answer.prompt_tokens,
-            completion_tokens=answer.completion_tokens,
-        )
 
-    return list(await asyncio.gather(*map(judged, questions)))
+def _name(source: str) -> str:
+    """What a run is called after its data: the name of the file or folder, without what file systems dislike."""
+    stem: Any = source.rstrip("/").rpartition("/")[2].partition(".")[0]
+    return re.sub(r"[^\w-]+", "-", stem).strip("-")[:64] or "evaluation"

@@ -1,76 +1,162 @@
-"""An evaluation as tables for a terminal: accuracy by model and kind, and questions with their answers side by side."""
+"""An evaluation as tables for a terminal: figures by metric and arm, what answers cost, and questions side by side."""
 
 from collections.abc import Sequence
+from itertools import product
+from statistics import fmean
 
 from rich.markup import escape
 from rich.table import Table
 
-from plait.evaluation.intervals import Proportion
-from plait.jobs.evaluate.report import EvaluationReport, Judged
+from plait.evaluation.statistics.figure import Figure
+from plait.evaluation.statistics.power import SIGNIFICANCE
+from plait.jobs.evaluate.report import EvaluationReport, JudgedTrial
 
 
-def accuracy_table(report: EvaluationReport) -> Table:
-    """Accuracy of every model with its 95% interval, by kind of question and over all."""
-    table = Table(title=f"Accuracy over {len(report.questions)} questions (95% interval)", title_justify="left")
-    table.add_column("model", no_wrap=True)
-    kinds = [kind for kind in report.kinds if kind]
-    for kind in kinds:
-        table.add_column(kind, justify="right")
-    table.add_column("all", justify="right", no_wrap=True)
-    table.add_column("latency, median", justify="right")
-    best = report.best()
-    for model in report.models:
-        style = "bold green" if model == best else None
-        table.add_row(
-            model,
-            *(_share(report.accuracy(model, kind)) for kind in kinds),
-            _with_interval(report.accuracy(model)),
-            f"{report.median_latency_ms(model):.0f} ms",
-            style=style,
-        )
-    return table
-
-
-def comparison(report: EvaluationReport) -> str:
-    """Whether the best model's lead over each other one is more than chance, a line each (exact McNemar test)."""
-    best = report.best()
-    lines = []
-    for model in report.models:
-        if model != best:
-            p_value = report.p_value(best, model)
-            verdict = "is better than" if p_value < 0.05 else "is not surely better than"
-            lines.append(f"{best} {verdict} {model} (p = {p_value:.2g}, paired)")
-    return "\n".join(lines)
-
-
-def answers_table(report: EvaluationReport, rows: Sequence[int]) -> Table:
-    """Some questions with the expected answer and, a row each, what every model said, right or wrong."""
-    table = Table(title="Side by side", title_justify="left")
-    table.add_column("question", overflow="fold", ratio=3)
-    table.add_column("model", no_wrap=True)
-    table.add_column("answer", overflow="fold", ratio=4)
-    table.add_column("cited", overflow="fold", ratio=2)
-    table.add_column("latency", justify="right", no_wrap=True)
-    for row in rows:
-        question = report.questions[row]
-        # rich joins no cells: the question stands in the first of its rows only.
-        table.add_row(escape(question.question), "[dim]expected[/dim]", escape(question.answer), "", "")
-        for model in report.models:
-            answer = report.answers[model][row]
-            table.add_row("", model, _reply(answer), escape(answer.cited or ""), f"{answer.latency_ms / 1000:.1f} s")
+def figures_table(report: EvaluationReport) -> Table:
+    """Every metric of every arm with its 95% interval, by kind of question and over all."""
+    table = Table(title=f"Means with 95% intervals; judge: {report.judge or 'none'}", title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("arm", no_wrap=True)
+    for kind in report.kinds:
+        table.add_column(escape(kind), justify="right")
+    for title in ("all", "samples", "cannot be said"):
+        table.add_column(title, justify="right", no_wrap=title == "all")
+    for metric in report.metrics:
+        best = report.best(metric) if len(report.arms) > 1 else None
+        shown = metric
+        for arm in report.arms:
+            found = report.figure(metric, arm)
+            if found is None:
+                continue
+            kinds = (report.figure(metric, arm, kind) for kind in report.kinds)
+            table.add_row(
+                shown,
+                escape(arm),
+                *("" if each is None else _value(each) for each in kinds),
+                f"{_value(found)} ({found.low:.0%} to {found.high:.0%})",
+                str(found.submitted),
+                str(found.unsaid or ""),
+                style="bold green" if arm == best else None,
+            )
+            shown = ""
         table.add_section()
     return table
 
 
-def _reply(answer: Judged) -> str:
-    mark = "[green]✓[/green]" if answer.is_correct else "[red]✗[/red]"
-    text = " ".join(answer.reply.split())
-    return f"{mark} {escape(text if len(text) <= 100 else text[:99] + '…')}"
+def costs_table(report: EvaluationReport) -> Table:
+    """What an answer of every arm takes: time and tokens, and how many questions had none."""
+    table = Table(title="An answer takes", title_justify="left")
+    table.add_column("arm", no_wrap=True)
+    for title in ("latency, median", "tokens read", "tokens written", "not answered"):
+        table.add_column(title, justify="right")
+    for arm in report.arms:
+        trials = [judged.trial for judged in report.of_arm(arm)]
+        latency_ms = report.median_latency_ms(arm)
+        table.add_row(
+            escape(arm),
+            "" if latency_ms is None else f"{latency_ms:.0f} ms",
+            _mean([trial.prompt_tokens for trial in trials]),
+            _mean([trial.completion_tokens for trial in trials]),
+            str(sum(bool(trial.error) for trial in trials) or ""),
+        )
+    return table
 
 
-def _share(proportion: Proportion) -> str:
-    return f"{proportion.value:.0%}"
+def notes(report: EvaluationReport) -> list[str]:
+    """What the tables do not show: metrics that apply to nothing, what failed, and which arm is best, a line each."""
+    lines = [
+        f"{metric} applies to no sample: they have no {', '.join(needs)}"
+        for metric, needs in report.inapplicable.items()
+    ]
+    errors = [(judged.trial.arm, judged.trial.error) for judged in report.trials if judged.trial.error]
+    for arm in dict.fromkeys(arm for arm, _ in errors):
+        lines.append(f"{arm} did not answer, for one: {next(error for of, error in errors if of == arm)}")
+    return lines + _of_judge(report) + _of_pairs(report)
 
 
-def _with_interval(proportion: Proportion) -> str:
-    return f"{proportion.value:.0%} ({proportion.low:.0%} to {proportion.high:.0%})"
+def _of_pairs(report: EvaluationReport) -> list[str]:
+    """Which arm is better than which; where that is not sure, what the questions could tell."""
+    lines: list[str] = []
+    unsure: dict[str, list[str]] = {}
+    for found in report.comparisons:
+        best = report.best(found.metric)
+        if best not in (found.first, found.second) or found.value is None:
+            continue
+        other, points = (found.second, found.value) if best == found.first else (found.first, -found.value)
+        # On the questions that both have a score of, the best over all need not be.
+        if found.corrected < SIGNIFICANCE and points > 0:
+            by = f"{round(100 * points)} points (p = {found.corrected:.2g})"
+            lines.append(f"{found.metric}: {best} is better than {other} by {by}")
+        else:
+            unsure.setdefault(f"{best} is not surely better than {other}", []).append(found.metric)
+    lines += [f"{', '.join(metrics)}: {sentence}" for sentence, metrics in unsure.items()]
+    powers: dict[str, list[str]] = {}
+    for metric in dict.fromkeys(metric for metrics in unsure.values() for metric in metrics):
+        if (said := report.power(metric)) is not None:
+            powers.setdefault(said, []).append(metric)
+    return lines + [f"{', '.join(metrics)}: {sentence}" for sentence, metrics in powers.items()]
+
+
+def _of_judge(report: EvaluationReport) -> list[str]:
+    """What the judge is worth, what people say instead, and what judging took."""
+    by_sentence: dict[str, list[str]] = {}
+    for metric, sentence in report.worth.sentences.items():
+        by_sentence.setdefault(sentence, []).append(metric)
+    lines = [f"{', '.join(metrics)}: {sentence}" for sentence, metrics in by_sentence.items()]
+    for metric, arm in product(report.metrics, report.arms):
+        found = report.by_labels(metric, arm)
+        if isinstance(found, str):
+            lines.append(f"{metric} of {arm} by people: not known, {found}")
+        elif found is not None:
+            bounds = f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%})"
+            lines.append(f"{metric} of {arm} by people: {bounds}, from {found.labels} labels")
+    use = report.judge_use
+    if use.calls:
+        lines.append(f"judging took {use.calls} calls, {use.prompt_tokens} tokens read, {use.generated_tokens} written")
+    return lines
+
+
+def answers_table(report: EvaluationReport, numbers: Sequence[int]) -> Table:
+    """Some questions with an expected answer and, a row each, what every arm said and what that is worth."""
+    table = Table(title="Side by side", title_justify="left")
+    table.add_column("question", overflow="fold", ratio=3)
+    table.add_column("arm", no_wrap=True)
+    table.add_column("answer", overflow="fold", ratio=4)
+    table.add_column("from", overflow="fold", ratio=2)
+    table.add_column("latency", justify="right", no_wrap=True)
+    for number in numbers:
+        asked = [judged for judged in report.trials if judged.trial.number == number]
+        sample = asked[0].trial.sample
+        # rich joins no cells: the question stands in the first of its rows only.
+        expected = escape(sample.answers[0]) if sample.answers else "[dim]none[/dim]"
+        table.add_row(escape(sample.question), "[dim]expected[/dim]", expected, "", "")
+        for judged in asked:
+            latency_ms = judged.trial.timings_ms.get("total")
+            table.add_row(
+                "",
+                escape(judged.trial.arm),
+                _reply(judged),
+                escape(judged.trial.sample.passages[0].source) if judged.trial.sample.passages else "",
+                "" if latency_ms is None else f"{latency_ms / 1000:.1f} s",
+            )
+        table.add_section()
+    return table
+
+
+def _reply(judged: JudgedTrial) -> str:
+    if judged.trial.error:
+        return f"[red]{escape(judged.trial.error)}[/red]"
+    mark = ""
+    if "contains" in judged.scores:
+        mark = "[green]✓[/green] " if judged.is_right else "[red]✗[/red] "
+    text = " ".join(judged.trial.sample.reply.split())
+    return mark + escape(text if len(text) <= 100 else text[:99] + "…")
+
+
+def _value(found: Figure) -> str:
+    return "?" if found.value is None else f"{found.value:.0%}"
+
+
+def _mean(counts: Sequence[int | None]) -> str:
+    known = [count for count in counts if count is not None]
+    return f"{fmean(known):.0f}" if known else ""

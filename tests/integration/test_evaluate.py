@@ -4,18 +4,22 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import pyarrow.parquet as pq
 import pytest
 
 from plait.cli import main
-from plait.errors import DataError, ModelNotFound, Overloaded, Unavailable
-from plait.jobs.evaluate.job import evaluate
+from plait.errors import DataError, InvalidInput, ModelNotFound, Overloaded, Unavailable
+from plait.evaluation.runs.run import opened
+from plait.jobs.evaluate.job import evaluate, judge_samples
+from plait.jobs.evaluate.report import EvaluationReport
 from plait.local.process import free_port
-from plait.recipes import EvaluateRecipe
+from plait.recipes import EvaluateRecipe, SamplesRecipe
 
 VERSIONS = {"ray": "2.60.0", "torch": "2.13.0", "peft": "0.21.2", "rich": "15.0.0", "typer": "0.29.2", "gguf": "0.19.0"}
 
@@ -23,24 +27,38 @@ SLOW = ("base", "slow", "rag/base", "rag/slow")
 
 
 class KnownAnswers(BaseHTTPRequestHandler):
-    """Speaks the contract: `good` cites and is right, `bad` is wrong, `full` refuses, the SLOW do not answer."""
+    """Speaks the contract: `good` cites and is right, `bad` is wrong, `full` refuses, the SLOW do not answer.
+
+    `picky` is `good`, but for a question that is too long for it; `halting` answers so many questions as it may.
+    """
 
     is_asked, is_over = threading.Event(), threading.Event()
+    asked: ClassVar[list[str]] = []  # of `halting`
+    may_answer = threading.Semaphore(0)
 
     def do_GET(self) -> None:
-        self._send(200, {"object": "list", "data": [{"id": name} for name in ("good", "bad", "full", *SLOW)]})
+        names = ("good", "bad", "picky", "halting", "full", *SLOW)
+        self._send(200, {"object": "list", "data": [{"id": name, "root": f"{name}:1"} for name in names]})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if body["model"] in SLOW:
+        model = body["model"]
+        name = body["messages"][-1]["content"].split()[-1]
+        if model in SLOW:
             self.is_asked.set()
             self.is_over.wait(60)
             return None
-        if body["model"] == "full":
+        if model == "full":
             return self._send(429, {"error": {"message": "9 requests are waiting already.", "code": "overloaded"}})
-        name = body["messages"][-1]["content"].split()[-1]
-        is_good = body["model"] == "good"
+        if model == "picky" and name == "peft":
+            return self._send(400, {"error": {"message": "The prompt has 9 tokens too many.", "code": "invalid_input"}})
+        if model == "halting":
+            self.asked.append(name)
+            if not self.may_answer.acquire(timeout=60):
+                return None
+        reply = f"It is {'9.9.9' if model == 'bad' else VERSIONS[name]}."
         cited = {
+            "url_citation": {"url": "http://x", "title": name, "start_index": 0, "end_index": len(reply)},
             "chunk_id": "c",
             "source": f"{name}.md",
             "heading": "",
@@ -48,15 +66,17 @@ class KnownAnswers(BaseHTTPRequestHandler):
             "start": 0,
             "end": 1,
             "score": 0.9,
-            "text": "t",
-            "quote": None,
+            "text": f"{name} is {VERSIONS[name]}.",
+            "quote": {"start": 0, "end": 1, "text": "t"},
         }
-        message = {
-            "role": "assistant",
-            "content": f"It is {VERSIONS[name] if is_good else '9.9.9'}.",
-            "annotations": [cited] if is_good else [],
+        message = {"role": "assistant", "content": reply, "annotations": [] if model == "bad" else [cited]}
+        details = {
+            "model": f"{model}:1",
+            "route": "direct" if model == "bad" else "rag",
+            "timings_ms": {"total": 12.5, "first_token": 3.0},
         }
-        answer = {"choices": [{"message": message}], "plait": {"model": "base", "timings_ms": {"total": 12.5}}}
+        usage = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 5}}
+        answer = {"choices": [{"message": message, "finish_reason": "stop"}], "plait": details, "usage": usage}
         return self._send(200, answer)
 
     def _send(self, status: int, body: dict[str, Any]) -> None:
@@ -87,23 +107,99 @@ def questions(tmp_path: Path) -> Path:
     return path
 
 
-def test_every_model_is_judged_on_every_question(url: str, questions: Path) -> None:
-    report = evaluate(EvaluateRecipe(data=str(questions), models=["bad", "good"]), url)
-    assert (report.accuracy("good").successes, report.accuracy("bad").successes) == (6, 0)
-    assert report.best() == "good"
-    assert report.p_value("good", "bad") == pytest.approx(2 / 2**6)
-    assert [answer.cited for answer in report.answers["good"]] == [f"{name}.md" for name in VERSIONS]
-    assert report.median_latency_ms("good") == 12.5
+def right(report: EvaluationReport, arm: str) -> int:
+    return sum(report.right(arm))
+
+
+def test_every_arm_is_judged_on_every_question_and_everything_is_kept(url: str, questions: Path) -> None:
+    recipe = EvaluateRecipe(data=str(questions), models=["bad", "good"], metrics=["contains", "faithfulness"])
+    report = evaluate(recipe, url)
+    assert (right(report, "good"), right(report, "bad")) == (6, 0)
+    assert report.best("contains") == "good"
+    assert report.comparisons[0].p_value == pytest.approx(2 / 2**6)
+    assert report.figure("faithfulness", "bad") is None  # it was given no passages, so there is nothing to be true to
+    assert report.folder is not None
+    trials = sorted(opened(report.folder).trials().values(), key=lambda trial: (trial.arm, trial.number))
+    assert [trial.sample.passages[0].source for trial in trials if trial.arm == "good"] == [f"{n}.md" for n in VERSIONS]
+    kept = trials[-1]
+    assert (kept.answered_by, kept.timings_ms["first_token"], kept.cached_tokens) == ("good:1", 3.0, 5)
+    assert kept.sample.reply[kept.sample.citations[0].start : kept.sample.citations[0].end] == kept.sample.reply
+
+
+def test_a_question_that_cannot_be_answered_is_submitted_all_the_same(url: str, questions: Path) -> None:
+    report = evaluate(EvaluateRecipe(data=str(questions), models=["picky"], metrics=["contains"]), url)
+    found = report.figure("contains", "picky")
+    assert found is not None
+    assert (found.value, found.submitted, found.unsaid) == (1.0, 6, 1)
+    (failed,) = [judged for judged in report.trials if judged.trial.error]
+    assert failed.scores["contains"].reason == "It was not answered: The prompt has 9 tokens too many."
+
+
+def test_a_killed_run_asks_only_what_is_missing(url: str, questions: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    KnownAnswers.asked.clear()
+    command = [sys.executable, "-m", "plait.jobs.evaluate", str(questions), "halting", "--concurrency", "2"]
+    run = subprocess.Popen([*command, "--url", url, "--out", str(folder), "--no-track"], stdout=subprocess.DEVNULL)
+    KnownAnswers.may_answer.release(3)
+    deadline = time.monotonic() + 90
+    while sum(pq.read_metadata(part).num_rows for part in folder.glob("trials/part-*")) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run.kill()
+    run.wait()
+    asked = set(KnownAnswers.asked)
+    assert len(asked) == 5  # three are answered, two were under way
+    kept = {trial.sample.question.split()[-1] for trial in opened(folder).trials().values()}
+    KnownAnswers.asked.clear()
+    KnownAnswers.may_answer.release(100)
+    report = evaluate(EvaluateRecipe(data=str(questions), models=["halting"]), url, folder)
+    assert set(KnownAnswers.asked) == VERSIONS.keys() - kept
+    assert [judged.trial.sample.question.split()[-1] for judged in report.trials] == list(VERSIONS)
+    assert right(report, "halting") == 6
+    assert len(list(folder.glob("trials/part-*"))) == 1
+
+
+def test_what_is_kept_is_judged_again_without_a_server(url: str, questions: Path, tmp_path: Path) -> None:
+    asked = evaluate(EvaluateRecipe(data=str(questions), models=["bad", "good"], metrics=["contains"]), url)
+    again = judge_samples(SamplesRecipe(samples=str(asked.folder), metrics=["token_f1"], limit=2), tmp_path)
+    assert [(judged.trial.arm, judged.trial.number) for judged in again.trials] == [
+        *(("bad", 0), ("bad", 1)),
+        *(("good", 0), ("good", 1)),
+    ]
+    assert again.best("token_f1") == "good"
+    with pytest.raises(InvalidInput, match="asks the model again"):
+        judge_samples(SamplesRecipe(samples=str(asked.folder), metrics=["counterfactual_citations"]))
+
+
+def test_samples_of_another_system_are_judged_without_a_server(tmp_path: Path) -> None:
+    rows = [
+        {"question": "Which ray?", "answer": "It is 2.60.0.", "contexts": ["ray is 2.60.0."], "ground_truth": "2.60.0"},
+        {"question": "Which rich?", "answer": "It is 9.", "contexts": [], "ground_truth": "15.0.0"},
+    ]
+    file = tmp_path / "ragas.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    report = judge_samples(SamplesRecipe(samples=str(file)), tmp_path / "run")
+    assert {"contains", "faithfulness"} <= set(report.metrics)
+    figures = {name: report.figure(name, "samples") for name in report.metrics}
+    assert figures["contains"] is not None
+    assert (figures["contains"].value, figures["contains"].submitted) == (0.5, 2)
+    assert figures["faithfulness"] is not None
+    assert figures["faithfulness"].submitted == 2  # a search that found nothing is measured, too
+    assert "retrieval_recall" not in report.metrics
+    named = SamplesRecipe(samples=str(file), metrics=["contains", "retrieval_recall"])
+    assert judge_samples(named).inapplicable == {"retrieval_recall": ["sources"]}
 
 
 def test_a_limit_asks_only_the_first_questions(url: str, questions: Path) -> None:
-    report = evaluate(EvaluateRecipe(data=str(questions), models=["good"], limit=2), url)
-    assert [question.answer for question in report.questions] == ["2.60.0", "2.13.0"]
+    report = evaluate(EvaluateRecipe(data=str(questions), models=["good", "good"], limit=2), url)
+    assert [judged.trial.sample.answers for judged in report.trials] == [("2.60.0",), ("2.13.0",)]
 
 
-def test_a_missing_model_is_named_before_anything_is_asked(url: str, questions: Path) -> None:
+def test_a_missing_model_or_metric_is_named_before_anything_is_asked(url: str, questions: Path) -> None:
     with pytest.raises(ModelNotFound, match=r"no model 'goood'\. Did you mean 'good'"):
         evaluate(EvaluateRecipe(data=str(questions), models=["full", "goood"]), url)
+    with pytest.raises(InvalidInput, match=r"no metric 'containz'\. Did you mean 'contains'"):
+        evaluate(EvaluateRecipe(data=str(questions), models=["full"], metrics=["containz"]), url)
 
 
 def test_what_the_server_refuses_is_said_in_its_words(url: str, questions: Path) -> None:
@@ -121,7 +217,7 @@ def test_a_server_that_does_not_answer_is_named(questions: Path) -> None:
     ("content", "message"),
     [
         (b'{"question": "q", "answer": "a"}\n{"question": ', r"eval.jsonl:2 is not valid JSON"),
-        (b'{"question": "q"}\n', r"eval.jsonl:1 is no question. The field 'answer' is required"),
+        (b'{"answer": "a"}\n', r"eval.jsonl:1 is no question. It needs a question, or messages."),
         (b"\n\n", "holds no questions"),
         (b"\xff\xfe", r"not UTF-8 text \(byte 0\)"),
     ],
@@ -142,23 +238,71 @@ def test_a_line_separator_inside_a_question_does_not_end_its_line(url: str, tmp_
     path = tmp_path / "eval.jsonl"
     row = {"question": "one\u2028version of ray", "answer": "2.60.0"}
     path.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
-    assert evaluate(EvaluateRecipe(data=str(path), models=["good"]), url).accuracy("good").successes == 1
+    assert right(evaluate(EvaluateRecipe(data=str(path), models=["good"]), url), "good") == 1
 
 
-def test_the_command_prints_both_tables_and_writes_the_report(
+def test_a_guessed_encoding_of_an_eval_set_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "eval.csv"
+    data.write_bytes("question,answer\nWie heißt die Straße?,Bärenweg natürlich\n".encode("cp1252"))
+    with pytest.raises(Unavailable):
+        evaluate(EvaluateRecipe(data=str(data), models=["x"]), f"http://127.0.0.1:{free_port()}")
+    assert f"data: {data}: read as cp1252 (guessed)" in capsys.readouterr().out
+
+
+def command(*arguments: str) -> int:
+    """The exit code of `plait evaluate`."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", *arguments])
+    return int(stopped.value.code or 0)
+
+
+def test_the_command_prints_figures_answers_and_where_everything_is(
     url: str, questions: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    report = tmp_path / "report.json"
-    arguments = ["evaluate", str(questions), "bad", "good", "--shown", "2", "--url", url, "--report", str(report)]
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert stopped.value.code == 0
+    folder = tmp_path / "run"
+    options = ["--shown", "2", "--url", url, "--out", str(folder), "--metric", "contains", "--metric", "faithfulness"]
+    assert command(str(questions), "bad", "good", *options, "--gate", "good: contains >= 60%", "--no-track") == 0
     printed = capsys.readouterr().out
+    assert "ask bad: 6 of 6" in printed
     assert "✓ It is 2.60.0." in printed
     assert "✗ It is 9.9.9." in printed
     assert "100% (61% to 100%)" in printed
-    assert "good is better than bad (p = 0.031, paired)" in printed
-    assert len(json.loads(report.read_text(encoding="utf-8"))["answers"]["good"]) == len(VERSIONS)
+    assert "contains: good is better than bad by 100 points (p = 0.031)" in printed
+    assert printed.endswith(f"everything: {folder}\n")
+    written = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert [trial["arm"] for trial in written["trials"]] == ["bad"] * 6 + ["good"] * 6
+    assert "bad − good" in (folder / "evaluation.html").read_text(encoding="utf-8")
+    assert command(str(questions), "bad", "good", *options, "--no-track") == 1
+    assert "holds a run that has ended" in capsys.readouterr().err
+
+
+def test_a_gate_that_is_not_met_ends_the_command_with_1_and_a_sentence(
+    url: str, questions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gates = ["--gate", "contains >= 0.5 at 95%", "--gate", "bad: contains >= 0"]
+    assert command(str(questions), "bad", "good", "--url", url, "--no-track", *gates) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "plait: The gate 'contains >= 0.5 at 95%' is not met: bad has 0.000, between 0.000 and 0.390"
+    )
+    assert said.count("\n") == 1
+    assert command(str(questions), "bad", "--url", url, "--gate", "contains > 1") == 2
+
+
+def test_a_run_is_in_mlflow_with_figures_a_table_and_its_folder(url: str, questions: Path) -> None:
+    from plait.adapters.tracking import EXPERIMENT, tracking_client
+
+    assert command(str(questions), "good", "--url", url, "--metric", "contains") == 0
+    client = tracking_client()
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    run = client.search_runs([experiment.experiment_id], "params.models = \"['good']\"", max_results=1)[0]
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["contains/good"] == 1.0
+    assert run.data.metrics["contains/good.low"] == pytest.approx(0.61, abs=0.01)
+    artefacts = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert artefacts == {"trials.json", "run"}
+    of_run = {file.path for file in client.list_artifacts(run.info.run_id, "run")}
+    assert {"run/report.json", "run/evaluation.html"} <= of_run
 
 
 @pytest.mark.parametrize("module", ["plait.jobs.evaluate", "plait.flows.compare"])
@@ -173,7 +317,9 @@ def test_sigterm_ends_the_command_with_what_is_kept(module: str, url: str, tmp_p
         "plait.flows.compare": ([str(recipe)], "comparison"),
     }[module]
     KnownAnswers.is_asked.clear()
-    run = subprocess.Popen([sys.executable, "-m", module, *arguments, "--url", url], stderr=subprocess.PIPE, text=True)
+    untracked = ["--no-track"] if module == "plait.jobs.evaluate" else []
+    line = [sys.executable, "-m", module, *arguments, *untracked, "--url", url]
+    run = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
     assert KnownAnswers.is_asked.wait(60)
     run.terminate()
     _, said = run.communicate(timeout=30)  # of the 120 s that a pod has

@@ -13,6 +13,7 @@ from plait.cli import (
     adapters,
     ask,
     collections,
+    evaluate,
     jobs,
     keys,
     local,
@@ -23,7 +24,7 @@ from plait.cli import (
 from plait.cli.overview import Overview
 from plait.command_line import APPLICATION, run
 from plait.flows.compare.command import compare
-from plait.jobs.evaluate.command import evaluate
+from plait.jobs.evaluate.command import evaluate as evaluate_models
 from plait.jobs.ingest.command import ingest
 from plait.jobs.train.command import train
 
@@ -49,7 +50,7 @@ app.command("plan")(plan.plan)
 app.command("train")(train)
 app.command("serve")(serve.serve)
 app.command("ask", cls=ask.AskCommand)(ask.ask)
-app.command("evaluate")(evaluate)
+app.command("evaluate", cls=evaluate.EvaluateCommand)(evaluate_models)
 app.command("compare")(compare)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(collections.app, name="collections")

@@ -16,6 +16,7 @@ def list_all() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from plait.documents.uploads import made_collections
     from plait.index.collection import Index, list_collections
     from plait.index.stores.connect import connect_store
 
@@ -28,7 +29,9 @@ def list_all() -> None:
     for name in names:
         stats = Index.open(name, store).stats()
         documents = sum(stats.documents_by_tenant.values())
-        table.add_row(name, str(documents), str(stats.chunk_count), stats.vectors.model)
+        made = made_collections.find(name)
+        shown = f"{name} ({made.name})" if made and made.name else name
+        table.add_row(shown, str(documents), str(stats.chunk_count), stats.vectors.model)
     Console().print(table)
 
 
@@ -152,11 +155,13 @@ def drop(
 
     Example: `plait collections drop support --yes`
     """
+    from plait.documents.uploads import made_collections
     from plait.index.collection import Index
     from plait.index.stores.connect import connect_store
 
     index = Index.open(name, connect_store())
     if not yes:
         typer.confirm(f"Delete collection '{name}' and everything in it?", abort=True)
+    made_collections.forget(name)
     index.drop()
     print(f"{name} is deleted")

@@ -1,12 +1,8 @@
 """`plait jobs`: jobs on any Ray cluster, through its Jobs API."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
-
-if TYPE_CHECKING:
-    from plait.jobs.submission.cluster import Cluster
 
 app = typer.Typer(help="Jobs on any Ray cluster: submit, list, follow, stop.", no_args_is_help=True)
 
@@ -32,7 +28,7 @@ def submit(
     env: list[str] = typer.Option([], help="A variable of the job, NAME=VALUE. May be repeated."),
     wheel: Path = typer.Option(None, help="Plait's wheel, for a cluster whose image lacks it."),
     url: str = typer.Option(None, help="evaluate, compare: the server, as the cluster sees it."),
-    report: str = typer.Option(None, help="evaluate, compare: where to write the report, on the cluster."),
+    report: str = typer.Option(None, help="evaluate, compare: the folder of what is found, on the cluster."),
     check: bool = typer.Option(True, help="Look at the cluster's nodes and image before anything starts."),
     follow: bool = typer.Option(False, "--follow", "-f", help="Show its output until it has ended."),
 ) -> None:
@@ -58,7 +54,7 @@ def submit(
         print(f"{submitted.id} is submitted to {submitted.cluster.url}", flush=True)
     print(f"follow it: plait jobs logs {submitted.id} -f{where}", flush=True)
     if follow:
-        _follow(submitted.cluster, submitted.id)
+        _follow(submitted.id, address)
 
 
 @app.command("list")
@@ -108,10 +104,9 @@ def logs(
     Example: `plait jobs logs train-support-1a2b3c -f`
     """
     from plait.flows.jobs import said
-    from plait.jobs.submission.cluster import Cluster
 
     if follow:
-        _follow(Cluster.find(address), job)
+        _follow(job, address)
         return
     text = said(job, address)
     print(f"{job} waits for room and has said nothing yet.\n" if text is None else text, end="")
@@ -129,10 +124,10 @@ def stop(job: str = typer.Argument(help="Its id."), address: str = _ADDRESS) -> 
     print(f"{job} {told[stop_job(job, address)]}")
 
 
-def _follow(cluster: "Cluster", job: str) -> None:
+def _follow(job: str, address: str | None) -> None:
     from plait.flows.jobs import follow
 
-    follow(cluster, job, lambda text: print(text, end="", flush=True))
+    follow(job, address, lambda text: print(text, end="", flush=True))
 
 
 def _variables(given: list[str]) -> dict[str, str]:

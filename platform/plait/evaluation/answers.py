@@ -1,7 +1,7 @@
-"""Whether a reply holds the expected answer.
+"""Whether a text holds an answer.
 
 The rule is containment of whole tokens after normalisation, as in open-domain question answering (Lee et al. 2019,
-arXiv:1906.00300; Mallen et al. 2023, arXiv:2212.10511): a reply may say more than the answer, but `2.60.0` is not found
+arXiv:1906.00300; Mallen et al. 2023, arXiv:2212.10511): a text may say more than the answer, but `2.60.0` is not found
 in `12.60.0` or `2.60.01`. It knows neither models nor questions.
 """
 

@@ -95,9 +95,9 @@ async def _written_questions(
 
 def _known_questions(index: "Index", tenant: str, file: str) -> "list[KnownQuestion]":
     """Those of a file whose document the collection has."""
-    from plait.jobs.evaluate.questions import read_questions
+    from plait.evaluation.eval_set import read_questions
     from plait.retrieval.fusion import KnownQuestion
 
-    asked = [KnownQuestion(q.question, q.source) for q in read_questions(file) if q.source is not None]
+    asked = [KnownQuestion(q.asked, source) for q in read_questions(file) for source in q.sources[:1]]
     present = index.document_states(tenant, {question.source for question in asked})
     return [question for question in asked if question.source in present]

@@ -3,13 +3,13 @@
 In: what a user gives to the command of a job, and where it shall run. Out: where it stands. It prints nothing.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from plait.errors import InvalidInput, PlaitError, did_you_mean
 from plait.interruption import explained
+from plait.jobs.evaluate.command import understand as understand_evaluation
 from plait.jobs.ingest.command import understand
 from plait.jobs.submission import listing
 from plait.jobs.submission.cluster import Cluster
@@ -31,7 +31,7 @@ class JobRequest:
         retries: start it again so often when it fails.
         variables: of the job's environment.
         url: evaluate, compare: the server, as the cluster sees it.
-        report: evaluate, compare: where to write the report, on the cluster.
+        report: evaluate, compare: the folder of what is found, on the cluster.
     """
 
     kind: str
@@ -60,8 +60,9 @@ def submit(wanted: JobRequest, address: str | None, conditions: Conditions) -> S
     """
     kind = _kind(wanted.kind)
     recipe, overrides = _recipe_and_overrides(kind, wanted.arguments)
+    report = "out" if kind == "evaluate" else "report"
     options = [
-        f"--{name}={value}" for name, value in (("url", wanted.url), ("report", wanted.report)) if value is not None
+        f"--{name}={value}" for name, value in (("url", wanted.url), (report, wanted.report)) if value is not None
     ]
     if options and kind not in ("evaluate", "compare"):
         raise InvalidInput(f"{options[0].partition('=')[0]} goes with evaluate and compare, not with {kind}.")
@@ -92,12 +93,13 @@ def said(job: str, address: str | None) -> str | None:
     return text
 
 
-def follow(cluster: Cluster, job: str, tell: Callable[[str], None]) -> None:
+def follow(job: str, address: str | None, tell: Callable[[str], None]) -> None:
     """Pass on what a job says until it has ended.
 
     Raises:
         PlaitError: when it does not end well.
     """
+    cluster = Cluster.find(address)
     with explained(f"{job} goes on.", f"Follow it again: plait jobs logs {job} -f, or end it: plait jobs stop {job}"):
         ended = listing.follow(cluster, job, tell)
     if ended.state != "SUCCEEDED":
@@ -131,9 +133,5 @@ def _recipe_and_overrides(kind: Kind, arguments: Sequence[str]) -> tuple[str | N
     if kind == "ingest":
         return understand(list(arguments))
     if kind == "evaluate":
-        names = [argument for argument in arguments if "=" not in argument]
-        fields = [argument for argument in arguments if "=" in argument]
-        data = [f"data={json.dumps(names[0])}"] if names else []
-        models = [f"models={json.dumps(names[1:])}"] if names[1:] else []
-        return None, [*data, *models, *fields]
+        return understand_evaluation(arguments)
     return arguments[0], list(arguments[1:])

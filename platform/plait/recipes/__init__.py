@@ -1,8 +1,9 @@
 """Recipes: typed descriptions of what a job does. A default is written here once, with its meaning; help, docs and the
 JSON schema come from it."""
 
+from plait.recipes.calibrate import CalibrateRecipe
 from plait.recipes.compare import CompareRecipe
-from plait.recipes.evaluate import EvaluateRecipe
+from plait.recipes.evaluate import EvaluateRecipe, SamplesRecipe
 from plait.recipes.ingest import (
     DEFAULT_EMBEDDING,
     ChunkConfig,
@@ -13,25 +14,30 @@ from plait.recipes.ingest import (
     IngestRecipe,
     TableConfig,
 )
+from plait.recipes.judging import JudgeEndpoint, JudgingConfig
 from plait.recipes.loading import load_recipe, ready_recipes
 from plait.recipes.objectives import OBJECTIVES, ObjectiveConfig
 from plait.recipes.overrides import apply_override
+from plait.recipes.passages import BUDGET_TOKENS, MAX_TOP_K, TOP_K, Rerank
 from plait.recipes.train import (
     DEFAULT_MODEL,
     ContextConfig,
     DataConfig,
     DeepSpeedConfig,
     ModelConfig,
-    Rerank,
     ScaleConfig,
     TrainConfig,
     TrainRecipe,
 )
 
 __all__ = [
+    "BUDGET_TOKENS",
     "DEFAULT_EMBEDDING",
     "DEFAULT_MODEL",
+    "MAX_TOP_K",
     "OBJECTIVES",
+    "TOP_K",
+    "CalibrateRecipe",
     "ChunkConfig",
     "Chunking",
     "CompareRecipe",
@@ -43,9 +49,12 @@ __all__ = [
     "EmbeddingConfig",
     "EvaluateRecipe",
     "IngestRecipe",
+    "JudgeEndpoint",
+    "JudgingConfig",
     "ModelConfig",
     "ObjectiveConfig",
     "Rerank",
+    "SamplesRecipe",
     "ScaleConfig",
     "TableConfig",
     "TrainConfig",

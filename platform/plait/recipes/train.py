@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from plait.adapters.methods.method import METHODS, MethodConfig
 from plait.model_ids import AdapterRef
 from plait.recipes.objectives import OBJECTIVES, ObjectiveConfig
+from plait.recipes.passages import BUDGET_TOKENS, MAX_TOP_K, TOP_K, Rerank
 from plait.section import Section
 from plait.tenants import DEFAULT_TENANT, TenantName
 
@@ -55,9 +56,6 @@ StrategyConfig = Annotated[DdpConfig | DeepSpeedConfig, Field(discriminator="kin
 # ---------------------------------------------------------------- the rest
 
 
-Rerank = Literal["none", "cross-encoder", "late-interaction"]
-
-
 class ContextConfig(Section):
     """Retrieval-augmented fine-tuning: some examples carry retrieved passages in their prompt, as in serving.
 
@@ -68,8 +66,8 @@ class ContextConfig(Section):
     collection: str = Field(description="Index to retrieve from.")
     tenant: TenantName = DEFAULT_TENANT
     share: float = Field(0.5, ge=0, le=1, description="Share of the examples that get passages.")
-    top_k: int = Field(3, ge=1, le=50, description="Passages a prompt.")
-    budget_tokens: int = Field(400, ge=16, description="Tokens that the passages of a prompt may take.")
+    top_k: int = Field(TOP_K, ge=1, le=MAX_TOP_K, description="Passages a prompt.")
+    budget_tokens: int = Field(BUDGET_TOKENS, ge=16, description="Tokens that the passages of a prompt may take.")
     rerank: Rerank = Field("none", description="As retrieval.rerank of the server.")
     rerank_model: str | None = Field(None, description="With rerank=cross-encoder: as rerank.model of the server.")
 

@@ -8,8 +8,10 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist, fmean, stdev
 
+from plait.evaluation.metrics.retrieval import Ranking, measured
 from plait.index.search import Mode
 from plait.models.generate import Generate
 from plait.models.message import Message
@@ -37,19 +39,16 @@ class KnownQuestion:
 
 @dataclass(frozen=True)
 class SearchQuality:
-    """How well a strategy finds the right documents.
-
-    `ranks`: of the first right passage of each question among ten, 0 where there is none.
-    """
+    """How well a strategy finds the right documents; `rankings`: the documents of ten passages, of each question."""
 
     strategy: str
     dense_weight: DenseWeight
-    ranks: tuple[int, ...]
+    rankings: tuple[Ranking, ...]
 
-    @property
+    @cached_property
     def reciprocal_ranks(self) -> list[float]:
-        """Of each question; 0 where nothing right was found."""
-        return [1 / rank if rank else 0.0 for rank in self.ranks]
+        """Of each question; 0 where the right document was not found."""
+        return measured(f"RR@{_DEPTH}", self.rankings)
 
     @property
     def mrr(self) -> float:
@@ -57,8 +56,8 @@ class SearchQuality:
         return fmean(self.reciprocal_ranks)
 
     def recall(self, k: int) -> float:
-        """Share of the questions with a right passage among the first k, 0 to 1."""
-        return sum(0 < rank <= k for rank in self.ranks) / len(self.ranks)
+        """Share of the questions with the right document among the first k, 0 to 1."""
+        return fmean(measured(f"R@{k}", self.rankings))
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,11 @@ def fit_fusion(
     async def measured(strategy: str, mode: Mode, dense_weight: DenseWeight = None) -> SearchQuality:
         tried = how.model_copy(update={"top_k": _DEPTH, "mode": mode, "dense_weight": dense_weight})
         found = await pipeline.retrieve(index, [question.text for question in questions], tried)
-        ranks = tuple(
-            next((rank for rank, passage in enumerate(passages, start=1) if passage.source == question.source), 0)
+        rankings = tuple(
+            Ranking.of([passage.source for passage in passages], [question.source])
             for question, passages in zip(questions, found, strict=True)
         )
-        return SearchQuality(strategy, dense_weight, ranks)
+        return SearchQuality(strategy, dense_weight, rankings)
 
     async def all_measured() -> FusionFit:
         single = [await measured(mode, mode) for mode in _MODES]

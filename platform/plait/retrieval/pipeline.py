@@ -23,7 +23,7 @@ from plait.recipes import Rerank
 from plait.retrieval.neighbours import expanded
 from plait.retrieval.question import EmbeddedQuestions, Question
 from plait.retrieval.request import Retrieval
-from plait.retrieval.selection import reranked, selected, text_to_rank
+from plait.retrieval.selection import merged, reranked, selected, text_to_rank
 
 
 class RetrievalModels(Protocol):
@@ -126,7 +126,7 @@ class RetrievalPipeline:
             query, found = next(results)
             if isinstance(found, Exception):
                 raise found
-            passages.append(await self.choose(query, found))
+            passages.append(await self.choose([query], [found]))
         return passages
 
     async def find(self, queries: Sequence[Query]) -> list[Found | Exception]:
@@ -168,20 +168,36 @@ class RetrievalPipeline:
         await asyncio.gather(*(search_together(*together, numbers) for together, numbers in alike.items()))
         return found
 
-    async def choose(self, query: Query, found: Found) -> list[Passage]:
-        """The passages to give: rerank, select, expand. Raises what `retrieve` does."""
-        how, hits = query.how, found.hits
+    async def choose(self, queries: Sequence[Query], found: Sequence[Found]) -> list[Passage]:
+        """The passages to give for one question: merge, rerank, select, expand. Raises what `retrieve` does.
+
+        Args:
+            queries: of the question, one for each index that it was searched for in.
+            found: by each.
+        """
+        asked, how = queries[0].question.text, queries[0].how
+        hits = merged([of_one.hits for of_one in found])[: queries[0].search.top_k]
         if how.rerank != "none" and hits:
-            with _timed("rerank", query):
+            with _timed("rerank", *queries):
                 texts = [text_to_rank(hit) for hit in hits]
-                hits = reranked(hits, await self._models.rerank(how.rerank, query.question.text, texts))
+                hits = reranked(hits, await self._models.rerank(how.rerank, asked, texts))
         passages = selected(hits, how)
         if how.expand and passages:
-            with _timed("expand", query):
-                around = await asyncio.to_thread(query.index.around, passages, how.expand, how.tenant)
+            with _timed("expand", *queries):
+                around: dict[str, Sequence[Passage]] = {}
+                for query in queries:
+                    own = _of(query.index, passages, queries)
+                    around |= await asyncio.to_thread(query.index.around, own, how.expand, how.tenant)
                 passages = expanded(passages, around)
-        metrics.PASSAGES.labels(collection=query.index.name).observe(len(passages))
+        for query in queries:
+            label = metrics.collection_label(query.index.name)
+            metrics.PASSAGES.labels(collection=label).observe(len(_of(query.index, passages, queries)))
         return passages
+
+
+def _of(index: SearchedIndex, passages: Sequence[Passage], queries: Sequence[Query]) -> Sequence[Passage]:
+    """The passages that are of an index."""
+    return passages if len(queries) == 1 else [passage for passage in passages if passage.collection == index.name]
 
 
 @contextmanager
@@ -192,6 +208,8 @@ def _timed(stage: str, *queries: Query) -> Iterator[None]:
     took_s = time.perf_counter() - started
     for query in queries:
         query.timings_ms[stage] = took_s * 1000
-        metrics.RETRIEVAL_SECONDS.labels(collection=query.index.name, stage=stage).observe(took_s)
+        metrics.RETRIEVAL_SECONDS.labels(collection=metrics.collection_label(query.index.name), stage=stage).observe(
+            took_s
+        )
         if query.traceparent:
             tracing.add_finished(stage, query.traceparent, took_s)

@@ -7,7 +7,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from plait.index.conditions import MAX_FILTER_CHARACTERS, Condition
 from plait.index.search import Mode, Search
-from plait.recipes import Rerank
+from plait.recipes import MAX_TOP_K, TOP_K, Rerank
 from plait.section import Section
 from plait.tenants import DEFAULT_TENANT, TenantName
 
@@ -23,15 +23,17 @@ FilterText = Annotated[str, Field(max_length=MAX_FILTER_CHARACTERS)]
 ReadFilter = SkipJsonSchema[Annotated[Condition, PlainValidator(_condition)]]
 """What was read from OpenAI's filters. A request cannot say it."""
 
-MAX_PASSAGES = 50
+MAX_COLLECTIONS = 16  # of one retrieval; each is a search
 _MIN_CANDIDATES = 20  # to rerank or to choose from: 20 passages of 200 tokens rerank in about 0.15 s on two cores
 
 
 class Retrieval(Section):
     """How to retrieve; in a request, fields that are not set are the server's."""
 
-    collection: str | None = Field(None, description="Where to search; null: the server's first collection.")
-    top_k: int = Field(3, ge=1, le=MAX_PASSAGES, description="Passages a question.")
+    collection: str | Annotated[list[str], Field(min_length=1, max_length=MAX_COLLECTIONS)] | None = Field(
+        None, description="Where to search, one or several; null: the server's first collection."
+    )
+    top_k: int = Field(TOP_K, ge=1, le=MAX_TOP_K, description="Passages a question.")
     mode: Mode = Field("hybrid", description="dense: by meaning; bm25: by words; hybrid: both.")
     filter: FilterText | ReadFilter = Field("", description='Milvus\'s filter language, as metadata["lang"] == "en".')
     tenant: TenantName = Field(DEFAULT_TENANT, description="Whose documents.")
@@ -54,6 +56,12 @@ class Retrieval(Section):
     )
     max_per_source: int | None = Field(None, ge=1, description="Passages from one document; null: any number.")
     expand: int = Field(0, ge=0, le=5, description="Neighbouring chunks to add to each passage, on either side.")
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The collections that it names, each once."""
+        names = [self.collection] if isinstance(self.collection, str) else self.collection or []
+        return tuple(dict.fromkeys(names))
 
     def over(self, defaults: "Retrieval") -> "Retrieval":
         """These fields where they are set, those of `defaults` elsewhere."""

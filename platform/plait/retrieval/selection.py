@@ -6,6 +6,7 @@ In: hits, best first, and how to retrieve. Out: passages. It asks no server and 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 import numpy as np
 
@@ -28,6 +29,19 @@ def reranked(hits: Sequence[Hit], scores: Sequence[float]) -> list[Hit]:
     """The hits in the order of a reranker's scores, which become theirs; equal ones stay in order."""
     order = sorted(range(len(hits)), key=lambda i: -scores[i])
     return [replace(hits[i], passage=replace(hits[i].passage, score=scores[i])) for i in order]
+
+
+def merged(found: Sequence[Sequence[Hit]]) -> list[Hit]:
+    """The hits for one question from several collections as one list, by score; the order of each collection stays.
+
+    A hit counts as the best score from its place on in its own collection: a hybrid search orders by words too, and
+    what it puts first may have a lower cosine than what follows.
+    """
+    ranked: list[tuple[float, Hit]] = []
+    for hits in found:
+        best_from_here = list(accumulate((hit.passage.score for hit in reversed(hits)), max))
+        ranked += zip(reversed(best_from_here), hits, strict=True)
+    return [hit for _, hit in sorted(ranked, key=lambda pair: -pair[0])]
 
 
 def selected(hits: Sequence[Hit], how: Retrieval) -> list[Passage]:

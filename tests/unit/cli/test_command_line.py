@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from statistics import median
 
@@ -12,6 +13,8 @@ from changed_settings import changed_settings
 from typer.testing import CliRunner
 
 from plait.cli import app, main
+from plait.jobs.evaluate.command import evaluate
+from plait.recipes import EvaluateRecipe
 
 COMMANDS = (
     *("ingest", "plan", "train", "serve", "ask", "evaluate", "compare", "status", "stop"),
@@ -77,7 +80,7 @@ def test_the_overview_says_of_every_command_and_option_what_it_does() -> None:
     assert "--debug Show the traceback of an error. [env var: PLAIT_DEBUG]" in shown
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "evaluate calibrate", "evaluate label"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
@@ -103,14 +106,6 @@ def test_a_missing_data_file_is_named(capsys: pytest.CaptureFixture[str]) -> Non
     code, error = run(capsys, "train", "qlora", "data.train=/no/such.jsonl")
     assert (code, error) == (2, error)
     assert "There is no file or folder '/no/such.jsonl'" in error
-
-
-def test_a_corrupt_line_is_named_by_its_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    file = tmp_path / "t.jsonl"
-    file.write_text('{"question": "a", "answer": "b"}\n{"question"\n')
-    code, error = run(capsys, "train", "qlora", f"data.train={file}")
-    assert code == 2
-    assert "t.jsonl:2 is not valid JSON" in error
 
 
 @pytest.mark.parametrize(
@@ -202,3 +197,9 @@ def test_a_setting_that_makes_no_sense_is_named(capsys: pytest.CaptureFixture[st
         code, error = run(capsys, "status")
     assert code == 2
     assert "PLAIT_METRICS_PORT is 'abc'" in error
+
+
+def test_the_help_of_evaluate_says_what_its_recipe_takes_by_itself() -> None:
+    options = signature(evaluate).parameters
+    for name in ("max_tokens", "concurrency"):
+        assert options[name].default.show_default == str(EvaluateRecipe.model_fields[name].default)

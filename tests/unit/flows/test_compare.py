@@ -6,32 +6,37 @@ from pathlib import Path
 import pytest
 
 from plait.errors import RecipeError
-from plait.evaluation.intervals import holm, paired_difference
+from plait.evaluation.runs.trial import Trial
+from plait.evaluation.sample import Sample
+from plait.evaluation.score import Score
+from plait.evaluation.statistics.binary import paired_difference
+from plait.evaluation.statistics.comparisons import holm
 from plait.flows.compare.page import write_pages
 from plait.flows.compare.verdict import verdict_of
-from plait.jobs.evaluate.questions import Question
-from plait.jobs.evaluate.report import EvaluationReport, Judged
+from plait.jobs.evaluate.report import EvaluationReport, JudgedTrial
 from plait.recipes import CompareRecipe, load_recipe
 
 
 def report(tokens: dict[str, int | None], right: dict[str, list[bool]], reply: str = "r") -> EvaluationReport:
-    count = len(next(iter(right.values())))
     return EvaluationReport(
-        questions=[Question(question=f"q{i}", answer="a") for i in range(count)],
-        answers={
-            model: [
-                Judged(
-                    reply=reply,
-                    is_correct=each,
-                    latency_ms=10,
-                    cited=None,
-                    prompt_tokens=tokens[model],
+        [
+            JudgedTrial(
+                Trial(
+                    key=f"{arm}{number}",
+                    question_key=str(number),
+                    arm=arm,
+                    number=number,
+                    conversation=(),
+                    sample=Sample(f"q{number}", reply, answers=("a",)),
+                    timings_ms={"total": 10.0},
+                    prompt_tokens=tokens[arm],
                     completion_tokens=1,
-                )
-                for each in marks
-            ]
-            for model, marks in right.items()
-        },
+                ),
+                {"contains": Score(float(is_right))},
+            )
+            for arm, marks in right.items()
+            for number, is_right in enumerate(marks)
+        ]
     )
 
 
@@ -73,7 +78,8 @@ def test_the_pages_hold_everything_and_run_nothing(tmp_path: Path) -> None:
     assert "http" not in text  # nothing is loaded from elsewhere
     written = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert written["verdict"]["best"] == ["base", "x"]
-    assert written["evaluation"]["answers"]["x"][0]["is_correct"] is False
+    (of_x,) = [trial for trial in written["evaluation"]["trials"] if trial["arm"] == "x"]
+    assert of_x["scores"]["contains"]["value"] == 0
 
 
 def test_the_difference_of_paired_shares_and_its_interval() -> None:

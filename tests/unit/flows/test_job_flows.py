@@ -44,6 +44,6 @@ def test_a_job_that_does_not_wait_here_is_stopped_on_its_cluster(
 def test_a_job_that_ends_badly_is_an_error_of_whoever_follows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     ended: Any = SimpleNamespace(state="FAILED", reason="")
     monkeypatch.setattr(jobs.listing, "follow", lambda *_: ended)
-    cluster: Any = None
+    monkeypatch.setattr(jobs, "Cluster", SimpleNamespace(find=lambda _: None))
     with pytest.raises(PlaitError, match=r"train-1 ended as FAILED \(no reason given\)"):
-        follow(cluster, "train-1", print)
+        follow("train-1", None, print)

@@ -1,6 +1,7 @@
 """The pipeline over models and an index that note what they are asked."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -111,9 +112,31 @@ async def test_what_is_found_is_ranked_anew_by_the_method_asked_for(rerank: Rera
 async def test_passages_are_expanded_by_what_is_around_them() -> None:
     how = Retrieval(top_k=1, expand=1)
     query = Query(ThreeDocuments(), Question("a"), how)
-    expanded = await RetrievalPipeline(Models()).choose(query, Found([Hit(passage(0))]))
+    expanded = await RetrievalPipeline(Models()).choose([query], [Found([Hit(passage(0))])])
     assert [p.text for p in expanded] == ["document 0…"]
     assert "expand" in query.timings_ms
+
+
+class Tickets(ThreeDocuments):
+    name = "tickets"
+
+
+def hits_in(index: ThreeDocuments, *scores: float) -> Found:
+    """What was found in an index, in its order."""
+    found = [Passage(f"{n} {index.name}", "", "", "", f"{n} {index.name}", 0, 10, s) for n, s in enumerate(scores)]
+    return Found([Hit(replace(passage, collection=index.name)) for passage in found])
+
+
+async def test_a_question_to_two_collections_gets_the_best_of_both_each_with_what_is_around_it() -> None:
+    three, tickets = ThreeDocuments(), Tickets()
+    queries = [Query(index, Question("a"), Retrieval(top_k=3, expand=1)) for index in (three, tickets)]
+    found = [hits_in(three, 0.9, 0.8, 0.7), hits_in(tickets, 0.3, 0.2, 0.1)]
+    passages = await RetrievalPipeline(Models()).choose(queries, found)
+    assert [p.text for p in passages] == ["0 three…", "1 three…", "2 three…"]
+    # What a collection puts first, as by its words, stays before what has a better score.
+    passages = await RetrievalPipeline(Models()).choose(queries, [found[0], hits_in(tickets, 0.4, 0.85, 0.1)])
+    assert [p.text for p in passages] == ["0 three…", "0 tickets…", "1 tickets…"]
+    assert [p.collection for p in passages] == ["three", "tickets", "tickets"]
 
 
 async def test_a_cross_encoder_that_is_not_there_is_refused_before_anything_is_searched() -> None:

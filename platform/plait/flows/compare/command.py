@@ -30,10 +30,10 @@ def compare(
     checked = load_recipe(CompareRecipe, recipe, overrides or [])
     library_output.set_aside("compare")
     from plait.flows.compare.comparison import run_comparison
-    from plait.jobs.evaluate.tables import accuracy_table
+    from plait.jobs.evaluate.tables import figures_table
 
     found = run_comparison(checked, report, url)
     console = Console()
-    console.print(accuracy_table(found.evaluation))
+    console.print(figures_table(found.evaluation))
     console.print(found.verdict.sentence, highlight=False)
     print(f"everything: {found.page}")

@@ -31,26 +31,27 @@ def run_comparison(recipe: "CompareRecipe", report: Path | None = None, url: str
     `report`: a folder; None: PLAIT_HOME/comparisons/ADAPTER.
 
     Raises:
+        DataError: when no question has an answer.
         Conflict: when an application of Plait's is served already, which this one would replace.
         PlaitError: what ingestion, training, serving or the evaluation says.
     """
+    from plait.errors import DataError
+    from plait.evaluation.eval_set import read_questions
     from plait.flows.compare.page import write_pages
     from plait.flows.compare.verdict import verdict_of
     from plait.interruption import explained
     from plait.jobs.evaluate.job import evaluate
-    from plait.jobs.evaluate.questions import read_questions
     from plait.recipes import EvaluateRecipe
+    from plait.recipes.evaluate import EvalSetConfig
     from plait.settings import settings
 
     asked = EvaluateRecipe(
-        data=recipe.data,
-        models=recipe.arms,
-        max_tokens=recipe.max_tokens,
-        concurrency=recipe.concurrency,
-        limit=recipe.limit,
+        models=recipe.arms, metrics=["contains"], **recipe.model_dump(include=set(EvalSetConfig.model_fields))
     )
-    read_questions(recipe.data)  # before minutes of training
-    how_to_go_on = "Run the same command again: what is indexed and trained is used again, answers are not kept."
+    # Before minutes of training:
+    if not any(question.answers for question in read_questions(recipe.data, recipe.limit)):
+        raise DataError(f"No question of '{recipe.data}' has an answer, which compare judges by.", "Add answers.")
+    how_to_go_on = "Run the same command again: what is indexed, trained and answered is used again."
     with explained("The comparison was interrupted.", how_to_go_on):
         if url is not None:
             found = evaluate(asked, url)

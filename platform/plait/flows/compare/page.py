@@ -17,7 +17,7 @@ def write_pages(folder: Path, verdict: Verdict, report: EvaluationReport) -> Pat
     everything = {
         "sentence": verdict.sentence,
         "verdict": verdict.model_dump(mode="json"),
-        "evaluation": report.model_dump(mode="json"),
+        "evaluation": report.as_json(),
     }
     (folder / "compare.json").write_text(json.dumps(everything, indent=2, ensure_ascii=False), encoding="utf-8")
     page = folder / "compare.html"
@@ -29,10 +29,11 @@ def render(verdict: Verdict, report: EvaluationReport) -> str:
     """The page. Whatever documents and models say is shown as text, never as HTML."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string((files("plait.flows.compare") / "page.html").read_text(encoding="utf-8"))
+    of_arm = {arm: {judged.trial.question_key: judged for judged in report.of_arm(arm)} for arm in report.arms}
     rows = [
-        (question, [(model, report.answers[model][index]) for model in report.models])
-        for index, question in enumerate(report.questions)
+        (judged.trial.sample, [of_arm[arm][judged.trial.question_key] for arm in report.arms])
+        for judged in report.of_arm(report.arms[0])
     ]
     return template.render(
-        verdict=verdict, rows=rows, models=report.models, made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        verdict=verdict, rows=rows, models=report.arms, made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     )

@@ -10,18 +10,19 @@ from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 
-from plait.evaluation.intervals import Difference, Proportion, holm, paired_difference
+from plait.evaluation.statistics.binary import Difference, Proportion, mcnemar_exact, paired_difference, wilson
+from plait.evaluation.statistics.comparisons import holm
 from plait.jobs.evaluate.report import EvaluationReport
 
 
 class Arm(BaseModel):
-    """One way to answer. Tokens are means an answer, passages included; None: the server did not say."""
+    """One way to answer. Tokens are means an answer, passages included. None: the server did not say."""
 
     model_config = ConfigDict(frozen=True)
 
     model: str
     accuracy: Proportion
-    median_latency_ms: float
+    median_latency_ms: float | None
     prompt_tokens: float | None
     completion_tokens: float | None
 
@@ -85,24 +86,25 @@ def verdict_of(report: EvaluationReport, significance: float) -> Verdict:
     Args:
         significance: chance of calling any two equal arms different, over all pairs.
     """
-    arms = [_arm(report, model) for model in report.models]
-    names = list(combinations(report.models, 2))
-    corrected = holm([report.p_value(first, second) for first, second in names])
+    arms = [_arm(report, arm) for arm in report.arms]
+    right = {arm: report.right(arm) for arm in report.arms}
+    names = list(combinations(report.arms, 2))
+    corrected = holm([mcnemar_exact(right[first], right[second]) for first, second in names])
     pairs = [
         Pair(
             first=first,
             second=second,
-            difference=paired_difference(report.right(first), report.right(second)),
+            difference=paired_difference(right[first], right[second]),
             p_value=p_value,
             differ=p_value < significance,
         )
         for (first, second), p_value in zip(names, corrected, strict=True)
     ]
-    leader = report.best()
+    leader = max(arms, key=lambda arm: arm.accuracy.successes).model
     worse = {name for pair in pairs if pair.differ and leader in (pair.first, pair.second) for name in _both(pair)}
     best = [arm for arm in arms if arm.model == leader or arm.model not in worse]
     return Verdict(
-        questions=len(report.questions),
+        questions=len(right[leader]),
         significance=significance,
         arms=arms,
         pairs=pairs,
@@ -117,17 +119,18 @@ def _both(pair: Pair) -> tuple[str, str]:
 
 def _cost(arm: Arm) -> tuple[float, float]:
     # Servers that count no tokens count none for any arm: then time decides.
-    return (arm.tokens or 0.0, arm.median_latency_ms)
+    return (arm.tokens or 0.0, arm.median_latency_ms or 0.0)
 
 
-def _arm(report: EvaluationReport, model: str) -> Arm:
-    answers = report.answers[model]
-    prompts = [answer.prompt_tokens for answer in answers if answer.prompt_tokens is not None]
-    completions = [answer.completion_tokens for answer in answers if answer.completion_tokens is not None]
+def _arm(report: EvaluationReport, arm: str) -> Arm:
+    trials = [judged.trial for judged in report.of_arm(arm)]
+    prompts = [trial.prompt_tokens for trial in trials if trial.prompt_tokens is not None]
+    completions = [trial.completion_tokens for trial in trials if trial.completion_tokens is not None]
+    right = report.right(arm)
     return Arm(
-        model=model,
-        accuracy=report.accuracy(model),
-        median_latency_ms=report.median_latency_ms(model),
-        prompt_tokens=fmean(prompts) if len(prompts) == len(answers) else None,
-        completion_tokens=fmean(completions) if len(completions) == len(answers) else None,
+        model=arm,
+        accuracy=wilson(sum(right), len(right)),
+        median_latency_ms=report.median_latency_ms(arm),
+        prompt_tokens=fmean(prompts) if len(prompts) == len(trials) else None,
+        completion_tokens=fmean(completions) if len(completions) == len(trials) else None,
     )

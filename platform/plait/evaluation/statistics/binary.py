@@ -1,4 +1,7 @@
-"""How sure an accuracy is, and whether two arms on the same questions really differ."""
+"""Right or wrong: how sure a share is, and whether two arms on the same questions really differ.
+
+The questions are independent of each other here; `means` and `comparisons` take those that come in groups.
+"""
 
 import math
 from collections.abc import Sequence
@@ -27,14 +30,22 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Proportion:
     """
     if not 0 <= successes <= trials or trials == 0:
         raise ValueError(f"{successes} successes of {trials} trials is no proportion")
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = successes / trials
+    low, high = score_interval(share, trials, NormalDist().inv_cdf(0.5 + confidence / 2))
+    return Proportion(successes, trials, share, low, high)
+
+
+def score_interval(share: float, trials: float, quantile: float) -> tuple[float, float]:
+    """The bounds of a share's score interval; `trials` need not be whole, as an effective sample size is not.
+
+    Args:
+        quantile: of the normal or of Student's distribution, 1.96 for 95%.
+    """
+    z = quantile
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
     # At 0 and at all successes the bound is exactly the share; rounding could miss it by one ulp.
-    return Proportion(
-        successes, trials, share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
-    )
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def mcnemar_exact(first: Sequence[bool], second: Sequence[bool]) -> float:
@@ -78,16 +89,3 @@ def paired_difference(first: Sequence[bool], second: Sequence[bool], confidence:
     centre = (only_first - only_second) / n
     half = z * math.sqrt(only_first + only_second + 1 - (only_first - only_second) ** 2 / n) / n
     return Difference((only_first - only_second) / len(first), max(-1.0, centre - half), min(1.0, centre + half))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for being several, in their order (Holm 1979, jstor:4615733).
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    corrected, least = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        least = max(least, min(1.0, p_values[index] * (len(p_values) - rank)))
-        corrected[index] = least
-    return corrected

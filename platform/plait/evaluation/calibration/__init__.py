@@ -1,0 +1,1 @@
+"""A judge as an instrument: what its verdicts are worth on cases whose truth is known by construction."""

@@ -1,0 +1,1 @@
+"""Judges, one a file: who says whether a text follows from others."""

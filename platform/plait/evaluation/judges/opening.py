@@ -1,0 +1,80 @@
+"""From what a recipe says of a judge to the judge, opened for as long as it is needed."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+from plait.errors import InvalidInput, did_you_mean
+from plait.evaluation.judges.judge import Judge
+from plait.evaluation.judges.lexical import LexicalJudge
+from plait.models.embedding import Embedding
+from plait.recipes.judging import JudgeEndpoint
+from plait.settings import settings
+
+_NLI = "nli:"
+
+
+@asynccontextmanager
+async def open_judge(how: str | JudgeEndpoint, embedding: Embedding | None = None) -> AsyncIterator[Judge]:
+    """The judge of a recipe, which is closed at the end of the block.
+
+    Args:
+        how: `lexical`, `embedding`, `nli:MODEL`, or an endpoint; the endpoint's replies are kept under the home.
+        embedding: what the judge `embedding` compares by.
+
+    Raises:
+        InvalidInput: when there is no such judge, an embedding is lacking, or the variable of a key is not set.
+        ModelNotFound: when the model of `nli` is none, or tells no entailment.
+        Unavailable: when the file of kept replies cannot be used.
+    """
+    if isinstance(how, JudgeEndpoint):
+        async with _model_judge(how) as judge:
+            yield judge
+    elif how == "lexical":
+        yield LexicalJudge()
+    elif how == "embedding":
+        from plait.evaluation.judges.embedding import EmbeddingJudge
+
+        if embedding is None:
+            raise InvalidInput("The judge 'embedding' needs an embedding model.", "Name one, or choose another judge.")
+        yield EmbeddingJudge(embedding)
+    elif how.startswith(_NLI):
+        from plait.evaluation.judges.nli import EntailmentJudge
+        from plait.models.entailment import EntailmentModel
+
+        yield EntailmentJudge(EntailmentModel(how.removeprefix(_NLI)))
+    else:
+        known = ("lexical", "embedding", "nli:MODEL")
+        raise InvalidInput(
+            f"There is no judge '{how}'.", did_you_mean(how, known) + " A model judges by its section: model, base_url."
+        )
+
+
+@asynccontextmanager
+async def _model_judge(how: JudgeEndpoint) -> AsyncIterator[Judge]:
+    from plait.evaluation.judges.cache import CachedGenerate, ReplyCache
+    from plait.evaluation.judges.model import ModelJudge
+    from plait.models.chat_endpoint import ChatEndpoint
+
+    if how.base_url is None:
+        endpoint = ChatEndpoint.served(how.model)
+    else:
+        endpoint = ChatEndpoint(how.model, how.base_url, _key(how))
+    async with endpoint:
+        with closing(ReplyCache(replies_file())) as cache:
+            yield ModelJudge(CachedGenerate(endpoint, f"{how.base_url or ''} {how.model}", cache), how.model)
+
+
+def _key(how: JudgeEndpoint) -> str:
+    if how.api_key_env is None:
+        return ""
+    key = os.environ.get(how.api_key_env)
+    if not key:
+        raise InvalidInput(f"The variable {how.api_key_env} with the judge's key is not set.", "Set it.")
+    return key
+
+
+def replies_file() -> Path:
+    """Where replies of judges are kept; it may be deleted while nobody judges."""
+    return settings().root / "judges" / "replies.sqlite"

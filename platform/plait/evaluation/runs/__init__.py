@@ -1,0 +1,1 @@
+"""Runs of an evaluation as they are kept: what was asked and answered, and what it is worth, in Parquet."""

@@ -1,0 +1,35 @@
+"""The part of a recipe that says how samples are judged: by which metrics, and who says what follows from what."""
+
+from pydantic import Field
+
+from plait.recipes.ingest import DEFAULT_EMBEDDING
+from plait.section import Section
+
+
+class JudgeEndpoint(Section):
+    """A model that judges, behind an OpenAI-compatible endpoint."""
+
+    model: str = Field(min_length=1, description="Its name there.")
+    base_url: str | None = Field(
+        None, description="Of the API, as in http://host:8000/v1; unset: this machine's server."
+    )
+    api_key_env: str | None = Field(None, description="The environment variable that holds the key of the endpoint.")
+
+
+class JudgeConfig(Section):
+    """Who judges."""
+
+    judge: str | JudgeEndpoint = Field(
+        "lexical", description="lexical, embedding, nli:MODEL (a cross-encoder), or a section: model, base_url, …"
+    )
+    embedding: str = Field(
+        DEFAULT_EMBEDDING, description="Embedding model of metrics and judges that compare meanings."
+    )
+
+
+class JudgingConfig(JudgeConfig):
+    """How samples are judged."""
+
+    metrics: list[str] | None = Field(
+        None, min_length=1, description="Names of metrics; unset: those that work offline with what the samples have."
+    )
