@@ -31,7 +31,7 @@ plait train qlora --reuse name=demo data.train="$qa/train.jsonl" \
 
 plait serve local retrieval.collection=demo retrieval.top_k=2 --detach
 
-plait evaluate "$qa/eval.jsonl" base demo rag/base rag/demo --shown 8 --max-tokens 24 --report demo-data/report.json
+plait evaluate "$qa/eval.jsonl" base demo rag/base rag/demo --shown 8 --max-tokens 24
 
 url=http://${PLAIT_BIND:-127.0.0.1}:${PLAIT_HTTP_PORT:-8000}
 cat <<END

@@ -5,6 +5,7 @@ With several workers (`pytest -n 2`) each worker has its own home, ports, Ray an
 file after the other; those of `integration/serving` share a server and stay together.
 """
 
+import gc
 import os
 import shutil
 import signal
@@ -29,7 +30,7 @@ _CACHE = Path(os.environ.get("PLAIT_TEST_CACHE", "~/.cache/plait-tests")).expand
 _ONE_SERVER = "tests/integration/serving/"
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def _make_a_home() -> None:
     """Give this test session a home before any module reads the settings."""
     home = Path(tempfile.mkdtemp(prefix="plait-"))  # short: Ray's sockets lie in a folder named after it
     kept = ("PLAIT_TEST_", "PLAIT_CRDS")
@@ -39,11 +40,21 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ |= {f"PLAIT_{name}": str(free_port()) for name in ports}
     os.environ["PLAIT_HOME"] = str(home)
     os.environ["COLUMNS"] = "160"
+    # Torch's threads would spin while they wait, each on the core that the other test process computes on.
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here needs the hub, and waiting for one that is not there takes long
     settings.cache_clear()
     for name in ("models", "kernels"):
         (_CACHE / name).mkdir(parents=True, exist_ok=True)
         (home / name).symlink_to(_CACHE / name)
+
+
+# Here, and not when pytest is configured: the conftest of a folder that pytest is given is imported before that, and
+# with it the metrics, which stay in the home that they find.
+_make_a_home()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     # A shell that runs this in the background ignores Ctrl-C for it, and for all that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -67,6 +78,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
                 self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
             super()._assign_work_unit(node)
 
+        def _reschedule(self, node: WorkerController) -> None:
+            if node in self.registered_collections:  # one that replaces another may not have collected yet
+                super()._reschedule(node)
+
+        def remove_node(self, node: WorkerController) -> str | None:
+            """Take what a worker that ended has not done back; what it has done would be work without a test, after
+            which the worker that gets it waits for ever."""
+            work = self.assigned_work[node]
+            for scope in [scope for scope, unit in work.items() if all(unit.values())]:
+                del work[scope]
+            ended_with: str | None = super().remove_node(node)
+            return ended_with
+
     return ByFile(config, log)
 
 
@@ -77,6 +101,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if seen[item.nodeid] > 1:
             item._id = item.id.with_params(str(number))
     assert len({item.nodeid for item in items}) == len(items), "two tests have one name"
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of garbage collections, each of which would look through all of it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:
@@ -92,6 +122,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(settings().root, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_is_left_alone() -> Iterator[None]:
+    """A test that leaves another handler of Ctrl-C behind fails itself, and not one that comes long after it."""
+    yield
+    left = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert left is signal.default_int_handler, f"the test left {left} to handle SIGINT"
+
+
 @pytest.fixture(scope="session")
 def plait_home() -> Path:
     """The PLAIT_HOME of this test session."""
@@ -104,6 +143,15 @@ def milvus() -> "Store":
     from plait.index.stores.connect import connect_store
 
     return connect_store()
+
+
+@pytest.fixture(scope="session")
+def tracking() -> None:
+    """MLflow is opened, in this thread: the first time it imports modules and makes tables for seconds, and in a thread
+    beside the tests that may trip pytest, which looks through all modules, or keep a test waiting past its time."""
+    from plait.adapters.tracking import tracking_client
+
+    tracking_client()
 
 
 @pytest.fixture(scope="session")

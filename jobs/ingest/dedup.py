@@ -22,7 +22,7 @@ from plait.documents.read import DocumentFile
 from plait.jobs.ingest.duplicates import Duplicates, Fingerprint
 from plait.jobs.ingest.fingerprints import load_fingerprints, save_fingerprints
 from plait.jobs.ingest.plan import Plan
-from plait.local.machines import beside_driver
+from plait.local.machines import start_beside_driver
 from plait.recipes import IngestRecipe
 
 
@@ -92,15 +92,11 @@ class Deduplication:
         return [document for document in self._plan.unchanged if document.source not in self._fingerprints]
 
     def start_filter(self) -> Any:
-        """A `DuplicateFilter` in a Ray actor, which ends when the handle does; None: nothing is to be dropped."""
+        """A `DuplicateFilter` in a Ray actor; None: nothing is to be dropped."""
         if self._is_off:
             return None
-
-        import ray
-
         indexed = frozenset(document.source for document in self._plan.unchanged)
-        options = {"num_cpus": 0, "scheduling_strategy": beside_driver()}
-        return ray.remote(DuplicateFilter).options(**options).remote(self._seen, indexed)
+        return start_beside_driver(DuplicateFilter, self._seen, indexed)
 
     def learn(self, candidates: Sequence[Candidate], admitted: set[str], failed: Iterable[str]) -> None:
         """Take in what was read, let through, and could not be read, and find the truth."""

@@ -24,11 +24,11 @@ from plait.index.stores.connect import connect_store
 from plait.index.stores.store import Store
 from plait.jobs.ingest.dedup import Deduplication
 from plait.jobs.ingest.embed import prompts_of, wished_vectors
-from plait.jobs.ingest.ledger import Progress, start_ledger
+from plait.jobs.ingest.ledger import Ledger, Progress
 from plait.jobs.ingest.plan import Plan, make_plan
 from plait.jobs.ingest.progress import shown
 from plait.jobs.ingest.rebuild import Rebuild
-from plait.local.machines import check_all_reach_milvus
+from plait.local.machines import check_all_reach_milvus, start_beside_driver
 from plait.models.source import resolve_model
 from plait.observability import metrics
 from plait.recipes import IngestRecipe
@@ -171,7 +171,7 @@ def _write(recipe: IngestRecipe, plan: Plan, dedup: Deduplication, store: Store,
 
     from plait.jobs.ingest.pipeline import Workplace, run_pipeline
 
-    ledger, duplicate_filter = start_ledger(), dedup.start_filter()
+    ledger, duplicate_filter = start_beside_driver(Ledger), dedup.start_filter()
     workplace = Workplace(tokenizer_folder, prompts, store, generation, ledger)
 
     def progress() -> Progress:

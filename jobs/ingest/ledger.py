@@ -6,10 +6,8 @@ the report. Saying the same twice, as a stage that is run again does, changes no
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from plait.documents.failure import Failure
-from plait.local.machines import beside_driver
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Progress:
 
 
 class Ledger:
-    """Outcomes by document. Lives in an actor of its own: `start_ledger`."""
+    """Outcomes by document. Lives in an actor of its own."""
 
     def __init__(self) -> None:
         self._failed: dict[str, Failure] = {}
@@ -78,10 +76,3 @@ class Ledger:
     def written_at(self) -> dict[str, float]:
         """When documents became whole in the index: seconds since 1970, UTC."""
         return dict(self._written_at)
-
-
-def start_ledger() -> Any:
-    """A `Ledger` in a Ray actor beside this process; it ends when the handle does."""
-    import ray
-
-    return ray.remote(Ledger).options(num_cpus=0, scheduling_strategy=beside_driver()).remote()

@@ -18,7 +18,7 @@ import ray
 from plait.documents.chunk import Chunk, chunk_table
 from plait.documents.chunker import Origin, settings_hash
 from plait.documents.failure import NOTED, Failure, Unreadable
-from plait.documents.load import count_notes, load
+from plait.documents.load import count_notes, cut_by, load
 from plait.documents.parse import Document
 from plait.documents.read import DocumentFile, file_table
 from plait.documents.reader import DocumentReader
@@ -33,7 +33,7 @@ from plait.local.ray_data import set_up_ray_data
 from plait.models.source import is_endpoint
 from plait.models.vectors import Prompts
 from plait.observability import metrics
-from plait.recipes import DocumentLimits, IngestRecipe
+from plait.recipes import ChunkConfig, DocumentLimits, IngestRecipe
 
 _FILES_A_BLOCK = 8
 _ROWS_A_BLOCK = 256
@@ -81,7 +81,7 @@ def run_pipeline(recipe: IngestRecipe, documents: Sequence[DocumentFile], workpl
     embedders = 1 if remote else max(1, gpus or machines)
     batch_size = batch_size_of(recipe, on_gpu=gpus > 0)
     with ray.data.DataContext.current(context):
-        chunks = _files(documents).map_batches(
+        chunks = ray.data.from_arrow(in_blocks(documents)).map_batches(
             chunk_files,
             fn_args=(recipe, workplace.tokenizer_folder, workplace.ledger, workplace.duplicate_filter),
             batch_size=None,
@@ -125,16 +125,16 @@ def _reason(cause: BaseException) -> str:
     return f"{type(cause).__name__}: {lines[0]}" if lines else type(cause).__name__
 
 
-def _files(documents: Sequence[DocumentFile]) -> Any:
-    """A dataset of FILE_SCHEMA whose blocks hold a few files, or some rows of tables, each."""
+def in_blocks(documents: Sequence[DocumentFile]) -> list[pa.Table]:
+    """Tables of FILE_SCHEMA with a few files, or some rows of tables, each."""
     in_order = sorted(documents, key=attrgetter("source"))  # so that the first of two duplicates mostly comes first
     files = [document for document in in_order if not document.is_row]
     rows = [document for document in in_order if document.is_row]
-    blocks = [*_in_blocks(files, _FILES_A_BLOCK), *_in_blocks(rows, _ROWS_A_BLOCK)]
-    return ray.data.from_arrow([file_table(block) for block in blocks])
+    blocks = [*_growing(files, _FILES_A_BLOCK), *_growing(rows, _ROWS_A_BLOCK)]
+    return [file_table(block) for block in blocks]
 
 
-def _in_blocks(documents: Sequence[DocumentFile], most: int) -> Iterator[Sequence[DocumentFile]]:
+def _growing(documents: Sequence[DocumentFile], most: int) -> Iterator[Sequence[DocumentFile]]:
     """Blocks of one, two, four, … documents: the first is soon through, and something can be found."""
     start, size = 0, 1
     while start < len(documents):
@@ -149,9 +149,8 @@ def chunk_files(
 
     `duplicate_filter` says which documents to drop because they repeat others.
     """
-    settings_key = settings_hash(recipe.chunk, recipe.embedding.made_with)
     reader = _reader(recipe.limits)
-    documents = _read(files, recipe, settings_key, ledger, reader)
+    documents, cut = _read(files, recipe, ledger, reader)
     if duplicate_filter is not None:
         candidates = [
             Candidate(source, version, fingerprint(document, recipe.dedup))
@@ -165,7 +164,7 @@ def chunk_files(
     for source, (version, document) in documents.items():
         origin = Origin(recipe.tenant, source, version, now_ms)
         try:
-            chunks += reader.chunk(document, origin, tokenizer_folder, recipe.chunk, settings_key)
+            chunks += reader.chunk(document, origin, tokenizer_folder, *cut[source])
         except Unreadable as error:
             _report(Failure(source, str(error), "parse", version), recipe, ledger)
             continue
@@ -177,18 +176,21 @@ def chunk_files(
 
 
 def _read(
-    files: pa.Table, recipe: IngestRecipe, settings_key: str, ledger: Any, reader: DocumentReader
-) -> dict[str, tuple[str, Document]]:
-    """The documents that can be read, with their content hashes."""
-    documents = {}
+    files: pa.Table, recipe: IngestRecipe, ledger: Any, reader: DocumentReader
+) -> tuple[dict[str, tuple[str, Document]], dict[str, tuple[ChunkConfig, str]]]:
+    """The documents that can be read, with their content hashes; and what each is cut by, with the settings' hash."""
+    documents, cut = {}, {}
     with RowReader(recipe.table) as rows:
         for file in (DocumentFile(**fields) for fields in files.to_pylist()):
+            chunk = cut_by(file, recipe)
+            settings_key = settings_hash(chunk, recipe.embedding.made_with)
             outcome = load(file, recipe, settings_key, rows, reader)
             if isinstance(outcome, Failure):
                 _report(outcome, recipe, ledger)
             else:
                 documents[file.source] = outcome
-    return documents
+                cut[file.source] = chunk, settings_key
+    return documents, cut
 
 
 def _report(failure: Failure, recipe: IngestRecipe, ledger: Any) -> None:

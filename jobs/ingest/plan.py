@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from plait.documents.chunker import settings_hash
 from plait.documents.failure import NOTED, Failure, Unreadable
+from plait.documents.load import cut_by
 from plait.documents.read import DocumentFile, Found, content_hash
 from plait.documents.rows import UnnamedRow, row_documents
 from plait.documents.stores import blocks_of
@@ -62,11 +64,12 @@ def make_plan(
     recipe: IngestRecipe,
     found: Found,
     states: Mapping[str, DocumentState],
-    settings_hash: str,
+    version: str,
     quarantined: Mapping[str, Failure] = MappingProxyType({}),
 ) -> Plan:
     """Compare the documents found with the `states` that the index holds, by content hash.
 
+    `version`: of the recipe's settings, by `settings_hash()`; an uploaded file may have a chunk size of its own.
     A document that failed as it now is, with the settings of now, is in `quarantined` and is not tried again.
     """
     changed: list[DocumentFile] = []
@@ -82,9 +85,9 @@ def make_plan(
             if len(document.source.encode()) > MAX_SOURCE_BYTES:
                 return Failure(document.source, f"its name is longer than {MAX_SOURCE_BYTES} bytes")
             document.uri.encode()  # a folder above a document may have a name that cannot be sent to a worker
-            return content_hash(
-                document.etag.encode() or blocks_of(document.uri, recipe.limits.max_bytes), settings_hash
-            )
+            chunk = cut_by(document, recipe)
+            settings = version if chunk == recipe.chunk else settings_hash(chunk, recipe.embedding.made_with)
+            return content_hash(document.etag.encode() or blocks_of(document.uri, recipe.limits.max_bytes), settings)
         except UnicodeEncodeError:
             return Failure(document.source.encode(errors="backslashreplace").decode(), "its path is not UTF-8")
         except Unreadable as error:

@@ -68,20 +68,10 @@ class JobOrder(BaseModel):
     @property
     def entrypoint(self) -> str:
         """The shell command that the cluster runs, in the folder that was shipped."""
-        command = [_MODULES[self.kind], *self._arguments, *self.options]
+        command = [_MODULES[self.kind], RECIPE_FILE, *self.options]
         if self.retries:
             command = ["plait.jobs.submission.attempts", str(self.retries), *command]
         return shlex.join(["python", "-m", *command])
-
-    @property
-    def _arguments(self) -> list[str]:
-        """Of the local command: a recipe file, or the fields of a recipe that it takes one by one."""
-        if self.kind != "evaluate":
-            return [RECIPE_FILE]
-        recipe = EvaluateRecipe.model_validate(self.recipe)
-        limit = [f"--limit={recipe.limit}"] if recipe.limit is not None else []
-        figures = [f"--max-tokens={recipe.max_tokens}", f"--concurrency={recipe.concurrency}"]
-        return [recipe.data, *recipe.models, *limit, *figures]
 
 
 def read_recipe(kind: Kind, recipe: str | None, overrides: Sequence[str], gpus: int | None) -> Section:

@@ -52,10 +52,10 @@ def _check(recipe: Section, folder: Path, on_cluster: Sequence[Path]) -> None:
         if places:
             find_documents(places, with_tables=recipe.table.text is not None)
     elif isinstance(recipe, EvaluateRecipe | CompareRecipe):
-        from plait.jobs.evaluate.questions import read_questions
+        from plait.evaluation.eval_set import read_questions
 
         if place := here(recipe.data):
-            read_questions(place)
+            read_questions(place, recipe.limit)
         if isinstance(recipe, CompareRecipe):
             for step in (recipe.ingest, recipe.train):
                 if step is not None:

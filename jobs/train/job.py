@@ -25,9 +25,10 @@ from plait.adapters.tracking import start_run, tracking_client
 from plait.errors import Conflict, Interrupted, InvalidInput, ModelNotFound, PlaitError, find_plait_error
 from plait.interruption import on_interrupt, received
 from plait.jobs.train.checkpoint import Checkpoint, Checkpoints, disk_is_full
-from plait.jobs.train.dataset import Encoding, prepare_dataset
+from plait.jobs.train.dataset import prepare_dataset
 from plait.jobs.train.interrupt import run_interruptibly
 from plait.jobs.train.objectives.pretrain import PretrainConfig
+from plait.jobs.train.packed_rows import Encoding
 from plait.jobs.train.prepare import Prepared, prepare
 from plait.jobs.train.progress import ProgressLog, shown
 from plait.jobs.train.record import final_metrics, log_run, samples_table

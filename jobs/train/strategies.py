@@ -53,6 +53,8 @@ def join_workers(recipe: TrainRecipe) -> object | None:
         return None
     import deepspeed
 
+    # It would be compiled, which takes a minute in each new home, and sums in inference only.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="nccl" if torch.cuda.is_available() else "gloo")
     if recipe.strategy.zero_stage != 3:
         return None

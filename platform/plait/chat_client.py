@@ -4,7 +4,7 @@ Used by `plait ask` and by evaluation. It speaks plain HTTP to `/v1/chat/complet
 nothing else of serving.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -30,9 +30,14 @@ NO_KEY = "Here that is PLAIT_API_KEY."
 
 @dataclass(frozen=True)
 class CitedPassage:
-    """What an answer was given from; `score` says how near it is to the question, higher is nearer.
+    """A passage that stood in the prompt of an answer.
 
-    `quote` is what the answer repeats of it word by word, empty where it repeats nothing.
+    Attributes:
+        chunk_id: the chunk in its collection.
+        start, end: characters in the cleaned text of `source`.
+        score: how near it is to the question, higher is nearer.
+        quote: what the answer repeats of it word by word, empty where it repeats nothing.
+        cited_at: the characters of the answer that repeat it, start and end; None where none do.
     """
 
     source: str
@@ -41,18 +46,47 @@ class CitedPassage:
     text: str
     score: float
     quote: str
+    chunk_id: str
+    start: int
+    end: int
+    cited_at: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
 class ChatAnswer:
-    """An answer, the weights that gave it, how long it took, and the tokens that were read and written for it."""
+    """An answer.
+
+    Attributes:
+        model: the weights that gave it.
+        citations: the passages of its prompt, best first.
+        is_grounded: whether passages were looked for, found or not.
+        timings_ms: by stage; `total` is from the request to the last token.
+        cached_tokens: of the prompt, those that were computed before. Counts are None where the server has none.
+        finish_reason: why it ended, in OpenAI's words.
+    """
 
     text: str
     model: str
     citations: tuple[CitedPassage, ...]
-    total_ms: float
+    is_grounded: bool
+    timings_ms: Mapping[str, float]
     prompt_tokens: int | None
     completion_tokens: int | None
+    cached_tokens: int | None = None
+    finish_reason: str = ""
+
+    @property
+    def total_ms(self) -> float:
+        return self.timings_ms["total"]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """How an answer is drawn. `seed` makes it repeatable where the temperature is above 0."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    seed: int | None = None
 
 
 def ask(
@@ -66,31 +100,38 @@ def ask(
     """
     with httpx.Client(timeout=_TIMEOUT_S, headers=headers()) as client:
         try:
-            body = _request(model, question, max_tokens, retrieval)
+            body = _request(model, [{"role": "user", "content": question}], Sent(max_tokens), retrieval)
             response = client.post(f"{base_url}/v1/chat/completions", json=body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise unavailable(base_url, error) from None
     return _read(response)
 
 
-async def ask_async(client: httpx.AsyncClient, base_url: str, model: str, question: str, max_tokens: int) -> ChatAnswer:
-    """`ask`, for many questions at once over one client."""
+async def ask_async(
+    client: httpx.AsyncClient, base_url: str, model: str, conversation: Sequence[Mapping[str, str]], how: Sent
+) -> ChatAnswer:
+    """Ask a conversation of messages (`role`, `content`), for many at once over one client.
+
+    Raises:
+        Unavailable: when no server answers there.
+        PlaitError: what the server says is wrong.
+    """
     try:
         response = await client.post(
-            f"{base_url}/v1/chat/completions", json=_request(model, question, max_tokens), timeout=_TIMEOUT_S
+            f"{base_url}/v1/chat/completions", json=_request(model, conversation, how), timeout=_TIMEOUT_S
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise unavailable(base_url, error) from None
     return _read(response)
 
 
-async def models_async(client: httpx.AsyncClient, base_url: str) -> list[str]:
-    """The ids of the models that a server lets us ask."""
+async def models_async(client: httpx.AsyncClient, base_url: str) -> dict[str, str]:
+    """The models that a server lets us ask, by id, each with where its weights are from (empty: it does not say)."""
     try:
         response = await client.get(f"{base_url}/v1/models", timeout=30)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise unavailable(base_url, error) from None
-    return [card["id"] for card in _body(response)["data"]]
+    return {card["id"]: card.get("root", "") for card in _body(response)["data"]}
 
 
 def headers() -> dict[str, str]:
@@ -121,9 +162,17 @@ def unavailable(base_url: str, error: Exception, no_server: str = NO_SERVER) -> 
     return Unavailable(f"No server answers at {base_url} ({type(error).__name__}).", no_server)
 
 
-def _request(model: str, question: str, max_tokens: int, retrieval: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    messages = [{"role": "user", "content": question}]
-    body: dict[str, Any] = {"model": model, "messages": messages, "max_tokens": max_tokens, "temperature": 0}
+def _request(
+    model: str, conversation: Sequence[Mapping[str, str]], how: Sent, retrieval: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": list(conversation),
+        "max_tokens": how.max_tokens,
+        "temperature": how.temperature,
+    }
+    if how.seed is not None:
+        body["seed"] = how.seed
     if model.startswith("rag/"):
         # What is read here is the answer alone, also where the server writes its sources into the text.
         body["retrieval"] = {"citations": "annotations"} | dict(retrieval or {})
@@ -133,13 +182,19 @@ def _request(model: str, question: str, max_tokens: int, retrieval: Mapping[str,
 
 
 def _cited(citation: dict[str, Any]) -> CitedPassage:
+    quote, place = citation["quote"], citation["url_citation"]
     return CitedPassage(
         source=citation["source"],
         title=citation["title"],
         heading=citation["heading"],
         text=citation["text"],
         score=citation["score"],
-        quote=(citation["quote"] or {}).get("text", ""),
+        quote=quote["text"] if quote else "",
+        chunk_id=citation["chunk_id"],
+        start=citation["start"],
+        end=citation["end"],
+        # Where nothing is repeated, the server names the whole answer.
+        cited_at=(place["start_index"], place["end_index"]) if quote else None,
     )
 
 
@@ -158,12 +213,17 @@ def _body(response: httpx.Response) -> dict[str, Any]:
 
 def _read(response: httpx.Response) -> ChatAnswer:
     body = _body(response)
-    message, usage = body["choices"][0]["message"], body.get("usage") or {}
+    if "plait" not in body:
+        raise Unavailable(f"{response.url} does not answer as Plait's API does.", "Is it another server?")
+    choice, usage, details = body["choices"][0], body.get("usage") or {}, body["plait"]
     return ChatAnswer(
-        text=message["content"],
-        model=body["plait"]["model"],
-        citations=tuple(_cited(citation) for citation in message["annotations"]),
-        total_ms=body["plait"]["timings_ms"]["total"],
+        text=choice["message"]["content"],
+        model=details["model"],
+        citations=tuple(_cited(citation) for citation in choice["message"]["annotations"]),
+        is_grounded=details.get("route") == "rag",
+        timings_ms=details["timings_ms"],
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=usage.get("completion_tokens"),
+        cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
+        finish_reason=choice.get("finish_reason") or "",
     )

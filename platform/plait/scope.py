@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """`infer`: ask; `documents`: upload files and put them into collections; `admin`: both, and load adapters."""
+    """`infer`: ask; `documents`: upload files, make collections and search them; `admin`: both, and load adapters."""
 
     INFER = "infer"
     DOCUMENTS = "documents"

@@ -78,7 +78,8 @@ def validated(kind: type[S], values: Mapping[str, Any], whole: str, remedy: str)
             alike.setdefault(_path(each, values), []).append(each)
         problems = [first_problem(errors, values) for errors in alike.values()]
         told = [" ".join(filter(None, (str(each), _hint(kind, each)))) for each in problems]
-        raise RecipeError(f"{whole} is not valid. {' '.join(told)}", remedy) from None
+        link = "." if problems[0].field else ":"
+        raise RecipeError(f"{whole} is not valid{link} {' '.join(told)}", remedy) from None
 
 
 def why_unreadable(error: Exception) -> str:

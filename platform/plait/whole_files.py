@@ -22,8 +22,13 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _MIN_LEFTOVER_AGE_S = 60.0
 
 
-def write_whole(file: Path, data: str | bytes) -> None:
+def write_whole(file: Path, data: str | bytes, *, survives_power_cut: bool = True) -> None:
     """Put a file in its place, readable by its owner only.
+
+    Args:
+        file: its place.
+        data: all of it.
+        survives_power_cut: whether to wait until the disk has it; else a power cut may leave an empty file.
 
     Raises:
         InsufficientStorage: when the disk is full; a file that was there before is as it was.
@@ -35,13 +40,15 @@ def write_whole(file: Path, data: str | bytes) -> None:
                 fcntl.flock(opened, fcntl.LOCK_EX)
                 opened.write(data.encode() if isinstance(data, str) else data)
                 opened.flush()
-                os.fsync(opened.fileno())
+                if survives_power_cut:
+                    os.fsync(opened.fileno())
                 os.replace(name, file)
         except BaseException:
             with suppress(FileNotFoundError):
                 os.unlink(name)
             raise
-        reach_disk(file.parent)
+        if survives_power_cut:
+            reach_disk(file.parent)
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""What integration tests share: three documents, a collection, the recipe from one to the other; training in place."""
+"""What integration tests share: three documents, a collection, the recipe from one to the other; jobs in place."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from local_ingestion import ingestion_in_this_process
 from local_training import training_in_this_process
 
 from plait.index.collection import Index, list_collections
@@ -42,6 +43,12 @@ def recipe(docs: Path, collection: str, tiny_embedder: Path) -> IngestRecipe:
             "embedding": {"model": str(tiny_embedder), "batch_size": 1},
         }
     )
+
+
+@pytest.fixture
+def ingestion_in_place(ray_cluster: None) -> Iterator[None]:
+    with ingestion_in_this_process():
+        yield
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from plait.documents.row_source import find_rows
-from plait.jobs.train.dataset import Encoding, prepare_dataset
+from plait.jobs.train.dataset import prepare_dataset
 from plait.jobs.train.loss import IGNORED
 from plait.jobs.train.objectives.sft import SftConfig
+from plait.jobs.train.packed_rows import Encoding
 from plait.jobs.train.shards import Manifest, Shards
 from plait.models.chat import chat_format_for
 from plait.models.tokenizer import load_tokenizer

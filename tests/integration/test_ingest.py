@@ -38,6 +38,7 @@ from plait.models.vectors import Prompts, VectorKind
 from plait.recipes import Chunking, IngestRecipe
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+IN_PLACE = pytest.mark.usefixtures("ingestion_in_place")
 
 
 FIELDS = ["chunk_id", "tenant", "source", "title", "heading", "text", "position", "start", "end", "content_hash"]
@@ -71,6 +72,7 @@ def changed(recipe: IngestRecipe, **fields: object) -> IngestRecipe:
     return IngestRecipe.model_validate(recipe.model_dump() | fields)
 
 
+@IN_PLACE
 def test_an_index_follows_its_documents(recipe: IngestRecipe, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = ingest(recipe)
     assert counts(first) == (3, 0, 0)
@@ -112,6 +114,7 @@ def test_an_index_follows_its_documents(recipe: IngestRecipe, docs: Path, monkey
     assert recipe.collection not in list_collections(connect_store())
 
 
+@IN_PLACE
 def test_of_duplicates_one_is_kept_until_it_goes(recipe: IngestRecipe, docs: Path) -> None:
     (docs / "0.md").write_bytes((docs / "a.md").read_bytes())
     (docs / "b.md").write_text((docs / "a.md").read_text(encoding="utf-8") + "\n\nOne sentence more.", encoding="utf-8")
@@ -134,6 +137,7 @@ def sources(recipe: IngestRecipe) -> set[object]:
     return {row["source"] for row in contents(recipe)}
 
 
+@IN_PLACE
 def test_rows_of_a_table_are_documents_beside_files(recipe: IngestRecipe, docs: Path) -> None:
     table = docs / "faq.csv"
     table.write_text("url,answer,lang\n/a,Yes it is,en\n/b,No it is not,en\n/c,,en\n", encoding="utf-8")
@@ -149,6 +153,7 @@ def test_rows_of_a_table_are_documents_beside_files(recipe: IngestRecipe, docs: 
     assert counts(ingest(recipe)) == (0, 3, 2)
 
 
+@IN_PLACE
 def test_too_many_unreadable_documents_fail_the_job(recipe: IngestRecipe, docs: Path) -> None:
     for name in ("a.md", "b.md", "guide/c.md"):
         (docs / name).write_bytes(b"\0")
@@ -156,6 +161,7 @@ def test_too_many_unreadable_documents_fail_the_job(recipe: IngestRecipe, docs: 
         ingest(recipe)
 
 
+@IN_PLACE
 def test_chunks_longer_than_the_model_reads_are_refused_with_both_numbers(recipe: IngestRecipe) -> None:
     with pytest.raises(InvalidInput, match=r"^chunk\.max_tokens is 1000, but .* at most 512"):
         ingest(changed(recipe, chunk={"max_tokens": 1000}))
@@ -163,6 +169,7 @@ def test_chunks_longer_than_the_model_reads_are_refused_with_both_numbers(recipe
         opened(recipe)
 
 
+@IN_PLACE
 def test_prompts_dimensions_and_chunk_settings_belong_to_the_collection(recipe: IngestRecipe) -> None:
     prompted = {"dimensions": 16, "query_prompt": "query: ", "passage_prompt": "passage: "}
     recipe = changed(recipe, embedding=recipe.embedding.model_dump() | prompted)

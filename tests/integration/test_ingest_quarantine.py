@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import ray
+from local_ingestion import LocalActor
 from typer.testing import CliRunner
 
 from plait.cli import app
@@ -17,12 +18,12 @@ from plait.index.quarantine import Quarantine
 from plait.index.stores.connect import connect_store
 from plait.index.stores.store import Store
 from plait.jobs.ingest.job import ingest
-from plait.jobs.ingest.ledger import start_ledger
+from plait.jobs.ingest.ledger import Ledger
 from plait.jobs.ingest.write import Write
 from plait.models.vectors import NO_PROMPTS
 from plait.recipes import IngestRecipe
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+pytestmark = pytest.mark.usefixtures("ingestion_in_place")
 
 
 def test_an_unreadable_document_is_held_until_it_changes_or_is_retried(
@@ -143,7 +144,7 @@ def test_a_document_that_the_index_refuses_fails_alone(recipe: IngestRecipe, mil
     ]  # fmt: skip
     dense = pa.FixedSizeListArray.from_arrays(pa.array(np.ones(8 * len(chunks), np.float32)), 8)
     table = chunk_table(chunks).append_column("dense", dense)
-    ledger = start_ledger()
+    ledger = LocalActor(Ledger)
     write = Write(recipe, NO_PROMPTS, milvus, None, ledger)
     for start, length in ((0, 3), (3, 9)):  # the first batch ends within a document that the second makes whole
         write(table.slice(start, length))

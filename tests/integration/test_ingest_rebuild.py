@@ -14,7 +14,7 @@ from plait.jobs.ingest.job import ingest
 from plait.jobs.ingest.rebuild import Rebuild
 from plait.recipes import IngestRecipe
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+pytestmark = pytest.mark.usefixtures("ingestion_in_place")
 
 
 def changed(recipe: IngestRecipe, **fields: object) -> IngestRecipe:

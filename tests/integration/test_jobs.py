@@ -182,9 +182,9 @@ def test_rays_own_command_does_just_as_well(address: str, server: str, tmp_path:
     command = [
         *(str(Path(sys.executable).parent / "ray"), "job", "submit", "--address", address),
         *("--working-dir", str(tmp_path), "--", "python", "-m", "plait.jobs.evaluate"),
-        *("quick.jsonl", "m", "--url", server),
+        *("quick.jsonl", "m", "--url", server, "--no-track"),
     ]
     environment = {**os.environ, "RAY_AUTH_MODE": "token"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert "evaluate m: 1 of 1 right" in ended.stdout
+    assert "ask m: 1 of 1" in ended.stdout

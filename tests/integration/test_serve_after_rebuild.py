@@ -14,11 +14,11 @@ from plait.serve.deployments.embedder import Embedder
 from plait.serve.deployments.retriever import Retriever
 from plait.serve.messages.arguments import EmbeddingArguments, RetrievalArguments
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+pytestmark = pytest.mark.usefixtures("ingestion_in_place")
 
 
 @pytest.fixture
-def retriever(recipe: IngestRecipe) -> Iterator[DeploymentHandle]:
+def retriever(ingestion_in_place: None, recipe: IngestRecipe) -> Iterator[DeploymentHandle]:
     """The deployed retriever of an index, with the embedder that it asks."""
     ingest(recipe)
     arguments = RetrievalArguments(collection=recipe.collection)

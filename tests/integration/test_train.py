@@ -1,10 +1,11 @@
-"""Fine-tuning on a real Ray Train, from recipe to registry."""
+"""Fine-tuning from recipe to registry: on a real Ray Train where processes are the point, else in this one."""
 
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+from local_training import training_in_this_process
 from safetensors.torch import load_file, save_file
 
 from plait.adapters.metadata import check_adapter_folder
@@ -42,9 +43,10 @@ def evaluated(tiny_model: Path, dataset: Path) -> TrainRecipe:
 
 
 @pytest.fixture(scope="module")
-def trained(evaluated: TrainRecipe) -> AdapterVersion:
+def trained(ray_cluster: None, evaluated: TrainRecipe) -> AdapterVersion:
     """What several tests look at: the first version of an adapter."""
-    return train(evaluated)
+    with training_in_this_process():
+        return train(evaluated)
 
 
 def recipe_of(name: str, tiny_model: Path, dataset: Path) -> TrainRecipe:

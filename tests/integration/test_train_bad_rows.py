@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from made_rows import encoding_of, jsonl, left_out, prepared, row
 
+from plait.cli import main
 from plait.errors import DataError
-from plait.jobs.train.dataset import Encoding
 from plait.jobs.train.objectives.dpo import DpoConfig
 from plait.jobs.train.objectives.pretrain import PretrainConfig
+from plait.jobs.train.packed_rows import Encoding
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -31,6 +32,14 @@ def test_bad_lines_stop_the_job_with_their_places_and_reasons(encoding: Any, tmp
     assert f"{file}:4 is no example: it needs 'messages'" in str(caught.value)
     assert "data.max_bad_share" in caught.value.remedy
     assert not (tmp_path / "out").exists()
+
+
+def test_the_command_names_a_bad_line(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = jsonl(tmp_path / "a.jsonl", [row(0), "{"])
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "lora", f"data.train={file}", f"model={tiny_model}"])
+    assert ended.value.code == 2
+    assert f"{file}:2 is not valid JSON" in capsys.readouterr().err
 
 
 def test_every_bad_row_is_kept_whole_with_its_reason(

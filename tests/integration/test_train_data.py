@@ -13,10 +13,11 @@ from made_rows import answers, encoding_of, jsonl, left_out, prepared, row
 
 from plait.documents.row_source import find_rows
 from plait.errors import DataError
-from plait.jobs.train import dataset
-from plait.jobs.train.dataset import Encoding, prepare_dataset
+from plait.jobs.train import packed_rows
+from plait.jobs.train.dataset import prepare_dataset
 from plait.jobs.train.loss import IGNORED
 from plait.jobs.train.objectives.dpo import DpoConfig
+from plait.jobs.train.packed_rows import Encoding
 from plait.jobs.train.shards import MANIFEST, RowRef, Shards
 from plait.local.process import free_port
 from plait.models.tokenizer import load_tokenizer
@@ -83,10 +84,10 @@ def test_a_file_is_encoded_by_several_tasks(encoding: Any, tmp_path: Path, monke
 
         return pa.table({"task": [ray.get_runtime_context().get_task_id()], "rows": [len(rows)]})
 
-    monkeypatch.setattr(dataset, "encode_and_pack", tell_task)
-    monkeypatch.setattr(dataset, "_BLOCK_BYTES", 64 * 1024)
+    monkeypatch.setattr(packed_rows, "encode_and_pack", tell_task)
+    monkeypatch.setattr(packed_rows, "_BLOCK_BYTES", 64 * 1024)
     file = jsonl(tmp_path / "a.jsonl", [row(i) for i in range(5000)])
-    told = pa.concat_tables(dataset._packed(find_rows(str(file)), encoding())).to_pydict()
+    told = pa.concat_tables(packed_rows.packed_rows(find_rows(str(file)), encoding())).to_pydict()
     assert sum(told["rows"]) == 5000
     assert max(told["rows"]) <= 1000
     assert len(set(told["task"])) >= 3

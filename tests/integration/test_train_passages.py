@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pytest
+from local_training import training_in_this_process
 from made_rows import answers, encoding_of, jsonl, prepared, row
 
 from plait.documents.chunk import Chunk, chunk_table
@@ -23,6 +24,7 @@ from plait.recipes import ContextConfig
 from plait.retrieval.context import INSTRUCTION
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+IN_PLACE = pytest.mark.usefixtures("training_in_place")
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +64,19 @@ def test_a_share_of_the_examples_carries_passages_and_always_the_same_ones(
     context = ContextConfig(collection=index.name, share=0.5, top_k=1, budget_tokens=100)
     grounded = encoding(context=context, packing=False, max_tokens=400)
     manifest = prepared(first, grounded, tmp_path / "one")
-    assert prepared(moved, grounded, tmp_path / "two") == manifest
+    with training_in_this_process():
+        assert prepared(moved, grounded, tmp_path / "two") == manifest
     assert answers(tmp_path / "one", tokenizer) == [r["answer"] for r in rows]
 
     has_passage = [INSTRUCTION in prompt for prompt in prompts(tmp_path / "one", tokenizer)]
     assert 15 <= sum(has_passage) <= 45
     assert all("is number" in p and "</passage>" in p for p in prompts(tmp_path / "one", tokenizer) if INSTRUCTION in p)
-    other = replace(grounded, seed=1)
-    prepared(first, other, tmp_path / "three")
+    with training_in_this_process():
+        prepared(first, replace(grounded, seed=1), tmp_path / "three")
     assert has_passage != [INSTRUCTION in prompt for prompt in prompts(tmp_path / "three", tokenizer)]
 
 
+@IN_PLACE
 def test_passages_leave_weights_and_unused_columns_as_they_are(
     encoding: Any, tokenizer: Any, index: Index, tmp_path: Path
 ) -> None:
@@ -85,6 +89,7 @@ def test_passages_leave_weights_and_unused_columns_as_they_are(
     assert manifest.unused == ["id"]
 
 
+@IN_PLACE
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (1.0, 4)])
 def test_the_share_of_examples_with_passages_may_be_none_or_all(
     encoding: Any, tokenizer: Any, index: Index, tmp_path: Path, share: float, expected: int
@@ -95,6 +100,7 @@ def test_the_share_of_examples_with_passages_may_be_none_or_all(
     assert sum(INSTRUCTION in prompt for prompt in prompts(tmp_path / "out", tokenizer)) == expected
 
 
+@IN_PLACE
 def test_a_bad_line_keeps_its_place_when_passages_are_retrieved(encoding: Any, index: Index, tmp_path: Path) -> None:
     context = ContextConfig(collection=index.name, share=1.0)
     file = jsonl(tmp_path / "a.jsonl", [row(0), "{"])
@@ -115,6 +121,7 @@ def reranker(tiny_embedder: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@IN_PLACE
 def test_passages_are_those_that_the_cross_encoder_puts_first(
     encoding: Any, tokenizer: Any, index: Index, reranker: Path, tmp_path: Path
 ) -> None:

@@ -29,7 +29,7 @@ from plait.settings import settings
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
-STEPS = 120
+STEPS = 60
 PATIENCE_S = 120
 
 
@@ -46,7 +46,7 @@ def fields(name: str, base: Path, dataset: Path) -> list[str]:
         "train.batch_size=4",
         "train.lr=5e-3",
         "train.samples=0",
-        "train.checkpoint_every_steps=20",
+        "train.checkpoint_every_steps=10",
         "scale.threads_per_worker=1",
     ]
 
@@ -105,7 +105,7 @@ def test_a_killed_worker(undisturbed: Outcome, tiny_model: Path, dataset: Path) 
     killed: list[int] = []
 
     def kill_a_worker_after_some_steps() -> None:
-        wait_for_step(folder, 30)
+        wait_for_step(folder, 15)
         for process in session_processes():
             if "RayTrainWorker" in " ".join(process.info["cmdline"] or []):
                 process.send_signal(signal.SIGKILL)
@@ -117,11 +117,14 @@ def test_a_killed_worker(undisturbed: Outcome, tiny_model: Path, dataset: Path) 
     Outcome.of(version).assert_equals(undisturbed)
 
 
+# Each takes most of a minute. That a run goes on from its checkpoint is also seen above, with a killed worker, and in
+# tests/unit/jobs/train/test_train_loop.py; what a signal does to the driver, in tests/unit/cli/test_interruption.py.
+@pytest.mark.long
 @pytest.mark.parametrize(
     "sign",
     [
-        pytest.param(signal.SIGKILL, id="killed", marks=pytest.mark.long),
-        pytest.param(signal.SIGINT, id="interrupted", marks=pytest.mark.long),
+        pytest.param(signal.SIGKILL, id="killed"),
+        pytest.param(signal.SIGINT, id="interrupted"),
         pytest.param(signal.SIGTERM, id="terminated"),
     ],
 )
@@ -130,7 +133,7 @@ def test_an_ended_driver(sign: signal.Signals, undisturbed: Outcome, tiny_model:
     recipe = load_recipe(TrainRecipe, "lora", overrides)
     command = [sys.executable, "-m", "plait.jobs.train", "lora", *overrides]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as driver:
-        wait_for_step(run_folder(recipe), 30)
+        wait_for_step(run_folder(recipe), 15)
         os.kill(driver.pid, sign)
         said, _ = driver.communicate(timeout=PATIENCE_S)
     if sign != signal.SIGKILL:
@@ -152,7 +155,7 @@ def test_a_full_disk(undisturbed: Outcome, tiny_model: Path, dataset: Path, smal
     ballast = small_disk / "ballast"
 
     def fill_the_disk_after_some_steps() -> None:
-        wait_for_step(folder, 30)
+        wait_for_step(folder, 15)
         with ballast.open("wb", buffering=0) as file:
             try:
                 while True:

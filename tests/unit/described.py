@@ -1,8 +1,24 @@
 """Whether what the API answers is what its own description says."""
 
+from functools import cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
+
+from plait.serve.ingress import build_api
+
+
+@cache
+def description() -> dict[str, Any]:
+    """What the API says of itself; to make it takes a second."""
+    return build_api().openapi()
+
+
+@cache
+def strict_description() -> dict[str, Any]:
+    """The description without room for what it does not name."""
+    described: dict[str, Any] = strict(description())
+    return described
 
 
 def strict(value: Any) -> Any:

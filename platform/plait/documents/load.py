@@ -11,7 +11,7 @@ from plait.documents.rows import RowReader
 from plait.documents.stores import read_file
 from plait.documents.uploads import attachments, uploaded_files
 from plait.observability import metrics
-from plait.recipes import IngestRecipe
+from plait.recipes import ChunkConfig, IngestRecipe
 
 
 def load(
@@ -34,7 +34,16 @@ def load(
     return version, document
 
 
+def cut_by(file: DocumentFile, recipe: IngestRecipe) -> ChunkConfig:
+    """What a document is cut by: the recipe's settings, but for a size that an uploaded file was attached with."""
+    if uploaded_files.uploaded_as(file.source):
+        size = attachments.chunk_size_of(Path(file.uri), recipe.collection, recipe.tenant)
+        if size is not None:
+            return size.over(recipe.chunk)
+    return recipe.chunk
+
+
 def count_notes(document: Document, collection: str) -> None:
     """Count what there is to know about a document that was read, as metrics."""
     for note in document.notes:
-        metrics.INGEST_NOTES.labels(collection=collection, kind=note.kind).inc()
+        metrics.INGEST_NOTES.labels(collection=metrics.collection_label(collection), kind=note.kind).inc()

@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 
 from plait.documents.csv_files import CsvError
 from plait.documents.json_values import BadFile
-from plait.documents.row_files import BadRow, CsvRows, FileRow, RowFile, json_object, not_utf8, open_rows, suffix_of
+from plait.documents.row_files import (
+    CSV,
+    BadRow,
+    CsvRows,
+    FileRow,
+    RowFile,
+    json_object,
+    not_utf8,
+    open_rows,
+    suffix_of,
+)
 from plait.errors import DataError, first_line
 
 _ONE_ARRAY = "; a file that is one array must end in .json"
@@ -61,7 +71,7 @@ def caution_of(uri: str) -> str:
     Raises:
         DataError: when the file cannot be read at all.
     """
-    if suffix_of(uri)[0] not in (".csv", ".tsv"):
+    if suffix_of(uri)[0] not in CSV:
         return ""
     with _opened(uri) as file:
         return file.caution

@@ -29,6 +29,7 @@ from plait.recipes import ChunkConfig, DocumentLimits, TableConfig
 
 _PROGRAM = "from plait.documents.reader_process import main"
 _GRACE_S = 10.0  # the process ends itself when the time is over; this is for one that cannot
+_STARTS_WITHIN_S = 120.0  # it imports parsers for a second; a machine that starts many at once takes longer
 _NEAR_LIMIT = 0.8  # of the memory allowed: who ended with so much of it ended for want of more
 
 
@@ -120,6 +121,8 @@ class DocumentReader:
             self._connection = ours
             try:
                 ours.send(self._limits)
+                if not ours.poll(_STARTS_WITHIN_S):
+                    self.stop()
                 ours.recv()  # it is ready: what happens from now on is a document's doing
             except (EOFError, OSError):
                 self._forget()
@@ -142,7 +145,11 @@ class DocumentReader:
         if self._connection is not None:
             self._connection.close()
         if self._process is not None:
-            self._process.wait()
+            try:
+                self._process.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:  # out of memory, it may be unable to end itself
+                self._process.kill()
+                self._process.wait()
         self._process = self._connection = None
 
     def close(self) -> None:

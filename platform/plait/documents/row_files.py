@@ -27,7 +27,9 @@ _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 _PARQUET_ROWS_AT_ONCE = 1_000
 _MAX_ROW_BYTES = MAX_RECORD_BYTES  # a row is held in memory: a line without end would fill it
 
-TABLES = (".jsonl", ".ndjson", ".parquet", ".csv", ".tsv")
+CSV = (".csv", ".tsv")
+"""Suffixes of files whose rows are lines of values."""
+TABLES = (".jsonl", ".ndjson", ".parquet", *CSV)
 """Suffixes of files whose rows are found again by their place."""
 TEXTS = (".txt", ".md")
 """Suffixes of files that are a single row."""
@@ -145,7 +147,7 @@ def open_rows(uri: str) -> Iterator[RowFile]:
 
 @contextmanager
 def open_table(uri: str, columns: Sequence[str], delimiter: str | None = None) -> Iterator[Table]:
-    """A table, for reading some columns. `delimiter`: of CSV; None: what the file looks like.
+    """A table, for reading some columns. `delimiter`: of CSV; None: what the file's name or its text says.
 
     Raises:
         DataError: when it is not what its name says, or has no such column, or two.
@@ -159,7 +161,9 @@ def _table(uri: str, stream: BinaryIO, columns: Sequence[str] | None = None, del
     suffix, _ = suffix_of(uri)
     if suffix == ".parquet":
         return ParquetRows(uri, stream, columns)
-    return CsvRows(uri, stream, columns, delimiter) if suffix in (".csv", ".tsv") else JsonLines(stream)
+    if suffix in CSV:
+        return CsvRows(uri, stream, columns, delimiter or ("\t" if suffix == ".tsv" else None))
+    return JsonLines(stream)
 
 
 class _Stream:

@@ -117,9 +117,8 @@ def parse_table_row(values: dict[str, Any], file: DocumentFile, config: TableCon
 
 
 def _open(uri: str, config: TableConfig, opened: ExitStack) -> Table:
-    delimiter = config.delimiter or ("\t" if uri.lower().endswith(".tsv") else None)
     try:
-        return opened.enter_context(open_table(uri, _columns(config), delimiter))
+        return opened.enter_context(open_table(uri, _columns(config), config.delimiter))
     except CsvError as error:
         raise DataError(f"'{uri}': {error}.", "Set table.delimiter, or save it as UTF-8.") from error
 

@@ -259,7 +259,7 @@ class Index:
     @property
     def is_slow_before_flush(self) -> bool:
         """It is to be flushed within a bulk of writes, too."""
-        return "slow_before_flush" in self._store.capabilities
+        return "indexes_as_written" not in self._store.capabilities
 
     def drop(self) -> None:
         """Delete the index: everything in it, its quarantine, and what an interrupted rebuild left."""
@@ -309,7 +309,7 @@ class Index:
         analyzed = [words.analyzed(text) for text in texts] if how.mode != "dense" else []
         found = self._collection.search(how, HIT_FIELDS, analyzed, vectors)
         return [
-            [hit_of(row, how, None if vectors is None else vectors[number]) for row in rows]
+            [hit_of(row, how, None if vectors is None else vectors[number], self.name) for row in rows]
             for number, rows in enumerate(found)
         ]
 
@@ -321,6 +321,11 @@ class Index:
         for row in self._collection.scan(where, PASSAGE_FIELDS):
             return passage_of(row)
         return None
+
+    def document(self, tenant: str, source: str) -> list[Passage]:
+        """The chunks of a document, in its order, with the score 0; none where the tenant has no such document."""
+        where = And((_of(tenant), Equals(Field("source"), source)))
+        return sorted(map(passage_of, self._collection.scan(where, PASSAGE_FIELDS)), key=lambda chunk: chunk.start)
 
     def around(self, passages: Sequence[Passage], reach: int, tenant: str) -> dict[str, list[Passage]]:
         """By `chunk_id` of each passage, the chunks at most `reach` before and after it, itself among them."""

@@ -17,8 +17,9 @@ def only_writer(store: Store, collection: str, tenant: str, wait_s: float = 0) -
 
     Raises:
         Conflict: when another is still writing.
+        Unavailable: when the store, asked for what it can do, does not answer.
     """
-    is_of_all = "one_writer" in store.capabilities
+    is_of_all = "many_writers" not in store.capabilities
     scope = store.address if is_of_all else f"{store.address} {collection} {tenant}"
     settings().local_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(settings().local_dir / f"ingest-{hashlib.sha256(scope.encode()).hexdigest()[:16]}.lock")

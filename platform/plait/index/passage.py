@@ -11,7 +11,7 @@ class Passage:
     `score` says how near it is to the question, higher is nearer: the cosine similarity (-1 to 1) of dense and hybrid
     search, the BM25 score (0 and more) of BM25 search, or what a reranker said.
     `start` and `end` are the character span of `text` in the cleaned text of `source`; `position` is the number of the
-    chunk in it. `chunk` is what was found, where `text` has its neighbours too.
+    chunk in it. `collection` is the one that holds it. `chunk` is what was found, where `text` has its neighbours too.
     """
 
     chunk_id: str
@@ -24,4 +24,5 @@ class Passage:
     score: float
     position: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)
+    collection: str = ""
     chunk: "Passage | None" = None

@@ -33,13 +33,13 @@ def rows_of(chunks: pa.Table, dimension: int, with_words: bool) -> list[Row]:
     return rows
 
 
-def passage_of(row: Row, score: float = 0.0) -> Passage:
+def passage_of(row: Row, score: float = 0.0, collection: str = "") -> Passage:
     """The passage that a row with PASSAGE_FIELDS, and others, says."""
-    return Passage(**{name: row[name] for name in PASSAGE_FIELDS}, score=score)
+    return Passage(**{name: row[name] for name in PASSAGE_FIELDS}, score=score, collection=collection)
 
 
-def hit_of(found: Found, how: Search, question: Vectors | None) -> Hit:
-    """The hit that a search found. `question`: the vector of its question.
+def hit_of(found: Found, how: Search, question: Vectors | None, collection: str) -> Hit:
+    """The hit that a search of a collection found. `question`: the vector of its question.
 
     Raises:
         PlaitError: when it is another tenant's.
@@ -49,4 +49,4 @@ def hit_of(found: Found, how: Search, question: Vectors | None) -> Hit:
     score = found.score
     if how.mode == "hybrid" and found.vector is not None and question is not None:
         score = float(found.vector @ question)
-    return Hit(passage_of(found.row, score), found.vector if how.with_vectors else None)
+    return Hit(passage_of(found.row, score, collection), found.vector if how.with_vectors else None)

@@ -6,12 +6,14 @@ from plait.errors import InvalidInput
 from plait.settings import settings
 
 
-def beside_driver() -> Any:
-    """Where an actor runs that must not outlive this process, nor end before it: on the same machine."""
+def start_beside_driver(kind: type, *arguments: Any) -> Any:
+    """An object in a Ray actor that neither outlives this process nor ends before it: on the same machine. It ends when
+    its handle does."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote(*arguments)
 
 
 def check_all_reach_milvus() -> None:

@@ -97,6 +97,8 @@ def ensure_head() -> str:
 
 def _start_here(meanwhile: Callable[[], object] = lambda: None) -> Running:
     """The local head, with the exporter of this machine beside it."""
+    # It would watch for nodes that are taken away, as spot nodes are: a process of each training, and 1.5 s of CPU.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     # The exporter first: it has one port that may be in use, and is begun at once.
     _, head = ensure_all(exporter(), _head(), meanwhile=meanwhile)
     return head

@@ -8,6 +8,7 @@ them up, so counters survive the process that counted. Record through these obje
 
 import os
 
+from plait.observability.bounded_label import BoundedLabel
 from plait.settings import settings
 
 settings().metrics_dir.mkdir(parents=True, exist_ok=True)
@@ -51,6 +52,9 @@ _STAGE_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 # Serving. vLLM's names where the meaning is vLLM's, so that its dashboards fit.
+collection_label = BoundedLabel(200)
+"""The value of the label `collection`: clients make collections, and delete them, without end."""
+
 REQUESTS = Counter("plait_requests", "Requests answered.", ["model_name", "adapter", "outcome"])
 REQUESTS_UNDER_WAY = Gauge("plait_requests_running", "Requests under way.", multiprocess_mode="livesum")
 SUCCESSES = Counter(

@@ -140,7 +140,7 @@ def test_what_ends_the_process_is_unreadable_and_another_process_reads_on() -> N
     reader.parse(b"x", "a.md")
     before = process_of(reader)
     before.suspend()  # so that it is surely at work when it dies
-    threading.Timer(0.1, before.kill).start()
+    threading.Timer(0.5, before.kill).start()
     with pytest.raises(Unreadable, match=r"it ended the process that read it \(SIGKILL\)"):
         reader.parse(b"x", "a.md")
     assert reader.parse(b"# Next", "b.md").title == "Next"
@@ -158,7 +158,7 @@ def test_a_process_that_ended_between_documents_is_no_fault_of_the_next(reader: 
 def test_stopping_ends_what_is_being_read_at_once(reader: DocumentReader) -> None:
     reader.parse(b"x", "a.md")
     process_of(reader).suspend()
-    threading.Timer(0.1, reader.stop).start()
+    threading.Timer(0.5, reader.stop).start()
     with pytest.raises(Unreadable):
         reader.parse(b"x", "a.md")
 
@@ -195,7 +195,7 @@ def test_a_process_lasts_however_much_memory_who_started_it_once_had() -> None:
     reader.parse(b"x", "a.md")
     assert process_of(reader) == first
     first.suspend()
-    threading.Timer(0.1, first.kill).start()
+    threading.Timer(0.5, first.kill).start()
     with pytest.raises(Unreadable, match=r"it ended the process that read it \(SIGKILL\)"):
         reader.parse(b"x", "a.md")
     reader.close()

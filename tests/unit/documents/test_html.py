@@ -253,12 +253,12 @@ def test_a_page_that_is_nested_too_deeply_is_refused_at_once(page: str) -> None:
 @pytest.mark.parametrize(
     ("page", "length"),
     [
-        ("<figure>" + "<img alt=x>" * 2_000 + "<figcaption>y</figcaption>", 4_002),
-        ("<p>" + "x<sup>2</sup>" * 2_000, 6_000),
-        ("<p>x" + "<sup></sup>" * 5_000 + "<sup>2</sup>", 3),
+        ("<figure>" + "<img alt=x>" * 6_000 + "<figcaption>y</figcaption>", 12_002),
+        ("<p>" + "x<sup>2</sup>" * 6_000, 18_000),
+        ("<p>x" + "<sup></sup>" * 15_000 + "<sup>2</sup>", 3),
     ],
 )
 def test_thousands_of_signs_take_no_longer_for_each(page: str, length: int) -> None:
     started = time.process_time()
     assert len(text_of(page)) == length
-    assert time.process_time() - started < 1  # 0.2 s; 2 and more where each looks at all others
+    assert time.process_time() - started < 8  # 0.6 s; 18 and more where each looks at all others

@@ -13,7 +13,7 @@ from plait.index.stores.store import Capability
 class OfOneWriter(MemoryStore):
     """A store that takes one writer at a time."""
 
-    capabilities: frozenset[Capability] = frozenset({"one_writer"})
+    capabilities: frozenset[Capability] = frozenset()
 
 
 @pytest.fixture(autouse=True)

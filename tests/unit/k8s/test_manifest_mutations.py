@@ -8,6 +8,7 @@ import pytest
 from manifests import Object, kuberay, of_kind, references, schemas, serving
 from manifests.build import JOBS, build, gates, secrets
 
+pytestmark = pytest.mark.no_cover  # nothing of Plait's runs here
 Spoil = Callable[[list[Object]], None]
 
 

@@ -155,7 +155,7 @@ class MemoryStore:
 
     address = "memory"
     product = "The memory store"
-    capabilities: frozenset[Capability] = frozenset({"bm25"})
+    capabilities: frozenset[Capability] = frozenset({"bm25", "indexes_as_written", "many_writers"})
 
     def __init__(self) -> None:
         self._collections: dict[str, MemoryCollection] = {}

@@ -14,9 +14,9 @@ from plait.index.search import Search
 from plait.models.vectors import Vectors
 
 Row = dict[str, Any]
-Capability = Literal["bm25", "slow_before_flush", "one_writer"]
-"""`bm25`: it searches by words too. `slow_before_flush`: it looks through unflushed rows one by one. `one_writer`: it
-takes one writer at a time, whatever the collections; others take one for each collection and tenant."""
+Capability = Literal["bm25", "indexes_as_written", "many_writers"]
+"""`bm25`: it searches by words too. `indexes_as_written`: rows are found fast before a flush, too; other stores look
+through them one by one. `many_writers`: it takes one for each collection and tenant; other stores take one in all."""
 
 DENSE, WORDS = "dense", "words"
 """The fields with the vector, float32 [dimension], and with the words that BM25 counts."""

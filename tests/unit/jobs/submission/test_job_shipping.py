@@ -107,8 +107,8 @@ def test_num_gpus_is_one_worker_a_gpu() -> None:
 
 def test_the_command_is_the_local_one_and_survives_the_shell() -> None:
     order = make_order(
-        "evaluate", read_recipe("evaluate", None, ["data='a b.jsonl'", "models=[base]"], None), ["--url=u"]
+        "evaluate", read_recipe("evaluate", None, ["data='a b.jsonl'", "models=[base]"], None), ["--url=a b"]
     )
-    assert order.entrypoint == "python -m plait.jobs.evaluate 'a b.jsonl' base --max-tokens=48 --concurrency=8 --url=u"
+    assert order.entrypoint == "python -m plait.jobs.evaluate recipe.yaml '--url=a b'"
     retried = train("data.train=x").model_copy(update={"retries": 2})
     assert retried.entrypoint == "python -m plait.jobs.submission.attempts 2 plait.jobs.train recipe.yaml"

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 import ray.train
 
-from plait.jobs.train.dataset import Encoding, encode_and_pack
 from plait.jobs.train.left_out import LeftOutRows
 from plait.jobs.train.loop import WorkerPlan, train_worker
 from plait.jobs.train.objectives.pretrain import PretrainConfig
+from plait.jobs.train.packed_rows import Encoding, encode_and_pack
 from plait.jobs.train.progress import ProgressLog, StepRecord
 from plait.jobs.train.shard_writer import ShardWriter
 from plait.jobs.train.shards import MANIFEST

@@ -115,9 +115,9 @@ def _is_outage(error: Any) -> bool:
 
 
 def _unavailable(uri: str, detail: str) -> Unavailable:
-    first_line = " ".join(detail.split())[:200].rstrip(".")
+    reason = " ".join(detail.split())[:200].rstrip(".")
     return Unavailable(
-        f"No Milvus answers at {uri} ({first_line}).",
+        f"No Milvus answers at {uri} ({reason}).",
         "Start it, set PLAIT_MILVUS_URI to one that runs, or unset it to use the embedded one.",
     )
 

@@ -27,8 +27,9 @@ class MilvusStore:
     @property
     def capabilities(self) -> frozenset[Capability]:
         if self.milvus.is_embedded:
-            return frozenset({"bm25", "slow_before_flush", "one_writer"})
-        return frozenset() if self.milvus.is_before_2_5 else frozenset({"bm25"})
+            return frozenset({"bm25"})
+        of_servers: frozenset[Capability] = frozenset({"indexes_as_written", "many_writers"})
+        return of_servers if self.milvus.is_before_2_5 else of_servers | {"bm25"}
 
     def check_answers(self, timeout_s: float) -> None:
         with self.milvus.answering("answer") as client:

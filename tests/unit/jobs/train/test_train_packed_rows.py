@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from plait.jobs.train.dataset import Encoding, encode_and_pack
 from plait.jobs.train.objectives.sft import SftConfig
+from plait.jobs.train.packed_rows import Encoding, encode_and_pack
 from plait.models.chat import PLAIN_TEMPLATE, chat_format_for
 from plait.models.tokenizer import load_tokenizer
 from plait.recipes import DataConfig
