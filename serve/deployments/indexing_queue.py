@@ -52,7 +52,7 @@ class IndexingQueue:
     async def drop(self, attachment: Attachment) -> None:
         """Let a file wait no longer; when it is in work, end that."""
         self._turns.drop(key_of(attachment))
-        task = self._in_work.get(key_of(attachment))
+        task = self._in_work.pop(key_of(attachment), None)
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
@@ -61,12 +61,16 @@ class IndexingQueue:
         reader = DocumentReader(self._limits)
         while True:
             try:
-                next_one = await asyncio.wait_for(self._turns.next(max_bytes), _IDLE_S)
+                # `wait_for` would make a task of it: between its end and here, a file would be in nobody's list.
+                async with asyncio.timeout(_IDLE_S):
+                    next_one = await self._turns.next(max_bytes)
             except TimeoutError:
                 await asyncio.to_thread(reader.close)
                 continue
-            task = self._in_work[key_of(next_one)] = asyncio.create_task(self._index(next_one, reader))
+            key = key_of(next_one)
+            task = self._in_work[key] = asyncio.create_task(self._index(next_one, reader))
             await asyncio.wait([task])
-            del self._in_work[key_of(next_one)]
+            if self._in_work.get(key) is task:  # else it was taken out, and may be in work again
+                del self._in_work[key]
             if not task.cancelled() and (error := task.exception()):
                 _log.error("a file could not be indexed", exc_info=error)
