@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,29 @@ def test_it_counts_the_tokens_of_texts_that_are_too_long(both: tuple[TorchEncode
     assert converted.count_tokens(TEXTS) == original.count_tokens(TEXTS)
     assert max(converted.count_tokens(TEXTS)) > converted.max_tokens == original.max_tokens
     assert converted.dimension == original.dimension
+
+
+AFTER_TWO_ENCODERS = """
+import gc, signal, sys
+from pathlib import Path
+from plait.models.encoders.openvino_encoder import OpenVinoEncoder
+
+encoders = [OpenVinoEncoder(Path(sys.argv[1]), Path(sys.argv[2]), "float32", threads=1) for _ in range(2)]
+while encoders:
+    del encoders[0]
+    gc.collect()
+signal.signal(signal.SIGTERM, lambda *_: print("handled", flush=True))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_signals_are_handled_after_encoders_are_gone(
+    tiny_embedder: Path, both: tuple[TorchEncoder, OpenVinoEncoder]
+) -> None:
+    converted = convert(tiny_embedder, lambda: pytest.fail("loaded again"))
+    command = [sys.executable, "-c", AFTER_TWO_ENCODERS, str(converted), str(tiny_embedder)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (run.returncode, run.stdout) == (0, "handled\n"), run.stderr
 
 
 def test_a_model_is_converted_once(tiny_embedder: Path, both: tuple[TorchEncoder, OpenVinoEncoder]) -> None:

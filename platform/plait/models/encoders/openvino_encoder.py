@@ -10,6 +10,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,6 @@ class OpenVinoEncoder:
     """A converted model. `dtype`: what it computes in."""
 
     def __init__(self, folder: Path, original: Path, dtype: str, threads: int) -> None:
-        import openvino  # type: ignore[import-untyped]
-
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
         self.dimension, self.max_tokens = int(facts["dimension"]), int(facts["max_tokens"])
         self.text_tokens, self._tokenizer = counter_and_reader(original, self.max_tokens)
@@ -53,7 +52,7 @@ class OpenVinoEncoder:
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # others use the same cores
         }
-        self._compiled = openvino.Core().compile_model(str(folder / _GRAPH), "CPU", hints)
+        self._compiled = _core().compile_model(str(folder / _GRAPH), "CPU", hints)
 
     @classmethod
     def take(cls, options: EmbeddingOptions) -> LocalEmbedding | None:
@@ -100,6 +99,18 @@ class OpenVinoEncoder:
             tokens, vectors = results[0], results[1]
             for row, i in enumerate(batch):
                 yield i, (tokens[row][mask[row] > 0], vectors[row])
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's core, kept as long as the process lives.
+
+    Its first compilation gives the calling thread another stack for signal handlers, and its end frees that stack: the
+    next signal that the thread handles, SIGTERM for one, would end the process with SIGSEGV and without a word.
+    """
+    import openvino  # type: ignore[import-untyped]
+
+    return openvino.Core()
 
 
 def convert(original: Path, load: Callable[[], Any]) -> Path | None:
