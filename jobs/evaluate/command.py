@@ -25,6 +25,9 @@ def evaluate(
     gate: list[str] = typer.Option(
         None, help="End with 1 unless it is reached, as in 'rag/base: faithfulness >= 0.8 at 95%'."
     ),
+    price: list[str] = typer.Option(
+        None, help="Of a million tokens read/written, as in 0.15/0.60, or of an arm, as in rag/base=0.15/0.60."
+    ),
     limit: int = typer.Option(None, min=1, help="Only the first so many.", show_default="all"),
     max_tokens: int = typer.Option(None, min=1, help="Longest answer, in tokens.", show_default="48"),
     concurrency: int = typer.Option(None, min=1, help="Questions under way at once.", show_default="8"),
@@ -44,12 +47,13 @@ def evaluate(
     from plait.errors import InvalidInput
     from plait.evaluation.gate import Gate, check_gates
     from plait.interruption import explained
-    from plait.recipes import EvaluateRecipe, SamplesRecipe, load_recipe
+    from plait.recipes import EvaluateRecipe, SamplesRecipe, load_recipe, prices_override
 
     given = {"limit": limit, "max_tokens": max_tokens, "concurrency": concurrency}
     overrides = [f"{name}={value}" for name, value in given.items() if value is not None]
     overrides += [f"{name}={json.dumps(texts)}" for name, texts in (("metrics", metric), ("gates", gate)) if texts]
     overrides += [f"judge={judge}"] if judge is not None else []
+    overrides += [prices_override(price)] if price else []
     checked: EvaluateRecipe | SamplesRecipe
     if samples is not None:
         fields = [argument for argument in (data, *(models or [])) if argument is not None]
@@ -78,7 +82,7 @@ def evaluate(
     if shown:
         console.print(answers_table(found, range(min(shown, len(found.of_arm(found.arms[0]))))))
     console.print(figures_table(found))
-    if isinstance(checked, EvaluateRecipe):
+    if found.costs:
         console.print(costs_table(found))
     for note in notes(found):
         console.print(note, highlight=False, markup=False)

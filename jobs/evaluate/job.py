@@ -19,11 +19,12 @@ from plait.evaluation.runs.run import Run, begun, earlier_runs, is_run, opened
 from plait.evaluation.runs.trial import Trial
 from plait.evaluation.statistics.power import ASSUMED_DISCORDANCE, Power
 from plait.jobs.evaluate.asking import ask_missing
+from plait.jobs.evaluate.costs import check_prices, with_costs
 from plait.jobs.evaluate.judge_worth import JudgeWorth
 from plait.jobs.evaluate.page.page import render
 from plait.jobs.evaluate.report import EvaluationReport, JudgedTrial
 from plait.jobs.evaluate.scoring import Again, Scores, check_metrics, score_missing
-from plait.recipes import EvaluateRecipe, SamplesRecipe
+from plait.recipes import EvaluateRecipe, JudgeEndpoint, JudgingConfig, SamplesRecipe
 from plait.whole_files import write_whole
 
 REPORT, PAGE = "report.json", "evaluation.html"
@@ -37,7 +38,7 @@ def evaluate(recipe: EvaluateRecipe, base_url: str, folder: Path | None = None) 
 
     Raises:
         DataError: for a bad eval set.
-        InvalidInput: when there is no such metric or judge.
+        InvalidInput: when there is no such metric or judge, or a price is of nobody.
         ModelNotFound: for a model that the server does not have.
         Unavailable: when no server answers.
         Conflict: when the folder holds another run.
@@ -46,6 +47,7 @@ def evaluate(recipe: EvaluateRecipe, base_url: str, folder: Path | None = None) 
     for note in find_rows(recipe.data).notes():
         print(f"data: {note}")
     check_metrics(recipe)
+    check_prices(recipe.prices, recipe.models)
     asks = {
         "url": base_url,
         "models": recipe.models,
@@ -59,11 +61,11 @@ def evaluate(recipe: EvaluateRecipe, base_url: str, folder: Path | None = None) 
     again = Again(base_url, recipe.max_tokens)
 
     async def work(run: Run) -> tuple[list[Trial], Scores]:
-        trials = await ask_missing(run, questions, recipe, base_url)
+        trials = with_costs(run, await ask_missing(run, questions, recipe, base_url), recipe.prices)
         return trials, await score_missing(run, trials, recipe, recipe.concurrency, again)
 
     with begun(asks, _name(recipe.data), folder) as run:
-        return _finished(run, *asyncio.run(work(run)))
+        return _finished(run, recipe, *asyncio.run(work(run)))
 
 
 def judge_samples(recipe: SamplesRecipe, folder: Path | None = None) -> EvaluationReport:
@@ -76,18 +78,20 @@ def judge_samples(recipe: SamplesRecipe, folder: Path | None = None) -> Evaluati
     """
     check_metrics(recipe)
     trials = _trials(recipe)
+    check_prices(recipe.prices, list(dict.fromkeys(trial.arm for trial in trials)))
     asks = {"samples": recipe.samples, "trials": sha256("".join(trial.key for trial in trials).encode()).hexdigest()}
 
-    async def score(run: Run) -> Scores:
+    async def score(run: Run) -> tuple[list[Trial], Scores]:
         kept = run.trials()
         for trial in trials:
             if trial.key not in kept:
                 run.add_trial(trial)
-        return await score_missing(run, trials, recipe, recipe.concurrency)
+        priced = with_costs(run, trials, recipe.prices)
+        return priced, await score_missing(run, priced, recipe, recipe.concurrency)
 
     source = Path(recipe.samples)
     with begun(asks, _name(recipe.samples), folder) as run:
-        return _finished(run, trials, asyncio.run(score(run)), source if is_run(source) else None)
+        return _finished(run, recipe, *asyncio.run(score(run)), source if is_run(source) else None)
 
 
 def _trials(recipe: SamplesRecipe) -> list[Trial]:
@@ -100,7 +104,9 @@ def _trials(recipe: SamplesRecipe) -> list[Trial]:
     return [trial for trial in ordered if trial.number < limit]
 
 
-def _finished(run: Run, trials: Sequence[Trial], scores: Scores, source: Path | None = None) -> EvaluationReport:
+def _finished(
+    run: Run, recipe: JudgingConfig, trials: Sequence[Trial], scores: Scores, source: Path | None = None
+) -> EvaluationReport:
     """The report of a run, which it ends; `source`: the run that its trials are from."""
     judged = tuple(JudgedTrial(trial, scores.by_trial[trial.key]) for trial in trials)
     metrics = tuple(dict.fromkeys(name for each in judged for name in each.scores))
@@ -113,6 +119,8 @@ def _finished(run: Run, trials: Sequence[Trial], scores: Scores, source: Path | 
         judge=scores.judge,
         inapplicable=scores.inapplicable,
         folder=run.folder,
+        prices=recipe.prices,
+        judge_price=recipe.judge.price if isinstance(recipe.judge, JudgeEndpoint) else None,
     )
     write_whole(run.folder / REPORT, json.dumps(report.as_json(), indent=1, ensure_ascii=False, allow_nan=False))
     write_whole(run.folder / PAGE, render(report))

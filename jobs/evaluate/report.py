@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import combinations, product
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from plait.evaluation.labels.kept import estimate
@@ -19,7 +18,9 @@ from plait.evaluation.statistics.comparisons import Comparison, Pair, compare
 from plait.evaluation.statistics.figure import Figure, figure
 from plait.evaluation.statistics.power import observed_power
 from plait.evaluation.statistics.prediction_powered import PredictionPowered
+from plait.jobs.evaluate.costs import ArmCosts, costs_of
 from plait.jobs.evaluate.judge_worth import JudgeWorth
+from plait.recipes.prices import TokenPrice
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class EvaluationReport:
         inapplicable: metrics that were asked for and apply to none, with what the samples lack.
         folder: of the run, which holds everything.
         worth: what is known of the judge.
+        prices: of the tokens that were read and written, by arm.
+        judge_price: of the judge's tokens; None: there is none.
     """
 
     trials: Sequence[JudgedTrial]
@@ -54,6 +57,8 @@ class EvaluationReport:
     inapplicable: Mapping[str, Sequence[str]] = field(default_factory=dict)
     folder: Path | None = None
     worth: JudgeWorth = field(default_factory=JudgeWorth)
+    prices: Mapping[str, TokenPrice] = field(default_factory=dict)
+    judge_price: TokenPrice | None = None
     _figures: dict[tuple[str, str, str | None, str | None, float], Figure | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -128,6 +133,18 @@ class EvaluationReport:
         uses = (score.use for judged in self.trials for score in judged.scores.values())
         return sum(uses, JudgeUse())
 
+    @property
+    def judge_cost(self) -> float | None:
+        """What the judge's tokens cost; None where it has no price."""
+        use = self.judge_use
+        return None if self.judge_price is None else self.judge_price.cost(use.prompt_tokens, use.generated_tokens)
+
+    @cached_property
+    def costs(self) -> list[ArmCosts]:
+        """What an answer of each arm takes; none where nothing is known of any, as of samples from elsewhere."""
+        costs = [costs_of(arm, [judged.trial for judged in self.of_arm(arm)]) for arm in self.arms]
+        return costs if any(each.is_known for each in costs) else []
+
     def power(self, metric: str) -> str | None:
         """What the questions could tell by a metric, of the two best arms; None where there are no two."""
         values = {arm: found.value for arm in self.arms if (found := self.figure(metric, arm)) is not None}
@@ -138,16 +155,11 @@ class EvaluationReport:
         power = None if pair is None else observed_power(pair, len(self._pairs()))
         return None if power is None else power.sentence
 
-    def median_latency_ms(self, arm: str) -> float | None:
-        """From request to last token, as the server says; None where it says nothing."""
-        times = [judged.trial.timings_ms["total"] for judged in self.of_arm(arm) if judged.trial.timings_ms]
-        return median(times) if times else None
-
     def as_json(self) -> dict[str, Any]:
         """Figures, comparisons, and every trial without the texts of its passages."""
         return {
             "judge": self.judge,
-            "judge_use": asdict(self.judge_use),
+            "judge_use": {**asdict(self.judge_use), "cost": self.judge_cost},
             "judge_worth": self.worth.sentences,
             "inapplicable": dict(self.inapplicable),
             "figures": list(self._by_part()),
@@ -156,6 +168,8 @@ class EvaluationReport:
                 for metric, arm in product(self.metrics, self.arms)
                 if (found := self.by_labels(metric, arm)) is not None
             ],
+            "costs": [asdict(each) for each in self.costs],
+            "prices": {arm: price.model_dump() for arm, price in self.prices.items()},
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "trials": [_trial_json(judged) for judged in self.trials],
         }
@@ -209,6 +223,7 @@ def _figure(measured: Sequence[JudgedTrial], metric: str, confidence: float = 0.
 
 def _trial_json(judged: JudgedTrial) -> dict[str, Any]:
     trial, sample = judged.trial, judged.trial.sample
+    use = sum((score.use for score in judged.scores.values()), JudgeUse())
     return {
         "arm": trial.arm,
         "number": trial.number,
@@ -224,4 +239,7 @@ def _trial_json(judged: JudgedTrial) -> dict[str, Any]:
         "latency_ms": trial.timings_ms.get("total"),
         "prompt_tokens": trial.prompt_tokens,
         "completion_tokens": trial.completion_tokens,
+        "seed": trial.seed,
+        "cost": trial.cost,
+        "judge_use": asdict(use),
     }

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import product
-from statistics import fmean
 
 from rich.markup import escape
 from rich.table import Table
 
 from plait.evaluation.statistics.figure import Figure
 from plait.evaluation.statistics.power import SIGNIFICANCE
+from plait.jobs.evaluate.costs import as_money
 from plait.jobs.evaluate.report import EvaluationReport, JudgedTrial
 
 
@@ -44,20 +44,21 @@ def figures_table(report: EvaluationReport) -> Table:
 
 
 def costs_table(report: EvaluationReport) -> Table:
-    """What an answer of every arm takes: time and tokens, and how many questions had none."""
+    """What an answer of every arm takes: time, tokens and, at given prices, money; and how many questions had none."""
     table = Table(title="An answer takes", title_justify="left")
     table.add_column("arm", no_wrap=True)
-    for title in ("latency, median", "tokens read", "tokens written", "not answered"):
+    money = ["cost of 1,000"] if report.prices else []
+    for title in ("latency, median", "tokens read", "tokens written", *money, "not answered"):
         table.add_column(title, justify="right")
-    for arm in report.arms:
-        trials = [judged.trial for judged in report.of_arm(arm)]
-        latency_ms = report.median_latency_ms(arm)
+    for each in report.costs:
+        cost = "" if each.cost_of_1000 is None else as_money(each.cost_of_1000)
         table.add_row(
-            escape(arm),
-            "" if latency_ms is None else f"{latency_ms:.0f} ms",
-            _mean([trial.prompt_tokens for trial in trials]),
-            _mean([trial.completion_tokens for trial in trials]),
-            str(sum(bool(trial.error) for trial in trials) or ""),
+            escape(each.arm),
+            "" if each.latency_ms is None else f"{each.latency_ms:.0f} ms",
+            _count(each.prompt_tokens),
+            _count(each.completion_tokens),
+            *([cost] if money else []),
+            str(each.errors or ""),
         )
     return table
 
@@ -112,7 +113,9 @@ def _of_judge(report: EvaluationReport) -> list[str]:
             lines.append(f"{metric} of {arm} by people: {bounds}, from {found.labels} labels")
     use = report.judge_use
     if use.calls:
-        lines.append(f"judging took {use.calls} calls, {use.prompt_tokens} tokens read, {use.generated_tokens} written")
+        cost = "" if report.judge_cost is None else f", and cost {as_money(report.judge_cost)}"
+        tokens = f"{use.prompt_tokens} tokens read, {use.generated_tokens} written"
+        lines.append(f"judging took {use.calls} calls, {tokens}{cost}")
     return lines
 
 
@@ -157,6 +160,5 @@ def _value(found: Figure) -> str:
     return "?" if found.value is None else f"{found.value:.0%}"
 
 
-def _mean(counts: Sequence[int | None]) -> str:
-    known = [count for count in counts if count is not None]
-    return f"{fmean(known):.0f}" if known else ""
+def _count(mean: float | None) -> str:
+    return "" if mean is None else f"{mean:.0f}"

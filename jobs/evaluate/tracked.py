@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import asdict
 from typing import Any
 
 from plait.adapters.tracking import start_run
@@ -34,7 +35,10 @@ def track(client: Any, report: EvaluationReport, recipe: Section) -> str:
 
 
 def _metrics(report: EvaluationReport) -> dict[str, float]:
-    """`contains/rag/base` is the value, `….low` and `….high` bound it, `….unsaid` cannot be said."""
+    """`contains/rag/base` is the value, `….low` and `….high` bound it, `….unsaid` cannot be said.
+
+    `latency_ms/rag/base`, `cost/rag/base`, … are of an answer; `judge_cost`, `judge_calls`, … what judging took in all.
+    """
     metrics: dict[str, float] = {}
     for metric in report.metrics:
         for arm in report.arms:
@@ -45,7 +49,15 @@ def _metrics(report: EvaluationReport) -> dict[str, float]:
             if found.value is not None:
                 metrics[name] = found.value
             metrics |= {f"{name}.low": found.low, f"{name}.high": found.high, f"{name}.unsaid": float(found.unsaid)}
-    return metrics
+    taken: dict[str, float | None] = {}
+    for costs in report.costs:
+        named = asdict(costs)
+        arm = named.pop("arm")
+        taken |= {_NOT_ALLOWED.sub("_", f"{name}/{arm}"): value for name, value in named.items()}
+    if report.judge_use.calls:
+        taken |= {f"judge_{name}": value for name, value in asdict(report.judge_use).items()}
+        taken["judge_cost"] = report.judge_cost
+    return metrics | {name: float(value) for name, value in taken.items() if value is not None}
 
 
 def _table(report: EvaluationReport) -> dict[str, list[Any]]:
@@ -59,6 +71,10 @@ def _table(report: EvaluationReport) -> dict[str, list[Any]]:
         "answers": [list(trial.sample.answers) for trial in trials],
         "passages": [[passage.text for passage in trial.sample.passages] for trial in trials],
         "kind": [trial.sample.kind for trial in trials],
+        "latency_ms": [trial.timings_ms.get("total") for trial in trials],
+        "prompt_tokens": [trial.prompt_tokens for trial in trials],
+        "completion_tokens": [trial.completion_tokens for trial in trials],
+        "cost": [trial.cost for trial in trials],
     }
     for metric in report.metrics:
         scores = [judged.scores.get(metric) for judged in report.trials]

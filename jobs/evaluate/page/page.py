@@ -17,6 +17,7 @@ from plait.evaluation.calibration.calibration import USELESS
 from plait.evaluation.metrics.metric import meaning
 from plait.evaluation.runs.run import Manifest
 from plait.evaluation.statistics.figure import Figure
+from plait.jobs.evaluate.costs import as_money
 from plait.jobs.evaluate.page.plots import distribution, reliability
 from plait.jobs.evaluate.page.worst import worst_samples
 from plait.jobs.evaluate.report import EvaluationReport
@@ -33,17 +34,6 @@ class Part:
 
     name: str
     figures: Sequence[Figure | None]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What an answer of an arm takes; None: nobody said. `errors`: questions that were not answered."""
-
-    arm: str
-    latency_ms: float | None
-    prompt_tokens: float | None
-    completion_tokens: float | None
-    errors: int
 
 
 def render(report: EvaluationReport) -> str:
@@ -71,25 +61,9 @@ def render(report: EvaluationReport) -> str:
             reliabilities={
                 metric: points for metric in report.metrics if (points := reliability(report, metric)) is not None
             },
-            costs=_costs(report),
             worst=worst_samples(report),
         )
     )
-
-
-def _costs(report: EvaluationReport) -> list[Cost]:
-    """Of every arm; none where nobody said anything, as of samples from elsewhere."""
-    costs = []
-    for arm in report.arms:
-        trials = [judged.trial for judged in report.of_arm(arm)]
-        read, written = (
-            [count for count in counts if count is not None]
-            for counts in ([each.prompt_tokens for each in trials], [each.completion_tokens for each in trials])
-        )
-        errors = sum(bool(each.error) for each in trials)
-        latency_ms = report.median_latency_ms(arm)
-        costs.append(Cost(arm, latency_ms, fmean(read) if read else None, fmean(written) if written else None, errors))
-    return costs if any(each.latency_ms or each.completion_tokens or each.errors for each in costs) else []
 
 
 def _kinds(report: EvaluationReport, metric: str) -> list[Part]:
@@ -121,6 +95,7 @@ def _environment() -> Environment:
         loader=FunctionLoader(template),
     )
     environment.filters |= {"percent": _percent, "points": _points, "p_value": _p_value, "place": _place}
+    environment.filters["money"] = as_money
     return environment
 
 

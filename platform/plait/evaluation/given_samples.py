@@ -50,6 +50,8 @@ class GivenSample(BaseModel):
         passages: what it was answered from; a row without this field was answered without retrieval.
         citations: besides those that stand in the reply as `[1]`.
         arm: who answered.
+        latency_ms: from the request to the last token.
+        prompt_tokens, completion_tokens: read and written for the reply.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, validate_by_name=True)
@@ -66,6 +68,9 @@ class GivenSample(BaseModel):
     group: str = ""
     unanswerable: bool | None = None
     arm: Text = Field("samples", validation_alias=_called("arm"))
+    latency_ms: float | None = Field(None, ge=0, allow_inf_nan=False)
+    prompt_tokens: int | None = Field(None, ge=0)
+    completion_tokens: int | None = Field(None, ge=0)
 
     @model_validator(mode="before")
     @classmethod
@@ -125,6 +130,9 @@ def read_samples(source: str, limit: int | None = None) -> list[Trial]:
                     citations=_citations(row),
                     is_grounded="passages" in row.model_fields_set,
                 ),
+                timings_ms={} if row.latency_ms is None else {"total": row.latency_ms},
+                prompt_tokens=row.prompt_tokens,
+                completion_tokens=row.completion_tokens,
             )
         )
         numbers[row.arm] += 1

@@ -19,6 +19,7 @@ from plait.recipes.loading import load_recipe, ready_recipes
 from plait.recipes.objectives import OBJECTIVES, ObjectiveConfig
 from plait.recipes.overrides import apply_override
 from plait.recipes.passages import BUDGET_TOKENS, MAX_TOP_K, TOP_K, Rerank
+from plait.recipes.prices import TokenPrice, prices_override
 from plait.recipes.train import (
     DEFAULT_MODEL,
     ContextConfig,
@@ -57,9 +58,11 @@ __all__ = [
     "SamplesRecipe",
     "ScaleConfig",
     "TableConfig",
+    "TokenPrice",
     "TrainConfig",
     "TrainRecipe",
     "apply_override",
     "load_recipe",
+    "prices_override",
     "ready_recipes",
 ]

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from plait.recipes.ingest import DEFAULT_EMBEDDING
+from plait.recipes.prices import TokenPrice
 from plait.section import Section
 
 
@@ -14,6 +15,7 @@ class JudgeEndpoint(Section):
         None, description="Of the API, as in http://host:8000/v1; unset: this machine's server."
     )
     api_key_env: str | None = Field(None, description="The environment variable that holds the key of the endpoint.")
+    price: TokenPrice | None = Field(None, description="Of its tokens, for the cost of judging.")
 
 
 class JudgeConfig(Section):
@@ -32,4 +34,7 @@ class JudgingConfig(JudgeConfig):
 
     metrics: list[str] | None = Field(
         None, min_length=1, description="Names of metrics; unset: those that work offline with what the samples have."
+    )
+    prices: dict[str, TokenPrice] = Field(
+        {}, description="Of tokens by arm, as in rag/base: {prompt: 0.15, completion: 0.6}; all: of all other arms."
     )

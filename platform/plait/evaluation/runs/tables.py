@@ -50,6 +50,7 @@ TRIALS = pa.schema(
         ("max_tokens", pa.int64()),
         ("temperature", pa.float64()),
         ("seed", pa.int64()),
+        ("cost", pa.float64()),
         ("asked_at", pa.timestamp("us", tz="UTC")),
     ]
 )

@@ -26,6 +26,7 @@ class Trial:
         timings_ms: by stage; `total` is from the request to the last token.
         cached_tokens: of the prompt, those that were computed before. Token counts are None where nobody said them.
         max_tokens, temperature, seed: as they were sent; None: they were not.
+        cost: of the tokens, at the prices of the run; None: there is no price, or nobody counted them.
         asked_at: UTC; None for a reply from elsewhere.
     """
 
@@ -45,6 +46,7 @@ class Trial:
     max_tokens: int | None = None
     temperature: float | None = None
     seed: int | None = None
+    cost: float | None = None
     asked_at: datetime | None = None
 
 

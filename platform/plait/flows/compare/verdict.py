@@ -6,12 +6,12 @@ cheapest is recommended. It chooses; it routes nothing.
 """
 
 from itertools import combinations
-from statistics import fmean
 
 from pydantic import BaseModel, ConfigDict
 
 from plait.evaluation.statistics.binary import Difference, Proportion, mcnemar_exact, paired_difference, wilson
 from plait.evaluation.statistics.comparisons import holm
+from plait.jobs.evaluate.costs import costs_of
 from plait.jobs.evaluate.report import EvaluationReport
 
 
@@ -123,14 +123,12 @@ def _cost(arm: Arm) -> tuple[float, float]:
 
 
 def _arm(report: EvaluationReport, arm: str) -> Arm:
-    trials = [judged.trial for judged in report.of_arm(arm)]
-    prompts = [trial.prompt_tokens for trial in trials if trial.prompt_tokens is not None]
-    completions = [trial.completion_tokens for trial in trials if trial.completion_tokens is not None]
+    costs = costs_of(arm, [judged.trial for judged in report.of_arm(arm)])
     right = report.right(arm)
     return Arm(
         model=arm,
         accuracy=wilson(sum(right), len(right)),
-        median_latency_ms=report.median_latency_ms(arm),
-        prompt_tokens=fmean(prompts) if len(prompts) == len(trials) else None,
-        completion_tokens=fmean(completions) if len(completions) == len(trials) else None,
+        median_latency_ms=costs.latency_ms,
+        prompt_tokens=costs.prompt_tokens,
+        completion_tokens=costs.completion_tokens,
     )
