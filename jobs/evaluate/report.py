@@ -145,8 +145,10 @@ class EvaluationReport:
         costs = [costs_of(arm, [judged.trial for judged in self.of_arm(arm)]) for arm in self.arms]
         return costs if any(each.is_known for each in costs) else []
 
-    def power(self, metric: str) -> str | None:
-        """What the questions could tell by a metric, of the two best arms; None where there are no two."""
+    @property
+    def power(self) -> str | None:
+        """What the questions can tell by the first metric, of its two best arms; None where there are no two."""
+        metric = self.metrics[0] if self.metrics else ""
         values = {arm: found.value for arm in self.arms if (found := self.figure(metric, arm)) is not None}
         best = sorted(values, key=lambda arm: -(values[arm] or 0.0))[:2]
         if len(best) < 2:

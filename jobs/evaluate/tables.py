@@ -76,26 +76,36 @@ def notes(report: EvaluationReport) -> list[str]:
 
 
 def _of_pairs(report: EvaluationReport) -> list[str]:
-    """Which arm is better than which; where that is not sure, what the questions could tell."""
-    lines: list[str] = []
-    unsure: dict[str, list[str]] = {}
+    """By metric, whom the best arm surely beats; and what the questions can tell by the first, where some are left."""
+    lines, unsure = [], []
+    for metric in report.metrics:
+        surely, others = _behind_the_best(report, metric)
+        if surely:
+            left = f"; not surely {', '.join(others)}" if others else ""
+            lines.append(f"{metric}: {report.best(metric)} beats {', '.join(surely)}{left}")
+        elif others:
+            unsure.append(metric)
+        if others and metric == report.metrics[0] and report.power is not None:
+            lines.append(f"{metric}: {report.power}")
+    if unsure:
+        lines.append(f"{', '.join(unsure)}: the best arm is not surely better than any other")
+    return lines
+
+
+def _behind_the_best(report: EvaluationReport, metric: str) -> tuple[list[str], list[str]]:
+    """The arms that the best one is surely better than, each with by how much; and the others."""
+    best = report.best(metric)
+    surely, others = [], []
     for found in report.comparisons:
-        best = report.best(found.metric)
-        if best not in (found.first, found.second) or found.value is None:
+        if found.metric != metric or best not in (found.first, found.second) or found.value is None:
             continue
-        other, points = (found.second, found.value) if best == found.first else (found.first, -found.value)
+        other, ahead = (found.second, found.value) if best == found.first else (found.first, -found.value)
         # On the questions that both have a score of, the best over all need not be.
-        if found.corrected < SIGNIFICANCE and points > 0:
-            by = f"{round(100 * points)} points (p = {found.corrected:.2g})"
-            lines.append(f"{found.metric}: {best} is better than {other} by {by}")
+        if found.corrected < SIGNIFICANCE and ahead > 0:
+            surely.append(f"{other} by {round(100 * ahead)} points (p = {found.corrected:.2g})")
         else:
-            unsure.setdefault(f"{best} is not surely better than {other}", []).append(found.metric)
-    lines += [f"{', '.join(metrics)}: {sentence}" for sentence, metrics in unsure.items()]
-    powers: dict[str, list[str]] = {}
-    for metric in dict.fromkeys(metric for metrics in unsure.values() for metric in metrics):
-        if (said := report.power(metric)) is not None:
-            powers.setdefault(said, []).append(metric)
-    return lines + [f"{', '.join(metrics)}: {sentence}" for sentence, metrics in powers.items()]
+            others.append(other)
+    return surely, others
 
 
 def _of_judge(report: EvaluationReport) -> list[str]:

@@ -267,7 +267,7 @@ def test_the_command_prints_figures_answers_and_where_everything_is(
     assert "✓ It is 2.60.0." in printed
     assert "✗ It is 9.9.9." in printed
     assert "100% (61% to 100%)" in printed
-    assert "contains: good is better than bad by 100 points (p = 0.031)" in printed
+    assert "contains: good beats bad by 100 points (p = 0.031)" in printed
     assert printed.endswith(f"everything: {folder}\n")
     written = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     assert [trial["arm"] for trial in written["trials"]] == ["bad"] * 6 + ["good"] * 6

@@ -7,7 +7,7 @@ their mean squared difference takes the place of that share, with the correction
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -22,6 +22,8 @@ ASSUMED_DISCORDANCE = 0.25
 """A quarter of the questions is answered differently: as two arms that are right on 85% independently of each other."""
 
 _MOST_QUESTIONS = 1_000_000
+_EXACT = 1e-6
+"""How far a root may be above a whole number of points that it is."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Power:
         questions: on which both arms are compared.
         discordance: mean squared difference of two scores of a question; of right or wrong the share that differs.
         design_effect: how many times more questions it takes because some come from one document; 1 for none.
-        comparisons: pairs and metrics that are corrected together.
+        comparisons: how many are corrected together, by Holm, of which the first is judged as Bonferroni would.
         is_observed: whether discordance and design effect were seen, not assumed.
     """
 
@@ -61,15 +63,28 @@ class Power:
 
     @property
     def sentence(self) -> str:
-        """As in "These 60 questions can tell 21 points (…); 795 would tell 5."."""
-        least = self.detectable
-        basis = f"{'as' if self.is_observed else 'if'} two arms differ on {self.discordance:.0%} of them"
-        if least is None:
-            return f"These {self.questions} questions are too few to tell anything; {self.needed(0.05)} would tell 5."
-        points = math.ceil(least * 1000) / 10
+        """As in "These 32 questions can tell 21 points; 340 would tell 5."; then what being one of several costs."""
+        alone = replace(self, comparisons=1)
+        points = alone._points
+        if points is None:
+            return f"These {self.questions} questions tell nothing; {alone.needed(0.05)} would tell 5 points."
+        assumed = "" if self.is_observed else f" if two arms differ on {self.discordance:.0%} of them"
         aim = next((aim for aim in (5, 2, 1) if aim < points), None)
-        more = f"; {self.needed(aim / 100)} would tell {aim}" if aim is not None else ""
-        return f"These {self.questions} questions can tell {points:g} points ({basis}){more}."
+        more = f"; {alone.needed(aim / 100)} would tell {aim}" if aim is not None else ""
+        return f"These {self.questions} questions can tell {points} points{assumed}{more}.{self._as_one_of_several}"
+
+    @property
+    def _as_one_of_several(self) -> str:
+        if self.comparisons == 1:
+            return ""
+        points = self._points
+        told = "nothing" if points is None else f"{points} points"
+        return f" As one of {self.comparisons} comparisons (Holm) at worst {told}."
+
+    @property
+    def _points(self) -> int | None:
+        least = self.detectable
+        return None if least is None else math.ceil(100 * least - _EXACT)
 
     def _size(self, difference: float) -> float:
         """Questions for a difference. Two arms differ on at least as many questions as one is better on."""

@@ -33,10 +33,18 @@ def test_more_comparisons_and_documents_that_go_together_take_more_questions() -
 
 
 def test_a_sentence_says_what_can_be_told() -> None:
-    told = "These 100 questions can tell 14.4 points (if two arms differ on 25% of them); 803 would tell 5."
+    told = "These 100 questions can tell 15 points if two arms differ on 25% of them; 803 would tell 5."
     assert Power(100, 0.25).sentence == told
-    assert Power(3, 0.25).sentence.startswith("These 3 questions are too few to tell anything")
+    assert Power(100, 0.25, is_observed=True).sentence == "These 100 questions can tell 15 points; 803 would tell 5."
+    assert Power(3, 0.25).sentence == "These 3 questions tell nothing; 803 would tell 5 points."
     assert "2 points" not in Power(100_000, 0.25).sentence
+    family = Power(100, 0.25, comparisons=54, is_observed=True)
+    assert family.sentence.startswith(
+        "These 100 questions can tell 15 points; 803 would tell 5. As one of 54 comparisons"
+    )
+    assert family.detectable is not None
+    assert family.sentence.endswith(f"(Holm) at worst {-(-family.detectable // 0.01):.0f} points.")
+    assert Power(14, 0.25, comparisons=54).sentence.endswith("at worst nothing.")
 
 
 def test_after_a_run_what_was_seen_counts() -> None:

@@ -81,12 +81,21 @@ def test_the_tables_show_every_figure_and_run_no_markup() -> None:
 def test_the_notes_say_what_the_tables_do_not_show() -> None:
     said = notes(REPORT)
     assert said[0] == "abstention applies to no sample: they have no unanswerable"
-    assert said[1] == "contains: rag/base is not surely better than base"  # three documents tell little
+    assert said[1].startswith("contains: These 5 questions tell nothing;")
+    assert said[2] == "contains: the best arm is not surely better than any other"  # three documents tell little
     apart = EvaluationReport([judged(arm, number, float(arm == "a")) for arm in ("a", "b") for number in range(12)])
-    assert notes(apart) == ["contains: a is better than b by 100 points (p = 0.00049)"]
+    assert notes(apart) == ["contains: a beats b by 100 points (p = 0.00049)"]
     tied = EvaluationReport([judged(arm, number, 1.0) for arm in ("a", "b") for number in range(6)])
-    assert notes(tied)[0] == "contains: a is not surely better than b"
-    assert notes(tied)[1].startswith("contains: These 6 questions")
+    assert notes(tied)[0].startswith("contains: These 6 questions")
+    assert notes(tied)[1] == "contains: the best arm is not surely better than any other"
+    values = {"a": [1.0] * 12, "b": [1.0] * 11 + [0.0], "c": [0.0] * 12}
+    three = [judged(arm, number, value) for arm, of_arm in values.items() for number, value in enumerate(of_arm)]
+    twice = [JudgedTrial(each.trial, {**each.scores, "token_f1": each.scores["contains"]}) for each in three]
+    said = notes(EvaluationReport(twice, ("contains", "token_f1")))
+    assert said[0].startswith("contains: a beats c by 100 points (p = ")
+    assert said[0].endswith("; not surely b")
+    assert "As one of 6 comparisons (Holm) at worst" in said[1]
+    assert len(said) == 3  # power is said of the first metric alone
 
 
 def test_a_judged_figure_has_what_its_judge_is_worth_beside_it(tmp_path: Path) -> None:
