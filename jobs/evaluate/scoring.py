@@ -4,9 +4,11 @@ In: trials, a recipe and a run. Out: trials with their scores. A metric that nee
 it; a trial without a reply is submitted all the same, and what it is worth cannot be said.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -92,8 +94,10 @@ async def score_missing(
     lacked: dict[str, set[Need]] = {name: set() for name in names}
     async with AsyncExitStack() as stack:
         judge = await stack.enter_async_context(open_judge(recipe.judge, embedding))
+        scored_by = partial(TrialScore, judge=judge.name, instruments=_instruments(recipe))
         for scored in run.scores():
-            if scored.judge == judge.name and scored.metric in names and scored.trial in found:
+            is_the_same = scored == scored_by(scored.trial, scored.metric, score=scored.score)
+            if is_the_same and scored.metric in names and scored.trial in found:
                 found[scored.trial][scored.metric] = scored.score
         for arm in dict.fromkeys(trial.arm for trial in trials):
             ask = None if again is None else GroundedModel(_Served(arm, again.base_url, stack), again.max_tokens)
@@ -106,7 +110,7 @@ async def score_missing(
                     found[trial.key][by.name] = unsaid(f"It was not answered: {trial.error}")
                 elif not needs and by.name not in found[trial.key]:
                     missing.append((trial, by))
-            await _score(run, arm, missing, judge.name, found, at_once)
+            await _score(run, arm, missing, scored_by, found, at_once)
     applied = {name for scores in found.values() for name in scores}
     return Scores(
         by_trial={key: {name: scores[name] for name in names if name in scores} for key, scores in found.items()},
@@ -119,7 +123,7 @@ async def _score(
     run: Run,
     arm: str,
     missing: Sequence[tuple[Trial, Metric]],
-    judge: str,
+    scored_by: Callable[..., TrialScore],
     found: Mapping[str, dict[str, Score]],
     at_once: int,
 ) -> None:
@@ -132,11 +136,18 @@ async def _score(
             trial, by = work
             given = await by.score(trial.sample)
             found[trial.key][by.name] = given
-            run.add_score(TrialScore(trial.key, by.name, judge, given))
+            run.add_score(scored_by(trial.key, by.name, score=given))
             advance()
 
         async with kept(run):
             await in_turn(score, missing, at_once)
+
+
+def _instruments(recipe: JudgingConfig) -> str:
+    """What scores of a recipe are measured with. Keys and prices change none."""
+    judge = recipe.judge
+    how = judge if isinstance(judge, str) else judge.model_dump(include={"model", "base_url"})
+    return json.dumps({"judge": how, "embedding": recipe.embedding})
 
 
 class _Served:

@@ -69,7 +69,7 @@ def _table(report: EvaluationReport) -> dict[str, list[Any]]:
         "reply": [trial.sample.reply for trial in trials],
         "error": [trial.error for trial in trials],
         "answers": [list(trial.sample.answers) for trial in trials],
-        "passages": [[passage.text for passage in trial.sample.passages] for trial in trials],
+        "passages": [trial.sample.passage_texts for trial in trials],
         "kind": [trial.sample.kind for trial in trials],
         "latency_ms": [trial.timings_ms.get("total") for trial in trials],
         "prompt_tokens": [trial.prompt_tokens for trial in trials],

@@ -25,6 +25,7 @@ from pydantic import (
 
 from plait.documents.row_files import SUFFIXES, TEXTS, BadRow, suffix_of
 from plait.documents.row_source import find_rows
+from plait.documents.storable import why_not_storable
 from plait.errors import DataError
 from plait.evaluation.sample import Sample, SamplePassage
 from plait.models.message import Message
@@ -186,6 +187,8 @@ def read_rows(source: str, what: str, parse: Callable[[dict[str, Any]], T], limi
                 return
             try:
                 values = {name: value for name, value in row.values().items() if value is not None}
+                if (why := why_not_storable(values)) is not None:
+                    raise BadRow(why)
                 parsed = parse(values)
             except BadRow as error:
                 raise DataError(f"{part}:{row.line} {error}.") from None

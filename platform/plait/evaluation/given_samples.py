@@ -27,6 +27,9 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "arm": ("arm", "model"),
 }
 
+_MOST_TOKENS = 1_000_000_000
+"""No reply has more, and Parquet's whole numbers do."""
+
 
 def _called(field: str) -> AliasChoices:
     return AliasChoices(*_NAMES[field])
@@ -69,8 +72,8 @@ class GivenSample(BaseModel):
     unanswerable: bool | None = None
     arm: Text = Field("samples", validation_alias=_called("arm"))
     latency_ms: float | None = Field(None, ge=0, allow_inf_nan=False)
-    prompt_tokens: int | None = Field(None, ge=0)
-    completion_tokens: int | None = Field(None, ge=0)
+    prompt_tokens: int | None = Field(None, ge=0, le=_MOST_TOKENS)
+    completion_tokens: int | None = Field(None, ge=0, le=_MOST_TOKENS)
 
     @model_validator(mode="before")
     @classmethod

@@ -59,3 +59,8 @@ class Sample:
     group: str = ""
     unanswerable: bool | None = None
     is_grounded: bool = False
+
+    @property
+    def passage_texts(self) -> list[str]:
+        """The texts of its passages, the best first."""
+        return [passage.text for passage in self.passages]

@@ -7,17 +7,16 @@ as JSON, one for each judge, and knows neither where questions come from nor how
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from plait.errors import DataError
 from plait.evaluation.calibration.ask import CaseVerdict, ask_all
 from plait.evaluation.calibration.cases import Ability, CaseSet
 from plait.evaluation.calibration.material import Missing
 from plait.evaluation.judges.judge import Judge
+from plait.evaluation.kept_json import read_kept
 from plait.evaluation.score import JudgeUse
 from plait.evaluation.statistics.agreement import Agreement, agreement
 from plait.evaluation.statistics.figure import Figure, figure
-from plait.validation import why_unreadable
 from plait.whole_files import write_whole
 
 USELESS = "useless: cannot be told from chance on your data"
@@ -143,13 +142,7 @@ def read_calibrations(folder: Path) -> dict[str, Calibration]:
     Raises:
         DataError: when the file is not one of calibrations.
     """
-    path = folder / FILE_NAME
-    if not path.exists():
-        return {}
-    try:
-        return _FILE.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise DataError(f"'{path}' cannot be read ({why_unreadable(error)}).", "Remove it.") from error
+    return read_kept(folder / FILE_NAME, _FILE) or {}
 
 
 def keep_calibration(folder: Path, calibration: Calibration) -> Path:

@@ -28,10 +28,8 @@ class EmbeddingJudge:
         embedding: computed in a thread.
     """
 
-    name = "embedding"
-
     def __init__(self, embedding: Embedding) -> None:
-        self._embedding = embedding
+        self._embedding, self.name = embedding, f"embedding:{embedding.name}"
 
     async def claims(self, question: str, reply: str) -> Claims:
         """The sentences of a reply that decline nothing; a bare name or number as a statement."""

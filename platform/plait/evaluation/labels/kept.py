@@ -6,12 +6,12 @@ In: labels as they come back from people. Out: one file, `labels.json`, and esti
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from plait.errors import Conflict, DataError
+from plait.errors import Conflict
+from plait.evaluation.kept_json import read_kept
 from plait.evaluation.labels.choice import stratum
 from plait.evaluation.statistics.prediction_powered import FEWEST_LABELS, PredictionPowered, prediction_powered
-from plait.validation import why_unreadable
 from plait.whole_files import write_whole
 
 _NAME = "labels.json"
@@ -40,13 +40,7 @@ def read_labels(folder: Path) -> dict[str, MetricLabels]:
     Raises:
         DataError: when the file is not one of labels.
     """
-    path = folder / _NAME
-    if not path.exists():
-        return {}
-    try:
-        return _FILE.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise DataError(f"'{path}' cannot be read ({why_unreadable(error)}).", "Remove it.") from error
+    return read_kept(folder / _NAME, _FILE) or {}
 
 
 def keep_labels(folder: Path, metric: str, judge: str, labels: Mapping[str, float]) -> MetricLabels:

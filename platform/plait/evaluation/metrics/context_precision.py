@@ -23,11 +23,10 @@ class ContextPrecision:
 
     async def score(self, sample: Sample) -> Score:
         """See `Metric`."""
-        texts = [passage.text for passage in sample.passages]
-        said = await self.judge.useful(sample.question, sample.answers, texts)
+        said = await self.judge.useful(sample.question, sample.answers, sample.passage_texts)
         found = tuple(
             Finding(text, verdict.holds, verdict.reason, number)
-            for number, (text, verdict) in enumerate(zip(texts, said.verdicts, strict=True))
+            for number, (text, verdict) in enumerate(zip(sample.passage_texts, said.verdicts, strict=True))
         )
         lost = unread(found, said.use, "passages")
         if lost is not None:

@@ -24,8 +24,7 @@ class ContextRecall:
 
     async def score(self, sample: Sample) -> Score:
         """See `Metric`."""
-        passages = [passage.text for passage in sample.passages]
-        answers, use = await facts_in(self.judge, sample.question, sample.answers, passages)
+        answers, use = await facts_in(self.judge, sample.question, sample.answers, sample.passage_texts)
         return best(
             [
                 share(findings(answer.texts, answer.verdicts), use, "facts")

@@ -26,5 +26,5 @@ class Faithfulness:
         claims = await claims_of(self.judge, sample)
         if isinstance(claims, Score):
             return claims
-        held = await self.judge.support(claims.texts, [passage.text for passage in sample.passages])
+        held = await self.judge.support(claims.texts, sample.passage_texts)
         return share(findings(claims.texts, held.verdicts), claims.use + held.use, "claims")

@@ -39,7 +39,7 @@ class NoiseSensitivity:
         wrong = [text for text, verdict in zip(claims.texts, right.verdicts, strict=True) if not verdict.holds]
         if not wrong:
             return Score(1.0, "The reply has no wrong claim.", use=use)
-        taken = await self.judge.support(wrong, [passage.text for passage in sample.passages])
+        taken = await self.judge.support(wrong, sample.passage_texts)
         use += taken.use
         lost = unread(findings(wrong, taken.verdicts), use, "wrong claims")
         if lost is not None:

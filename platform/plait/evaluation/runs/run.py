@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from glob import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from plait.errors import Conflict, DataError, NotFound
+from plait.errors import Conflict, NotFound
+from plait.evaluation.kept_json import read_kept
 from plait.evaluation.runs.parts import Parts
 from plait.evaluation.runs.tables import SCORES, TRIALS, score_of, score_row, trial_of, trial_row
 from plait.evaluation.runs.trial import Trial, TrialScore
 from plait.settings import settings
-from plait.validation import why_unreadable
 from plait.whole_files import write_whole
 
 _MANIFEST, _LOCK = "run.json", "run.lock"
@@ -39,18 +39,13 @@ class Manifest(BaseModel):
     finished_at: datetime | None = None
 
     @classmethod
-    def read(cls, folder: Path) -> Self | None:
+    def read(cls, folder: Path) -> "Manifest | None":
         """That of a folder; None where it has none.
 
         Raises:
             DataError: when it cannot be read.
         """
-        try:
-            return cls.model_validate_json((folder / _MANIFEST).read_bytes())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValidationError) as error:
-            raise DataError(f"'{folder / _MANIFEST}' cannot be read ({why_unreadable(error)}).") from error
+        return read_kept(folder / _MANIFEST, TypeAdapter(cls))
 
 
 class Run:

@@ -62,6 +62,7 @@ SCORES = pa.schema(
         ("trial", pa.string()),
         ("metric", pa.string()),
         ("judge", pa.string()),
+        ("instruments", pa.string()),
         ("value", pa.float64()),
         ("reason", pa.string()),
         ("findings", pa.list_(_FINDING)),
@@ -113,6 +114,7 @@ def score_row(scored: TrialScore) -> dict[str, Any]:
         "trial": scored.trial,
         "metric": scored.metric,
         "judge": scored.judge,
+        "instruments": scored.instruments,
         "value": score.value,
         "reason": score.reason,
         "findings": [asdict(finding) for finding in score.findings],
@@ -124,7 +126,8 @@ def score_of(row: dict[str, Any]) -> TrialScore:
     """The score of a row of `SCORES`."""
     use = JudgeUse(row["calls"], row["prompt_tokens"], row["generated_tokens"])
     findings = tuple(Finding(**finding) for finding in row["findings"])
-    return TrialScore(row["trial"], row["metric"], row["judge"], Score(row["value"], row["reason"], findings, use))
+    score = Score(row["value"], row["reason"], findings, use)
+    return TrialScore(row["trial"], row["metric"], row["judge"], score, row["instruments"])
 
 
 def _passages(rows: list[dict[str, Any]]) -> tuple[SamplePassage, ...]:

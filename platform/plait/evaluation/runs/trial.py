@@ -57,9 +57,11 @@ class TrialScore:
     Attributes:
         trial: the key of the trial.
         judge: who judged, by name; another judge's score is another score.
+        instruments: all that it was measured with, as JSON; a score by others is not this one.
     """
 
     trial: str
     metric: str
     judge: str
     score: Score
+    instruments: str = ""

@@ -44,6 +44,7 @@ TRIAL = Trial(
     completion_tokens=4,
     max_tokens=48,
     temperature=0.0,
+    cost=0.25,
     asked_at=datetime(2026, 1, 2, tzinfo=UTC),
 )
 FOREIGN = Trial(key="f", question_key="q", arm="x", number=1, conversation=(), sample=Sample("Which?", "4"))
@@ -51,7 +52,7 @@ SCORES = [
     TrialScore(
         "k", "faithfulness", "lexical", Score(0.5, "1 of 2", (Finding("It is 3.", True, "", 0),), JudgeUse(1, 2, 3))
     ),
-    TrialScore("k", "abstention", "lexical", unsaid("It was cut.", (Finding("x", None),))),
+    TrialScore("k", "abstention", "lexical", unsaid("It was cut.", (Finding("x", None),)), '{"judge": "lexical"}'),
 ]
 
 

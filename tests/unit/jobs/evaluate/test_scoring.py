@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from plait.evaluation.score import Score
 from plait.jobs.evaluate import keeping
 from plait.jobs.evaluate.keeping import in_turn, kept
 from plait.jobs.evaluate.scoring import DEFAULT_METRICS, score_missing
-from plait.recipes import SamplesRecipe
+from plait.recipes import JudgeEndpoint, SamplesRecipe
 
 RECIPE = SamplesRecipe(samples="x", metrics=["length", "contains"])
 TRIALS = [
@@ -76,6 +77,20 @@ async def test_what_is_scored_is_not_scored_again_after_a_failure(tmp_path: Path
     changed = [replace(TRIALS[0], key="a2")]
     await score_missing(Run(tmp_path), changed, RECIPE, at_once=1)
     assert length.scored[2:] == ["yes"]
+
+
+@pytest.mark.parametrize(
+    "other", [{"embedding": "another-model"}, {"judge": JudgeEndpoint(model="lexical", base_url="http://127.0.0.1:1")}]
+)
+async def test_a_score_by_other_instruments_is_not_taken_for_one_by_these(
+    tmp_path: Path, length: Length, other: dict[str, Any]
+) -> None:
+    await score_missing(Run(tmp_path), TRIALS[:1], RECIPE, at_once=1)
+    changed = RECIPE.model_copy(update=other)
+    for _ in range(2):
+        found = await score_missing(Run(tmp_path), TRIALS[:1], changed, at_once=1)
+        assert found.by_trial["a"]["length"].value == 1
+    assert length.scored == ["yes", "yes"]
 
 
 def test_the_metrics_that_nobody_names_are_there() -> None:
