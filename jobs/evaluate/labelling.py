@@ -1,17 +1,17 @@
-"""Label samples of a run: a sheet out, a sheet in, and what the labels say of every arm.
+"""Label samples of a run: samples out to people, their labels in, and what these say of every arm.
 
-In: the folder of a run, and a metric that a judge has scored. Out: the sheet that people fill in; or, of a filled-in
-one, labels beside the run, and estimates whose intervals hold whatever the judge is worth.
+In: the folder of a run, and a metric that a judge has scored. Out: the samples to label; or, of labels, a file beside
+the run, and estimates whose intervals hold whatever the judge is worth. Where people label is not known here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from plait.errors import InvalidInput, did_you_mean
 from plait.evaluation.labels.choice import choose
 from plait.evaluation.labels.kept import estimate, keep_labels, read_labels
-from plait.evaluation.labels.sheet import LabelRow, read_sheet, write_sheet
+from plait.evaluation.labels.sheet import LabelRow
 from plait.evaluation.runs.run import opened
 from plait.evaluation.runs.trial import Trial
 from plait.evaluation.statistics.figure import Figure, figure
@@ -40,8 +40,8 @@ class ScoredArm:
         return [trial.sample.group for trial in self.trials]
 
 
-def write_labels_sheet(folder: Path, metric: str, judge: str | None, count: int, seed: int, sheet: Path) -> int:
-    """Write a sheet of samples to label, `count` of every arm with those that have a label; returns how many.
+def samples_to_label(folder: Path, metric: str, judge: str | None, count: int, seed: int) -> list[LabelRow]:
+    """Choose samples to label: `count` of every arm, less those that have a label.
 
     Raises:
         NotFound: when the folder holds no run.
@@ -55,24 +55,27 @@ def write_labels_sheet(folder: Path, metric: str, judge: str | None, count: int,
     for scored in arms:
         labelled = frozenset(place for place, trial in enumerate(scored.trials) if trial.key in known)
         chosen += [scored.trials[place] for place in choose(scored.scores, count, seed, labelled)]
-    write_sheet(sheet, metric, [_row(trial) for trial in chosen])
-    return len(chosen)
+    return [_row(trial) for trial in chosen]
 
 
-def take_labels(folder: Path, metric: str, judge: str | None, sheet: Path) -> list[ArmEstimate]:
-    """Keep the labels of a filled-in sheet, and estimate every arm from all labels that there are.
+def take_labels(
+    folder: Path, metric: str, judge: str | None, given: Mapping[str, float], place: str
+) -> list[ArmEstimate]:
+    """Keep labels, and estimate every arm from all that there are.
+
+    Args:
+        given: by the sample's id.
+        place: where they are from, as in "The sheet 'labels.csv'".
 
     Raises:
-        DataError: for a sheet that is none, or a label that is none.
-        InvalidInput: when it names samples that the run does not have.
+        InvalidInput: when they name samples that the run does not have.
     """
     judge, arms = _scored(folder, metric, judge)
-    given = read_sheet(sheet, metric)
     strangers = given.keys() - {trial.key for scored in arms for trial in scored.trials}
     if strangers:
         raise InvalidInput(
-            f"The sheet '{sheet}' labels {len(strangers)} samples that the run in '{folder}' does not have.",
-            "Give the run that the sheet was written for.",
+            f"{place} labels {len(strangers)} samples that the run in '{folder}' does not have.",
+            "Give the run that it was written for.",
         )
     labels = keep_labels(folder, metric, judge, given).labels
     return [

@@ -62,27 +62,31 @@ def calibrate(
 
 def label(
     run: Path = typer.Argument(help="The folder of a run."),
-    sheet: Path = typer.Argument(help="The sheet: written (CSV) unless it is there, else read back."),
+    sheet: Path = typer.Argument(None, help="The sheet: written (CSV) unless it is there, else read back."),
+    to: str = typer.Option(None, help="mlflow: a review queue of MLflow in place of a sheet."),
     metric: str = typer.Option("faithfulness", help="A metric that a judge has scored."),
     judge: str = typer.Option(None, help="Whose scores.", show_default="the only judge's"),
     count: int = typer.Option(50, min=1, help="Samples to label of every arm; an estimate takes 30."),
     seed: int = typer.Option(0, min=0, help="Of the choice."),
 ) -> None:
-    """Write a sheet of the samples that people should label; read it back for figures that hold whatever the judge is.
+    """Give people the samples that they should label; read their labels for figures that hold whatever the judge is.
 
     Example: `plait evaluate label ~/.plait/evaluations/eval-1 labels.csv --metric faithfulness`
     """
     from rich.console import Console
 
+    from plait.evaluation.labels.place import label_place
     from plait.jobs.evaluate.label_table import estimates_table
-    from plait.jobs.evaluate.labelling import take_labels, write_labels_sheet
+    from plait.jobs.evaluate.labelling import samples_to_label, take_labels
 
-    if sheet.exists():
-        Console().print(estimates_table(metric, take_labels(run, metric, judge, sheet)))
+    place = label_place(run, metric, sheet, to)
+    given = place.read()
+    if given is not None:
+        Console().print(estimates_table(metric, take_labels(run, metric, judge, given, place.title)))
         return
-    written = write_labels_sheet(run, metric, judge, count, seed, sheet)
-    print(f"{written} samples to label: {sheet}")
-    print(f"Fill in the column {metric} with yes, no or a share from 0 to 1, then run the same command again.")
+    rows = samples_to_label(run, metric, judge, count, seed)
+    place.write(rows)
+    print(f"{len(rows)} samples to label. {place.how_to}, then run the same command again.")
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {"calibrate": calibrate, "label": label}

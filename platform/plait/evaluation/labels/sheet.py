@@ -35,10 +35,12 @@ def write_sheet(file: Path, metric: str, rows: Sequence[LabelRow]) -> None:
     """Write a sheet with an empty column for the labels, which has the metric's name.
 
     Raises:
-        InvalidInput: when the file's name does not end in .csv.
+        InvalidInput: when the file's name does not end in .csv, or there is no folder for it.
         InsufficientStorage: when the disk is full.
     """
     _check_name(file)
+    if not file.parent.is_dir():
+        raise InvalidInput(f"There is no folder '{file.parent}' for the sheet.", "Make it, or name another place.")
     written = io.StringIO()
     sheet = csv.writer(written)
     sheet.writerow((*_COLUMNS, metric))
