@@ -4,20 +4,16 @@ In: a report. Out: the page. Plots are SVG that the templates write: bars and do
 hundred bytes, whose words are escaped like all others. It computes no figure.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import files
 from statistics import fmean
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from plait.evaluation.calibration.calibration import USELESS
 from plait.evaluation.metrics.metric import meaning
 from plait.evaluation.runs.run import Manifest
 from plait.evaluation.statistics.figure import Figure
-from plait.jobs.evaluate.costs import as_money
+from plait.jobs.evaluate.page.environment import page_environment
 from plait.jobs.evaluate.page.plots import distribution, reliability
 from plait.jobs.evaluate.page.worst import worst_samples
 from plait.jobs.evaluate.report import EvaluationReport
@@ -41,7 +37,7 @@ def render(report: EvaluationReport) -> str:
     manifest = Manifest.read(report.folder) if report.folder is not None else None
     asks = manifest.asks if manifest is not None else {}
     return (
-        _environment()
+        page_environment()
         .get_template("page.html")
         .render(
             title=report.folder.name if report.folder is not None else "samples",
@@ -81,45 +77,3 @@ def _worst_groups(report: EvaluationReport, metric: str) -> list[Part]:
         return []
     worst = sorted(values, key=lambda group: fmean(values[group]))[:_GROUPS_SHOWN]
     return [Part(group, [report.figure(metric, arm, group=group) for arm in report.arms]) for group in worst]
-
-
-def _environment() -> Environment:
-    def template(name: str) -> str:
-        return (files("plait.jobs.evaluate.page") / name).read_text(encoding="utf-8")
-
-    environment = Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-        loader=FunctionLoader(template),
-    )
-    environment.filters |= {"percent": _percent, "points": _points, "p_value": _p_value, "place": _place}
-    environment.filters["money"] = as_money
-    return environment
-
-
-def _percent(share: float | None) -> str:
-    return "?" if share is None else f"{share:.0%}"
-
-
-def _points(difference: float | None) -> str:
-    if difference is None:
-        return "?"
-    points = round(100 * difference)
-    return f"{points:+d}".replace("-", "−") if points else "0"
-
-
-def _p_value(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.2g}"
-
-
-def _place(value: float, width: float = 100.0) -> str:
-    """A number as a coordinate of a plot.
-
-    Raises:
-        ValueError: for one that is none: it would break the plot without a word.
-    """
-    if not math.isfinite(value):
-        raise ValueError(f"{value} has no place in a plot")
-    return f"{value * width:.2f}"

@@ -75,7 +75,8 @@ def test_the_pages_hold_everything_and_run_nothing(tmp_path: Path) -> None:
     text = page.read_text()
     assert "<script" not in text
     assert "&lt;script&gt;" in text
-    assert "http" not in text  # nothing is loaded from elsewhere
+    assert "://" not in text  # nothing is loaded from elsewhere
+    assert "default-src 'none'" in text
     written = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert written["verdict"]["best"] == ["base", "x"]
     (of_x,) = [trial for trial in written["evaluation"]["trials"] if trial["arm"] == "x"]

@@ -2,12 +2,10 @@
 
 import json
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment
-
 from plait.flows.compare.verdict import Verdict
+from plait.jobs.evaluate.page.environment import page_environment
 from plait.jobs.evaluate.report import EvaluationReport
 
 
@@ -27,8 +25,7 @@ def write_pages(folder: Path, verdict: Verdict, report: EvaluationReport) -> Pat
 
 def render(verdict: Verdict, report: EvaluationReport) -> str:
     """The page. Whatever documents and models say is shown as text, never as HTML."""
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((files("plait.flows.compare") / "page.html").read_text(encoding="utf-8"))
+    template = page_environment("plait.flows.compare").get_template("compare.html")
     of_arm = {arm: {judged.trial.question_key: judged for judged in report.of_arm(arm)} for arm in report.arms}
     rows = [
         (judged.trial.sample, [of_arm[arm][judged.trial.question_key] for arm in report.arms])
