@@ -52,7 +52,7 @@ def evaluate(
     given = {"limit": limit, "max_tokens": max_tokens, "concurrency": concurrency}
     overrides = [f"{name}={value}" for name, value in given.items() if value is not None]
     overrides += [f"{name}={json.dumps(texts)}" for name, texts in (("metrics", metric), ("gates", gate)) if texts]
-    overrides += [f"judge={judge}"] if judge is not None else []
+    overrides += [f"judge={json.dumps(judge)}"] if judge is not None else []
     overrides += [prices_override(price)] if price else []
     checked: EvaluateRecipe | SamplesRecipe
     if samples is not None:
@@ -68,7 +68,7 @@ def evaluate(
     from plait.chat_client import server_url
     from plait.jobs.evaluate.job import PAGE, judge_samples
     from plait.jobs.evaluate.job import evaluate as run
-    from plait.jobs.evaluate.tables import answers_table, costs_table, figures_table, notes
+    from plait.jobs.evaluate.tables import answers_table, costs_table, figures_table, kinds_table, notes
 
     client = tracking_client() if track else None  # one that is down is said to be before anything is asked
     with explained(
@@ -82,6 +82,8 @@ def evaluate(
     if shown:
         console.print(answers_table(found, range(min(shown, len(found.of_arm(found.arms[0]))))))
     console.print(figures_table(found))
+    if found.kinds:
+        console.print(kinds_table(found))
     if found.costs:
         console.print(costs_table(found))
     for note in notes(found):

@@ -14,6 +14,7 @@ from typing import Any
 
 from plait.documents.row_source import find_rows
 from plait.evaluation.eval_set import read_questions
+from plait.evaluation.gate import Gate
 from plait.evaluation.given_samples import read_samples
 from plait.evaluation.runs.run import Run, begun, earlier_runs, is_run, opened
 from plait.evaluation.runs.trial import Trial
@@ -23,7 +24,7 @@ from plait.jobs.evaluate.costs import check_prices, with_costs
 from plait.jobs.evaluate.judge_worth import JudgeWorth
 from plait.jobs.evaluate.page.page import render
 from plait.jobs.evaluate.report import EvaluationReport, JudgedTrial
-from plait.jobs.evaluate.scoring import Again, Scores, check_metrics, score_missing
+from plait.jobs.evaluate.scoring import Again, Scores, check_measured, check_metrics, score_missing
 from plait.recipes import EvaluateRecipe, JudgeEndpoint, JudgingConfig, SamplesRecipe
 from plait.whole_files import write_whole
 
@@ -38,16 +39,16 @@ def evaluate(recipe: EvaluateRecipe, base_url: str, folder: Path | None = None) 
 
     Raises:
         DataError: for a bad eval set.
-        InvalidInput: when there is no such metric or judge, or a price is of nobody.
+        InvalidInput: when there is no such metric or judge, or a price or a gate is of nothing.
         ModelNotFound: for a model that the server does not have.
         Unavailable: when no server answers.
         Conflict: when the folder holds another run.
     """
     questions = read_questions(recipe.data, recipe.limit)
-    for note in find_rows(recipe.data).notes():
-        print(f"data: {note}")
+    _tell_of(recipe.data)
     check_metrics(recipe)
     check_prices(recipe.prices, recipe.models)
+    check_measured([Gate.parse(text) for text in recipe.gates], recipe, recipe.models)
     asks = {
         "url": base_url,
         "models": recipe.models,
@@ -78,7 +79,9 @@ def judge_samples(recipe: SamplesRecipe, folder: Path | None = None) -> Evaluati
     """
     check_metrics(recipe)
     trials = _trials(recipe)
-    check_prices(recipe.prices, list(dict.fromkeys(trial.arm for trial in trials)))
+    arms = list(dict.fromkeys(trial.arm for trial in trials))
+    check_prices(recipe.prices, arms)
+    check_measured([Gate.parse(text) for text in recipe.gates], recipe, arms)
     asks = {"samples": recipe.samples, "trials": sha256("".join(trial.key for trial in trials).encode()).hexdigest()}
 
     async def score(run: Run) -> tuple[list[Trial], Scores]:
@@ -96,7 +99,9 @@ def judge_samples(recipe: SamplesRecipe, folder: Path | None = None) -> Evaluati
 
 def _trials(recipe: SamplesRecipe) -> list[Trial]:
     if not is_run(Path(recipe.samples)):
-        return read_samples(recipe.samples, recipe.limit)
+        trials = read_samples(recipe.samples, recipe.limit)
+        _tell_of(recipe.samples)
+        return trials
     kept = opened(Path(recipe.samples)).trials().values()
     arms = list(dict.fromkeys(trial.arm for trial in kept))
     limit = len(kept) if recipe.limit is None else recipe.limit
@@ -126,6 +131,12 @@ def _finished(
     write_whole(run.folder / PAGE, render(report))
     run.finish([trial.key for trial in trials])
     return report
+
+
+def _tell_of(source: str) -> None:
+    """Print what a reader of a source should know of it, as a guessed encoding."""
+    for note in find_rows(source).notes():
+        print(f"data: {note}")
 
 
 def _name(source: str) -> str:

@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any
 
 from plait.errors import InvalidInput, did_you_mean
+from plait.evaluation.gate import Gate
 from plait.evaluation.judges.opening import open_judge
 from plait.evaluation.metrics.metric import Instruments, Metric, Need, lacking, metric, metric_names
 from plait.evaluation.runs.run import Run
@@ -73,6 +74,26 @@ def check_metrics(recipe: JudgingConfig) -> None:
     for name in recipe.metrics or ():
         if name not in metric_names():
             raise InvalidInput(f"There is no metric '{name}'.", did_you_mean(name, metric_names()))
+
+
+def check_measured(gates: Sequence[Gate], recipe: JudgingConfig, arms: Sequence[str]) -> None:
+    """Find out before anything is asked that a gate is of nothing.
+
+    Raises:
+        InvalidInput: for a gate of a metric that is not measured, or of an arm that there is not.
+    """
+    names = recipe.metrics or list(DEFAULT_METRICS)
+    for gate in gates:
+        if gate.metric not in metric_names():
+            raise InvalidInput(
+                f"The gate '{gate.text}' is of no metric that there is.", did_you_mean(gate.metric, metric_names())
+            )
+        if gate.metric not in names:
+            raise InvalidInput(
+                f"The gate '{gate.text}' is of a metric that is not measured.", f"Add --metric {gate.metric}."
+            )
+        if gate.arm is not None and gate.arm not in arms:
+            raise InvalidInput(f"The gate '{gate.text}' is of no arm that there is.", did_you_mean(gate.arm, arms))
 
 
 async def score_missing(

@@ -13,14 +13,12 @@ from plait.jobs.evaluate.report import EvaluationReport, JudgedTrial
 
 
 def figures_table(report: EvaluationReport) -> Table:
-    """Every metric of every arm with its 95% interval, by kind of question and over all."""
+    """Every metric of every arm over all questions, with its 95% interval."""
     table = Table(title=f"Means with 95% intervals; judge: {report.judge or 'none'}", title_justify="left")
     table.add_column("metric", no_wrap=True)
     table.add_column("arm", no_wrap=True)
-    for kind in report.kinds:
-        table.add_column(escape(kind), justify="right")
-    for title in ("all", "samples", "cannot be said"):
-        table.add_column(title, justify="right", no_wrap=title == "all")
+    for title in ("mean", "samples", "cannot be said"):
+        table.add_column(title, justify="right", no_wrap=title != "cannot be said")
     for metric in report.metrics:
         best = report.best(metric) if len(report.arms) > 1 else None
         shown = metric
@@ -28,17 +26,33 @@ def figures_table(report: EvaluationReport) -> Table:
             found = report.figure(metric, arm)
             if found is None:
                 continue
-            kinds = (report.figure(metric, arm, kind) for kind in report.kinds)
             table.add_row(
                 shown,
                 escape(arm),
-                *("" if each is None else _value(each) for each in kinds),
                 f"{_value(found)} ({found.low:.0%} to {found.high:.0%})",
                 str(found.submitted),
                 str(found.unsaid or ""),
                 style="bold green" if arm == best else None,
             )
             shown = ""
+        table.add_section()
+    return table
+
+
+def kinds_table(report: EvaluationReport) -> Table:
+    """Every metric of every arm by kind of question."""
+    table = Table(title="Means by kind of question", title_justify="left")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("arm", no_wrap=True)
+    for kind in report.kinds:
+        table.add_column(escape(kind), justify="right", overflow="fold", min_width=len("100%"))
+    for metric in report.metrics:
+        shown = metric
+        for arm in report.arms:
+            if report.figure(metric, arm) is not None:
+                kinds = (report.figure(metric, arm, kind) for kind in report.kinds)
+                table.add_row(shown, escape(arm), *("" if each is None else _value(each) for each in kinds))
+                shown = ""
         table.add_section()
     return table
 
@@ -69,6 +83,8 @@ def notes(report: EvaluationReport) -> list[str]:
         f"{metric} applies to no sample: they have no {', '.join(needs)}"
         for metric, needs in report.inapplicable.items()
     ]
+    if not report.metrics and not lines:
+        lines.append("no metric applies: the samples have neither answers nor passages; --metric names others")
     errors = [(judged.trial.arm, judged.trial.error) for judged in report.trials if judged.trial.error]
     for arm in dict.fromkeys(arm for arm, _ in errors):
         lines.append(f"{arm} did not answer, for one: {next(error for of, error in errors if of == arm)}")

@@ -161,7 +161,7 @@ def test_a_killed_run_asks_only_what_is_missing(url: str, questions: Path, tmp_p
 
 def test_what_is_kept_is_judged_again_without_a_server(url: str, questions: Path, tmp_path: Path) -> None:
     asked = evaluate(EvaluateRecipe(data=str(questions), models=["bad", "good"], metrics=["contains"]), url)
-    again = judge_samples(SamplesRecipe(samples=str(asked.folder), metrics=["token_f1"], limit=2), tmp_path)
+    again = judge_samples(SamplesRecipe(samples=str(asked.folder), metrics=["token_f1"], limit=2), tmp_path / "again")
     assert [(judged.trial.arm, judged.trial.number) for judged in again.trials] == [
         *(("bad", 0), ("bad", 1)),
         *(("good", 0), ("good", 1)),
@@ -287,6 +287,20 @@ def test_a_gate_that_is_not_met_ends_the_command_with_1_and_a_sentence(
     )
     assert said.count("\n") == 1
     assert command(str(questions), "bad", "--url", url, "--gate", "contains > 1") == 2
+
+
+@pytest.mark.parametrize(
+    ("gate", "why"),
+    [
+        ("contians >= 0.5", "is of no metric that there is. Did you mean 'contains'"),
+        ("abstention >= 0.5", "is of a metric that is not measured. Add --metric abstention"),
+        ("god: contains >= 0.5", "is of no arm that there is. Did you mean 'good'"),
+    ],
+)
+def test_a_gate_of_nothing_is_said_before_anything_is_asked(gate: str, why: str, questions: Path) -> None:
+    recipe = EvaluateRecipe(data=str(questions), models=["good"], metrics=["contains"], gates=[gate])
+    with pytest.raises(InvalidInput, match=why):
+        evaluate(recipe, "http://127.0.0.1:1")
 
 
 def test_a_run_is_in_mlflow_with_figures_a_table_and_its_folder(url: str, questions: Path) -> None:

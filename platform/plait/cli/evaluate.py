@@ -47,7 +47,7 @@ def calibrate(
     from plait.recipes import CalibrateRecipe, load_recipe
 
     given = {"judge": judge, "collection": collection, "limit": limit}
-    overrides = [f"{name}={value}" for name, value in given.items() if value is not None]
+    overrides = [f"{name}={json.dumps(value)}" for name, value in given.items() if value is not None]
     recipe = load_recipe(CalibrateRecipe, None, [f"data={json.dumps(data)}", *(fields or []), *overrides])
     with explained("The calibration was interrupted.", "Run the same command again."):
         found = calibrate_judge(recipe)

@@ -12,7 +12,9 @@ class JudgeEndpoint(Section):
 
     model: str = Field(min_length=1, description="Its name there.")
     base_url: str | None = Field(
-        None, description="Of the API, as in http://host:8000/v1; unset: this machine's server."
+        None,
+        pattern=r"^https?://[^\s/]+\S*$",
+        description="Of the API, as in http://host:8000/v1; unset: this machine's server.",
     )
     api_key_env: str | None = Field(None, description="The environment variable that holds the key of the endpoint.")
     price: TokenPrice | None = Field(None, description="Of its tokens, for the cost of judging.")

@@ -39,7 +39,7 @@ async def open_judge(how: str | JudgeEndpoint, embedding: Embedding | None = Non
         if embedding is None:
             raise InvalidInput("The judge 'embedding' needs an embedding model.", "Name one, or choose another judge.")
         yield EmbeddingJudge(embedding)
-    elif how.startswith(_NLI):
+    elif how.startswith(_NLI) and how != _NLI:
         from plait.evaluation.judges.nli import EntailmentJudge
         from plait.models.entailment import EntailmentModel
 

@@ -150,7 +150,11 @@ def earlier_runs(folder: Path) -> list[Path]:
 
 
 def _given(folder: Path, asks: Mapping[str, Any]) -> tuple[Path, FileLock]:
+    if folder.exists() and not folder.is_dir():
+        raise Conflict(f"'{folder}' is a file, and a run is a folder.", "Choose another name.")
     folder.mkdir(parents=True, exist_ok=True)
+    if not is_run(folder) and any(each.name != _LOCK for each in folder.iterdir()):
+        raise Conflict(f"'{folder}' holds other files, and no run.", "Choose another folder.")
     lock = _locked(folder)
     if lock is None:
         raise Conflict(f"Another process is at work in '{folder}'.", "Wait for it, or choose another folder.")

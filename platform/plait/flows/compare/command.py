@@ -30,10 +30,12 @@ def compare(
     checked = load_recipe(CompareRecipe, recipe, overrides or [])
     library_output.set_aside("compare")
     from plait.flows.compare.comparison import run_comparison
-    from plait.jobs.evaluate.tables import figures_table
+    from plait.jobs.evaluate.tables import figures_table, kinds_table
 
     found = run_comparison(checked, report, url)
     console = Console()
     console.print(figures_table(found.evaluation))
+    if found.evaluation.kinds:
+        console.print(kinds_table(found.evaluation))
     console.print(found.verdict.sentence, highlight=False)
     print(f"everything: {found.page}")

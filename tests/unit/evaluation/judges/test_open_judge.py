@@ -35,6 +35,7 @@ async def test_an_endpoint_opens_a_model_whose_replies_are_kept(monkeypatch: pyt
         ("lexica", "no judge 'lexica'. Did you mean 'lexical'"),
         ("", "no judge ''"),
         ("embedding", "needs an embedding model"),
+        ("nli:", "There is no judge 'nli:'"),
         (JudgeEndpoint(model="gpt", base_url="http://127.0.0.1:9/v1", api_key_env="NO_SUCH_KEY"), "NO_SUCH_KEY"),
     ],
 )

@@ -105,6 +105,13 @@ def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
         run.finish([])
     with pytest.raises(Conflict, match="holds a run that has ended"), begun({"a": 1}, "x", tmp_path):
         pass
+    with pytest.raises(Conflict, match=r"run.json' is a file"), begun({"a": 1}, "x", tmp_path / "run.json"):
+        pass
+    (tmp_path / "handbook").mkdir()
+    (tmp_path / "handbook" / "a.md").touch()
+    with pytest.raises(Conflict, match="holds other files, and no run"), begun({"a": 1}, "x", tmp_path / "handbook"):
+        pass
+    assert [file.name for file in (tmp_path / "handbook").iterdir()] == ["a.md"]
 
 
 def test_parts_become_one_and_the_last_of_equal_rows_counts(tmp_path: Path) -> None:

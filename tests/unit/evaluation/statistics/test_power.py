@@ -44,7 +44,7 @@ def test_a_sentence_says_what_can_be_told() -> None:
     )
     assert family.detectable is not None
     assert family.sentence.endswith(f"(Holm) at worst {-(-family.detectable // 0.01):.0f} points.")
-    assert Power(14, 0.25, comparisons=54).sentence.endswith("at worst nothing.")
+    assert Power(11, 0.25, comparisons=54).sentence.endswith("at worst nothing.")
 
 
 def test_after_a_run_what_was_seen_counts() -> None:

@@ -13,7 +13,7 @@ from plait.evaluation.sample import Sample
 from plait.evaluation.score import JudgeUse, Score, unsaid
 from plait.jobs.evaluate.judge_worth import JudgeWorth
 from plait.jobs.evaluate.report import EvaluationReport, JudgedTrial
-from plait.jobs.evaluate.tables import answers_table, costs_table, figures_table, notes
+from plait.jobs.evaluate.tables import answers_table, costs_table, figures_table, kinds_table, notes
 
 
 def judged(arm: str, number: int, value: float | None, kind: str = "", group: str = "") -> JudgedTrial:
@@ -78,10 +78,22 @@ def test_the_tables_show_every_figure_and_run_no_markup() -> None:
     assert "25 ms" in text
 
 
+def test_tables_can_be_read_in_eighty_columns() -> None:
+    long = [judged("rag/support", number, 1.0, f"a kind of question {number}") for number in range(6)]
+    metrics = ("citation_precision",)
+    named = [JudgedTrial(each.trial, {"citation_precision": Score(1.0)}) for each in long]
+    console = Console(width=80, record=True, file=io.StringIO())
+    for table in (figures_table(EvaluationReport(named, metrics)), kinds_table(EvaluationReport(named, metrics))):
+        console.print(table)
+    text = console.export_text()
+    assert "…" not in text
+    assert text.count("100%") == 1 + 1 + 6  # the mean, its bound, and every kind
+
+
 def test_the_notes_say_what_the_tables_do_not_show() -> None:
     said = notes(REPORT)
     assert said[0] == "abstention applies to no sample: they have no unanswerable"
-    assert said[1].startswith("contains: These 5 questions tell nothing;")
+    assert said[1].startswith("contains: These 5 questions can tell 100 points;")
     assert said[2] == "contains: the best arm is not surely better than any other"  # three documents tell little
     apart = EvaluationReport([judged(arm, number, float(arm == "a")) for arm in ("a", "b") for number in range(12)])
     assert notes(apart) == ["contains: a beats b by 100 points (p = 0.00049)"]
@@ -96,6 +108,11 @@ def test_the_notes_say_what_the_tables_do_not_show() -> None:
     assert said[0].endswith("; not surely b")
     assert "As one of 6 comparisons (Holm) at worst" in said[1]
     assert len(said) == 3  # power is said of the first metric alone
+
+
+def test_samples_that_nothing_can_be_measured_of_are_not_passed_over_in_silence() -> None:
+    (said,) = notes(EvaluationReport([JudgedTrial(judged("x", 0, 1.0).trial, {})], ()))
+    assert said.startswith("no metric applies")
 
 
 def test_a_judged_figure_has_what_its_judge_is_worth_beside_it(tmp_path: Path) -> None:

@@ -9,14 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from plait.evaluation.calibration.calibration import AbilityCalibration, Calibration
+from plait.evaluation.calibration.cases import Ability, CaseKind
+from plait.evaluation.labels.kept import MetricLabels
 from plait.evaluation.runs.trial import Trial
 from plait.evaluation.sample import Sample, SamplePassage
-from plait.evaluation.score import Finding, Score
+from plait.evaluation.score import Finding, JudgeUse, Score
+from plait.evaluation.statistics.agreement import agreement
+from plait.evaluation.statistics.figure import figure
+from plait.jobs.evaluate.judge_worth import JudgeWorth
 from plait.jobs.evaluate.page.page import render
 from plait.jobs.evaluate.report import EvaluationReport, JudgedTrial
+from plait.recipes import TokenPrice
 
 BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome")
-WIDTHS = (390, 1200)
+WIDTHS = (390, 1000, 1200)
 """Of a phone, and of a screen, in pixels."""
 
 MEASURE = """
@@ -51,7 +58,7 @@ def test_the_page_fits_a_phone_and_a_screen_and_asks_for_nothing(tmp_path: Path)
         measured = found[str(width)]
         assert measured["overflow"] == 0, measured
         assert measured["heading"] == "Evaluation samples"
-        assert measured["bar"] > 30
+        assert measured["bar"] > 20
         assert measured["requests"] == 0
 
 
@@ -61,10 +68,40 @@ def _page() -> str:
     sample = Sample(word, word, (SamplePassage(word, f"{word}.md"),), kind=word, group=word, is_grounded=True)
     trials = [
         JudgedTrial(
-            Trial(f"{arm}{number}", str(number), arm, number, (), sample),
+            Trial(
+                key=f"{arm}{number}",
+                question_key=str(number),
+                arm=arm,
+                number=number,
+                conversation=(),
+                sample=sample,
+                timings_ms={"total": 123_456.0},
+                prompt_tokens=123_456,
+                completion_tokens=123_456,
+                cost=1234.5,
+            ),
             {"faithfulness": Score(number / 20, findings=(Finding(word, False, word),)), "contains": Score(1.0)},
         )
         for arm in ("base", "rag/support-of-customers-in-german@champion")
         for number in range(20)
     ]
-    return render(EvaluationReport(trials, ("faithfulness", "contains"), "lexical"))
+    labels = MetricLabels(judge="lexical", labels={trial.trial.key: 1.0 for trial in trials})
+    worth = JudgeWorth({"faithfulness": "judge useless"}, {"faithfulness": labels}, _calibration())
+    prices = {"all": TokenPrice(prompt=1, completion=2)}
+    return render(EvaluationReport(trials, ("faithfulness", "contains"), "lexical", worth=worth, prices=prices))
+
+
+def _calibration() -> Calibration:
+    truths = [number % 2 == 0 for number in range(20)]
+    abilities = [
+        AbilityCalibration(
+            ability=ability,
+            asked=20,
+            unsaid=0,
+            agreement=agreement(truths, truths),
+            by_kind={str(kind): figure([1.0] * 20) for kind in CaseKind},
+            flips=None,
+        )
+        for ability in Ability
+    ]
+    return Calibration(judge="lexical", seed=0, questions=20, abilities=abilities, missing=[], use=JudgeUse())
