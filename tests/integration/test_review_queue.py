@@ -6,7 +6,9 @@ The queues are experimental in MLflow: this fails when their interface changes.
 import mlflow
 import pytest
 from mlflow.entities import AssessmentSource
+from mlflow.exceptions import MlflowException
 from mlflow.genai import review_queues
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 
 from plait.adapters.tracking import EXPERIMENT
 from plait.errors import DataError, Unavailable
@@ -58,8 +60,11 @@ def test_samples_go_into_a_review_queue_and_what_reviewers_answer_comes_back() -
         queue.read()
 
 
-def test_a_server_that_refuses_is_said_in_a_sentence() -> None:
+def test_a_server_without_review_queues_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise MlflowException("API request failed with status 404.", error_code=ENDPOINT_NOT_FOUND)
+
     queue = ReviewQueue("eval-1", "faithfulness")
-    queue._experiment = "12345"
+    monkeypatch.setattr(review_queues, "get_review_queue", refuse)
     with pytest.raises(Unavailable, match="MLflow's review queues cannot be used"):
         queue.read()
