@@ -2,21 +2,15 @@
 
 from pydantic import Field
 
+from plait.recipes.endpoint import ModelEndpoint
 from plait.recipes.ingest import DEFAULT_EMBEDDING
 from plait.recipes.prices import TokenPrice
 from plait.section import Section
 
 
-class JudgeEndpoint(Section):
+class JudgeEndpoint(ModelEndpoint):
     """A model that judges, behind an OpenAI-compatible endpoint."""
 
-    model: str = Field(min_length=1, description="Its name there.")
-    base_url: str | None = Field(
-        None,
-        pattern=r"^https?://[^\s/]+\S*$",
-        description="Of the API, as in http://host:8000/v1; unset: this machine's server.",
-    )
-    api_key_env: str | None = Field(None, description="The environment variable that holds the key of the endpoint.")
     price: TokenPrice | None = Field(None, description="Of its tokens, for the cost of judging.")
 
 

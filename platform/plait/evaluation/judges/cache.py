@@ -1,7 +1,7 @@
-"""What a model has replied, kept by content, so that judging again what was judged costs nothing.
+"""What a model has replied, kept by content, so that asking again what was asked costs nothing.
 
 In: a `Generate` and its identity. Out: a `Generate` that asks it only what it was not asked before. Replies lie in one
-SQLite file; whoever judges at the same time may share it. The conversations themselves are not kept, only their hashes.
+SQLite file; whoever asks at the same time may share it. The conversations themselves are not kept, only their hashes.
 A model that changes under its name is still taken for itself: name a version, or delete the file.
 """
 
@@ -65,8 +65,8 @@ class ReplyCache:
 
     def _unavailable(self, error: Exception) -> Unavailable:
         return Unavailable(
-            f"The replies of judges in '{self._file}' cannot be used ({first_line(error)}).",
-            "Move the file away: judges are asked again then.",
+            f"The kept replies in '{self._file}' cannot be used ({first_line(error)}).",
+            "Move the file away: models are asked again then.",
         )
 
 

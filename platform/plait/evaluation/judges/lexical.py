@@ -22,7 +22,7 @@ _COMPARABLE_WORDS = 4
 """A reply of fewer content words, as a name or a number, need not repeat any of the question's."""
 _STEM = 6
 """Words that begin with the same six letters count as one, as `release` and `released`; so do `need` and `needs`."""
-_FUNCTION_WORDS = frozenset(
+FUNCTION_WORDS = frozenset(
     tokens("""
     a an and are as at be been being but by can could did do does for from had has have he her his how i if in into is
     it its may me might must my of on or our shall she should so such than that the their them then there these they
@@ -128,7 +128,7 @@ def _answers(question: str, reply: str) -> Verdict:
 
 def _stems(text: str) -> frozenset[str]:
     """Content words, by their first letters; numbers and versions whole."""
-    return _as_stems(token for token in tokens(text) if token not in _FUNCTION_WORDS and not _NEGATION.fullmatch(token))
+    return _as_stems(token for token in tokens(text) if token not in FUNCTION_WORDS and not _NEGATION.fullmatch(token))
 
 
 def _as_stems(words: Iterable[str]) -> frozenset[str]:
@@ -137,7 +137,7 @@ def _as_stems(words: Iterable[str]) -> frozenset[str]:
 
 def _exact(claim: str) -> set[str]:
     """What must stand in a passage as it is: whatever has a digit, and names within a sentence."""
-    names = {token for name in _NAME.findall(claim) for token in tokens(name)} - _FUNCTION_WORDS
+    names = {token for name in _NAME.findall(claim) for token in tokens(name)} - FUNCTION_WORDS
     return names | {token for token in tokens(claim) if any(map(str.isdigit, token))}
 
 

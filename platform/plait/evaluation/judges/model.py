@@ -6,44 +6,20 @@ stands in `prompts`, what it said before in `cache`.
 """
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from plait.errors import InvalidInput
 from plait.evaluation.judges import prompts
+from plait.evaluation.judges.asking import Said, ask_json
 from plait.evaluation.judges.judge import Claims, Preference, Verdict, Verdicts
 from plait.evaluation.judges.prompts import Inquiry
 from plait.evaluation.judges.replies import as_statement, is_refusal, without_citations
 from plait.evaluation.score import JudgeUse
 from plait.evaluation.sentences import sentences
 from plait.models.generate import Generate
-from plait.strict_json import parse_json
 
 _CLAIMS_AT_ONCE = 16
 """Claims of one request: a reply of some 300 tokens, after which small models lose count."""
-_FITS_ANYWHERE_CHARACTERS = 300
-"""Data so short fits into any context: a model that refuses it does so for another reason."""
-_CODE_BLOCK = re.compile(r"^\s*```(?:json)?\s*\n(.*)\n\s*```\s*$", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class _Said:
-    """What the model said: an object, or why there is none. `is_refused`: it was not asked, as what was too long."""
-
-    value: Mapping[str, Any] | None
-    problem: str
-    use: JudgeUse
-    is_refused: bool = False
-
-    def item(self, key: str) -> Any:
-        """A value of the object; None where there is none."""
-        return None if self.value is None else self.value.get(key)
-
-    def why_not(self, key: str) -> str:
-        """Why a value cannot be read."""
-        return self.problem or f"The judge's reply has no verdict that can be read for '{key}'."
 
 
 @dataclass(frozen=True)
@@ -170,41 +146,29 @@ class ModelJudge:
         )
         return Preference(_agreement(*orders), orders, one.use + other.use)
 
-    async def _ask(self, inquiry: Inquiry) -> _Said:
+    async def _ask(self, inquiry: Inquiry) -> Said:
         """Raises what `Generate` does, but for what may not fit."""
-        try:
-            made = await self._model.generate(inquiry.messages, inquiry.max_tokens, inquiry.schema)
-        except InvalidInput as error:
-            if len(inquiry.messages[-1].content) <= _FITS_ANYWHERE_CHARACTERS:
-                raise
-            return _Said(None, f"The judge could not be asked: {error.what}", JudgeUse(), is_refused=True)
-        use = JudgeUse() if made.is_kept else JudgeUse(1, made.prompt_tokens or 0, made.generated_tokens or 0)
-        if made.is_cut:
-            return _Said(None, f"The judge's reply was cut after {inquiry.max_tokens} tokens.", use)
-        block = _CODE_BLOCK.match(made.text)
-        try:
-            value = parse_json(block[1] if block else made.text.strip())
-        except ValueError as error:
-            return _Said(None, f"The judge's reply is no JSON ({error}).", use)
-        if not isinstance(value, dict):
-            return _Said(None, "The judge's reply is no JSON object.", use)
-        return _Said(value, "", use)
+        return await ask_json(self._model, inquiry, "judge")
 
 
-def _verdict(said: _Said, key: str, words: Mapping[str, bool | None]) -> Verdict:
+def _verdict(said: Said, key: str, words: Mapping[str, bool | None]) -> Verdict:
     word = said.item(key)
     if not isinstance(word, str) or word not in words:
-        return Verdict(None, said.why_not(key))
+        return Verdict(None, _why_not(said, key))
     holds = words[word]
     return Verdict(holds, "The judge finds neither better." if holds is None else "")
 
 
-def _support_verdict(said: _Said, key: str, pieces: Sequence[_Piece]) -> Verdict:
+def _why_not(said: Said, key: str) -> str:
+    return said.problem or f"The judge's reply has no verdict that can be read for '{key}'."
+
+
+def _support_verdict(said: Said, key: str, pieces: Sequence[_Piece]) -> Verdict:
     found = said.item(key)
     word = found.get("verdict") if isinstance(found, dict) else None
     number = found.get("passage") if isinstance(found, dict) else None
     if word not in (prompts.SUPPORTED, prompts.CONTRADICTED, prompts.NOT_STATED):
-        return Verdict(None, said.why_not(key))
+        return Verdict(None, _why_not(said, key))
     places = {place: piece.passage for place, piece in enumerate(pieces, start=1)}
     passage = places.get(number) if type(number) is int else None  # true is 1, too
     if word == prompts.SUPPORTED:

@@ -1,4 +1,4 @@
-"""From what a recipe says of a judge to the judge, opened for as long as it is needed."""
+"""From what a recipe says of a judge, or of a model that writes, to it, opened for as long as it is needed."""
 
 import os
 from collections.abc import AsyncIterator
@@ -9,6 +9,8 @@ from plait.errors import InvalidInput, did_you_mean
 from plait.evaluation.judges.judge import Judge
 from plait.evaluation.judges.lexical import LexicalJudge
 from plait.models.embedding import Embedding
+from plait.models.generate import Generate
+from plait.recipes.endpoint import ModelEndpoint
 from plait.recipes.judging import JudgeEndpoint
 from plait.settings import settings
 
@@ -29,8 +31,10 @@ async def open_judge(how: str | JudgeEndpoint, embedding: Embedding | None = Non
         Unavailable: when the file of kept replies cannot be used.
     """
     if isinstance(how, JudgeEndpoint):
-        async with _model_judge(how) as judge:
-            yield judge
+        from plait.evaluation.judges.model import ModelJudge
+
+        async with open_model(how) as model:
+            yield ModelJudge(model, how.model)
     elif how == "lexical":
         yield LexicalJudge()
     elif how == "embedding":
@@ -52,9 +56,14 @@ async def open_judge(how: str | JudgeEndpoint, embedding: Embedding | None = Non
 
 
 @asynccontextmanager
-async def _model_judge(how: JudgeEndpoint) -> AsyncIterator[Judge]:
+async def open_model(how: ModelEndpoint) -> AsyncIterator[Generate]:
+    """The model of an endpoint, which is closed at the end of the block; its replies are kept under the home.
+
+    Raises:
+        InvalidInput: when the variable of the key is not set.
+        Unavailable: when the file of kept replies cannot be used.
+    """
     from plait.evaluation.judges.cache import CachedGenerate, ReplyCache
-    from plait.evaluation.judges.model import ModelJudge
     from plait.models.chat_endpoint import ChatEndpoint
 
     if how.base_url is None:
@@ -63,15 +72,15 @@ async def _model_judge(how: JudgeEndpoint) -> AsyncIterator[Judge]:
         endpoint = ChatEndpoint(how.model, how.base_url, _key(how))
     async with endpoint:
         with closing(ReplyCache(replies_file())) as cache:
-            yield ModelJudge(CachedGenerate(endpoint, f"{how.base_url or ''} {how.model}", cache), how.model)
+            yield CachedGenerate(endpoint, f"{how.base_url or ''} {how.model}", cache)
 
 
-def _key(how: JudgeEndpoint) -> str:
+def _key(how: ModelEndpoint) -> str:
     if how.api_key_env is None:
         return ""
     key = os.environ.get(how.api_key_env)
     if not key:
-        raise InvalidInput(f"The variable {how.api_key_env} with the judge's key is not set.", "Set it.")
+        raise InvalidInput(f"The variable {how.api_key_env} with the key of the endpoint is not set.", "Set it.")
     return key
 
 

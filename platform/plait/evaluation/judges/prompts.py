@@ -47,7 +47,7 @@ class Inquiry:
 def claims(question: str, reply: str) -> Inquiry:
     """Asks what a reply states: `{"claims": […]}`."""
     most = most_claims(reply)
-    return _inquiry(
+    return inquiry(
         "List every statement that the reply makes. Each must be understood by itself: put names for pronouns, and add "
         "what it takes from the question. Add nothing else, correct nothing, leave nothing out. The list is empty only "
         "if the reply declines to answer or states nothing.",
@@ -69,21 +69,21 @@ def support(claims: Sequence[str], passages: Sequence[str]) -> Inquiry:
         "passage": {"enum": list(range(len(passages) + 1))},
         "verdict": {"enum": [SUPPORTED, CONTRADICTED, NOT_STATED]},
     }
-    return _inquiry(
+    return inquiry(
         "For each claim, give the number of the passage that says most about it (0 for none), then the verdict: "
         f'"{SUPPORTED}" if the passages say it or it follows from them, "{CONTRADICTED}" if they say otherwise, '
         f'"{NOT_STATED}" if they leave it open. Names, numbers and negations must agree. Judge by the passages alone, '
         "not by what you know.",
         f'{{"1": {{"passage": 1, "verdict": "{SUPPORTED}"}}, "2": {{"passage": 0, "verdict": "{NOT_STATED}"}}, …}}',
         {"passages": _numbered(passages), "claims": _numbered(claims)},
-        {str(number): _object(verdict) for number in range(1, len(claims) + 1)},
+        {str(number): object_schema(verdict) for number in range(1, len(claims) + 1)},
         _SLACK_TOKENS + _VERDICT_TOKENS * len(claims),
     )
 
 
 def useful(question: str, answers: Sequence[str], passages: Sequence[str]) -> Inquiry:
     """Asks of each passage, numbered from 1, whether it helps to give one of the answers."""
-    return _inquiry(
+    return inquiry(
         f'For each passage, say "{USEFUL}" if it says something from which one of the right answers to the question '
         f'can be given, else "{NOT_USEFUL}".',
         f'{{"1": "{USEFUL}", "2": "{NOT_USEFUL}", …}}',
@@ -96,7 +96,7 @@ def useful(question: str, answers: Sequence[str], passages: Sequence[str]) -> In
 def reply_kind(question: str, reply: str) -> Inquiry:
     """Asks what a reply does: `{"verdict": "answers" | "declines" | "off topic"}`."""
     kinds = [ANSWERS, DECLINES, OFF_TOPIC]
-    return _inquiry(
+    return inquiry(
         f'Say what the reply does: "{ANSWERS}" if it gives what the question asks for, be it true or not; "{DECLINES}" '
         f'if it says that it does not know or cannot answer; "{OFF_TOPIC}" if it evades or speaks of something else.',
         " or ".join(f'{{"verdict": "{kind}"}}' for kind in kinds),
@@ -108,7 +108,7 @@ def reply_kind(question: str, reply: str) -> Inquiry:
 
 def prefer(question: str, first: str, second: str) -> Inquiry:
     """Asks which reply is better: `{"verdict": "1" | "2" | "neither"}`."""
-    return _inquiry(
+    return inquiry(
         f'Say which reply answers the question better: "1", "2", or "{NEITHER}" if they are equally good or bad. '
         "Neither length nor place makes a reply better.",
         f'{{"verdict": "1"}}, {{"verdict": "2"}} or {{"verdict": "{NEITHER}"}}',
@@ -118,11 +118,25 @@ def prefer(question: str, first: str, second: str) -> Inquiry:
     )
 
 
-def _inquiry(
-    task: str, example: str, data: Mapping[str, Any], properties: Mapping[str, Any], max_tokens: int
+def inquiry(
+    task: str,
+    example: str,
+    data: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    max_tokens: int,
+    instruction: str = _INSTRUCTION,
 ) -> Inquiry:
-    system = f"{_INSTRUCTION}\n\n{task}\n\nReply with JSON alone, as in {example}"
-    return Inquiry((Message("system", system), Message("user", fenced(data))), _object(properties), max_tokens)
+    """A request for one JSON object.
+
+    Args:
+        task: what the model shall do.
+        example: of a reply.
+        data: what it is about; it is fenced.
+        properties: of the object, each with its schema; all are required.
+        instruction: stands before the task, and says that the data is data.
+    """
+    system = f"{instruction}\n\n{task}\n\nReply with JSON alone, as in {example}"
+    return Inquiry((Message("system", system), Message("user", fenced(data))), object_schema(properties), max_tokens)
 
 
 def fenced(data: Mapping[str, Any]) -> str:
@@ -139,7 +153,8 @@ def _numbered(texts: Sequence[str]) -> dict[str, str]:
     return {str(number): text for number, text in enumerate(texts, start=1)}
 
 
-def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+def object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of an object that has these properties and no others."""
     return {
         "type": "object",
         "properties": dict(properties),
