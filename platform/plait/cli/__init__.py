@@ -13,6 +13,7 @@ from plait.cli import (
     adapters,
     ask,
     collections,
+    data,
     evaluate,
     jobs,
     keys,
@@ -55,6 +56,7 @@ app.command("compare")(compare)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(collections.app, name="collections")
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(data.app, name="data")
 app.add_typer(keys.app, name="keys")
 app.add_typer(metrics.app, name="metrics")
 app.command("status")(local.status)

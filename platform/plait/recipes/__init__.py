@@ -3,6 +3,7 @@ JSON schema come from it."""
 
 from plait.recipes.calibrate import CalibrateRecipe
 from plait.recipes.compare import CompareRecipe
+from plait.recipes.endpoint import ModelEndpoint
 from plait.recipes.evaluate import EvaluateRecipe, SamplesRecipe
 from plait.recipes.ingest import (
     DEFAULT_EMBEDDING,
@@ -20,6 +21,7 @@ from plait.recipes.objectives import OBJECTIVES, ObjectiveConfig
 from plait.recipes.overrides import apply_override
 from plait.recipes.passages import BUDGET_TOKENS, MAX_TOP_K, TOP_K, Rerank
 from plait.recipes.prices import TokenPrice, prices_override
+from plait.recipes.questions import GroupShares, QuestionsRecipe, QuestionTemplates
 from plait.recipes.train import (
     DEFAULT_MODEL,
     ContextConfig,
@@ -49,11 +51,15 @@ __all__ = [
     "DocumentLimits",
     "EmbeddingConfig",
     "EvaluateRecipe",
+    "GroupShares",
     "IngestRecipe",
     "JudgeEndpoint",
     "JudgingConfig",
     "ModelConfig",
+    "ModelEndpoint",
     "ObjectiveConfig",
+    "QuestionTemplates",
+    "QuestionsRecipe",
     "Rerank",
     "SamplesRecipe",
     "ScaleConfig",

@@ -1,0 +1,1 @@
+"""Making questions of documents, as a job."""

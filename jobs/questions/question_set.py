@@ -1,0 +1,84 @@
+"""All questions of a run, in the size that was asked for, and without training data that give the eval set away."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from plait.questions.changes import Change, Swaps
+from plait.questions.drops import Drops
+from plait.questions.duplicates import unlike
+from plait.questions.fact import AskedFact, Group, TwoHops, Unanswerable
+from plait.questions.groups import Grouped, by_turns
+from plait.questions.search import PassageSearch, is_found
+from plait.recipes import QuestionsRecipe
+
+
+@dataclass(frozen=True)
+class QuestionSet:
+    """All questions of a run.
+
+    Attributes:
+        grouped: the facts that are asked about or taught.
+        asked: of the facts, those that the eval set has, by group.
+        distractors: wrong values that look right, by the id of a fact of the eval set.
+    """
+
+    grouped: Grouped
+    asked: Mapping[Group, Sequence[AskedFact]]
+    hops: Sequence[TwoHops]
+    unanswerable: Sequence[Unanswerable]
+    distractors: Mapping[str, Sequence[str]]
+    drops: Drops
+
+    @property
+    def changes(self) -> list[Change]:
+        return [change for _, change in self.grouped.changed]
+
+    @property
+    def counts(self) -> dict[Group, int]:
+        """Questions of the eval set by group."""
+        facts = {group: len(asked) for group, asked in self.asked.items()}
+        return facts | {Group.UNANSWERABLE: len(self.unanswerable), Group.MULTI_HOP: len(self.hops)}
+
+
+def question_set(
+    grouped: Grouped,
+    wanted: Mapping[Group, int],
+    hops: Sequence[TwoHops],
+    unanswerable: Sequence[Unanswerable],
+    swaps: Swaps,
+    drops: Drops,
+    turn_of: Callable[[AskedFact], str],
+) -> QuestionSet:
+    """The questions of a run.
+
+    Args:
+        wanted: questions of each group, at most.
+        turn_of: facts of different turns alternate, so that the first so many show all of them.
+    """
+    asked = {
+        Group.LEARNED: by_turns(grouped.learned, turn_of)[: wanted[Group.LEARNED]],
+        Group.HELD_OUT: by_turns(grouped.held_out, turn_of)[: wanted[Group.HELD_OUT]],
+        Group.CHANGED: [each for each, _ in grouped.changed],
+    }
+    questions = [each.question for facts in asked.values() for each in facts]
+    questions += [each.question for each in hops] + [each.question for each in unanswerable]
+
+    def without_leaks(each: AskedFact) -> AskedFact:
+        return replace(each, training=tuple(unlike(each.training, questions)))
+
+    clean = Grouped(
+        tuple(map(without_leaks, grouped.learned)),
+        grouped.held_out,
+        tuple((without_leaks(each), change) for each, change in grouped.changed),
+    )
+    distractors = {each.fact.fact_id: swaps.distractors(each.fact) for facts in asked.values() for each in facts}
+    return QuestionSet(clean, asked, hops, unanswerable, distractors, drops)
+
+
+def found_by_search(
+    asked: Sequence[AskedFact], search: PassageSearch, recipe: QuestionsRecipe, drops: Drops
+) -> list[AskedFact]:
+    """The facts whose question finds their passage."""
+    found = search.find([each.question for each in asked], recipe.top_k)
+    verdicts = [is_found(each.fact, passages) for each, passages in zip(asked, found, strict=True)]
+    return drops.kept(f"not among the first {recipe.top_k} of a search", asked, verdicts)
