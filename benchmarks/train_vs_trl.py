@@ -94,6 +94,7 @@ def _recipe(name: str, data: Path, steps: int, *overrides: str) -> TrainRecipe:
         "train.lr=5e-4",
         "train.samples=0",
         "train.checkpoint_every_steps=1000",
+        *("data.rehearsal_share=0", "train.kl_weight=0"),  # TRL trains the examples alone
     ]
     return load_recipe(TrainRecipe, "lora", [*common, *overrides])
 

@@ -192,6 +192,8 @@ def _loss(recipe: TrainRecipe, shape: Architecture, tokens: int, is_cpu: bool) -
         chunk_tokens = 1 << (-(-tokens // ratio) - 1).bit_length()
     logits = e * shape.vocabulary * min(chunk_tokens, tokens)
     logits = logits if uses_liger else min(logits, overheads.LOSS_CHUNK_BYTES)
+    if recipe.train.kl_weight:  # those of the base, too, and no kernel of Liger's
+        logits = max(logits, 2 * min(e * shape.vocabulary * tokens, overheads.LOSS_CHUNK_BYTES))
     if not recipe.adapter.trains_base:
         return Part(name="logits", bytes=logits, phase="loss")
     # The gradient as it is summed (float32 on a CPU), and scaled, in the type of the weights.

@@ -57,8 +57,10 @@ def flops_a_token(recipe: TrainRecipe, shape: Architecture, label_share: float =
     """Operations of one token, forwards and backwards."""
     factor = 6.0 if recipe.adapter.trains_base else 4.0
     again = 2.0 if recipe.train.gradient_checkpointing else 0.0
-    # The reference of DPO is another forward pass.
+    # The reference of DPO is another forward pass; so is the base that general text is compared with.
     reference = 2.0 if recipe.objective.has_reference else 0.0
+    if recipe.train.kl_weight:
+        reference += 2.0 * recipe.data.rehearsal_share
     body = (factor + again + reference) * shape.body_parameters
     return body + (factor + reference) * label_share * shape.head_parameters
 
@@ -108,10 +110,11 @@ def _trained_tokens(recipe: TrainRecipe, data: DataTokens | None) -> float | Non
     if recipe.train.max_steps is not None and recipe.data.packing:
         # Packed rows are nearly full.
         limit = float(recipe.train.max_steps * recipe.train.batch_size * recipe.data.max_tokens)
-    if data is None:
-        return limit
-    total = data.count * recipe.train.epochs
-    return total if limit is None else min(total, limit)
+    of_examples = limit
+    if data is not None:
+        total = data.count * recipe.train.epochs
+        of_examples = total if limit is None else min(total, limit)
+    return of_examples and of_examples / (1 - recipe.data.rehearsal_share)
 
 
 # ---------------------------------------------------------------- tokens of the data

@@ -19,7 +19,7 @@ from plait.jobs.submission.order import RECIPE_FILE, JobOrder, Kind
 SIZE_LIMIT_BYTES = 500 * 2**20
 """Ray keeps what is shipped in the memory of the head, and takes less than 512 MiB, zipped."""
 
-_TRAIN = ("data.train", "data.eval", "data.general", "data.context.rerank_model", "model.source")
+_TRAIN = ("data.train", "data.eval", "data.general", "data.rehearsal", "data.context.rerank_model", "model.source")
 _INGEST = ("sources", "embedding.model", "embedding.tokenizer")
 _PATHS: Mapping[Kind, Sequence[str]] = {
     "train": _TRAIN,
@@ -27,7 +27,10 @@ _PATHS: Mapping[Kind, Sequence[str]] = {
     "evaluate": ("data",),
     "compare": ("data", *(f"train.{field}" for field in _TRAIN), *(f"ingest.{field}" for field in _INGEST)),
 }
-_OPTIONAL = ("model.source", "embedding.model", "embedding.tokenizer", "data.general", "rerank_model")
+_OPTIONAL = (
+    *("model.source", "embedding.model", "embedding.tokenizer", "rerank_model"),
+    *("data.general", "data.rehearsal"),
+)
 """Fields that may hold a name (of a model, of what is built in) that looks like a path."""
 
 

@@ -32,6 +32,7 @@ from plait.jobs.train.packed_rows import Encoding
 from plait.jobs.train.prepare import Prepared, prepare
 from plait.jobs.train.progress import ProgressLog, shown
 from plait.jobs.train.record import final_metrics, log_run, samples_table
+from plait.jobs.train.rehearsal import WINDOW_TOKENS
 from plait.jobs.train.schedule import total_steps
 from plait.local.ray_head import connect
 from plait.model_ids import AdapterRef
@@ -135,6 +136,10 @@ def _write_rows(folder: Path, prepared: Prepared) -> None:
     plain = recipe.data.model_copy(update={"context": None})
     as_text = replace(encoding, objective=PretrainConfig(kind="pretrain"), data=plain)
     prepare_dataset(prepared.general, as_text, folder / "general", _left_out(folder, "general"))
+    if prepared.rehearsal is not None:
+        windows = plain.model_copy(update={"max_tokens": min(WINDOW_TOKENS, plain.max_tokens)})
+        in_windows = replace(as_text, data=windows)
+        prepare_dataset(prepared.rehearsal, in_windows, folder / "rehearsal", _left_out(folder, "rehearsal"))
 
 
 def _left_out(folder: Path, data: str) -> Path:

@@ -8,7 +8,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray.train
 import torch
@@ -18,12 +18,13 @@ from plait.errors import PlaitError
 from plait.jobs.train.batches import Batch, collate, idle_batch, micro_batches
 from plait.jobs.train.checkpoint import Checkpoints, RunState
 from plait.jobs.train.held_out import HeldOut
-from plait.jobs.train.objectives.objective import objective_of
+from plait.jobs.train.objectives.objective import Objective, objective_of
 from plait.jobs.train.packing import PackedRow
 from plait.jobs.train.peers import Peers
 from plait.jobs.train.progress import ProgressLog, StepRecord
+from plait.jobs.train.rehearsal import Rehearsal
 from plait.jobs.train.schedule import learning_rate, total_steps
-from plait.jobs.train.shards import RowOrder, Shards
+from plait.jobs.train.shards import RowOrder, RowRef, Shards
 from plait.jobs.train.strategies import join_workers, strategy_for
 from plait.jobs.train.throughput import flops_by_token, measured_peak_flops, peak_memory_bytes
 from plait.jobs.train.trainable import Trainable
@@ -50,6 +51,15 @@ def train_worker(config: dict[str, Any]) -> None:
     run.go_on()
 
 
+class _Learned(NamedTuple):
+    """Means of a step's rows over their terms; tokens and labels are those of all workers."""
+
+    loss: float
+    figures: dict[str, float]
+    tokens: float
+    labels: float
+
+
 class _Run:
     """The state of a run in one worker, and what is done with it."""
 
@@ -61,6 +71,7 @@ class _Run:
         self.shards = Shards(plan.train_rows)
         self.order = RowOrder(self.shards.manifest.shard_rows, self.config.batch_size, self.config.seed)
         self.total_steps = total_steps(self.config, self.order.steps_per_epoch)
+        self.rehearsal = self._rehearsal()
         self.held_out = HeldOut(plan, self.strategy.module, model, self._batches)
         self.log = ProgressLog(plan.progress_file)
         if peers.rank == 0:
@@ -69,6 +80,12 @@ class _Run:
         self.state = RunState()
         self.flops = flops_by_token(model)
         self.peak_flops = measured_peak_flops(model.device, getattr(torch, plan.recipe.model.dtype))
+
+    def _rehearsal(self) -> Rehearsal | None:
+        if self.plan.rehearsal_rows is None:
+            return None
+        general, examples = Shards(self.plan.rehearsal_rows), self.shards.manifest
+        return Rehearsal(self.plan.recipe, general, examples, self.order.steps_per_epoch)
 
     def go_on(self) -> None:
         """Train from the step where the run stands to the end."""
@@ -102,23 +119,12 @@ class _Run:
     def _train_step(self) -> StepRecord:
         started = time.perf_counter()
         self.model.train()
-        # A batch may have fewer rows than there are workers: then this worker's share of it is empty.
-        rows = self.shards.read(self.peers.share(self.order.batch(self.state.step)))
-        batches = self._batches(rows)
-        terms, tokens, labels = self.peers.sum(
-            sum(self.objective.terms(batch) for batch in batches),
-            sum(batch.token_count for batch in batches),
-            sum(batch.label_count for batch in batches),
-        )
-        total, figures = 0.0, dict.fromkeys(self.objective.figures, 0.0)
-        for batch in batches:
-            found = self.objective.losses(self.strategy.module, batch)
-            self.strategy.backward(found.total / terms)
-            total += float(found.total.detach())
-            for name, value in found.figures.items():
-                figures[name] += value
-        total, *sums = self.peers.sum(total, *figures.values())
-        self._refuse_unless_finite("loss", total)
+        learned = self._learn(self.shards, self.order.batch(self.state.step), self.objective)
+        tokens, labels, figures = learned.tokens, learned.labels, learned.figures
+        if self.rehearsal is not None and (refs := self.rehearsal.refs(self.state.step)):
+            rehearsed = self._learn(self.rehearsal.shards, refs, self.rehearsal)
+            tokens, labels = tokens + rehearsed.tokens, labels + rehearsed.labels
+            figures = figures | rehearsed.figures
         lr = learning_rate(self.config, self.state.step, self.total_steps)
         grad_norm = self.strategy.step(lr)
         self._refuse_unless_finite("gradient norm", grad_norm)
@@ -128,7 +134,7 @@ class _Run:
         return StepRecord(
             step=self.state.step,
             total_steps=self.total_steps,
-            loss=total / terms,
+            loss=learned.loss,
             lr=lr,
             grad_norm=grad_norm,
             tokens=int(tokens),
@@ -136,8 +142,29 @@ class _Run:
             flops_share=flops / elapsed_s / (self.peak_flops * self.peers.world_size),
             memory_bytes=int(self.peers.max(peak_memory_bytes(self.model.device))),
             time_ms=int(time.time() * 1000),
-            figures={name: value / terms for name, value in zip(figures, sums, strict=True)},
+            figures=figures,
         )
+
+    def _learn(self, shards: Shards, refs: Sequence[RowRef], objective: Objective | Rehearsal) -> _Learned:
+        """Add the gradients of the mean loss of rows, which all workers share; says what was learned of them."""
+        # There may be fewer rows than workers: then this worker's share of them is empty.
+        batches = self._batches(shards.read(self.peers.share(refs)))
+        terms, tokens, labels = self.peers.sum(
+            sum(objective.terms(batch) for batch in batches),
+            sum(batch.token_count for batch in batches),
+            sum(batch.label_count for batch in batches),
+        )
+        total, figures = 0.0, dict.fromkeys(objective.figures, 0.0)
+        for batch in batches:
+            found = objective.losses(self.strategy.module, batch)
+            self.strategy.backward(found.total / terms)
+            total += float(found.total.detach())
+            for name, value in found.figures.items():
+                figures[name] += value
+        total, *sums = self.peers.sum(total, *figures.values())
+        self._refuse_unless_finite("loss", total)
+        means = {name: value / terms for name, value in zip(figures, sums, strict=True)}
+        return _Learned(total / terms, means, tokens, labels)
 
     def _refuse_unless_finite(self, name: str, value: float) -> None:
         if not math.isfinite(value):

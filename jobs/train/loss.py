@@ -47,7 +47,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, chunk_t
         return fused.float()
     labelled = labels != IGNORED
     apply: Any = _SummedLoss.apply  # torch leaves it untyped
-    total: Tensor = apply(hidden[labelled], weight, labels[labelled], chunk_tokens or _chunk_tokens(weight))
+    total: Tensor = apply(hidden[labelled], weight, labels[labelled], chunk_tokens or chunk_tokens_of(weight))
     return total
 
 
@@ -70,7 +70,7 @@ def linear_log_probs(hidden: Tensor, weight: Tensor, labels: Tensor, chunk_token
         raise ValueError("linear_log_probs makes no gradient for the head: freeze it")
     labelled = labels != IGNORED
     apply: Any = _LogProbs.apply
-    found = apply(hidden[labelled], weight, labels[labelled], chunk_tokens or _chunk_tokens(weight))
+    found = apply(hidden[labelled], weight, labels[labelled], chunk_tokens or chunk_tokens_of(weight))
     return torch.zeros(labels.shape, dtype=found.dtype, device=found.device).masked_scatter(labelled, found)
 
 
@@ -84,7 +84,7 @@ def rounded(count: int) -> int:
     return -(-count // step) * step
 
 
-def _chunk_tokens(weight: Tensor) -> int:
+def chunk_tokens_of(weight: Tensor) -> int:
     return max(1, _CHUNK_BYTES // (weight.element_size() * len(weight)))
 
 
@@ -104,23 +104,23 @@ def _chunks(
         # Row by row and in place: in bfloat16 this takes a fifteenth of the time that float32 logits would.
         probs = torch.softmax(logits, dim=-1, out=logits)
         probs[count:] = 0.0
-        of_target = probs[target].to(_wide(hidden))
+        of_target = probs[target].to(wide(hidden))
         probs[target] = 0.0
         of_others = probs[:count].sum(dim=-1)
         probs[target] = -of_others
         # Near 1 a probability of few digits says little; what it lacks to 1 says it exactly.
-        by_others = torch.log1p(-of_others.to(_wide(hidden)))
+        by_others = torch.log1p(-of_others.to(wide(hidden)))
         yield part, torch.where(of_others < 0.5, by_others, of_target.clamp_min(_TINY).log()), probs
 
 
 class _SummedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, chunk_tokens: int) -> Tensor:
-        total = torch.zeros((), dtype=_wide(hidden), device=hidden.device)
+        total = torch.zeros((), dtype=wide(hidden), device=hidden.device)
         grad_hidden = torch.empty_like(hidden)
         # Summed in float32: a bfloat16 sum over many chunks would lose the small ones.
         grad_weight = (
-            torch.zeros(weight.shape, dtype=_wide(hidden), device=weight.device) if ctx.needs_input_grad[1] else None
+            torch.zeros(weight.shape, dtype=wide(hidden), device=weight.device) if ctx.needs_input_grad[1] else None
         )
         for part, log_probs, grad_logits in _chunks(hidden, weight, labels, chunk_tokens):
             total -= log_probs.sum()
@@ -141,7 +141,7 @@ class _SummedLoss(torch.autograd.Function):
 class _LogProbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, chunk_tokens: int) -> Tensor:
-        found = torch.empty(labels.shape, dtype=_wide(hidden), device=hidden.device)
+        found = torch.empty(labels.shape, dtype=wide(hidden), device=hidden.device)
         needs_grad = ctx.needs_input_grad[0]
         grad_hidden = torch.empty_like(hidden) if needs_grad else None
         for part, log_probs, grad_logits in _chunks(hidden, weight, labels, chunk_tokens):
@@ -157,5 +157,5 @@ class _LogProbs(torch.autograd.Function):
         return grad_hidden * grad_outputs[0][:, None].to(grad_hidden.dtype), None, None, None
 
 
-def _wide(tensor: Tensor) -> torch.dtype:
+def wide(tensor: Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32

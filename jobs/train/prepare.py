@@ -11,13 +11,14 @@ from pathlib import Path
 from plait.adapters.registry import Registry
 from plait.documents.row_source import RowSource, find_rows
 from plait.errors import InvalidInput
+from plait.jobs.train.python_topics import PythonTopics
 from plait.model_ids import AdapterRef
 from plait.models.chat import ChatFormat, chat_format_for
 from plait.models.fingerprint import model_sha256
 from plait.models.load import context_length
 from plait.models.source import resolve_model
 from plait.models.tokenizer import load_tokenizer
-from plait.recipes import ContextConfig, TrainRecipe
+from plait.recipes import ContextConfig, DataConfig, TrainRecipe
 
 _BUILTIN = "builtin"
 
@@ -35,6 +36,7 @@ class Prepared:
     train: RowSource
     eval: RowSource | None
     general: RowSource
+    rehearsal: RowSource | None
     start_from: Path | None
     parent: str | None
     key: str
@@ -53,6 +55,7 @@ def prepare(recipe: TrainRecipe) -> Prepared:
     train = _found("data.train", recipe.data.train)
     held_out = _found("data.eval", recipe.data.eval) if recipe.data.eval else None
     general = _found("data.general", _general_source(recipe.data.general))
+    rehearsal = _rehearsal(recipe.data) if recipe.data.rehearsal_share else None
     base_folder = resolve_model(recipe.model.source)
     _check_context(recipe, base_folder)
     tokenizer = load_tokenizer(base_folder)
@@ -66,6 +69,7 @@ def prepare(recipe: TrainRecipe) -> Prepared:
         dataset_sha256,
         held_out.fingerprint() if held_out else "",
         general.fingerprint(),
+        rehearsal.fingerprint() if rehearsal else "",
         context,
     )
     return Prepared(
@@ -78,6 +82,7 @@ def prepare(recipe: TrainRecipe) -> Prepared:
         train=train,
         eval=held_out,
         general=general,
+        rehearsal=rehearsal,
         start_from=start_from,
         parent=parent,
         key=hashlib.sha256("\n".join((*parts, parent or "")).encode()).hexdigest(),
@@ -93,6 +98,10 @@ def _found(field: str, value: str) -> RowSource:
 
 def _general_source(source: str) -> str:
     return str(files("plait.jobs.train") / "general.txt") if source == _BUILTIN else source
+
+
+def _rehearsal(data: DataConfig) -> RowSource:
+    return PythonTopics() if data.rehearsal == _BUILTIN else _found("data.rehearsal", data.rehearsal)
 
 
 def _check_context(recipe: TrainRecipe, base_folder: Path) -> None:

@@ -19,6 +19,7 @@ from plait.jobs.train.kernels.attention import use_short_row_attention
 from plait.jobs.train.kernels.lora import fuse_lora
 from plait.jobs.train.kernels.mlp import fuse_gated_mlps
 from plait.jobs.train.kernels.norm import fuse_norms
+from plait.jobs.train.kl import LossesBesideBase, Weights, linear_losses_beside_base
 from plait.jobs.train.loss import linear_cross_entropy, linear_log_probs
 from plait.models.load import load_causal_lm
 from plait.recipes import TrainRecipe
@@ -113,6 +114,17 @@ class Trainable(nn.Module):
         labels = batch.labels[:, 1:].to(self.device)
         found: Tensor = self.head(hidden[:, :-1].flatten(0, 1), labels.flatten(), per_token)
         return found.view(labels.shape) if per_token else found
+
+    def losses_beside_base(self, batch: Batch, weights: Weights) -> LossesBesideBase:
+        """Cross-entropy of the labels of a batch, and KL(base ‖ model) at the same positions.
+
+        The base is the same weights with the adapter off, so there must be an adapter.
+        """
+        with torch.no_grad(), self.adapter_off():
+            base_hidden = self._body(batch).last_hidden_state[:, :-1].flatten(0, 1)
+        hidden = self._body(batch).last_hidden_state[:, :-1].flatten(0, 1)
+        labels = batch.labels[:, 1:].to(self.device).flatten()
+        return linear_losses_beside_base(hidden, base_hidden, self.head.weight, labels, weights)
 
     def _body(self, batch: Batch) -> Any:
         input_ids = batch.input_ids.to(self.device)

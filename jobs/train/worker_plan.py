@@ -29,6 +29,10 @@ class WorkerPlan(BaseModel):
         return self.run_folder / "general"
 
     @property
+    def rehearsal_rows(self) -> Path | None:
+        return self.run_folder / "rehearsal" if self.recipe.data.rehearsal_share else None
+
+    @property
     def progress_file(self) -> Path:
         return self.run_folder / "progress.jsonl"
 

@@ -87,12 +87,26 @@ class DataConfig(Section):
     general: str = Field(
         "builtin", description="Plain text on which forgetting is measured, read like data.train; builtin: Plait's own."
     )
+    rehearsal: str = Field(
+        "builtin",
+        description="General text that is trained beside the examples, read like data.train; builtin: Python's "
+        "language reference.",
+    )
+    rehearsal_share: float = Field(
+        0.0, ge=0, lt=1, description="Share of the trained tokens that is general text, against forgetting; 0: none."
+    )
     max_tokens: int = Field(512, ge=16, description="Length of a packed row; a longer example is a bad row.")
     packing: bool = Field(True, description="Put several examples into one row; none sees another.")
     max_bad_share: float = Field(
         0.0, ge=0, lt=1, description="Share of bad rows that may be left out; a file keeps them with the reasons."
     )
     context: ContextConfig | None = Field(None, description="Give examples retrieved passages; unset: none.")
+
+    @model_validator(mode="after")
+    def forgetting_is_measured_on_other_text(self) -> Self:
+        if self.rehearsal_share and self.rehearsal != "builtin" and self.rehearsal == self.general:
+            raise ValueError("data.rehearsal must differ from data.general, or forgetting is measured on trained text")
+        return self
 
 
 class TrainConfig(Section):
@@ -104,6 +118,12 @@ class TrainConfig(Section):
         512, ge=16, description="Tokens, padding included, that go through the model at once; bounds its memory."
     )
     gradient_checkpointing: bool = Field(False, description="Compute activations again in the backward pass.")
+    rehearsal_weight: float = Field(
+        1.0, ge=0, description="With data.rehearsal_share: weight of the mean loss of the general text's next token."
+    )
+    kl_weight: float = Field(
+        0.0, ge=0, description="With data.rehearsal_share: weight of the mean KL(base ‖ model) on the general text."
+    )
     optimizer: Literal["adamw", "paged_adamw_8bit"] = Field(
         "adamw", description="paged_adamw_8bit: bitsandbytes' 8-bit states that may move to host memory (CUDA only)."
     )
@@ -175,6 +195,19 @@ class TrainRecipe(Section):
         if adapter.trains_base and self.objective.has_reference:
             raise ValueError(
                 f"objective.kind={self.objective.kind} needs an adapter: its reference is the model without it"
+            )
+        if adapter.trains_base and self.train.kl_weight:
+            raise ValueError(
+                "train.kl_weight needs an adapter: it compares with the model without it; set train.kl_weight=0"
+            )
+        if self.train.kl_weight and not self.data.rehearsal_share:
+            raise ValueError(
+                "train.kl_weight is computed on general text: set data.rehearsal_share, or train.kl_weight=0"
+            )
+        if self.data.rehearsal_share and not (self.train.rehearsal_weight or self.train.kl_weight):
+            raise ValueError(
+                "data.rehearsal_share needs a loss: set train.rehearsal_weight or train.kl_weight, or "
+                "data.rehearsal_share=0"
             )
         if adapter.prefix_tokens and self.data.packing:
             raise ValueError(

@@ -98,3 +98,21 @@ def test_a_cross_encoder_for_passages_is_named() -> None:
     recipe = load_recipe(TrainRecipe, None, [*wanted, "data.context.rerank_model=org/name"])
     assert recipe.data.context is not None
     assert recipe.data.context.rerank_model == "org/name"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["train.kl_weight=1"], r"computed on general text: set data\.rehearsal_share, or train\.kl_weight=0"),
+        (
+            ["adapter.method=full", "model.dtype=float32", "data.rehearsal_share=0.2", "train.kl_weight=1"],
+            r"kl_weight needs an adapter",
+        ),
+        (["data.rehearsal_share=0.2", "train.rehearsal_weight=0"], r"rehearsal_share needs a loss"),
+        (["data.rehearsal_share=0.2", "data.rehearsal=a.txt", "data.general=a.txt"], r"must differ from data\.general"),
+        (["data.rehearsal_share=1"], r"rehearsal_share' must be less than 1"),
+    ],
+)
+def test_a_remedy_against_forgetting_that_cannot_work_is_refused(overrides: list[str], complaint: str) -> None:
+    with pytest.raises(RecipeError, match=complaint):
+        load_recipe(TrainRecipe, None, ["name=x", "data.train=x", *overrides])

@@ -35,12 +35,21 @@ def tiny_recipe(base: Path, *overrides: str) -> TrainRecipe:
     return load_recipe(TrainRecipe, None, [*common, *overrides])
 
 
-def planned(folder: Path, base: Path, *overrides: str, rows: Rows = ROWS, held_out: Rows = ROWS[:3]) -> WorkerPlan:
+def planned(
+    folder: Path,
+    base: Path,
+    *overrides: str,
+    rows: Rows = ROWS,
+    held_out: Rows = ROWS[:3],
+    general_text: Rows = (),
+) -> WorkerPlan:
     """A run whose data is encoded and packed into `folder`."""
     recipe = tiny_recipe(base, *overrides)
     _write(folder / "train", base, recipe, recipe.objective, rows)
     _write(folder / "eval", base, recipe, recipe.objective, held_out)
     _write(folder / "general", base, recipe, PretrainConfig(kind="pretrain"), [{"text": "Water boils at 100 degrees."}])
+    if general_text:
+        _write(folder / "rehearsal", base, recipe, PretrainConfig(kind="pretrain"), general_text)
     return WorkerPlan(recipe=recipe, base_folder=base, start_from=None, run_folder=folder, pad_id=0)
 
 
