@@ -45,7 +45,8 @@ def samples_to_label(folder: Path, metric: str, judge: str | None, count: int, s
 
     Raises:
         NotFound: when the folder holds no run.
-        InvalidInput: when nothing was scored by the metric, or several judges did and none is named.
+        InvalidInput: when nothing was scored by the metric, or several judges did and none is named, or so many samples
+            have a label already.
         Conflict: when the labels that there are were chosen by the scores of another judge.
     """
     judge, arms = _scored(folder, metric, judge)
@@ -55,6 +56,10 @@ def samples_to_label(folder: Path, metric: str, judge: str | None, count: int, s
     for scored in arms:
         labelled = frozenset(place for place, trial in enumerate(scored.trials) if trial.key in known)
         chosen += [scored.trials[place] for place in choose(scored.scores, count, seed, labelled)]
+    if not chosen:
+        raise InvalidInput(
+            f"Every sample that would be chosen for {metric} has a label.", "Ask for more of every arm with --count."
+        )
     return [_row(trial) for trial in chosen]
 
 

@@ -73,6 +73,8 @@ def label_place(run: Path, metric: str, sheet: Path | None, to: str | None) -> L
 
         return ReviewQueue(run.resolve().name, metric)
     raise InvalidInput(
-        "It is not said where samples are labelled." if to is None else f"'--to {to}' is no place for labels.",
+        "It is not said where samples are labelled, or twice."
+        if to in (None, "mlflow")
+        else f"'--to {to}' is no place for labels.",
         "Name a sheet (labels.csv), or give --to mlflow and no sheet.",
     )

@@ -69,6 +69,8 @@ def test_what_is_labelled_is_not_asked_again(run: Path, tmp_path: Path) -> None:
     filled_in(tmp_path / "first.csv", set())
     take(run, "faithfulness", None, tmp_path / "first.csv")
     assert write(run, "faithfulness", None, 40, 1, tmp_path / "second.csv") == 20
+    with pytest.raises(InvalidInput, match=r"has a label\. Ask for more of every arm with --count"):
+        samples_to_label(run, "faithfulness", None, 30, 0)
 
 
 def test_few_labels_are_kept_and_said_to_be_few(run: Path, tmp_path: Path) -> None:
@@ -90,8 +92,9 @@ def test_what_cannot_be_labelled_is_said(run: Path, tmp_path: Path) -> None:
         write(run, "faithfulness", None, 40, 0, tmp_path / "gone" / "sheet.csv")
     with pytest.raises(InvalidInput, match="'--to excel' is no place for labels"):
         label_place(run, "faithfulness", None, "excel")
-    with pytest.raises(InvalidInput, match="not said where samples are labelled"):
-        label_place(run, "faithfulness", None, None)
+    for both_or_none in ((None, None), (sheet, "mlflow")):
+        with pytest.raises(InvalidInput, match="not said where samples are labelled, or twice"):
+            label_place(run, "faithfulness", *both_or_none)
     sheet.write_text("id,faithfulness\nstranger,1\n")
     with pytest.raises(InvalidInput, match=r"The sheet '.*sheet.csv' labels 1 samples that the run"):
         take(run, "faithfulness", None, sheet)
