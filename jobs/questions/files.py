@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from plait.documents.listing import part_without_wildcards
+from plait.documents.stores import is_remote
 from plait.errors import InvalidInput
 from plait.jobs.questions.question_set import QuestionSet
 from plait.jobs.questions.reading import ReadCorpus
@@ -31,8 +33,8 @@ def check_folder(out: Path, sources: Sequence[str]) -> None:
             find the edited copies.
     """
     for source in sources:
-        folder = Path(source).expanduser()
-        if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+        folder = part_without_wildcards(Path(source.removeprefix("file://")).expanduser())
+        if not is_remote(source) and folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
             raise InvalidInput(f"'{out}' lies within the documents of '{source}'.", "Name a folder beside them: --out.")
     ours = [name for name in (EVAL, TRAIN, FACTS, CHANGED) if (out / name).exists()]
     if ours and not _is_ours(out / REPORT):

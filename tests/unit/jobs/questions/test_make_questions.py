@@ -354,10 +354,11 @@ def test_files_of_somebody_else_are_not_written_over(tmp_path: Path) -> None:
     assert (out / "eval.jsonl").read_text() == "{}\n"
 
 
-def test_the_folder_may_not_lie_within_the_documents(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["", "**/*.md"])
+def test_the_folder_may_not_lie_within_the_documents(tmp_path: Path, pattern: str) -> None:
     docs = folder_of(PACKAGES, tmp_path / "docs")
     with pytest.raises(InvalidInput, match="lies within the documents"):
-        make_questions(recipe_of(docs), docs / "questions")
+        make_questions(recipe_of(docs / pattern), docs / "questions")
 
 
 def test_a_document_that_cannot_be_read_is_named_and_the_others_are_used(tmp_path: Path) -> None:
