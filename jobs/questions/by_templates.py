@@ -36,10 +36,10 @@ def make_by_templates(corpus: Corpus, recipe: QuestionsRecipe, search: PassageSe
     swaps = Swaps(asked, recipe.seed)
     grouped = assign(asked, corpus, swaps, wanted[Group.CHANGED], recipe.shares, recipe.seed)
     changed = {change.fact.fact_id: change for _, change in grouped.changed}
-    still = [fact for fact in everything if fact.fact_id not in changed]
+    still = [fact for fact in stated if fact.fact_id not in changed]
     usable = {each.fact.fact_id for each in asked}
     new_values = [(change.fact.attribute, change.value) for change in changed.values()]
-    pairs = [*chained([fact for fact in still if fact.fact_id in usable], phrasings, recipe.seed)]
+    pairs = chained(still, usable, phrasings, recipe.seed)
     pairs += in_common(still, usable, new_values)
     random.Random(f"{recipe.seed} hops").shuffle(pairs)
     hops = by_turns(pairs, lambda each: (each.first.attribute, each.second.attribute))[: wanted[Group.MULTI_HOP]]

@@ -34,10 +34,16 @@ def chains(facts: Sequence[Fact]) -> Iterator[tuple[Fact, Fact]]:
                 yield first, second
 
 
-def chained(facts: Sequence[Fact], phrasings: Phrasings, seed: int) -> list[TwoHops]:
-    """`What is the licence of the dependency of ray?`, of chains whose facts have attributes."""
+def chained(facts: Sequence[Fact], usable: Container[str], phrasings: Phrasings, seed: int) -> list[TwoHops]:
+    """`What is the licence of the dependency of ray?`, of chains whose facts have attributes.
+
+    Args:
+        usable: ids of the facts that may be asked about; the first of a chain need not be.
+    """
     found = []
     for first, second in chains([fact for fact in facts if fact.attribute]):
+        if second.fact_id not in usable:
+            continue
         if GAP in first.attribute and GAP in second.attribute:
             continue  # `what the things that it requires require` cannot be read
         random_ = random.Random(f"{seed} {first.fact_id} {second.fact_id}")
@@ -57,7 +63,7 @@ def in_common(facts: Sequence[Fact], usable: Container[str], values: Sequence[tu
     """
     holding: defaultdict[tuple[str, Key], list[Fact]] = defaultdict(list)
     for fact in facts:
-        if fact.attribute:
+        if fact.attribute and GAP not in fact.attribute:
             holding[fact.attribute.lower(), _key(fact.value)].append(fact)
     taken = Counter((attribute.lower(), _key(value)) for attribute, value in values)
     found = []
@@ -70,8 +76,8 @@ def in_common(facts: Sequence[Fact], usable: Container[str], values: Sequence[tu
             continue
         if is_correct(first.passage.text, second.entity):
             continue
-        subject = first.attribute.replace(GAP, "it") if GAP in first.attribute else first.attribute.lower()
-        found.append(TwoHops(first, second, f"What else has the same {subject} as {first.entity}?", second.entity))
+        question = f"What else has the same {first.attribute.lower()} as {first.entity}?"
+        found.append(TwoHops(first, second, question, second.entity))
     return found
 
 
