@@ -39,7 +39,7 @@ def make_by_templates(corpus: Corpus, recipe: QuestionsRecipe, search: PassageSe
     still = [fact for fact in stated if fact.fact_id not in changed]
     usable = {each.fact.fact_id for each in asked}
     new_values = [(change.fact.attribute, change.value) for change in changed.values()]
-    pairs = chained(still, usable, phrasings, recipe.seed)
+    pairs = chained(still, usable, recipe.seed)
     pairs += in_common(still, usable, new_values)
     random.Random(f"{recipe.seed} hops").shuffle(pairs)
     hops = by_turns(pairs, lambda each: (each.first.attribute, each.second.attribute))[: wanted[Group.MULTI_HOP]]

@@ -14,6 +14,8 @@ from plait.questions.fact import GAP, Fact, TwoHops
 from plait.questions.phrasings import Phrasings, subject_of
 
 Key = tuple[str, ...]
+_BUILT_IN = Phrasings({})
+"""Own templates take a name, and hardly `the dependency of ray`."""
 
 
 def chains(facts: Sequence[Fact]) -> Iterator[tuple[Fact, Fact]]:
@@ -34,8 +36,8 @@ def chains(facts: Sequence[Fact]) -> Iterator[tuple[Fact, Fact]]:
                 yield first, second
 
 
-def chained(facts: Sequence[Fact], usable: Container[str], phrasings: Phrasings, seed: int) -> list[TwoHops]:
-    """`What is the licence of the dependency of ray?`, of chains whose facts have attributes.
+def chained(facts: Sequence[Fact], usable: Container[str], seed: int) -> list[TwoHops]:
+    """`What is the licence of the dependency of ray?`, of chains whose facts have attributes. English.
 
     Args:
         usable: ids of the facts that may be asked about; the first of a chain need not be.
@@ -47,7 +49,7 @@ def chained(facts: Sequence[Fact], usable: Container[str], phrasings: Phrasings,
         if GAP in first.attribute and GAP in second.attribute:
             continue  # `what the things that it requires require` cannot be read
         random_ = random.Random(f"{seed} {first.fact_id} {second.fact_id}")
-        question = phrasings.question(second.attribute, subject_of(first.attribute, first.entity), random_)
+        question = _BUILT_IN.question(second.attribute, subject_of(first.attribute, first.entity), random_)
         if question is not None:
             found.append(TwoHops(first, second, question, second.value))
     return found

@@ -118,8 +118,8 @@ def test_what_exactly_two_documents_have_in_common_takes_both() -> None:
 def test_a_value_that_another_document_is_about_makes_a_chain() -> None:
     corpus = corpus_of({"app.md": "# app\n\nDatabase: Milvus\n", "db.md": "# Milvus\n\nPort: 19530\n"})
     facts = structured_facts(corpus)[0]
-    (hops,) = chained(facts, {facts[1].fact_id}, Phrasings({}), seed=0)
-    assert chained(facts, {facts[0].fact_id}, Phrasings({}), seed=0) == []
+    (hops,) = chained(facts, {facts[1].fact_id}, seed=0)
+    assert chained(facts, {facts[0].fact_id}, seed=0) == []
     assert hops.answer == "19530"
     assert "the port of the database of app" in hops.question
     assert (hops.first.source, hops.second.source) == ("app.md", "db.md")
@@ -131,7 +131,7 @@ def test_a_chain_is_none_where_the_first_document_has_the_answer_or_two_are_mean
     two = corpus_of({"app.md": app, "a.md": "# Milvus\n\nPort: 1\n", "b.md": "# Milvus\n\nPort: 2\n"})
     for corpus in (known, two):
         facts = structured_facts(corpus)[0]
-        assert chained(facts, {fact.fact_id for fact in facts}, Phrasings({}), seed=0) == []
+        assert chained(facts, {fact.fact_id for fact in facts}, seed=0) == []
 
 
 def test_what_others_have_and_one_lacks_is_asked_in_the_words_of_the_others() -> None:
