@@ -5,6 +5,7 @@ collection is then one sentence, and not a deployment that never gets healthy.
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from ray import serve
@@ -22,6 +23,7 @@ from plait.serve.deployments.indexer import Indexer
 from plait.serve.deployments.llm import LLM
 from plait.serve.deployments.reranker import Reranker
 from plait.serve.deployments.retriever import Retriever
+from plait.serve.deployments.reviewer import Reviewer, check_judging
 from plait.serve.ingress import Ingress
 from plait.serve.messages.arguments import AppArguments, LLMArguments
 from plait.serve.replica_affinity import AffinityRouter
@@ -54,24 +56,35 @@ def build(args: dict[str, Any]) -> Application:
     reranker = _deployment(Reranker, rerank.num_cpus).bind(rerank) if rerank else None
     retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval, embedder, reranker) if retrieval else None
     indexer = _deployment(Indexer, _LIGHT_CPUS).bind(retrieval, embedder) if retrieval else None
-    return _deployment(Ingress, _LIGHT_CPUS).bind(llm, retriever, embedder, reranker, indexer, arguments)
+    reviewer = _reviewer(arguments, llm) if arguments.reviews_answers else None
+    return _deployment(Ingress, _LIGHT_CPUS).bind(llm, retriever, embedder, reranker, indexer, reviewer, arguments)
 
 
-def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, **options: Any) -> Any:
+def _reviewer(arguments: AppArguments, llm: Any) -> Any:
+    key = arguments.judge_key_variable
+    return _deployment(Reviewer, num_cpus=0, variables=[key] if key else []).bind(arguments, llm)
+
+
+def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, variables: Sequence[str] = (), **options: Any) -> Any:
     return serve.deployment(
         kind,
         max_ongoing_requests=_MAX_ONGOING,
         health_check_period_s=_HEALTH_CHECK_PERIOD_S,
         logging_config=LoggingConfig(encoding=EncodingType.JSON),
         **options,
-        ray_actor_options={"num_cpus": num_cpus, "num_gpus": num_gpus, "runtime_env": {"env_vars": _environment()}},
+        ray_actor_options={
+            "num_cpus": num_cpus,
+            "num_gpus": num_gpus,
+            "runtime_env": {"env_vars": _environment(variables)},
+        },
     )
 
 
-def _environment() -> dict[str, str]:
+def _environment(variables: Sequence[str]) -> dict[str, str]:
     """What a replica's settings come from: Serve gives the application's environment only to what builds it, here."""
     spans = {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
-    return {**settings_variables(), **spans, **_ENVIRONMENT}
+    named = {name: os.environ[name] for name in variables if name in os.environ}
+    return {**settings_variables(), **spans, **named, **_ENVIRONMENT}
 
 
 def _scale(size: LLMArguments) -> dict[str, Any]:
@@ -113,4 +126,6 @@ def check(arguments: AppArguments) -> None:
         store = connect_store()
         for collection in arguments.retrieval.collections:
             Index.open(collection, store).check_mode(arguments.retrieval.mode)
+    if arguments.judging.share > 0:
+        check_judging(arguments.judging)
     Registry()

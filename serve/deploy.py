@@ -95,6 +95,9 @@ def deploy(config: dict[str, Any], on_progress: Callable[[str], None]) -> str:
     environment.setdefault("PLAIT_LOG_CONTENT", str(settings().log_content))
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         environment.setdefault(name, os.environ[name])
+    judge_key = arguments.judge_key_variable
+    if judge_key is not None and judge_key in os.environ:
+        environment.setdefault(judge_key, os.environ[judge_key])
     admin_key = settings().admin_key
     if admin_key is not None:
         environment["PLAIT_ADMIN_KEY"] = admin_key.get_secret_value()

@@ -1,6 +1,7 @@
 """The HTTP API, put together from the routes of its nouns.
 
-In: HTTP. Out: HTTP. It knows no model: the LLM, the retriever, the embedder, the reranker and the indexer answer.
+In: HTTP. Out: HTTP. It knows no model: the LLM, the retriever, the embedder, the reranker and the indexer answer;
+the reviewer takes what was answered.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from plait.scope import Scope
 from plait.serve.api import (
     adapters,
     embeddings,
+    feedback,
     file_batches,
     files,
     generation,
@@ -45,6 +47,7 @@ from plait.serve.api.request_context import ID_HEADER, TRACE_HEADER, RequestIds,
 from plait.serve.api.responses import routes as responses
 from plait.serve.api.responses import tidying
 from plait.serve.api.responses.events import ResponseStreamEvent
+from plait.serve.api.reviews import Reviews
 from plait.serve.api.services import Deployments
 from plait.serve.messages.arguments import AppArguments, RequestLimits
 from plait.serve.messages.request_log import log_expected_errors_in_one_line
@@ -52,7 +55,7 @@ from plait.serve.messages.request_log import log_expected_errors_in_one_line
 _METHODS_OF_PAGES = ("GET", "POST", "DELETE")
 # Who has one of these scopes may use these routes: whoever writes documents may find them, too.
 _ROUTES: dict[tuple[Scope, ...], tuple[ModuleType, ...]] = {
-    (Scope.INFER,): (models, generation, messages, responses, rag, embeddings, rerank, score, tokenization),
+    (Scope.INFER,): (models, generation, messages, responses, rag, embeddings, rerank, score, tokenization, feedback),
     (Scope.INFER, Scope.DOCUMENTS): (vector_stores, passages),
     (Scope.DOCUMENTS,): (files, uploads, vector_store_changes, vector_store_files, file_batches),
     (Scope.ADMIN,): (adapters,),
@@ -114,13 +117,15 @@ class Ingress:
         embedder: DeploymentHandle | None,
         reranker: DeploymentHandle | None,
         indexer: DeploymentHandle | None,
+        reviewer: DeploymentHandle | None,
         arguments: AppArguments,
     ) -> None:
         log_expected_errors_in_one_line()
         tracing.configure("ingress")
         tidying.start(arguments.responses)
         self._limits, self._cors_origins = arguments.limits, arguments.cors_origins
-        self.deployments = Deployments(llm, retriever, embedder, reranker, indexer, arguments)
+        reviews = Reviews(reviewer, arguments) if reviewer else None
+        self.deployments = Deployments(llm, retriever, embedder, reranker, indexer, arguments, reviews)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_api(self._limits, self._cors_origins)

@@ -26,6 +26,10 @@ NO_SERVER = "Start one: plait serve"
 """What to do where no server of ours answers."""
 NO_KEY = "Here that is PLAIT_API_KEY."
 """Where a key is, which a server of ours refuses."""
+TASK_HEADER = "X-OpenWebUI-Task"
+"""Says that a client asks for itself, and what for: no passages are found for its answer, and nobody judges it. Open
+WebUI sends it, as `title_generation`, where a connection has the header `{"X-OpenWebUI-Task": "{{TASK}}"}`; any client
+may. Empty: a question of its user."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from opentelemetry.trace import INVALID_SPAN, Span
 
 from plait.errors import ModelNotFound
 from plait.observability import metrics, tracing
-from plait.observability.bounded_label import BoundedLabel
 from plait.serve.api.errors import as_plait_error
 from plait.serve.api.generation_span import Content, describe_answer, describe_request
 from plait.serve.api.merged_events import Indexed
@@ -17,12 +16,10 @@ from plait.serve.messages.calls import Call, Event
 from plait.serve.messages.request_log import RequestLog
 from plait.settings import settings
 
-# Adapters come and go without end; series must not. Each has a few model ids: versions, aliases, with retrieval.
-_adapter_label, _model_label = BoundedLabel(50), BoundedLabel(200)
-
 
 def _labels(call: Call) -> tuple[str, str]:
-    return _model_label(str(call.model)), _adapter_label(call.model.adapter.name) if call.model.adapter else ""
+    adapter = call.model.adapter.name if call.model.adapter else ""
+    return metrics.model_label(str(call.model)), metrics.adapter_label(adapter)
 
 
 class _Pace:

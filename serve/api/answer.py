@@ -97,7 +97,7 @@ class Answer:
     def add(self, index: int, event: Event) -> str:
         """Take the next event of a choice; returns the text to send for it."""
         if not self._ttft_ms:
-            self._ttft_ms = self._elapsed_ms()
+            self._ttft_ms = self.elapsed_ms
         self._unfinished -= event.finish_reason is not None
         return self.choices[index].add(event)
 
@@ -116,7 +116,7 @@ class Answer:
     def details(self) -> PlaitDetails:
         """What happened on the way; of the first choice where there are several."""
         first = self.choices[0].first
-        timings = {"first_token": self._ttft_ms, "total": self._elapsed_ms()}
+        timings = {"first_token": self._ttft_ms, "total": self.elapsed_ms}
         retrieval = None
         if first is not None and first.retrieved is not None:
             found = first.retrieved
@@ -244,7 +244,9 @@ class Answer:
         events = [SourceEvent.of(passage) for passage in choice.first.passages]
         return [ChatCompletionChunk(choices=[], event=event, **self._chunk_head()) for event in events]
 
-    def _elapsed_ms(self) -> float:
+    @property
+    def elapsed_ms(self) -> float:
+        """Since it was asked for."""
         return (time.perf_counter() - self._started) * 1000
 
 

@@ -5,12 +5,14 @@ here; how its answer looks is the route's own.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from plait.errors import InvalidField
 from plait.serve.api.accounting import recorded
 from plait.serve.api.answer import Answer
 from plait.serve.api.citations import CitationLinks
+from plait.serve.api.client_tasks import is_client_task
 from plait.serve.api.completion_requests import CompletionRequest
 from plait.serve.api.generation_requests import ChatCompletionRequest, GenerationBody
 from plait.serve.api.merged_events import Indexed, merged, until_deadline
@@ -58,7 +60,10 @@ def ask_chat(
         InvalidField: when it asks for more choices than the server holds.
     """
     calls = [changed(call) for call in _calls_of(body, services, context)]
-    return Asked(_chat_answer(body, calls, services, context), _events_of(body, calls, services, context))
+    answer = _chat_answer(body, calls, services, context)
+    events = _events_of(body, calls, services, context)
+    is_of_the_user = not is_client_task(calls[0], context.client_task)
+    return Asked(answer, _reviewed(events, answer, services) if is_of_the_user else events)
 
 
 def ask_completions(body: CompletionRequest, services: Services, context: RequestContext) -> Asked:
@@ -137,6 +142,14 @@ def _events_of(
 ) -> AsyncGenerator[Indexed]:
     choices = [events for call in calls for events in services.answers([_of_choice(call, i) for i in range(body.n)])]
     return recorded(calls, until_deadline(merged(choices), calls[0].deadline_s), context.step.span)
+
+
+async def _reviewed(events: AsyncGenerator[Indexed], answer: Answer, services: Services) -> AsyncGenerator[Indexed]:
+    """Pass the events of an answer on; one that came to its end is offered to be judged and kept."""
+    async with aclosing(events):
+        async for indexed in events:
+            yield indexed
+    services.review(answer)
 
 
 def _of_choice(call: Call, i: int) -> Call:

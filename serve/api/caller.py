@@ -4,6 +4,7 @@ In: the header `Authorization: Bearer <key>`, or Anthropic's `x-api-key: <key>`.
 narrows, what a request asks for.
 """
 
+import hashlib
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
@@ -53,6 +54,14 @@ class Caller:
     def reach(self) -> Reach:
         """Which files."""
         return Reach(tenant=self.key.tenant, collections=self.key.collections) if self.key else EVERYTHING
+
+    @property
+    def owner(self) -> str:
+        """Who owns what this caller's requests leave here, as a name that is safe in a path. Each key is an owner, and
+        a key has one tenant at most."""
+        if self.key is not None:
+            return hashlib.sha256(self.key.id.encode()).hexdigest()[:32]
+        return "admin" if self.may(Scope.ADMIN) else "anybody"
 
     def may_use_adapter(self, name: str) -> bool:
         return self.key is None or self.key.adapters is None or name in self.key.adapters

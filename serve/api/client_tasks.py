@@ -8,9 +8,6 @@ from dataclasses import replace
 
 from plait.serve.messages.calls import Call
 
-TASK_HEADER = "X-OpenWebUI-Task"
-"""Open WebUI sends it, as `title_generation`, where a connection has the header `{"X-OpenWebUI-Task": "{{TASK}}"}`; any
-client may. Empty: a question of its user."""
 _BEGIN = "### Task:"
 _HISTORY = ("### Chat History:", "### Messages Being Compacted:")
 """Open WebUI's prompts for tasks begin and quote the conversation so. Its prompt for its own documents, which begins

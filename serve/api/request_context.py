@@ -16,11 +16,11 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from plait.chat_client import TASK_HEADER
 from plait.errors import InvalidInput
 from plait.observability import tracing
 from plait.observability.tracing import Step
 from plait.serve.api import open_webui
-from plait.serve.api.client_tasks import TASK_HEADER
 from plait.serve.messages.request_log import milliseconds_since, say
 
 ID_HEADER, TIMEOUT_HEADER, TRACE_HEADER = "X-Request-Id", "X-Request-Timeout", "X-Trace-Id"

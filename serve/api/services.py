@@ -16,12 +16,16 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from plait.errors import CollectionNotFound, Forbidden, NotFound, Unavailable, find_plait_error
+from plait.evaluation.live.answer import Rating
 from plait.index.passage import Passage
 from plait.model_ids import ModelId
 from plait.models.long_texts import LongTexts
 from plait.retrieval.request import Retrieval
+from plait.scope import Scope
+from plait.serve.api.answer import Answer
 from plait.serve.api.caller import Caller, caller
 from plait.serve.api.grounding import answer_from
+from plait.serve.api.reviews import Reviews
 from plait.serve.api.router import Router
 from plait.serve.messages.arguments import AppArguments, RetrievalArguments
 from plait.serve.messages.calls import Call, Collection, Event, Retrieved, TokenizerInfo, Tokens
@@ -32,7 +36,10 @@ from plait.serve.messages.served_collections import ServedCollections
 
 @dataclass(frozen=True)
 class Deployments:
-    """What is behind the API, and what it was built with; all but the LLM are None where the application has none."""
+    """What is behind the API, and what it was built with; all but the LLM are None where the application has none.
+
+    `reviews`: where answers go after they were given.
+    """
 
     llm: DeploymentHandle
     retriever: DeploymentHandle | None = None
@@ -40,6 +47,7 @@ class Deployments:
     reranker: DeploymentHandle | None = None
     indexer: DeploymentHandle | None = None
     arguments: AppArguments = field(default_factory=AppArguments)
+    reviews: Reviews | None = None
 
     async def check_ready(self, timeout_s: float) -> None:
         """Ask everything behind the API at once; returns when all of it answers.
@@ -71,11 +79,30 @@ class Services:
         Forbidden: for one that is not for this caller.
     """
 
+    _reviews: Reviews | None = None
+
     def __init__(self, deployments: Deployments, caller: Caller) -> None:
         self._llm, self._retriever, self._embedder = deployments.llm, deployments.retriever, deployments.embedder
         self._reranker = deployments.reranker
         self.arguments = deployments.arguments
         self._caller = caller
+        self._reviews = deployments.reviews
+
+    def review(self, answer: Answer) -> None:
+        """Have an answer judged and kept that was given whole, as far as this server does; nobody waits for it."""
+        if self._reviews is not None:
+            self._reviews.offer(answer, self._caller.owner)
+
+    async def rate(self, request_id: str, rating: Rating) -> None:
+        """Keep what a person says of an answer.
+
+        Raises:
+            NotFound: when this server keeps no answers, or none of this caller's to such a request.
+            Overloaded: when too much waits to be kept.
+        """
+        if self._reviews is None or self.arguments.answers.keep == "none":
+            raise NotFound("This server keeps no answers, so none can be rated.", "Let it keep them: set answers.keep.")
+        await self._reviews.rate(request_id, None if self._caller.may(Scope.ADMIN) else self._caller.owner, rating)
 
     def answers(self, choices: Sequence[Call]) -> list[AsyncGenerator[Event]]:
         """The events of each choice of a call, which differ by their sampling; closing one cancels it.

@@ -9,6 +9,7 @@ from plait.errors import InvalidInput
 from plait.model_ids import AdapterRef
 from plait.models.long_texts import Treatment
 from plait.recipes import BUDGET_TOKENS, DocumentLimits
+from plait.recipes.judging import JudgeConfig, JudgeEndpoint
 from plait.retrieval.request import Retrieval
 from plait.section import Section
 
@@ -141,6 +142,27 @@ class ResponseArguments(Section):
     )
 
 
+class JudgingArguments(JudgeConfig):
+    """Which answers are judged after they were given, and how. A judge that is a model without `base_url` is one of
+    this server's, asked one thing at a time."""
+
+    share: float = Field(0.0, ge=0, le=1, description="Share of the answers of chat that are judged, by request id.")
+    metrics: tuple[str, ...] = Field(
+        ("faithfulness", "answer_relevance"), min_length=1, description="Those that need no expected answer."
+    )
+    max_waiting: int = Field(100, ge=1, description="Answers that wait to be judged; what is more is dropped.")
+    timeout_s: float = Field(60.0, gt=0, description="Seconds that one metric of one answer may take.")
+
+
+class AnswerArguments(Section):
+    """Which answers are kept, as traces of MLflow: with question, passages, scores and what people say of them."""
+
+    keep: Literal["none", "judged", "all"] = Field(
+        "none", description="Answers of chat that are kept, and can be rated by /v1/feedback. They may be personal."
+    )
+    max_age_days: float = Field(30.0, gt=0, description="Older ones are deleted, with their ratings.")
+
+
 CitationStyle = Literal["annotations", "inline"]
 
 
@@ -191,10 +213,28 @@ class AppArguments(Section):
         description="Origins of pages that may ask, as https://app.example.com or app://obsidian.md; `*`: every page.",
     )
     responses: ResponseArguments = ResponseArguments()
+    judging: JudgingArguments = JudgingArguments()
+    answers: AnswerArguments = AnswerArguments()
     default_timeout_s: float | None = Field(
         600.0, gt=0, description="Seconds that a request may take, unless it says otherwise; null: any number."
     )
     default_max_tokens: int = Field(256, ge=1, description="Longest answer, unless the request says otherwise.")
+
+    @property
+    def judge_key_variable(self) -> str | None:
+        """The environment variable that holds the key of the judge, where it needs one."""
+        return self.judging.judge.api_key_env if isinstance(self.judging.judge, JudgeEndpoint) else None
+
+    @property
+    def reviews_answers(self) -> bool:
+        """Whether anything is to be done with answers after they were given."""
+        return self.judging.share > 0 or self.answers.keep != "none"
+
+    @model_validator(mode="after")
+    def _judges_what_it_keeps(self) -> Self:
+        if self.answers.keep == "judged" and self.judging.share == 0:
+            raise ValueError("answers.keep is judged, and judging.share is 0: no answer is")
+        return self
 
     @model_validator(mode="after")
     def _has_the_models_that_retrieval_needs(self) -> Self:

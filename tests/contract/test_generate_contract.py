@@ -93,16 +93,14 @@ async def endpoint(in_process: Make) -> AsyncIterator[Make]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def served(
+async def deployed(
     engine: Engine, loras: dict[str, Path], tiny_llama: Path, plait_home: Path, tracking: None
-) -> AsyncIterator[Make]:
-    """Plait's own API in front of its LLM deployment, which have no Ray between them here."""
+) -> AsyncIterator[Any]:
+    """A handle on Plait's LLM deployment, which has no Ray around it here."""
     pytest.importorskip("ray")
     from plait.observability import metrics
-    from plait.serve.api.services import Deployments, deployments
     from plait.serve.deployments import llm
-    from plait.serve.ingress import build_api
-    from plait.serve.messages.arguments import AppArguments, LLMArguments
+    from plait.serve.messages.arguments import LLMArguments
 
     folder = plait_home / "adapters" / ADAPTER
     shutil.copytree(loras["two:1"], folder)
@@ -112,14 +110,31 @@ async def served(
         await deployment.__init__(LLMArguments(model=str(tiny_llama)), 0)  # type: ignore[misc]
     metrics.LLM_REPLICAS.set(0)  # it is none of a cluster's
     await deployment.load_adapter(ADAPTER, str(folder), False)
-    handle: Any = _Handle(deployment)
+    yield _Handle(deployment)
+    await deployment.unload_adapter(ADAPTER)  # servers of this home would serve it, too
+    shutil.rmtree(folder)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def served(deployed: Any) -> AsyncIterator[Make]:
+    """Plait's own API in front of its LLM deployment."""
+    from plait.serve.api.services import Deployments, deployments
+    from plait.serve.ingress import build_api
+    from plait.serve.messages.arguments import AppArguments
+
     api = build_api()
-    behind = Deployments(handle, arguments=AppArguments(default_max_tokens=16))
+    behind = Deployments(deployed, arguments=AppArguments(default_max_tokens=16))
     api.dependency_overrides[deployments] = lambda: behind
     async with listening(api) as url:
         yield lambda model: ChatEndpoint.served(model, url)
-    await deployment.unload_adapter(ADAPTER)  # servers of this home would serve it, too
-    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def past_the_api(deployed: Any) -> Make:
+    """The LLM deployment itself."""
+    from plait.serve.deployments.llm_generate import LLMGenerate
+
+    return lambda model: LLMGenerate(deployed, model)
 
 
 class _Handle:
@@ -153,7 +168,7 @@ class _Response:
         """The events end with the task that reads them."""
 
 
-@pytest.fixture(params=["in_process", "endpoint", "served"])
+@pytest.fixture(params=["in_process", "endpoint", "served", "past_the_api"])
 def make(request: pytest.FixtureRequest) -> Make:
     """The implementation under test."""
     made: Make = request.getfixturevalue(request.param)

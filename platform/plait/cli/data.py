@@ -1,10 +1,11 @@
 """`plait data`: data for training and evaluation."""
 
 from pathlib import Path
+from typing import Literal
 
 import typer
 
-app = typer.Typer(help="Data for training and evaluation: make questions of documents.", no_args_is_help=True)
+app = typer.Typer(help="Data for training and evaluation: of documents, and of what users say.", no_args_is_help=True)
 
 
 @app.command("make-questions")
@@ -53,3 +54,24 @@ def make_questions(
     for note in notes(made):
         console.print(note, highlight=False, markup=False)
     print(f"everything: {made.folder}")
+
+
+@app.command("export-feedback")
+def export_feedback(
+    out: Path = typer.Argument(help="The file, which ends in .jsonl; one that is there is replaced."),
+    use: Literal["eval", "sft", "dpo"] = typer.Option(
+        "eval",
+        "--as",
+        help="eval: questions with the right answer; sft: conversations that end with it; dpo: corrections beside the "
+        "replies that they correct.",
+    ),
+) -> None:
+    """Write the answers that people rated (POST /v1/feedback) as an eval set or as training data.
+
+    Example: `plait data export-feedback feedback.jsonl --as sft && plait train lora data.train=feedback.jsonl`
+    """
+    from plait.evaluation.live.export import export_feedback as write
+    from plait.evaluation.live.traces import AnswerTraces
+
+    written = write(AnswerTraces().rated(), out, use)
+    print(f"{written.rows} rows of {written.rated} rated answers: {out}")

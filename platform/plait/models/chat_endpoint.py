@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from plait.chat_client import NO_KEY, NO_SERVER, error_of_status, server_url, unavailable
+from plait.chat_client import NO_KEY, NO_SERVER, TASK_HEADER, error_of_status, server_url, unavailable
 from plait.errors import Unavailable
 from plait.models.generate import Generated
 from plait.models.message import Message
@@ -27,28 +27,41 @@ class ChatEndpoint:
         api_key: empty where none is needed.
         concurrency: requests under way at once; others wait here.
         retries: of a request, from 0.5 s doubling to 8 s, or after as long as the server says.
+        task: what a server of ours is told that the requests are for (`TASK_HEADER`); empty: a question of a user.
     """
 
     def __init__(
-        self, model: str, url: str, api_key: str = "", concurrency: int = _CONCURRENCY, retries: int = 8
+        self,
+        model: str,
+        url: str,
+        api_key: str = "",
+        concurrency: int = _CONCURRENCY,
+        retries: int = 8,
+        task: str = "",
     ) -> None:
         from openai import AsyncOpenAI
 
         self._model, self._url = model, url
         self._no_server, self._no_key = "Check its address.", ""
         # The client insists on a key, which an endpoint of one's own need not.
-        self._client = AsyncOpenAI(base_url=url, api_key=api_key or "none", max_retries=retries, timeout=_TIMEOUT_S)
+        self._client = AsyncOpenAI(
+            base_url=url,
+            api_key=api_key or "none",
+            max_retries=retries,
+            timeout=_TIMEOUT_S,
+            default_headers={TASK_HEADER: task} if task else None,
+        )
         self._places = asyncio.Semaphore(concurrency)
 
     @classmethod
-    def served(cls, model: str, base_url: str | None = None) -> Self:
+    def served(cls, model: str, base_url: str | None = None, task: str = "") -> Self:
         """A model of a Plait server (None: this machine's), by its id there, with the key of the settings.
 
         Few retries: a server that is not there must be said at once.
         """
         key = settings().api_key
         url = base_url or server_url()
-        served = cls(model, f"{url}/v1", key.get_secret_value() if key else "", retries=2)
+        served = cls(model, f"{url}/v1", key.get_secret_value() if key else "", retries=2, task=task)
         served._no_server, served._no_key = NO_SERVER, NO_KEY
         return served
 

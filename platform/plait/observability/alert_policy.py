@@ -29,6 +29,10 @@ class AlertPolicy(Section):
     index_max_age_s: int = Field(26 * 3600, ge=1, description="Since an index last held what its sources did.")
     train_max_pause_s: int = Field(900, ge=1, description="Between two steps, evaluation and checkpoints included.")
     cost_jump: float = Field(2.0, gt=1, description="How many times yesterday's cost per answer is a jump.")
+    quality_drop: float = Field(
+        0.15, gt=0, lt=1, description="How far the mean of an hour's judged scores may lie below the day before."
+    )
+    min_judged: int = Field(50, ge=1, description="With fewer judged answers in the hour, their mean says nothing.")
     runbooks: str = Field("docs/runbooks", description="Where the runbooks are: the URL before /<alert>.md.")
     time_scale: float = Field(
         1.0, gt=0, le=1, description="Every window, wait and age is multiplied by it: 0.01 tries alerts in seconds."

@@ -161,6 +161,7 @@ class _Rules:
             "The adapter {{ $labels.adapter }} cannot be loaded, again and again; its requests fail.",
         )
         yield from self._cost()
+        yield from self._quality()
         yield from self._processes()
         yield self._alert(
             "PlaitExporterDown",
@@ -201,6 +202,23 @@ class _Rules:
             "An answer takes {{ $value | humanizeDuration }} of a replica, "
             f"more than {policy.cost_jump:g} times as much as yesterday.",
             for_s=1800,
+        )
+
+    def _quality(self) -> Iterator[dict[str, Any]]:
+        policy, hour, day = self._policy, self.time(3600), self.time(86_400)
+        by = "namespace, metric, model_name, collection"
+        total, count = (series(metrics.JUDGED_SCORE, part=part) for part in ("sum", "count"))
+        mean, before = "plait:judged_score:mean1h", "plait:judged_score:mean1d"
+        yield {"record": mean, "expr": f"{rate(total, hour, by)} / ({rate(count, hour, by)} > 0)"}
+        yield {"record": before, "expr": f"{rate(total, day, by)} / ({rate(count, day, by)} > 0)"}
+        yield self._alert(
+            "PlaitJudgedQualityFell",
+            "ticket",
+            # The day ends where the hour begins, so that what fell does not pull down what it is compared with.
+            f"{mean} < ({before} offset {hour}) - {policy.quality_drop:g} "
+            f"and sum by ({by}) (increase({count}[{hour}])) >= {policy.min_judged}",
+            "{{ $labels.metric }} of {{ $labels.model_name }} on {{ or $labels.collection `no collection` }} is "
+            f"{{{{ $value | humanize }}}} over an hour, more than {policy.quality_drop:g} below the day before.",
         )
 
     # ------------------------------------------------------------ jobs

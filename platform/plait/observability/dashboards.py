@@ -22,6 +22,7 @@ def dashboards() -> tuple[Dashboard, ...]:
     return (
         Dashboard("plait-serving", "Plait: serving by adapter", tuple(_serving())),
         Dashboard("plait-rag", "Plait: retrieval by stage", tuple(_retrieval())),
+        Dashboard("plait-quality", "Plait: what judges and people say", tuple(_quality())),
         Dashboard("plait-training", "Plait: training", tuple(_training())),
         Dashboard("plait-ingestion", "Plait: ingestion", tuple(_ingestion())),
         Dashboard("plait-cost", "Plait: cost", tuple(_cost())),
@@ -131,6 +132,31 @@ def _retrieval() -> Iterator[Panel]:
     )
     yield _times("Passages found", metrics.PASSAGES, "collection", "short")
     yield _by("Questions without a passage", metrics.NO_CONTEXT, "collection", "reqps")
+
+
+def _quality() -> Iterator[Panel]:
+    by = "metric, model_name, collection"
+    yield Panel(
+        "Judged scores",
+        "Mean of the scores that the server's judge gave, 1 is best.",
+        "percentunit",
+        (
+            Query(
+                f"{_rate(metrics.JUDGED_SCORE, by, part='sum')} / {_rate(metrics.JUDGED_SCORE, by, part='count')}",
+                "{{metric}} {{model_name}} {{collection}}",
+            ),
+        ),
+    )
+    yield _by("Judged answers by outcome", metrics.JUDGED, "outcome", "ops")
+    yield _ratio(
+        "Ratings that are up",
+        "Share of the ratings by people that are 0.5 or more.",
+        _rate(metrics.FEEDBACK, "model_name", 'rating="up"'),
+        _rate(metrics.FEEDBACK, "model_name"),
+        "{{model_name}}",
+    )
+    yield _by("Ratings", metrics.FEEDBACK, "rating", "ops")
+    yield _by("Answers kept", metrics.ANSWERS_KEPT, "outcome", "ops")
 
 
 def _training() -> Iterator[Panel]:

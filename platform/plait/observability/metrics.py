@@ -54,6 +54,8 @@ _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 # Serving. vLLM's names where the meaning is vLLM's, so that its dashboards fit.
 collection_label = BoundedLabel(200)
 """The value of the label `collection`: clients make collections, and delete them, without end."""
+# Adapters come and go without end; series must not. Each has a few model ids: versions, aliases, with retrieval.
+adapter_label, model_label = BoundedLabel(50), BoundedLabel(200)
 
 REQUESTS = Counter("plait_requests", "Requests answered.", ["model_name", "adapter", "outcome"])
 REQUESTS_UNDER_WAY = Gauge("plait_requests_running", "Requests under way.", multiprocess_mode="livesum")
@@ -144,6 +146,23 @@ NO_CONTEXT = Counter(
     "plait_no_context", "Questions for which no passage was found, by what was done: refused or answered.",
     ["collection", "outcome"],
 )  # fmt: skip
+
+# Answers after they were given
+JUDGED_SCORE = Histogram(
+    "plait_judged_score",
+    "Scores of answers by a metric and the judge of the server, 1 is best.",
+    ["metric", "model_name", "adapter", "collection"],
+    buckets=(0.25, 0.5, 0.75, 0.9, 1),
+)
+JUDGED = Counter(
+    "plait_judged",
+    "Answers that were to be judged: judged, cannot_be_said, dropped (too many waited) or failed.",
+    ["metric", "outcome"],
+)
+ANSWERS_KEPT = Counter(
+    "plait_answers_kept", "Answers that were to be kept: kept, dropped (too many waited) or failed.", ["outcome"]
+)
+FEEDBACK = Counter("plait_feedback", "Ratings by people: up (0.5 or more) or down.", ["rating", "model_name"])
 
 # Ingestion
 DOCUMENTS = Counter(

@@ -4,7 +4,6 @@ In: who asks. Out: its `Conversations`, which no other key sees.
 """
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -16,7 +15,6 @@ from typing import Annotated, Any
 from fastapi import Depends
 
 from plait.errors import InsufficientStorage, InvalidField, InvalidInput, NotFound
-from plait.scope import Scope
 from plait.serve.api.caller import Caller, caller
 from plait.serve.api.responses.cancellation import Cancellation, UnderWay
 from plait.serve.api.responses.input_items import ItemReference, carried, listed
@@ -210,15 +208,8 @@ def _storage(limits: ResponseArguments) -> ResponseStorage:
     return ResponseStorage(limits)
 
 
-def owner_of(asking: Caller) -> str:
-    """The owner of the responses that a caller asks for. Each key is an owner, and a key has one tenant at most."""
-    if asking.key is not None:
-        return hashlib.sha256(asking.key.id.encode()).hexdigest()[:32]
-    return "admin" if asking.may(Scope.ADMIN) else "anybody"
-
-
 async def conversations(
     services: Annotated[Services, Depends(services)], asking: Annotated[Caller, Depends(caller)]
 ) -> Conversations:
     """The conversations of the caller."""
-    return Conversations(_storage(services.arguments.responses), owner_of(asking))
+    return Conversations(_storage(services.arguments.responses), asking.owner)

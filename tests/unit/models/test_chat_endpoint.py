@@ -32,7 +32,7 @@ def endpoint(reply: Callable[[int], Reply]) -> Iterator[tuple[str, list[dict[str
     class Server(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            asked.append(body | {"key": self.headers["authorization"]})
+            asked.append(body | {"key": self.headers["authorization"], "task": self.headers["x-openwebui-task"]})
             status, said, headers = reply(len(asked))
             page = said.encode() if isinstance(said, str) else json.dumps(said).encode()
             self.send_response(status)
@@ -68,9 +68,16 @@ async def test_a_conversation_is_sent_whole_with_the_key() -> None:
     assert (made.text, made.is_cut, made.prompt_tokens) == ("yes", False, None)
     (body,) = asked
     assert (body["key"], body["model"], body["max_tokens"], body["temperature"]) == ("Bearer secret", "m", 9, 0)
+    assert body["task"] is None
     assert body["messages"][1]["tool_calls"][0]["function"] == {"name": "weather", "arguments": '{"city": "Oslo"}'}
     assert body["messages"][2] == {"role": "tool", "content": "rain", "tool_call_id": "c1"}
     assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
+
+
+async def test_a_server_is_told_what_is_asked_for_no_user() -> None:
+    with endpoint(lambda _: (200, ANSWER, {})) as (url, asked):
+        await ask(ChatEndpoint("m", url, task="judging"))
+    assert asked[0]["task"] == "judging"
 
 
 async def test_a_server_that_is_busy_for_a_moment_is_asked_again() -> None:

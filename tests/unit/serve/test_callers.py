@@ -111,7 +111,7 @@ def refusal(answer: Any, status: int) -> str:
 
 
 def test_the_routes_are_told_apart() -> None:
-    assert (len(FINDING), len(WRITING), len(ADMINISTERING), len(ASKING)) == (4, 22, 5, 25)
+    assert (len(FINDING), len(WRITING), len(ADMINISTERING), len(ASKING)) == (4, 22, 5, 26)
 
 
 def test_where_there_are_keys_nothing_but_the_probes_answers_without(client: TestClient) -> None:

@@ -24,9 +24,9 @@ from plait.errors import ModelNotFound, Overloaded, PlaitError, RecipeError
 from plait.index.passage import Passage
 from plait.model_ids import ModelId
 from plait.models.message import Message
+from plait.observability import metrics
 from plait.observability.bounded_label import BoundedLabel
 from plait.retrieval.request import Retrieval
-from plait.serve.api import accounting
 from plait.serve.api.accounting import recorded
 from plait.serve.api.answer import Answer, server_sent_events
 from plait.serve.api.completion_requests import CompletionRequest
@@ -327,8 +327,8 @@ def test_an_answer_cut_by_its_deadline_says_so() -> None:
 @pytest.fixture
 def own_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds of labels of their own: tests of the same process may have asked for more names than there may be."""
-    for label in ("_adapter_label", "_model_label"):
-        monkeypatch.setattr(accounting, label, BoundedLabel(50))
+    for label in ("adapter_label", "model_label"):
+        monkeypatch.setattr(metrics, label, BoundedLabel(50))
 
 
 def counted(name: str, **labels: str) -> float:

@@ -15,15 +15,25 @@ from plait.recipes.judging import JudgeEndpoint
 from plait.settings import settings
 
 _NLI = "nli:"
+_TASK = "evaluation"
+"""What a server of ours is told, so that it takes no request of a judge for one of a user."""
 
 
 @asynccontextmanager
-async def open_judge(how: str | JudgeEndpoint, embedding: Embedding | None = None) -> AsyncIterator[Judge]:
+async def open_judge(
+    how: str | JudgeEndpoint,
+    embedding: Embedding | None = None,
+    *,
+    served: Generate | None = None,
+    keeps_replies: bool = True,
+) -> AsyncIterator[Judge]:
     """The judge of a recipe, which is closed at the end of the block.
 
     Args:
-        how: `lexical`, `embedding`, `nli:MODEL`, or an endpoint; the endpoint's replies are kept under the home.
+        how: `lexical`, `embedding`, `nli:MODEL`, or an endpoint.
         embedding: what the judge `embedding` compares by.
+        served: the model of an endpoint without address; None: this machine's server is asked by HTTP.
+        keeps_replies: whether an endpoint's replies are kept under the home, to cost nothing the next time.
 
     Raises:
         InvalidInput: when there is no such judge, an embedding is lacking, or the variable of a key is not set.
@@ -33,7 +43,7 @@ async def open_judge(how: str | JudgeEndpoint, embedding: Embedding | None = Non
     if isinstance(how, JudgeEndpoint):
         from plait.evaluation.judges.model import ModelJudge
 
-        async with open_model(how) as model:
+        async with open_model(how, served=served, keeps_replies=keeps_replies) as model:
             yield ModelJudge(model, how.model)
     elif how == "lexical":
         yield LexicalJudge()
@@ -49,15 +59,35 @@ async def open_judge(how: str | JudgeEndpoint, embedding: Embedding | None = Non
 
         yield EntailmentJudge(EntailmentModel(how.removeprefix(_NLI)))
     else:
-        known = ("lexical", "embedding", "nli:MODEL")
-        raise InvalidInput(
-            f"There is no judge '{how}'.", did_you_mean(how, known) + " A model judges by its section: model, base_url."
-        )
+        raise _no_such_judge(how)
+
+
+def check_judge_name(name: str) -> None:
+    """Find out before a judge is opened that there is none of this name.
+
+    Raises:
+        InvalidInput: when there is none.
+    """
+    if name not in ("lexical", "embedding") and not name.startswith(_NLI):
+        raise _no_such_judge(name)
+
+
+def _no_such_judge(name: str) -> InvalidInput:
+    known = ("lexical", "embedding", f"{_NLI}MODEL")
+    return InvalidInput(
+        f"There is no judge '{name}'.", did_you_mean(name, known) + " A model judges by its section: model, base_url."
+    )
 
 
 @asynccontextmanager
-async def open_model(how: ModelEndpoint) -> AsyncIterator[Generate]:
-    """The model of an endpoint, which is closed at the end of the block; its replies are kept under the home.
+async def open_model(
+    how: ModelEndpoint, *, served: Generate | None = None, keeps_replies: bool = True
+) -> AsyncIterator[Generate]:
+    """The model of an endpoint, which is closed at the end of the block.
+
+    Args:
+        served: the model of an endpoint without address; None: this machine's server is asked by HTTP.
+        keeps_replies: whether its replies are kept under the home, to cost nothing the next time.
 
     Raises:
         InvalidInput: when the variable of the key is not set.
@@ -66,16 +96,27 @@ async def open_model(how: ModelEndpoint) -> AsyncIterator[Generate]:
     from plait.evaluation.judges.cache import CachedGenerate, ReplyCache
     from plait.models.chat_endpoint import ChatEndpoint
 
-    if how.base_url is None:
-        endpoint = ChatEndpoint.served(how.model)
+    if how.base_url is not None:
+        endpoint = ChatEndpoint(how.model, how.base_url, key_of(how), task=_TASK)
+    elif served is None:
+        endpoint = ChatEndpoint.served(how.model, task=_TASK)
     else:
-        endpoint = ChatEndpoint(how.model, how.base_url, _key(how))
+        yield served
+        return
     async with endpoint:
+        if not keeps_replies:
+            yield endpoint
+            return
         with closing(ReplyCache(replies_file())) as cache:
             yield CachedGenerate(endpoint, f"{how.base_url or ''} {how.model}", cache)
 
 
-def _key(how: ModelEndpoint) -> str:
+def key_of(how: ModelEndpoint) -> str:
+    """The key of an endpoint; empty where it needs none.
+
+    Raises:
+        InvalidInput: when the variable that holds it is not set.
+    """
     if how.api_key_env is None:
         return ""
     key = os.environ.get(how.api_key_env)

@@ -1,6 +1,7 @@
 """From what a recipe says to the judge."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from judging_models import WordEmbedding
@@ -27,6 +28,16 @@ async def test_an_endpoint_opens_a_model_whose_replies_are_kept(monkeypatch: pyt
     assert replies_file().exists()
     async with open_judge(JudgeEndpoint(model="base")) as judge:
         assert judge.name == "base"
+
+
+async def test_what_a_model_says_of_users_answers_need_not_be_kept() -> None:
+    replies_file().unlink(missing_ok=True)
+    reader: Any = object()
+    endpoint = JudgeEndpoint(model="gpt", base_url="http://127.0.0.1:9/v1")
+    for how in (endpoint, JudgeEndpoint(model="base")):
+        async with open_judge(how, served=reader, keeps_replies=False) as judge:
+            assert judge.name == how.model
+    assert not replies_file().exists()
 
 
 @pytest.mark.parametrize(

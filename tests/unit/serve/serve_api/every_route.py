@@ -29,13 +29,13 @@ from plait.scope import Scope
 from plait.serve.adapters.lifecycle import AdapterLifecycle
 from plait.serve.adapters.report import ReplicaAdapters
 from plait.serve.api.caller import Caller
-from plait.serve.api.responses.conversations import owner_of
 from plait.serve.api.responses.objects import Response
 from plait.serve.api.responses.requests import ResponseRequest
 from plait.serve.api.responses.storage import ResponseStorage, StoredResponse, new_response_id
+from plait.serve.api.reviews import Reviews
 from plait.serve.api.services import Deployments
 from plait.serve.deployments.indexer import Indexer
-from plait.serve.messages.arguments import AppArguments, ResponseArguments, RetrievalArguments
+from plait.serve.messages.arguments import AnswerArguments, AppArguments, ResponseArguments, RetrievalArguments
 from plait.serve.messages.calls import Call, Collection, Event, Retrieved, TokenizerInfo, Tokens
 from plait.serve.messages.embeddings import Embedded
 from plait.serve.messages.protocol import ModelCard
@@ -124,6 +124,7 @@ _INFER: list[tuple[str, str, Any, Mapping[str, int]]] = [
     ("POST", "/v1/tokenize", {"prompt": "x"}, {}),
     ("POST", "/v1/detokenize", {"tokens": [97]}, {}),
     ("GET", "/v1/tokenizer_info", None, {}),
+    ("POST", "/v1/feedback", {"request_id": "r-1", "rating": "up"}, {}),
 ]
 _FINDING: list[tuple[str, str, Any, Mapping[str, int]]] = [
     ("GET", "/v1/vector_stores", None, {"collection": _LEFT_OUT}),
@@ -291,8 +292,14 @@ class Behind:
             make_collection=indexer.make_collection,
             drop_collection=indexer.drop_collection,
         )
-        arguments = AppArguments(retrieval=RetrievalArguments(collection=COLLECTION), default_max_tokens=16)
-        self.deployments = Deployments(self.llm, retriever, embedder, None, takes_files, arguments)
+        arguments = AppArguments(
+            retrieval=RetrievalArguments(collection=COLLECTION),
+            default_max_tokens=16,
+            answers=AnswerArguments(keep="all"),
+        )
+        # It is asked to keep ratings, and is sent no answers: they would come after the requests that were answered.
+        reviews = Reviews(self._handle(rate=None), AppArguments())  # type: ignore[arg-type]
+        self.deployments = Deployments(self.llm, retriever, embedder, None, takes_files, arguments, reviews)
 
     def load_adapters_by(self, lifecycle: AdapterLifecycle) -> None:
         """Let adapters be loaded, unloaded and pinned by the real thing."""
@@ -341,7 +348,7 @@ def stored_response() -> str:
         Caller(frozenset({Scope.INFER})),
         *(Caller(key.scopes, key) for key in api_keys.all_keys() or ()),
     ]:
-        ResponseStorage(ResponseArguments()).keep(owner_of(asking), kept)
+        ResponseStorage(ResponseArguments()).keep(asking.owner, kept)
     return response.id
 
 

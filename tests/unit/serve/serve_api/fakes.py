@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from plait.engines.engine import FinishReason, TokenLogprob
 from plait.errors import CollectionNotFound, ModelNotFound, NotFound, PlaitError
+from plait.evaluation.live.answer import Rating
 from plait.index.passage import Passage
 from plait.models.long_texts import LongTexts
 from plait.models.reranking import check_uncut
@@ -61,6 +62,7 @@ class Fakes(Services):
         self.closed = 0
         self.embedded: list[tuple[list[Input], LongTexts]] = []
         self.retrievals: list[tuple[str, Retrieval]] = []
+        self.ratings: list[tuple[str, Rating]] = []
 
     def answers(self, choices: Sequence[Call]) -> list[AsyncGenerator[Event]]:
         return [self.answer(call) for call in choices]
@@ -107,6 +109,9 @@ class Fakes(Services):
         if self.error is not None:
             raise self.error
         return Retrieved((PASSAGE,), ("docs",), asked, {"embed": 1.24, "search": 2.0, "total": 3.5})
+
+    async def rate(self, request_id: str, rating: Rating) -> None:
+        self.ratings.append((request_id, rating))
 
     async def passage(self, collection: str, chunk_id: str, tenant: str | None) -> Passage:
         await self.check_collection(collection)

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from plait.chat_client import TASK_HEADER
 from plait.engines.engine import Sampling
 from plait.model_ids import ModelId
 from plait.models.message import Message, Role
-from plait.serve.api.client_tasks import TASK_HEADER, is_client_task
+from plait.serve.api.client_tasks import is_client_task
 from plait.serve.messages.calls import Call
 from serve_api.fakes import CHAT, Fakes, post
 

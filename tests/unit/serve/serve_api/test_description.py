@@ -49,6 +49,7 @@ REQUESTS: list[tuple[str, str, dict[str, Any] | None]] = [
     ("post", "/v1/tokenize", {"prompt": "ab"}),
     ("post", "/v1/detokenize", {"tokens": [97]}),
     ("get", "/v1/tokenizer_info", None),
+    ("post", "/v1/feedback", {"request_id": "job-7", "rating": 0.5, "correction": "x"}),
 ]
 
 

@@ -1,0 +1,96 @@
+"""An answer that a server gave to somebody, and what that somebody says of it.
+
+It knows neither who serves nor where answers are kept.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from plait.evaluation.citation_marks import marked_citations
+from plait.evaluation.sample import Sample, SamplePassage
+from plait.models.message import Message
+
+
+@dataclass(frozen=True)
+class LiveAnswer:
+    """One answer to one request.
+
+    Attributes:
+        request_id: what the response said as `X-Request-Id`; clients may choose it, so it is unique for no more than an
+            owner, if that.
+        owner: whose request it was; only this owner and administrators may rate the answer.
+        model: the model id that was asked for; `adapter`: the adapter's name in it, or empty.
+        answered_by: the weights that answered, as in `support:3`.
+        collections: what was searched; none where nothing was.
+        conversation: what was said before the reply; the last message is the question.
+        passages: what stood in the prompt, best first.
+        is_grounded: whether passages were looked for, found or not.
+        started_ms: when the request came, since 1970. `took_ms`: from then to the last token.
+    """
+
+    request_id: str
+    owner: str
+    model: str
+    adapter: str
+    answered_by: str
+    collections: tuple[str, ...]
+    conversation: tuple[Message, ...]
+    reply: str
+    passages: tuple[SamplePassage, ...]
+    is_grounded: bool
+    started_ms: int
+    took_ms: int
+
+    @property
+    def question(self) -> str:
+        return self.conversation[-1].content
+
+    @property
+    def collection(self) -> str:
+        """The collections as one name, as `plait.retrieval.collection` of an answer has it."""
+        return ", ".join(self.collections)
+
+    @property
+    def sample(self) -> Sample:
+        """What is judged of it. Nothing is known of the right answer."""
+        return Sample(
+            question=self.question,
+            reply=self.reply,
+            passages=self.passages,
+            citations=tuple(marked_citations(self.reply, len(self.passages))),
+            is_grounded=self.is_grounded,
+        )
+
+
+@dataclass(frozen=True)
+class Rating:
+    """What a person says of an answer. `value`: from 0 (bad) to 1 (good); `correction`: what the answer should be."""
+
+    value: float
+    correction: str = ""
+    comment: str = ""
+
+    @property
+    def is_up(self) -> bool:
+        return self.value >= 0.5
+
+
+@dataclass(frozen=True)
+class RatedAnswer:
+    """An answer that is kept, with the last rating of it; see `LiveAnswer` for the other attributes."""
+
+    model: str
+    conversation: tuple[Message, ...]
+    reply: str
+    passages: tuple[SamplePassage, ...]
+    rating: Rating
+
+    @property
+    def question(self) -> str:
+        return self.conversation[-1].content
+
+
+def is_drawn(request_id: str, share: float) -> bool:
+    """Whether a request is of the share that is judged: by a hash of its id, so that every replica says the same."""
+    digest = hashlib.sha256(request_id.encode()).digest()
+    return int.from_bytes(digest[:8]) < share * 2**64

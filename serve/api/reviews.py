@@ -1,0 +1,104 @@
+"""Hands answers that were given to the reviewer, which judges and keeps them; nobody waits for that.
+
+In: answers that have come to their end. Out: nothing; what would wait too long is dropped, and counted. It knows
+neither judges nor where answers are kept.
+"""
+
+import asyncio
+import logging
+import time
+
+from ray.serve.handle import DeploymentHandle
+
+from plait.evaluation.live.answer import LiveAnswer, Rating, is_drawn
+from plait.evaluation.sample import SamplePassage
+from plait.observability import metrics
+from plait.serve.api.answer import Answer
+from plait.serve.messages.arguments import AppArguments
+
+_log = logging.getLogger("ray.serve")
+_MAX_ON_THE_WAY = 64
+"""Answers on their way to the reviewer. It takes each at once, so there are more only while it cannot be reached."""
+
+
+class Reviews:
+    """The reviewer, as the routes of one replica of the API see it."""
+
+    def __init__(self, reviewer: DeploymentHandle, arguments: AppArguments) -> None:
+        self._reviewer = reviewer
+        self._judging, self._keep = arguments.judging, arguments.answers.keep
+        self._on_the_way: set[asyncio.Task[None]] = set()
+        self._is_reached = True
+
+    def offer(self, answer: Answer, owner: str) -> None:
+        """Send an answer if it is to be judged or kept; returns at once."""
+        is_judged = is_drawn(answer.call.request_id, self._judging.share)
+        if not (is_judged or self._keep == "all"):
+            return
+        live = _live(answer, owner)
+        if live is None:
+            return
+        if len(self._on_the_way) >= _MAX_ON_THE_WAY:
+            self._count_lost(is_judged, "dropped")
+            return
+        sending = asyncio.create_task(self._send(live, is_judged))
+        self._on_the_way.add(sending)
+        sending.add_done_callback(self._on_the_way.discard)
+
+    async def rate(self, request_id: str, owner: str | None, rating: Rating) -> None:
+        """Keep what a person says of an answer; `owner`: whose it must be, None for anybody's.
+
+        Raises:
+            NotFound: when no such answer is kept.
+            Overloaded: when too much waits to be kept.
+        """
+        await self._reviewer.rate.remote(request_id, owner, rating)
+
+    async def _send(self, live: LiveAnswer, is_judged: bool) -> None:
+        try:
+            await self._reviewer.review.remote(live, is_judged)
+            self._is_reached = True
+        except Exception as error:
+            if self._is_reached:  # once, and not for every answer
+                _log.warning("answers are not reviewed: the reviewer cannot be reached (%s)", type(error).__name__)
+            self._is_reached = False
+            self._count_lost(is_judged, "failed")
+
+    def _count_lost(self, is_judged: bool, outcome: str) -> None:
+        if is_judged:
+            for metric in self._judging.metrics:
+                metrics.JUDGED.labels(metric, outcome).inc()
+        if self._keep == "all" or (self._keep == "judged" and is_judged):
+            metrics.ANSWERS_KEPT.labels(outcome).inc()
+
+
+def _live(answer: Answer, owner: str) -> LiveAnswer | None:
+    """What is kept and judged of an answer; None where there is no question or no reply that a person would read.
+
+    Of several choices it is the first. A call of a tool, or JSON by a schema, is for a program to read.
+    """
+    call, choice = answer.call, answer.choices[0]
+    if call.sampling.constraint is not None or choice.tool_calls or choice.first is None:
+        return None
+    if not call.messages or call.messages[-1].role != "user" or not choice.answer.strip():
+        return None
+    retrieved = choice.first.retrieved
+    adapter = call.model.adapter
+    took_ms = int(answer.elapsed_ms)
+    return LiveAnswer(
+        request_id=call.request_id,
+        owner=owner,
+        model=str(call.model),
+        adapter=adapter.name if adapter else "",
+        answered_by=choice.last.answered_by,
+        collections=retrieved.collections if retrieved else (),
+        conversation=call.messages,
+        reply=choice.answer.strip(),
+        passages=tuple(
+            SamplePassage(passage.text, passage.source, passage.chunk_id, passage.start, passage.end)
+            for passage in choice.first.passages
+        ),
+        is_grounded=retrieved is not None,
+        started_ms=int(time.time() * 1000) - took_ms,
+        took_ms=took_ms,
+    )

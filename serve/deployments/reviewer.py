@@ -1,0 +1,99 @@
+"""The reviewer deployment: answers come here after they were given, to be judged and kept, and ratings of them.
+
+Its own process, of low priority: whatever a judge takes, the API and the model do not wait for it. Answers wait in
+bounded queues in its memory; when it ends, those that wait are lost, and counted as dropped.
+"""
+
+import asyncio
+import os
+from functools import partial
+
+from ray.serve.handle import DeploymentHandle
+
+from plait.errors import InvalidInput
+from plait.evaluation.judges.lexical import LexicalJudge
+from plait.evaluation.judges.opening import check_judge_name, key_of, open_judge
+from plait.evaluation.live.answer import LiveAnswer, Rating
+from plait.evaluation.metrics.metric import Instruments, Need, metric
+from plait.model_ids import ModelId
+from plait.models.encoders.when_used import LoadedWhenUsed
+from plait.observability import metrics
+from plait.recipes.judging import JudgeEndpoint
+from plait.serve.deployments.answer_keeper import AnswerKeeper
+from plait.serve.deployments.judging_thread import JudgingThread
+from plait.serve.deployments.llm_generate import LLMGenerate
+from plait.serve.messages.arguments import AppArguments, JudgingArguments
+from plait.serve.messages.request_log import log_expected_errors_in_one_line
+
+_NICENESS = 10
+"""As `nice` starts commands: a judge that computes gets what the model and the API leave."""
+
+
+def check_judging(how: JudgingArguments) -> None:
+    """Find out before anything starts whether answers can be judged so.
+
+    Raises:
+        InvalidInput: when there is no such metric or judge, or one needs what is not known of a user's question.
+        ModelNotFound: when the id of the served model that judges can name none.
+    """
+    if isinstance(how.judge, JudgeEndpoint):
+        key_of(how.judge)
+        if how.judge.base_url is None and ModelId.requested(how.judge.model).with_retrieval:
+            raise InvalidInput(
+                f"The judge '{how.judge.model}' retrieves, and is given the passages.", "Name it without rag/."
+            )
+    else:
+        check_judge_name(how.judge)
+    for name in how.metrics:
+        needs = metric(name, Instruments(LexicalJudge(), LoadedWhenUsed(how.embedding))).needs
+        unknown = sorted(needs - {Need.PASSAGES, Need.CITATIONS})
+        if unknown:
+            raise InvalidInput(
+                f"The metric '{name}' needs {', '.join(unknown)}, which nobody knows of a user's question.",
+                "Judge live answers by faithfulness, answer_relevance, citation_precision or citation_recall.",
+            )
+
+
+class Reviewer:
+    """Judges a share of the answers and keeps them, as far as the application does either."""
+
+    def __init__(self, arguments: AppArguments, llm: DeploymentHandle) -> None:
+        log_expected_errors_in_one_line()
+        os.nice(_NICENESS)
+        judging, answers = arguments.judging, arguments.answers
+        self._keeps_all = answers.keep == "all"
+        self._keeper = None if answers.keep == "none" else AnswerKeeper(answers.max_age_days)
+        self._judging: JudgingThread | None = None
+        if judging.share > 0:
+            how = judging.judge
+            served = LLMGenerate(llm, how.model) if isinstance(how, JudgeEndpoint) and how.base_url is None else None
+            embedding = LoadedWhenUsed(judging.embedding)
+            # What a model said of users' answers is not kept beside what it said of eval sets.
+            opened = partial(open_judge, how, embedding, served=served, keeps_replies=False)
+            self._judging = JudgingThread(judging, opened, embedding, self._keeper)
+
+    async def review(self, answer: LiveAnswer, is_judged: bool) -> None:
+        """Take an answer; returns at once."""
+        is_kept = self._keeper is not None and (self._keeps_all or is_judged)
+        kept = self._keeper.keep(answer) if self._keeper is not None and is_kept else None
+        if is_judged and self._judging is not None:
+            self._judging.add(answer, kept)
+
+    async def rate(self, request_id: str, owner: str | None, rating: Rating) -> None:
+        """Keep what a person says of an answer; see `AnswerTraces.rate`.
+
+        Raises:
+            NotFound: when no such answer is kept.
+            Overloaded: when too much waits to be kept.
+            Unavailable: when a configured tracking server does not answer.
+        """
+        assert self._keeper is not None  # the API refuses ratings of an application that keeps nothing
+        model = await asyncio.wrap_future(self._keeper.rate(request_id, owner, rating))
+        metrics.FEEDBACK.labels("up" if rating.is_up else "down", metrics.model_label(model)).inc()
+
+    def __del__(self) -> None:
+        """Serve calls it when it ends this replica."""
+        if getattr(self, "_judging", None) is not None:
+            self._judging.close()
+        if getattr(self, "_keeper", None) is not None:
+            self._keeper.close()
