@@ -10,6 +10,7 @@ import time
 
 from ray.serve.handle import DeploymentHandle
 
+from plait.errors import Unavailable
 from plait.evaluation.live.answer import LiveAnswer, Rating, is_drawn
 from plait.evaluation.sample import SamplePassage
 from plait.observability import metrics
@@ -17,6 +18,7 @@ from plait.serve.api.answer import Answer
 from plait.serve.messages.arguments import AppArguments
 
 _log = logging.getLogger("ray.serve")
+_RATE_TIMEOUT_S = 30.0
 _MAX_ON_THE_WAY = 64
 """Answers on their way to the reviewer. It takes each at once, so there are more only while it cannot be reached."""
 
@@ -35,7 +37,12 @@ class Reviews:
         is_judged = is_drawn(answer.call.request_id, self._judging.share)
         if not (is_judged or self._keep == "all"):
             return
-        live = _live(answer, owner)
+        try:
+            live = _live(answer, owner)
+        except Exception:  # a fault of ours must not become the end of an answer that was given
+            _log.exception("an answer is not reviewed")
+            self._count_lost(is_judged, "failed")
+            return
         if live is None:
             return
         if len(self._on_the_way) >= _MAX_ON_THE_WAY:
@@ -51,7 +58,14 @@ class Reviews:
         Raises:
             NotFound: when no such answer is kept.
             Overloaded: when too much waits to be kept.
+            Unavailable: when it is not kept in time.
         """
+        try:
+            await asyncio.wait_for(self._rate(request_id, owner, rating), _RATE_TIMEOUT_S)
+        except TimeoutError:
+            raise Unavailable("Ratings cannot be kept now.", "Try again in a moment.") from None
+
+    async def _rate(self, request_id: str, owner: str | None, rating: Rating) -> None:
         await self._reviewer.rate.remote(request_id, owner, rating)
 
     async def _send(self, live: LiveAnswer, is_judged: bool) -> None:

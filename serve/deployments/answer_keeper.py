@@ -99,7 +99,7 @@ def _count(kept: "Future[str]") -> None:
     _tell(kept)
 
 
-def _tell(done: "Future[object]") -> None:
+def _tell(done: "Future[T]") -> None:
     """A line in the log for what failed; it does not quote what was said."""
     error = None if done.cancelled() else done.exception()
     if error is not None and not isinstance(error, CancelledError):

@@ -12,11 +12,12 @@ import pytest_asyncio
 from counted import counting
 
 from plait.chat_client import TASK_HEADER
-from plait.errors import Overloaded
-from plait.evaluation.live.answer import LiveAnswer
+from plait.errors import Overloaded, Unavailable
+from plait.evaluation.live.answer import LiveAnswer, Rating
 from plait.evaluation.sample import SamplePassage
 from plait.observability import metrics
 from plait.scope import Scope
+from plait.serve.api import reviews
 from plait.serve.api.caller import Caller
 from plait.serve.api.reviews import _MAX_ON_THE_WAY, Reviews
 from plait.serve.api.services import services
@@ -36,6 +37,10 @@ class Reviewer:
         self.is_open.set()
         self.error: Exception | None = None
         self.review = SimpleNamespace(remote=self._review)
+        self.rate = SimpleNamespace(remote=self._rate)
+
+    async def _rate(self, request_id: str, owner: str | None, rating: Rating) -> None:
+        await self.is_open.wait()
 
     async def _review(self, answer: LiveAnswer, is_judged: bool) -> None:
         await self.is_open.wait()
@@ -202,3 +207,21 @@ async def test_a_reviewer_that_cannot_be_reached_costs_one_line_and_is_counted(
     assert [record.getMessage() for record in caplog.records if "reviewer" in record.getMessage()] == [
         "answers are not reviewed: the reviewer cannot be reached (RuntimeError)"
     ]
+
+
+async def test_a_rating_that_is_not_kept_in_time_is_said(reviewer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reviews, "_RATE_TIMEOUT_S", 0.01)
+    reviewer.is_open.clear()
+    with pytest.raises(Unavailable, match="cannot be kept now"):
+        await Reviews(reviewer, AppArguments()).rate("job-7", None, Rating(1.0))
+
+
+async def test_a_fault_of_the_review_does_not_reach_the_client(
+    client: httpx.AsyncClient, fakes: Fakes, reviewer: Reviewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reviewed(fakes, reviewer, judging={"share": 1.0})
+    monkeypatch.delattr(LiveAnswer, "__init__")  # none can be made
+    failed = counting(metrics.JUDGED, metric="faithfulness", outcome="failed")
+    response = await client.post("/v1/chat/completions", json=CHAT | {"stream": True})
+    assert "error" not in response.text
+    assert failed() == 1
