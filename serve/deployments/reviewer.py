@@ -57,13 +57,16 @@ def check_judging(how: JudgingArguments) -> None:
 class Reviewer:
     """Judges a share of the answers and keeps them, as far as the application does either."""
 
+    _keeper: AnswerKeeper | None = None
+    _judging: JudgingThread | None = None
+
     def __init__(self, arguments: AppArguments, llm: DeploymentHandle) -> None:
         log_expected_errors_in_one_line()
         os.nice(_NICENESS)
         judging, answers = arguments.judging, arguments.answers
         self._keeps_all = answers.keep == "all"
-        self._keeper = None if answers.keep == "none" else AnswerKeeper(answers.max_age_days)
-        self._judging: JudgingThread | None = None
+        if answers.keep != "none":
+            self._keeper = AnswerKeeper(answers.max_age_days)
         if judging.share > 0:
             how = judging.judge
             served = LLMGenerate(llm, how.model) if isinstance(how, JudgeEndpoint) and how.base_url is None else None
@@ -93,7 +96,7 @@ class Reviewer:
 
     def __del__(self) -> None:
         """Serve calls it when it ends this replica."""
-        if getattr(self, "_judging", None) is not None:
+        if self._judging is not None:
             self._judging.close()
-        if getattr(self, "_keeper", None) is not None:
+        if self._keeper is not None:
             self._keeper.close()

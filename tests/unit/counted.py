@@ -5,7 +5,7 @@ from collections.abc import Callable
 from prometheus_client import Counter, Histogram
 
 
-def counting(metric: Counter | Histogram, sample: str = "", **labels: str) -> Callable[[], float]:
+def counting(metric: Counter | Histogram, sample: str = "", /, **labels: str) -> Callable[[], float]:
     """How much is counted from now on, of the samples with these labels; `sample`: of a histogram, `sum` or `count`."""
 
     def now() -> float:

@@ -15,7 +15,7 @@ from plait.serve.messages.arguments import JudgingArguments
     [
         ({"metrics": ["faithfulnes"]}, InvalidInput, "Did you mean 'faithfulness'"),
         ({"metrics": ["contains"]}, InvalidInput, "'contains' needs answers, which nobody knows of a user's question"),
-        ({"metrics": ["counterfactual_citations"]}, InvalidInput, ""),
+        ({"metrics": ["counterfactual_citations"]}, InvalidInput, "asks the model again"),
         ({"judge": "lexica"}, InvalidInput, "There is no judge 'lexica'"),
         ({"judge": {"model": "rag/base"}}, InvalidInput, "Name it without rag/"),
         ({"judge": {"model": "a b"}}, ModelNotFound, "There is no model 'a b'"),

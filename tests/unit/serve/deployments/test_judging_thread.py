@@ -1,12 +1,12 @@
 """Answers are judged in the background: scores are counted, and a judge that fails or hangs costs scores alone."""
 
 import asyncio
-import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,6 +38,15 @@ class Keeper:
 @pytest.fixture
 def keeper() -> Keeper:
     return Keeper()
+
+
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is logged."""
+    said: list[str] = []
+    log = SimpleNamespace(warning=lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(judging_thread, "_log", log)
+    return said
 
 
 @pytest.fixture
@@ -127,7 +136,7 @@ def raises() -> None:
 
 
 def test_a_judge_that_fails_or_does_not_answer_in_time_costs_the_score_of_that_answer(
-    make: Make, keeper: Keeper, caplog: pytest.LogCaptureFixture
+    make: Make, keeper: Keeper, lines: list[str]
 ) -> None:
     failed = counting(metrics.JUDGED, metric="faithfulness", outcome="failed")
     thread = make(Failing(raises, lambda: asyncio.sleep(60)), timeout_s=0.05, metrics=["faithfulness"])
@@ -136,7 +145,7 @@ def test_a_judge_that_fails_or_does_not_answer_in_time_costs_the_score_of_that_a
     until(lambda: bool(keeper.scores))
     assert failed() == 2
     assert [trace_id for trace_id, *_ in keeper.scores] == ["tr-2"]
-    assert "quotes" not in caplog.text
+    assert lines == [f"an answer is not judged by faithfulness ({why})" for why in ("RuntimeError", "TimeoutError")]
 
 
 def test_a_judge_that_hangs_fills_the_queue_and_what_is_more_is_dropped_at_once(make: Make) -> None:
@@ -163,20 +172,19 @@ def test_a_judge_that_hangs_fills_the_queue_and_what_is_more_is_dropped_at_once(
 
 
 def test_a_judge_that_cannot_be_opened_is_opened_again(
-    make: Make, keeper: Keeper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make: Make, keeper: Keeper, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(judging_thread, "_OPEN_AGAIN_AFTER_S", 0.01)
-    monkeypatch.setattr(logging.getLogger("ray.serve"), "propagate", True)
-    tried: Sequence[int] = [0]
+    tried = 0
 
     @asynccontextmanager
     async def opened() -> AsyncIterator[Judge]:
         nonlocal tried
-        tried = [*tried, 1]
-        if len(tried) < 4:
+        tried += 1
+        if tried < 4:
             raise Unavailable("It is not there.")
         yield LexicalJudge()
 
     make(opened).add(live(), known("tr-1"))
     until(lambda: bool(keeper.scores))
-    assert "the judge cannot be opened (unavailable)" in caplog.text
+    assert lines == ["the judge cannot be opened (unavailable)"] * 3
