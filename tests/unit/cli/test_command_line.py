@@ -21,7 +21,7 @@ COMMANDS = (
     *("jobs submit", "jobs list", "jobs status", "jobs logs", "jobs stop"),
     *("collections list", "collections show", "collections fit", "collections quarantine", "collections drop"),
     *("adapters list", "adapters show", "adapters alias"),
-    "data make-questions",
+    *("data make-questions", "data export-feedback"),
     *("keys create", "keys list", "keys revoke"),
     *(
         "metrics scrape-config",

@@ -68,7 +68,7 @@ def check_judge_name(name: str) -> None:
     Raises:
         InvalidInput: when there is none.
     """
-    if name not in ("lexical", "embedding") and not name.startswith(_NLI):
+    if name not in ("lexical", "embedding") and (not name.startswith(_NLI) or name == _NLI):
         raise _no_such_judge(name)
 
 
