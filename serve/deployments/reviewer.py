@@ -38,9 +38,10 @@ def check_judging(how: JudgingArguments) -> None:
     """
     if isinstance(how.judge, JudgeEndpoint):
         key_of(how.judge)
-        if how.judge.base_url is None and ModelId.requested(how.judge.model).with_retrieval:
+        served = None if how.judge.base_url else ModelId.requested(how.judge.model)
+        if served is not None and (served.with_retrieval or served.is_auto):
             raise InvalidInput(
-                f"The judge '{how.judge.model}' retrieves, and is given the passages.", "Name it without rag/."
+                f"The judge '{served}' may retrieve, but a judge is given the passages.", "Name base or an adapter."
             )
     else:
         check_judge_name(how.judge)
