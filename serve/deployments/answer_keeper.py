@@ -19,7 +19,8 @@ from plait.observability import metrics
 T = TypeVar("T")
 _log = logging.getLogger("ray.serve")
 _MAX_WAITING = 200
-"""Answers, scores and ratings that wait to be written: half a minute of work for SQLite on a busy machine."""
+"""Answers, scores and ratings that wait to be written. SQLite takes some ten milliseconds each, so a rating that comes
+behind all of them is still kept before its client gives up."""
 _FORGET_EVERY_S = 60 * 60.0
 
 
