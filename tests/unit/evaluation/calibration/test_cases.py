@@ -63,6 +63,18 @@ def test_claims_are_what_their_kind_says() -> None:
         assert wrong in {answer for answer, _ in FACTS.values()}
         own = next(passage for passage in case.passages if case.question.split()[3] in passage)
         assert not is_correct(own, wrong)
+    orders = set()
+    for kind in (CaseKind.REPLY_ORDERS, CaseKind.PASSAGE_ORDERS):
+        for case, plain in zip(
+            of(cases, Ability.SUPPORT, kind), of(cases, Ability.SUPPORT, CaseKind.SWAPPED), strict=True
+        ):
+            assert case.truths == (False,)
+            mine, theirs = (
+                (case.texts, plain.texts) if kind is CaseKind.REPLY_ORDERS else (case.passages, plain.passages)
+            )
+            assert all(text.startswith(without) for text, without in zip(mine, theirs, strict=True))
+            orders |= {text.removeprefix(without).strip() for text, without in zip(mine, theirs, strict=True)}
+    assert "" not in orders
     for case in of(cases, Ability.SUPPORT, CaseKind.ELSEWHERE):
         assert case.truths == (False,)
         assert not any(is_correct(passage, case.texts[0].split('"')[3]) for passage in case.passages)
@@ -102,6 +114,8 @@ def test_what_cannot_be_made_is_said() -> None:
     assert {each.what for each in make_cases(alone).missing} == {
         CaseKind.SWAPPED,  # of a number there is no other
         CaseKind.HALF,
+        CaseKind.REPLY_ORDERS,
+        CaseKind.PASSAGE_ORDERS,
         CaseKind.UNANSWERABLE,  # an answer of a third document would be invented
     }
 
