@@ -27,6 +27,14 @@ METRICS = {
 }
 
 
+class AsyncLocalModel(LocalModel):
+    """A local model that is asked asynchronously only: a client of the other kind would not take our HTTP client."""
+
+    def load_model(self, async_mode: bool = True) -> Any:
+        """The client."""
+        return super().load_model(async_mode=True)
+
+
 class Scripted(DeepEvalBaseLLM):
     """Gives the verdicts of a script, in the shape that a metric asks for. Verdicts that are missing are not given."""
 
@@ -65,7 +73,7 @@ async def by_script(script: dict[str, Any]) -> float:
 
 def by_model(about: dict[str, Any], used: Used) -> Score:
     """How a sample is scored by a model behind an endpoint, as DeepEval asks local models."""
-    model = LocalModel(
+    model = AsyncLocalModel(
         model=about["model"],
         api_key="none",
         base_url=about["url"],
