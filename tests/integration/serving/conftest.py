@@ -85,6 +85,8 @@ def server(
         f"retrieval.collection={collection}",
         f"retrieval.more_collections=[{OTHER}]",
         "default_max_tokens=12",
+        "judging.share=1.0",
+        "answers.keep=all",
     ]
     told: list[str] = []
     keys_file = tmp_path_factory.mktemp("keys") / "keys.json"
