@@ -11,12 +11,12 @@ class City(BaseModel):
     country: str
 
 
-ASK = [{"role": "user", "content": "Which city is the capital of Italy? Name the country, too."}]
+ASK = [{"role": "user", "content": "The name is Rome, and the country is Italy."}]
 
 
 def city(mode: instructor.Mode) -> City:
     client = instructor.from_openai(OpenAI(base_url=URL, api_key="none"), mode=mode)
-    made = client.create(model="base", messages=ASK, response_model=City, max_retries=1)
+    made = client.create(model="base", messages=ASK, response_model=City, max_retries=1, temperature=0)
     assert isinstance(made, City)
     return made
 
