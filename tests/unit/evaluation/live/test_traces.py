@@ -14,14 +14,16 @@ from plait.evaluation.score import Finding, Score, unsaid
 from plait.models.message import Message
 
 NOW_MS = int(time.time() * 1000)
+ALL = -36_500.0
+"""An age in days: other tests keep answers of days to come."""
 
 
 @pytest.fixture
 def traces() -> Iterator[AnswerTraces]:
     opened = AnswerTraces()
-    opened.forget(max_age_days=-1)
+    opened.forget(max_age_days=ALL)
     yield opened
-    opened.forget(max_age_days=-1)
+    opened.forget(max_age_days=ALL)
 
 
 def test_a_rated_answer_comes_back_as_it_was_given(traces: AnswerTraces) -> None:
