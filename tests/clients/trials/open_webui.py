@@ -4,6 +4,7 @@ Pictures of an answer from documents and of one of its sources are left in the f
 """
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -118,7 +119,7 @@ def first_message_to_documents() -> str:
 def sources_by_name_and_text() -> None:
     page.get_by_role("button", name="sources").click()
     page.screenshot(path=FOLDER / "sources.png")
-    page.get_by_role("button", name="Warranty").click()
+    page.get_by_role("button", name=re.compile("source: .*Warranty")).click()  # a follow-up question may say it, too
     expect(page.get_by_text("an inspection takes two working days")).to_be_visible()
     page.screenshot(path=FOLDER / "source.png")
 
