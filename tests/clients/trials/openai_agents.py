@@ -49,7 +49,7 @@ async def responses_tools() -> None:
     agent = Agent("weather", instructions="Use tools.", model="base", tools=[get_weather], model_settings=settings)
     result = await Runner.run(agent, "What is the weather in Rome?", run_config=config())
     assert called
-    assert result.final_output is not None
+    assert result.final_output
 
 
 @feature

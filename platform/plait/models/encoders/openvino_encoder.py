@@ -8,6 +8,7 @@ only if the vectors of the graph are those of the original.
 import hashlib
 import json
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -34,6 +35,7 @@ from plait.whole_files import whole_folder
 _GRAPH, _FACTS = "model.xml", "facts.json"
 # Kernels are made and kept for each shape: with lengths in steps there are few.
 _LENGTH_STEP = 16
+_FIRST_CORE = threading.Lock()
 
 
 class OpenVinoEncoder:
@@ -52,7 +54,9 @@ class OpenVinoEncoder:
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,  # others use the same cores
         }
-        self._compiled = _core().compile_model(str(folder / _GRAPH), "CPU", hints)
+        with _FIRST_CORE:  # two threads that load at once would make two
+            core = _core()
+        self._compiled = core.compile_model(str(folder / _GRAPH), "CPU", hints)
 
     @classmethod
     def take(cls, options: EmbeddingOptions) -> LocalEmbedding | None:
