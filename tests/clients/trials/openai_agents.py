@@ -44,12 +44,21 @@ async def responses_streamed() -> None:
 
 @feature
 async def responses_tools() -> None:
+    # A small model asks for the same tool again after its result, so each turn is a run of its own.
     called.clear()
-    settings = ModelSettings(tool_choice="required")
-    agent = Agent("weather", instructions="Use tools.", model="base", tools=[get_weather], model_settings=settings)
-    result = await Runner.run(agent, "What is the weather in Rome?", run_config=config())
-    assert called
-    assert result.final_output
+    asks = Agent(
+        "weather",
+        instructions="Use tools.",
+        model="base",
+        tools=[get_weather],
+        model_settings=ModelSettings(tool_choice="required"),
+        tool_use_behavior="stop_on_first_tool",
+    )
+    told = await Runner.run(asks, "What is the weather in Rome?", run_config=config())
+    assert called == ["Rome"]
+    assert told.final_output == "sunny, 24 degrees"
+    says = asks.clone(model_settings=ModelSettings(tool_choice="none"))
+    assert (await Runner.run(says, told.to_input_list(), run_config=config())).final_output
 
 
 @feature
