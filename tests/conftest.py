@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # which are named after their code, compiler and processor.
 _CACHE = Path(os.environ.get("PLAIT_TEST_CACHE", "~/.cache/plait-tests")).expanduser()
 _ONE_SERVER = "tests/integration/serving/"
+pytest_plugins = ("last_words",)
 
 
 def _make_a_home() -> None:
@@ -92,18 +93,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return ended_with
 
     return ByFile(config, log)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any, error: object) -> None:
-    """Say how a worker ended that was not asked to, with the last that Ray wrote: Ray and kernels end processes without
-    a word to anybody else."""
-    if error is None:
-        return
-    process = node.gateway._io.popen
-    print(f"\n{node.gateway.id} ended with exit code {process.wait(10)}")
-    for log in Path(tempfile.gettempdir()).glob(f"plait-ray-*/r/session_2*/logs/*_{process.pid}.log"):
-        print(log.name, *log.read_text(errors="replace").splitlines()[-5:], sep="\n    ")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
