@@ -233,10 +233,12 @@ async def test_a_request_that_waits_past_its_deadline_is_a_504(server: str) -> N
 
 
 def _logs() -> list[str]:
-    """The logs of Serve's replicas in this test session's own Ray."""
+    """The logs of Plait's replicas in this test session's own Ray."""
     from plait.local.ray_head import temp_dir
+    from plait.serve.deploy import APPLICATION
 
-    return [file.read_text(errors="replace") for file in temp_dir().glob("r/session_2*/logs/serve/replica_*.log")]
+    logs = temp_dir().glob(f"r/session_2*/logs/serve/replica_{APPLICATION}_*.log")
+    return [file.read_text(errors="replace") for file in logs]
 
 
 def _log_lines(request_id: str) -> list[dict[str, Any]]:

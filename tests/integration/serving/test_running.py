@@ -9,6 +9,7 @@ import openai
 
 from plait.local.ray_head import temp_dir
 from plait.local.state import find_running
+from plait.serve.deploy import APPLICATION
 from serving.asking import metric, replicas, text_of, until
 
 
@@ -18,7 +19,8 @@ def test_the_log_is_lines_of_json_tied_by_an_id_without_what_was_said(server: st
     answer = httpx.post(f"{server}/v1/chat/completions", json=body, headers={"X-Request-Id": "heron-7"}, timeout=60)
     body["model"] = "rag/nobody"
     httpx.post(f"{server}/v1/chat/completions", json=body, headers={"X-Request-Id": "heron-8"}, timeout=60)
-    logs = [file.read_text() for file in (temp_dir() / "r/session_latest/logs/serve").glob("replica_*.log")]
+    folder = temp_dir() / "r/session_latest/logs/serve"  # other tests' applications log there, too, and no JSON
+    logs = [file.read_text() for file in folder.glob(f"replica_{APPLICATION}_*.log")]
     lines = [json.loads(line) for log in logs for line in log.splitlines()]  # every one of them
     ours = [line for line in lines if line.get("trace_id") == answer.headers["x-trace-id"]]
     assert {(line["event"], line["at"]) for line in ours if "event" in line} == {
