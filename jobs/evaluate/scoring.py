@@ -38,6 +38,7 @@ DEFAULT_METRICS = (
     "citation_precision",
     "citation_recall",
     "abstention",
+    "form",
 )
 """Those that a recipe which names none has, as far as they apply: all are computed offline, without a model."""
 

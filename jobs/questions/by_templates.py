@@ -34,7 +34,7 @@ def make_by_templates(corpus: Corpus, recipe: QuestionsRecipe, search: PassageSe
     asked = found_by_search(without_repeats(phrased, drops), search, recipe, drops)
     wanted = targets(recipe.count, recipe.shares)
     swaps = Swaps(asked, recipe.seed)
-    grouped = assign(asked, corpus, swaps, wanted[Group.CHANGED], recipe.shares, recipe.seed)
+    grouped = assign(asked, corpus, swaps, wanted[Group.CHANGED], recipe.shares, recipe.seed, recipe.taught)
     changed = {change.fact.fact_id: change for _, change in grouped.changed}
     still = [fact for fact in stated if fact.fact_id not in changed]
     usable = {each.fact.fact_id for each in asked}

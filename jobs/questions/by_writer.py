@@ -52,12 +52,13 @@ async def make_by_writer(
     asked = [outcome for outcome in outcomes if isinstance(outcome, AskedFact)]
     asked = found_by_search(without_repeats(asked, drops), search, recipe, drops)
     asked = await _round_trip(asked, writer, drops, shown)
-    wanted = targets(recipe.count, recipe.shares)
+    shares = recipe.shares.model_copy(update={"form": 0.0})  # a model words each reply in its own way
+    wanted = targets(recipe.count, shares)
     with shown("write other wordings", len(asked)) as advance:
         worded = await all_of([writer.wordings(each, recipe.phrasings) for each in asked], advance)
     worded = _with_found_wordings(worded, search, recipe, drops)
     swaps = Swaps(worded, recipe.seed)
-    grouped = assign(worded, corpus, swaps, wanted[Group.CHANGED], recipe.shares, recipe.seed)
+    grouped = assign(worded, corpus, swaps, wanted[Group.CHANGED], shares, recipe.seed, recipe.taught)
     changed = {change.fact.fact_id for _, change in grouped.changed}
     still = [each.fact for each in worded if each.fact.fact_id not in changed]
     hops = await _two_hops(still, wanted[Group.MULTI_HOP], writer, recipe, drops, shown)

@@ -17,11 +17,12 @@ from plait.jobs.questions.question_set import QuestionSet
 from plait.jobs.questions.reading import ReadCorpus
 from plait.questions.changes import edited
 from plait.questions.fact import Group
-from plait.questions.rows import EvalRows, Row, fact_row, training_rows
+from plait.questions.rows import EvalRows, Row, fact_row, retraining_rows, training_rows
 from plait.recipes import QuestionsRecipe
 from plait.whole_files import full_disk_told, write_whole
 
-EVAL, TRAIN, FACTS, REPORT, CHANGED = "eval.jsonl", "train.jsonl", "facts.jsonl", "report.json", "changed"
+EVAL, TRAIN, TRAIN_CHANGED = "eval.jsonl", "train.jsonl", "train-changed.jsonl"
+FACTS, REPORT, CHANGED = "facts.jsonl", "report.json", "changed"
 _MADE_BY = "plait data make-questions"
 
 
@@ -36,7 +37,7 @@ def check_folder(out: Path, sources: Sequence[str]) -> None:
         folder = part_without_wildcards(Path(source.removeprefix("file://")).expanduser())
         if not is_remote(source) and folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
             raise InvalidInput(f"'{out}' lies within the documents of '{source}'.", "Name a folder beside them: --out.")
-    ours = [name for name in (EVAL, TRAIN, FACTS, CHANGED) if (out / name).exists()]
+    ours = [name for name in (EVAL, TRAIN, TRAIN_CHANGED, FACTS, CHANGED) if (out / name).exists()]
     if ours and not _is_ours(out / REPORT):
         raise InvalidInput(
             f"'{out / ours[0]}' is there already, and no run has made it.", "Name another folder: --out."
@@ -55,6 +56,7 @@ def eval_rows(made: QuestionSet) -> list[Row]:
         *(rows.changed(each, change, made.distractors[each.fact.fact_id]) for each, change in made.grouped.changed),
         *map(rows.unanswerable, made.unanswerable),
         *map(rows.two_hops, made.hops),
+        *map(rows.form, made.asked[Group.FORM]),
     ]
 
 
@@ -68,10 +70,14 @@ def write_files(out: Path, made: QuestionSet, read: ReadCorpus, recipe: Question
         *(fact_row(each, Group.CHANGED, True, change.value) for each, change in grouped.changed),
     ]
     taught = training_rows([*grouped.learned, *(each for each, _ in grouped.changed)])
+    again = retraining_rows(grouped.changed)
     with full_disk_told(out.parent):
         out.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(out / CHANGED, ignore_errors=True)
+        (out / TRAIN_CHANGED).unlink(missing_ok=True)
     files = {EVAL: _lines(eval_rows(made)), TRAIN: _lines(taught), FACTS: _lines(facts)}
+    if again:
+        files[TRAIN_CHANGED] = _lines(again)
     for source, text in edited(read.corpus, made.changes).items():
         files[str(PurePosixPath(CHANGED) / source)] = text
     for name, text in files.items():
@@ -92,6 +98,7 @@ def write_files(out: Path, made: QuestionSet, read: ReadCorpus, recipe: Question
         "facts": {"learned": len(grouped.learned), "held_out": len(grouped.held_out), "changed": len(grouped.changed)},
         "eval": {group.value: count for group, count in made.counts.items()},
         "train": len(taught),
+        "train_changed": len(again),
         "sha256": {name: sha256(text.encode()).hexdigest() for name, text in files.items()},
     }
     write_whole(out / REPORT, json.dumps(report, ensure_ascii=False, indent=2) + "\n")

@@ -7,7 +7,7 @@ from plait.questions.changes import Change, Swaps
 from plait.questions.drops import Drops
 from plait.questions.duplicates import unlike
 from plait.questions.fact import AskedFact, Group, TwoHops, Unanswerable
-from plait.questions.groups import Grouped, by_turns
+from plait.questions.groups import Grouped, by_turns, with_form
 from plait.questions.search import PassageSearch, is_found
 from plait.recipes import QuestionsRecipe
 
@@ -19,7 +19,7 @@ class QuestionSet:
     Attributes:
         grouped: the facts that are asked about or taught.
         asked: of the facts, those that the eval set has, by group.
-        distractors: wrong values that look right, by the id of a fact of the eval set.
+        distractors: wrong values that look right, by the id of a fact whose value the eval set asks for.
     """
 
     grouped: Grouped
@@ -36,8 +36,8 @@ class QuestionSet:
     @property
     def counts(self) -> dict[Group, int]:
         """Questions of the eval set by group."""
-        facts = {group: len(asked) for group, asked in self.asked.items()}
-        return facts | {Group.UNANSWERABLE: len(self.unanswerable), Group.MULTI_HOP: len(self.hops)}
+        others = {Group.UNANSWERABLE: len(self.unanswerable), Group.MULTI_HOP: len(self.hops)}
+        return {group: others[group] if group in others else len(self.asked[group]) for group in Group}
 
 
 def question_set(
@@ -55,10 +55,12 @@ def question_set(
         wanted: questions of each group, at most.
         turn_of: facts of different turns alternate, so that the first so many show all of them.
     """
+    held_out, of_form = _held_out(grouped, wanted, turn_of)
     asked = {
         Group.LEARNED: by_turns(grouped.learned, turn_of)[: wanted[Group.LEARNED]],
-        Group.HELD_OUT: by_turns(grouped.held_out, turn_of)[: wanted[Group.HELD_OUT]],
+        Group.HELD_OUT: held_out,
         Group.CHANGED: [each for each, _ in grouped.changed],
+        Group.FORM: of_form,
     }
     questions = [each.question for facts in asked.values() for each in facts]
     questions += [each.question for each in hops] + [each.question for each in unanswerable]
@@ -71,8 +73,25 @@ def question_set(
         grouped.held_out,
         tuple((without_leaks(each), change) for each, change in grouped.changed),
     )
-    distractors = {each.fact.fact_id: swaps.distractors(each.fact) for facts in asked.values() for each in facts}
+    with_answer = [each for group, facts in asked.items() if group != Group.FORM for each in facts]
+    distractors = {each.fact.fact_id: swaps.distractors(each.fact) for each in with_answer}
     return QuestionSet(clean, asked, hops, unanswerable, distractors, drops)
+
+
+def _held_out(
+    grouped: Grouped, wanted: Mapping[Group, int], turn_of: Callable[[AskedFact], str]
+) -> tuple[list[AskedFact], list[AskedFact]]:
+    """The held-out facts that are asked about, and the others of whose replies the form counts.
+
+    Where there are too few for both, each has its part.
+    """
+    facts, form = wanted[Group.HELD_OUT], wanted[Group.FORM]
+    fitting = by_turns(with_form(grouped), turn_of)
+    part = min(form, len(fitting), round(len(grouped.held_out) * form / max(1, facts + form)))
+    of_form = fitting[len(fitting) - part :]
+    taken = {each.fact.fact_id for each in of_form}
+    rest = [each for each in grouped.held_out if each.fact.fact_id not in taken]
+    return by_turns(rest, turn_of)[:facts], of_form
 
 
 def found_by_search(

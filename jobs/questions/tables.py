@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from plait.jobs.questions.files import eval_rows
 from plait.jobs.questions.job import Made
+from plait.questions.fact import Group
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +44,7 @@ def sample_table(made: Made, seed: int) -> "Table":
     drawn = sorted(random.Random(f"{seed} sample").sample(range(len(rows)), min(_SHOWN, len(rows))))
     table = Table("group", "question", "answer", "documents")
     for row in (rows[place] for place in drawn):
-        answer = "; ".join(row["answers"]) or "(none)"
+        answer = row.get("pattern") or "; ".join(row["answers"]) or "(none)"
         documents = ", ".join(row.get("sources") or [])
         table.add_row(row["kind"], escape(row["question"]), escape(answer), escape(documents))
     return table
@@ -63,5 +64,8 @@ def notes(made: Made) -> Iterator[str]:
         source, reason = next(iter(unreadable.items()))
         yield f"{len(unreadable):,} documents could not be read; the first: {source}: {reason}."
     empty = [group.value for group, count in made.questions.counts.items() if not count]
+    if made.report["writer"]:
+        empty.remove(Group.FORM)
+        yield "A model words each reply in its own way, so there is no form to ask for: the group form is empty."
     if empty:
         yield f"Of no group {' or '.join(empty)} there is a question; the filters above say why, or their share is 0."

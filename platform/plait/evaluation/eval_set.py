@@ -27,6 +27,7 @@ from plait.documents.row_files import SUFFIXES, TEXTS, BadRow, suffix_of
 from plait.documents.row_source import find_rows
 from plait.documents.storable import why_not_storable
 from plait.errors import DataError
+from plait.evaluation.patterns import checked_pattern
 from plait.evaluation.sample import Sample, SamplePassage
 from plait.models.message import Message
 from plait.validation import first_problem
@@ -59,6 +60,7 @@ def _nfc(name: str) -> str:
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_list)]
+Pattern = Annotated[Text, AfterValidator(checked_pattern)]
 Sources = Annotated[tuple[Annotated[Text, AfterValidator(_nfc)], ...], BeforeValidator(_as_list)]
 
 
@@ -93,6 +95,7 @@ class Question(BaseModel):
         kind: a heading that figures are shown under.
         group: questions of one group (of one document, as a rule) are not independent of each other.
         unanswerable: whether the right reply is to decline.
+        pattern: a regular expression (RE2) that the whole reply should match.
         passages: passages that hold the answer.
     """
 
@@ -105,6 +108,7 @@ class Question(BaseModel):
     kind: str = ""
     group: str = ""
     unanswerable: bool | None = None
+    pattern: Pattern | None = None
     passages: Passages = ()
 
     @model_validator(mode="before")
@@ -150,6 +154,7 @@ class Question(BaseModel):
             kind=self.kind,
             group=self.group,
             unanswerable=self.unanswerable,
+            pattern=self.pattern,
         )
 
     def digest(self) -> str:

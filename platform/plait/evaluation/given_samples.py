@@ -13,7 +13,7 @@ from typing import Any, Self
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from plait.evaluation.citation_marks import marked_citations
-from plait.evaluation.eval_set import Passages, Question, RowMessage, Sources, Text, Texts, read_rows
+from plait.evaluation.eval_set import Passages, Pattern, Question, RowMessage, Sources, Text, Texts, read_rows
 from plait.evaluation.runs.trial import Trial
 from plait.evaluation.sample import SampleCitation, SamplePassage
 
@@ -70,6 +70,7 @@ class GivenSample(BaseModel):
     kind: str = ""
     group: str = ""
     unanswerable: bool | None = None
+    pattern: Pattern | None = None
     arm: Text = Field("samples", validation_alias=_called("arm"))
     latency_ms: float | None = Field(None, ge=0, allow_inf_nan=False)
     prompt_tokens: int | None = Field(None, ge=0, le=_MOST_TOKENS)
@@ -102,6 +103,7 @@ class GivenSample(BaseModel):
             kind=self.kind,
             group=self.group,
             unanswerable=self.unanswerable,
+            pattern=self.pattern,
             passages=self.reference_passages,
         )
 

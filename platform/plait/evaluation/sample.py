@@ -46,6 +46,7 @@ class Sample:
         kind: a heading that figures are shown under, as in "dates"; empty: none.
         group: questions of one group (of one document, as a rule) are not independent of each other; empty: its own.
         unanswerable: whether the right reply is to decline; None where it is not known.
+        pattern: a regular expression (RE2) that the whole reply should match; None: its form does not matter.
     """
 
     question: str
@@ -58,6 +59,7 @@ class Sample:
     kind: str = ""
     group: str = ""
     unanswerable: bool | None = None
+    pattern: str | None = None
     is_grounded: bool = False
 
     @property

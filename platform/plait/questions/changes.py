@@ -5,7 +5,6 @@ the edited documents. Only a value that stands in one place is changed, so that 
 """
 
 import random
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from plait.evaluation.calibration.material import Material
 from plait.evaluation.calibration.swaps import swapped
 from plait.questions.corpus import Corpus
 from plait.questions.fact import AskedFact, Fact
+from plait.questions.places import places_of
 
 _DISTRACTORS = 3
 _TRIES = 6
@@ -69,7 +69,7 @@ def can_change(fact: Fact, corpus: Corpus) -> bool:
     if any(said <= corpus.words[passage.chunk_id] for passage in others):
         return False
     text = corpus.documents[fact.source].text
-    return len(re.findall(rf"(?<!\w){re.escape(text[fact.start : fact.end])}(?!\w)", text, re.IGNORECASE)) == 1
+    return len(places_of(text[fact.start : fact.end], text)) == 1
 
 
 def edited(corpus: Corpus, changes: Sequence[Change]) -> dict[str, str]:

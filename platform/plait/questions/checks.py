@@ -8,6 +8,7 @@ import re
 from plait.evaluation.answers import is_correct, tokens
 from plait.evaluation.judges.lexical import FUNCTION_WORDS
 from plait.questions.fact import AskedFact, Fact
+from plait.questions.places import places_of
 from plait.questions.writer import WrittenFact
 
 NOT_VERBATIM = "answer is not in the passage"
@@ -44,14 +45,10 @@ def checked(written: WrittenFact) -> AskedFact | str:
     start, end = (written.passage.start + place for place in span)
     value = " ".join(written.passage.text[slice(*span)].split())
     fact = Fact(written.entity, written.question, value, written.passage, start, end)
-    return AskedFact(fact, written.question, value)
+    return AskedFact(fact, written.question)
 
 
 def _span(passage: str, answer: str) -> tuple[int, int] | None:
-    """Where an answer stands in a passage, whatever its case and blanks, as whole words."""
-    words = answer.strip(" \"'`.").split()
-    if not is_correct(passage, answer):
-        return None
-    pattern = r"(?<!\w)" + r"\s+".join(map(re.escape, words)) + r"(?!\w)"
-    found = re.search(pattern, passage, re.IGNORECASE)
-    return found.span() if found else None
+    """Where an answer stands in a passage first; None where it does not."""
+    places = places_of(answer.strip(" \"'`."), passage) if is_correct(passage, answer) else []
+    return places[0] if places else None

@@ -18,6 +18,7 @@ class Group(StrEnum):
     CHANGED = "changed"
     UNANSWERABLE = "unanswerable"
     MULTI_HOP = "multi_hop"
+    FORM = "form"
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,25 @@ class AskedFact:
 
     Attributes:
         question: of the eval set.
-        reply: what training data teach as the answer.
         training: other wordings of the question, for training data.
+        around: the text of a reply before, between and after the places of the value.
+        form: a regular expression (RE2) of replies about the attribute, of any entity and value; None: there is none.
     """
 
     fact: Fact
     question: str
-    reply: str
     training: tuple[str, ...] = ()
+    around: tuple[str, ...] = ("", "")
+    form: str | None = None
+
+    @property
+    def reply(self) -> str:
+        """What training data teach as the answer."""
+        return self.reply_with(self.fact.value)
+
+    def reply_with(self, value: str) -> str:
+        """What they would teach if the fact had another value."""
+        return value.join(self.around)
 
 
 @dataclass(frozen=True)

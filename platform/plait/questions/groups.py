@@ -40,20 +40,30 @@ def targets(count: int, shares: GroupShares) -> dict[Group, int]:
 
 
 def assign(
-    asked: Sequence[AskedFact], corpus: Corpus, swaps: Swaps, changed: int, shares: GroupShares, seed: int
+    asked: Sequence[AskedFact],
+    corpus: Corpus,
+    swaps: Swaps,
+    changed: int,
+    shares: GroupShares,
+    seed: int,
+    taught: int | None = None,
 ) -> Grouped:
     """Facts by group, by their shares.
 
     Args:
         changed: facts of that group, at most; of few facts only the group's share.
+        taught: facts that are learned or change, at most; None: by the shares.
     """
     units: dict[tuple[str, tuple[str, ...]], list[AskedFact]] = {}
     for each in asked:
         units.setdefault((each.fact.source, tuple(tokens(each.fact.value))), []).append(each)
     order = list(units.values())
     random.Random(f"{seed} groups").shuffle(order)
-    documented = shares.learned + shares.held_out + shares.changed
+    untaught = shares.held_out + shares.form
+    documented = shares.learned + shares.changed + untaught
     most = min(changed, round(len(order) * shares.changed / documented)) if documented else 0
+    if taught is not None and shares.changed:
+        most = min(most, round(taught * shares.changed / (shares.learned + shares.changed)))
     changes: list[tuple[AskedFact, Change]] = []
     rest: list[list[AskedFact]] = []
     for unit in order:
@@ -65,13 +75,25 @@ def assign(
             rest.append(unit)
         else:
             changes.append((one, Change(one.fact, value)))
-    both = shares.learned + shares.held_out
-    taught = round(len(rest) * shares.learned / both) if both else 0
-    learned = [each for unit in rest[:taught] for each in unit]
-    held_out = [each for unit in rest[taught:] for each in unit] if shares.held_out else []
-    # What has no other wording than that of the eval set cannot be taught.
-    held_out += [each for each in learned if not each.training] if shares.held_out else []
-    return Grouped(tuple(each for each in learned if each.training), tuple(held_out), tuple(changes))
+    learned: list[AskedFact] = []
+    held_out: list[AskedFact] = []
+    both = shares.learned + untaught
+    places = round(len(rest) * shares.learned / both) if both else 0
+    for unit in rest:
+        is_full = taught is not None and len(learned) + len(unit) > taught - len(changes)
+        # What has no other wording than that of the eval set cannot be taught.
+        if places > 0 and not is_full and all(each.training for each in unit):
+            learned += unit
+            places -= 1
+        elif untaught:
+            held_out += unit
+    return Grouped(tuple(learned), tuple(held_out), tuple(changes))
+
+
+def with_form(grouped: Grouped) -> list[AskedFact]:
+    """The held-out facts whose replies have a form that the training data teach."""
+    taught = {each.form for each in (*grouped.learned, *(each for each, _ in grouped.changed))}
+    return [each for each in grouped.held_out if each.form is not None and each.form in taught]
 
 
 def by_turns(items: Sequence[_T], key: Callable[[_T], Hashable]) -> list[_T]:

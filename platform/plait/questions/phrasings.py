@@ -6,6 +6,8 @@ In: facts, and templates by attribute. Out: asked facts. The built-in templates 
 import random
 from collections.abc import Mapping, Sequence
 
+import regex
+
 from plait.questions.fact import GAP, AskedFact, Fact
 from plait.recipes import QuestionTemplates
 
@@ -30,7 +32,9 @@ WHAT_IT_IS = QuestionTemplates(
         "How would you describe {entity}?",
     ],
 )
-"""Of facts without an attribute, which say what something is."""
+"""Of facts without an attribute, which say what something is. `X is Y.` is the form of any sentence, and so of none."""
+_OPEN = "\ufdd0"
+"""Stands for a value or an entity while a template is filled: a code that Unicode keeps out of texts."""
 
 
 class Phrasings:
@@ -62,11 +66,13 @@ class Phrasings:
             if templates is None:
                 continue
             drawn = random_.sample(templates.train, min(count, len(templates.train)))
-            question, reply, *training = (
-                _filled(template, fact.attribute, fact.entity, fact.value)
-                for template in (random_.choice(templates.evaluate), templates.reply, *drawn)
+            question, *training = (
+                _filled(template, fact.attribute, fact.entity)
+                for template in (random_.choice(templates.evaluate), *drawn)
             )
-            asked.append(AskedFact(fact, question, reply, tuple(training)))
+            reply = _filled(templates.reply, fact.attribute, fact.entity, _OPEN)
+            form = None if templates is WHAT_IT_IS else _form(templates.reply, fact.attribute)
+            asked.append(AskedFact(fact, question, tuple(training), tuple(reply.split(_OPEN)), form))
         return asked
 
 
@@ -90,6 +96,12 @@ def verb_of(attribute: str) -> str:
     end = next((place for place, word in enumerate(words) if word in ("that", "of", "for", "which", GAP)), len(words))
     noun = words[end - 1] if end else ""
     return "are" if noun.endswith("s") and not noun.endswith(("ss", "us", "is")) else "is"
+
+
+def _form(reply: str, attribute: str) -> str:
+    """What all replies of a template about an attribute match."""
+    filled = _filled(reply, attribute, _OPEN, _OPEN)
+    return ".+".join(regex.escape(part, literal_spaces=True) for part in filled.split(_OPEN))
 
 
 def _filled(template: str, attribute: str, entity: str, value: str = "") -> str:

@@ -34,6 +34,11 @@ class EvalRows:
         """A question that takes two documents."""
         return self._row(Group.MULTI_HOP, hops.question, hops.answer, [hops.first, hops.second], [])
 
+    def form(self, asked: AskedFact) -> Row:
+        """A fact that was not taught, of whose reply only the form counts."""
+        about = {"kind": Group.FORM.value, "group": asked.fact.source}
+        return {"question": asked.question, **about, "pattern": asked.form, "facts": [asked.fact.fact_id]}
+
     def unanswerable(self, asked: Unanswerable) -> Row:
         """A question whose right reply is to decline."""
         about = {"kind": Group.UNANSWERABLE.value, "group": asked.passage.source}
@@ -57,6 +62,15 @@ class EvalRows:
 def training_rows(taught: Sequence[AskedFact]) -> list[Row]:
     """What `plait train` learns from: each fact in each of its wordings."""
     return [{"question": wording, "answer": each.reply} for each in taught for wording in each.training]
+
+
+def retraining_rows(changed: Sequence[tuple[AskedFact, Change]]) -> list[Row]:
+    """What an adapter is trained further on: each changed fact in the wordings that taught it, with its new value."""
+    return [
+        {"question": wording, "answer": each.reply_with(change.value)}
+        for each, change in changed
+        for wording in each.training
+    ]
 
 
 def fact_row(asked: AskedFact, group: Group, is_asked: bool, changed_to: str | None = None) -> Row:

@@ -6,7 +6,7 @@ that cannot be read costs that one fact or question, and is counted.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from plait.documents.chunk import Chunk
@@ -18,6 +18,7 @@ from plait.evaluation.score import JudgeUse
 from plait.models.generate import Generate
 from plait.questions import prompts
 from plait.questions.fact import AskedFact, Fact, Unanswerable
+from plait.questions.places import around
 
 _T = TypeVar("_T")
 
@@ -60,8 +61,10 @@ class Writer:
         said = await self._ask(prompts.wordings(asked.question, fact.entity, fact.value, count))
         questions, sentence = said.get("questions"), said.get("sentence")
         texts = [text.strip() for text in questions if isinstance(text, str)] if isinstance(questions, list) else []
-        reply = sentence if isinstance(sentence, str) and is_correct(sentence, fact.value) else asked.reply
-        return AskedFact(fact, asked.question, reply, tuple(texts[:count]))
+        reply = asked.around
+        if isinstance(sentence, str) and is_correct(sentence, fact.value):
+            reply = around(fact.value, sentence)
+        return replace(asked, training=tuple(texts[:count]), around=reply if len(reply) > 1 else asked.around)
 
     async def is_answered(self, question: str, answer: str, passages: Sequence[str]) -> bool:
         """Whether the model gives the answer from passages; without any, from what it knows."""

@@ -33,7 +33,9 @@ class QuestionTemplates(Section):
     """
 
     evaluate: list[Template] = Field(min_length=1, description="Questions of the eval set; one is drawn for a fact.")
-    train: list[Template] = Field(min_length=1, description="Questions of the training data, in other words.")
+    train: list[Template] = Field(
+        [], description="Questions of the training data, in other words; none: facts of this attribute are held out."
+    )
     reply: Template = Field("{subject} {verb} {value}.", description="What is learned as the answer.")
 
     @model_validator(mode="after")
@@ -50,11 +52,12 @@ class QuestionTemplates(Section):
 class GroupShares(Section):
     """Shares of the eval set by group, in proportion to each other."""
 
-    learned: float = Field(0.3, ge=0, description="Facts of the training data, asked in other words.")
-    held_out: float = Field(0.3, ge=0, description="Facts of the documents that are not in the training data.")
+    learned: float = Field(0.25, ge=0, description="Facts of the training data, asked in other words.")
+    held_out: float = Field(0.25, ge=0, description="Facts of the documents that are not in the training data.")
     changed: float = Field(0.15, ge=0, description="Facts that change after training, in edited copies of documents.")
     unanswerable: float = Field(0.15, ge=0, description="Questions that the documents do not answer.")
     multi_hop: float = Field(0.1, ge=0, description="Questions that take two documents.")
+    form: float = Field(0.1, ge=0, description="Held-out facts, whose replies count by their form; not with a writer.")
 
     @model_validator(mode="after")
     def something_is_asked(self) -> Self:
@@ -75,6 +78,11 @@ class QuestionsRecipe(Section):
     )
     count: int = Field(200, ge=1, description="Questions of the eval set, at most.")
     shares: GroupShares = GroupShares()
+    taught: int | None = Field(
+        None,
+        ge=1,
+        description="Facts of the training data, changed ones among them, at most; unset: by the shares.",
+    )
     phrasings: int = Field(4, ge=1, description="Training questions of a learned fact, at most.")
     passages: int = Field(400, ge=1, description="With a writer: write from so many passages, drawn at random.")
     facts_a_passage: int = Field(2, ge=1, le=8, description="With a writer: facts of a passage, at most.")
@@ -88,3 +96,9 @@ class QuestionsRecipe(Section):
         if isinstance(values, dict) and values.get("writer") and values.get("templates"):
             raise ValueError("writer and templates exclude each other: a model writes in its own words")
         return values
+
+    @model_validator(mode="after")
+    def a_writer_has_something_to_ask(self) -> Self:
+        if self.writer and not sum(self.shares.model_dump(exclude={"form"}).values()):
+            raise ValueError("replies that a writer words have no form in common: give another group than form a share")
+        return self

@@ -47,11 +47,13 @@ def test_a_row_may_say_everything_or_only_what_is_asked(tmp_path: Path) -> None:
         "source": "cafe\u0301.md",
         "kind": "numbers",
         "group": "a",
+        "pattern": "It is .+",
         "passages": ["It is 3.", {"text": "Three.", "source": "b.md"}],
     }
     only, whole = read_questions(written(tmp_path, {"question": "Why?"}, full))
     assert only == Question(question="Why?")
     assert (whole.answers, whole.sources, whole.kind, whole.group) == (("3", "three"), ("café.md",), "numbers", "a")
+    assert whole.sample("r").pattern == "It is .+"
     assert whole.passages == (RowPassage(text="It is 3."), RowPassage(text="Three.", source="b.md"))
     assert [passage.source for passage in whole.sample("r").reference_passages] == ["", "b.md"]
 
@@ -74,6 +76,11 @@ def test_a_conversation_is_asked_whole_and_its_last_message_is_the_question(tmp_
         ({"question": "q", "answers": ["a"], "unanswerable": True}, "It is unanswerable and has answers"),
         ({"question": "q", "messages": [{"role": "user", "content": "q"}]}, "It has a question and messages"),
         ({"messages": [{"role": "assistant", "content": "a"}]}, "must end with what the user says"),
+        (
+            {"question": "q", "pattern": "a("},
+            r"'pattern' is no regular expression \(RE2\): missing \): a\(\.",
+        ),
+        ({"question": "q", "pattern": "(a{999}){999}"}, "invalid repetition size"),  # it would take gigabytes
         ({"question": "q", "passages": [{"source": "a.md"}]}, r"The field 'passages.0.text' is required"),
     ],
 )

@@ -55,6 +55,7 @@ def test_arms_are_paired_by_question_also_where_one_is_asked_twice(tmp_path: Pat
         ({"question": "q"}, r"samples.jsonl:1 is no sample. The field 'reply' is required"),
         ({"question": "q", "answer": "a", "response": "b"}, "It has 'response' and 'answer', which mean the same"),
         ({"reply": "a"}, "It needs a question, or messages"),
+        ({"question": "q", "reply": "a", "pattern": "["}, "The field 'pattern' is no regular expression"),
         ({"question": "q", "reply": "a\ud800"}, r"samples.jsonl:1 holds half a character"),
         ({"question": "q", "reply": "a", "latency_ms": float("nan")}, "'latency_ms' must be a finite number"),
         ({"question": "q", "reply": "a", "prompt_tokens": 10**20}, "'prompt_tokens' must be less than or equal"),

@@ -1,10 +1,12 @@
 """Groups, changes, questions over two documents, and questions without an answer."""
 
+from dataclasses import replace
+
 from made_corpora import PACKAGES, corpus_of
 
 from plait.questions.changes import Change, Swaps, can_change, edited, edited_passage
 from plait.questions.fact import AskedFact, Group
-from plait.questions.groups import assign, by_turns, targets
+from plait.questions.groups import assign, by_turns, targets, with_form
 from plait.questions.hops import chained, in_common
 from plait.questions.phrasings import Phrasings
 from plait.questions.structured import structured_facts
@@ -21,14 +23,14 @@ def of(entity: str, attribute: str) -> AskedFact:
 
 
 def test_targets_add_up_to_the_count() -> None:
-    shares = GroupShares(learned=1, held_out=1, changed=1, unanswerable=0, multi_hop=0)
+    shares = GroupShares(learned=1, held_out=1, changed=1, unanswerable=0, multi_hop=0, form=0)
     found = targets(100, shares)
     assert sum(found.values()) == 100
-    assert sorted(found.values()) == [0, 0, 33, 33, 34]
+    assert sorted(found.values()) == [0, 0, 0, 33, 33, 34]
 
 
 def test_every_fact_is_of_one_group_and_the_shares_hold() -> None:
-    shares = GroupShares(learned=2, held_out=1, changed=1)
+    shares = GroupShares(learned=2, held_out=1, changed=1, form=0)
     found = assign(ASKED, CORPUS, Swaps(ASKED, 0), 4, shares, seed=0)
     changed = [each for each, _ in found.changed]
     everything = [*found.learned, *found.held_out, *changed]
@@ -50,9 +52,23 @@ def test_what_a_document_says_twice_is_of_one_group() -> None:
 
 
 def test_what_has_no_other_wording_is_held_out() -> None:
-    bare = [AskedFact(each.fact, each.question, each.reply) for each in ASKED]
+    bare = [replace(each, training=()) for each in ASKED]
     found = assign(bare, CORPUS, Swaps(bare, 0), 4, GroupShares(), seed=0)
     assert (found.learned, found.changed, len(found.held_out)) == ((), (), len(bare))
+
+
+def test_so_many_facts_are_taught_and_the_others_held_out() -> None:
+    found = assign(ASKED, CORPUS, Swaps(ASKED, 0), 4, GroupShares(learned=3, changed=1), seed=0, taught=8)
+    assert (len(found.learned), len(found.changed)) == (6, 2)
+    assert len(found.held_out) == len(ASKED) - 8
+
+
+def test_only_forms_that_are_taught_are_asked_for() -> None:
+    bare = [replace(each, training=()) if each.fact.attribute == "Author" else each for each in ASKED]
+    found = assign(bare, CORPUS, Swaps(bare, 0), 0, GroupShares(), seed=0)
+    fitting = with_form(found)
+    assert {each.fact.attribute for each in fitting} == {"Installed version", "Licence"}
+    assert {each.fact.attribute for each in found.held_out} > {each.fact.attribute for each in fitting}
 
 
 def test_turns_show_every_key_first() -> None:
@@ -156,5 +172,5 @@ def test_a_question_of_which_a_passage_has_all_words_is_not_unanswerable() -> No
 
 
 def test_the_groups_are_those_that_a_comparison_asks_about() -> None:
-    assert [group.value for group in Group] == ["learned", "held_out", "changed", "unanswerable", "multi_hop"]
+    assert [group.value for group in Group] == ["learned", "held_out", "changed", "unanswerable", "multi_hop", "form"]
     assert set(GroupShares.model_fields) == {group.value for group in Group}

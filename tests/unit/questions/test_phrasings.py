@@ -4,6 +4,7 @@ import pytest
 from made_corpora import PACKAGES, corpus_of
 
 from plait.errors import RecipeError
+from plait.evaluation.patterns import has_form
 from plait.questions.phrasings import Phrasings, subject_of, verb_of
 from plait.questions.structured import structured_facts
 from plait.recipes import QuestionsRecipe, QuestionTemplates, load_recipe
@@ -14,6 +15,8 @@ VERSION = QuestionTemplates(
     train=["What version of {entity} do we have?", "{entity}: which version?"],
     reply="The version of {entity} is {value}.",
 )
+
+NAMED = QuestionTemplates(evaluate=["Licence?"], train=["And of {entity}?"], reply="Licence (of {entity}): {value}.")
 
 
 def test_every_fact_has_a_question_and_four_others_that_teach_it() -> None:
@@ -37,6 +40,21 @@ def test_own_templates_ask_about_their_attributes_alone() -> None:
     assert set(asked[0].training) == {"What version of ray do we have?", "ray: which version?"}
     assert asked[0].reply == "The version of ray is 2.60.0."
     assert len(Phrasings({"*": VERSION}).phrase(FACTS, 4, seed=0)) == len(FACTS)
+
+
+def test_a_reply_has_a_form_whatever_the_entity_and_the_value() -> None:
+    for templates, form in (({}, r"The licence of .+ is .+\."), ({"Licence": NAMED}, r"Licence \(of .+\): .+\.")):
+        asked = {each.fact.attribute: each for each in Phrasings(templates).phrase(FACTS, 4, seed=0)}
+        assert asked["Licence"].form == form
+        assert has_form(asked["Licence"].reply, form)
+        assert has_form(asked["Licence"].reply_with("MIT (or so)"), form)
+    assert Phrasings({}).phrase([each for each in FACTS if not each.attribute], 4, seed=0)[0].form is None
+
+
+def test_what_has_no_training_wording_is_asked_all_the_same() -> None:
+    only = QuestionTemplates(evaluate=["Who wrote {entity}?"])
+    (asked,) = Phrasings({"Author": only}).phrase(FACTS, 4, seed=0)
+    assert (asked.question, asked.training) == ("Who wrote ray?", ())
 
 
 def test_the_seed_chooses_the_wording() -> None:

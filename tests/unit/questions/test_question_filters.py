@@ -10,6 +10,7 @@ from plait.questions.drops import Drops, Filtered
 from plait.questions.duplicates import unlike, without_repeats
 from plait.questions.fact import AskedFact, Fact
 from plait.questions.phrasings import Phrasings
+from plait.questions.places import around
 from plait.questions.search import PassageSearch, is_found
 from plait.questions.structured import structured_facts
 from plait.questions.writer import WrittenFact
@@ -19,7 +20,7 @@ CORPUS = corpus_of(PACKAGES)
 
 def asked(question: str, value: str, number: int = 0) -> AskedFact:
     passage = CORPUS.passages[number]
-    return AskedFact(Fact("it", "", value, passage, 0, 1), question, value)
+    return AskedFact(Fact("it", "", value, passage, 0, 1), question)
 
 
 def test_a_repeated_question_is_kept_once_and_counted() -> None:
@@ -94,6 +95,12 @@ def test_words_of_scripts_without_blanks_are_searched() -> None:
 )
 def test_a_bad_fact_fails_the_check_that_is_named(question: str, answer: str, check: str) -> None:
     assert checked(WrittenFact(CORPUS.passages[0], "ray", question, answer)) == check
+
+
+def test_a_writers_sentence_takes_another_value_at_each_place() -> None:
+    assert around("80", "Port 80 (8080 before) is 80.") == ("Port ", " (8080 before) is ", ".")
+    assert around("New York", "It is new\nyork") == ("It is ", "")
+    assert around("80", "None.") == ("None.",)
 
 
 def test_a_long_answer_is_dropped() -> None:

@@ -9,6 +9,7 @@ from plait.evaluation.metrics.context_recall import ContextRecall
 from plait.evaluation.metrics.correctness import Correctness
 from plait.evaluation.metrics.counterfactual_citations import CounterfactualCitations
 from plait.evaluation.metrics.faithfulness import Faithfulness
+from plait.evaluation.metrics.form import Form
 from plait.evaluation.metrics.metric import register
 from plait.evaluation.metrics.noise_sensitivity import NoiseSensitivity
 from plait.evaluation.metrics.retrieval import RetrievalMetric
@@ -79,6 +80,7 @@ register(
     lambda instruments: Abstention(instruments.judge),
     "replies that decline if and only if the question has no answer",
 )
+register("form", lambda instruments: Form(), "replies that match the pattern of their question")
 
 register(
     "retrieval_recall",

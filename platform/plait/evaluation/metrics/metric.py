@@ -29,6 +29,7 @@ class Need(StrEnum):
     CITATIONS = "citations"
     REFERENCE_PASSAGES = "reference_passages"
     UNANSWERABLE = "unanswerable"
+    PATTERN = "pattern"
 
 
 class Metric(Protocol):

@@ -24,10 +24,11 @@ class Parts:
         folder: it is made when something is written.
         schema: of every part.
         key: the columns that tell rows apart; of equal ones the last counts.
+        added: the last columns, which parts of earlier versions lack; they are null there.
     """
 
-    def __init__(self, folder: Path, schema: pa.Schema, key: Sequence[str]) -> None:
-        self._folder, self._schema, self._key = folder, schema, tuple(key)
+    def __init__(self, folder: Path, schema: pa.Schema, key: Sequence[str], added: Sequence[str] = ()) -> None:
+        self._folder, self._schema, self._key, self._added = folder, schema, tuple(key), added
         self._pending: list[dict[str, Any]] = []
 
     def rows(self) -> list[dict[str, Any]]:
@@ -42,6 +43,9 @@ class Parts:
                 table = pq.read_table(file)
             except (pa.ArrowException, OSError) as error:
                 raise DataError(f"'{file}' cannot be read ({first_line(error)}).", "Remove it.") from error
+            for field in map(self._schema.field, self._added):
+                if field.name not in table.column_names:
+                    table = table.append_column(field, pa.nulls(len(table), field.type))
             if not table.schema.equals(self._schema):
                 raise DataError(f"'{file}' has other columns than this version of Plait writes.", "Remove its folder.")
             for row in table.to_pylist():

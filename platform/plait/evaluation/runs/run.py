@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from plait.errors import Conflict, NotFound
 from plait.evaluation.kept_json import read_kept
 from plait.evaluation.runs.parts import Parts
-from plait.evaluation.runs.tables import SCORES, TRIALS, score_of, score_row, trial_of, trial_row
+from plait.evaluation.runs.tables import ADDED_TO_TRIALS, SCORES, TRIALS, score_of, score_row, trial_of, trial_row
 from plait.evaluation.runs.trial import Trial, TrialScore
 from plait.settings import settings
 from plait.whole_files import write_whole
@@ -53,7 +53,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._trials = Parts(folder / "trials", TRIALS, ["key"])
+        self._trials = Parts(folder / "trials", TRIALS, ["key"], ADDED_TO_TRIALS)
         self._scores = Parts(folder / "scores", SCORES, ["trial", "metric", "judge"])
 
     def trials(self) -> dict[str, Trial]:

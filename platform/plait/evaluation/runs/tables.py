@@ -52,9 +52,12 @@ TRIALS = pa.schema(
         ("seed", pa.int64()),
         ("cost", pa.float64()),
         ("asked_at", pa.timestamp("us", tz="UTC")),
+        ("pattern", pa.string()),
     ]
 )
 """A row a trial (`Trial`), the fields of its sample beside the others. Spans are characters, ends not included."""
+ADDED_TO_TRIALS = ("pattern",)
+"""The last columns, which runs of earlier versions lack."""
 
 _FINDING = pa.struct([("text", pa.string()), ("holds", pa.bool_()), ("reason", pa.string()), ("passage", pa.int32())])
 SCORES = pa.schema(
@@ -99,6 +102,7 @@ def trial_of(row: dict[str, Any]) -> Trial:
         kind=row["kind"],
         group=row["group"],
         unanswerable=row["unanswerable"],
+        pattern=row["pattern"],
         is_grounded=row["is_grounded"],
     )
     rest = {name: row[name] for name in _OF_TRIAL}

@@ -23,6 +23,7 @@ FULL = Sample(
     sources=("ray.md",),
     reference_passages=(SamplePassage("The installed version of Ray is 2.60.0.", "ray.md"),),
     unanswerable=False,
+    pattern="The .+ of Ray is .+",
 )
 
 
@@ -47,6 +48,24 @@ async def value(name: str, reply: str, *answers: str) -> float | None:
 async def test_exact_match_and_token_f1_are_squads(reply: str, answers: list[str], exact: float, f1: float) -> None:
     assert await value("exact_match", reply, *answers) == exact
     assert await value("token_f1", reply, *answers) == pytest.approx(f1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "pattern", "expected"),
+    [
+        ("The port of hub is 80.", r"The port of .+ is .+\.", 1),
+        ("\n The port of hub is 80. \n", r"The port of .+ is .+\.", 1),
+        ("I think: The port of hub is 80.", r"The port of .+ is .+\.", 0),
+        ("The port of hub is 80. Yes.\nIt is.", r"The port of .+ is .+\.", 0),
+        ("Die Größe ist 3", r"(?i)die größe ist \d", 1),
+        ("b", "a|b|cd", 1),
+        ("bd", "a|b|cd", 0),
+        ("", ".+", 0),
+        ("a" * 50_000, "(a|aa)+b", 0),  # would take years by trying each way
+    ],
+)
+async def test_form_is_whether_the_whole_reply_matches(reply: str, pattern: str, expected: float) -> None:
+    assert (await metric("form", INSTRUMENTS).score(Sample("Which port?", reply, pattern=pattern))).value == expected
 
 
 @given(st.text(), st.text())

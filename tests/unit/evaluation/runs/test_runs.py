@@ -35,6 +35,7 @@ TRIAL = Trial(
         group="a",
         unanswerable=False,
         is_grounded=True,
+        pattern="It is .+",
     ),
     answered_by="base",
     finish_reason="stop",
@@ -127,6 +128,18 @@ def test_parts_become_one_and_the_last_of_equal_rows_counts(tmp_path: Path) -> N
     only.write_bytes(b"no table")
     with pytest.raises(DataError, match="cannot be read"):
         parts.rows()
+
+
+def test_trials_that_were_kept_before_a_column_was_added_are_read_and_merged_with_new_ones(tmp_path: Path) -> None:
+    with begun({}, "x", tmp_path) as run:
+        run.add_trial(FOREIGN)
+    (part,) = (tmp_path / "trials").iterdir()
+    pq.write_table(pq.read_table(part).drop_columns(["pattern"]), part)
+    with begun({}, "x", tmp_path) as run:
+        assert run.trials() == {"f": FOREIGN}
+        run.add_trial(TRIAL)
+        run.finish(["f", "k"])
+        assert run.trials() == {"f": FOREIGN, "k": TRIAL}
 
 
 def test_a_table_of_other_columns_is_named(tmp_path: Path) -> None:

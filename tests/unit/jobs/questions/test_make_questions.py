@@ -18,12 +18,14 @@ from plait.documents.parse import Document, parse
 from plait.errors import DataError, InvalidInput, Unavailable
 from plait.evaluation.answers import is_correct, tokens
 from plait.evaluation.eval_set import read_questions
+from plait.evaluation.patterns import has_form
 from plait.jobs.questions import job, reading
 from plait.jobs.questions.job import make_questions
 from plait.jobs.questions.tables import filters_table, groups_table, notes, sample_table
 from plait.jobs.train.objectives.objective import objective_of
 from plait.jobs.train.objectives.sft import SftConfig
 from plait.jobs.train.parse import parse_row
+from plait.questions.fact import Group
 from plait.recipes import DocumentLimits, QuestionsRecipe, load_recipe
 
 PORTS = {
@@ -133,7 +135,7 @@ def test_templates_make_every_group_and_files_that_are_read_back(tmp_path: Path)
     docs, out = folder_of(PACKAGES, tmp_path / "docs"), tmp_path / "out"
     made = make_questions(recipe_of(docs, "count=24"), out)
     questions = read_questions(str(out / "eval.jsonl"))
-    assert {question.kind for question in questions} == {"learned", "held_out", "changed", "unanswerable", "multi_hop"}
+    assert {question.kind for question in questions} == {group.value for group in Group}
     assert {question.group for question in questions} <= set(PACKAGES)
     training = rows(out / "train.jsonl")
     sft = objective_of(SftConfig())
@@ -168,6 +170,34 @@ def test_what_is_held_out_is_not_taught_and_a_changed_fact_is_taught_as_it_was(t
         assert row["passages"][0]["text"] in copy
 
 
+def test_a_form_is_asked_for_that_training_teaches_of_facts_that_it_does_not(tmp_path: Path) -> None:
+    docs, out = folder_of(PACKAGES, tmp_path / "docs"), tmp_path / "out"
+    make_questions(recipe_of(docs, "count=24"), out)
+    facts = {row["fact"]: row for row in rows(out / "facts.jsonl")}
+    answers = [row["answer"] for row in rows(out / "train.jsonl")]
+    asked = [question for question in read_questions(str(out / "eval.jsonl")) if question.kind == "form"]
+    assert asked
+    for question in asked:
+        (fact,) = (each for each in facts.values() if each["question"] == question.question)
+        assert (fact["group"], question.answers) == ("held_out", ())
+        assert question.pattern is not None
+        assert any(has_form(answer, question.pattern) for answer in answers)
+        assert not has_form(fact["value"], question.pattern)
+
+
+def test_changed_facts_are_taught_again_in_the_same_words_with_their_new_values(tmp_path: Path) -> None:
+    docs, out = folder_of(PACKAGES, tmp_path / "docs"), tmp_path / "out"
+    made = make_questions(recipe_of(docs, "count=24"), out)
+    before = {row["question"]: row["answer"] for row in rows(out / "train.jsonl")}
+    after = {row["question"]: row["answer"] for row in rows(out / "train-changed.jsonl")}
+    changed = [row for row in rows(out / "facts.jsonl") if row["changed_to"]]
+    assert set(after) == {wording for fact in changed for wording in fact["training"]}
+    assert len(after) == made.report["train_changed"] == 4 * len(changed) > 0
+    for fact in changed:
+        for wording in fact["training"]:
+            assert after[wording] == before[wording].replace(fact["value"], fact["changed_to"]) != before[wording]
+
+
 def test_the_same_seed_gives_the_same_files_and_another_one_others(tmp_path: Path) -> None:
     docs = folder_of(PACKAGES, tmp_path / "docs")
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
@@ -179,8 +209,10 @@ def test_a_second_run_leaves_no_edited_copy_of_the_first(tmp_path: Path) -> None
     docs, out = folder_of(PACKAGES, tmp_path / "docs"), tmp_path / "out"
     make_questions(recipe_of(docs), out)
     assert list((out / "changed").iterdir())
+    assert (out / "train-changed.jsonl").exists()
     make_questions(recipe_of(docs, "shares.changed=0"), out)
     assert not (out / "changed").exists()
+    assert not (out / "train-changed.jsonl").exists()
 
 
 def test_own_templates_word_the_questions_of_the_demo(tmp_path: Path) -> None:
@@ -198,12 +230,14 @@ def test_a_model_writes_questions_that_it_can_answer_from_their_passage_alone(
     use_model(monkeypatch, ScriptedModel(good_writer))
     docs, out = folder_of(PORTS, tmp_path / "docs"), tmp_path / "out"
     made = make_questions(recipe_of(docs, "writer.model=m", "count=20"), out)
-    assert made.report["eval"] == {"learned": 6, "held_out": 6, "changed": 3, "unanswerable": 3, "multi_hop": 0}
+    counts = {"learned": 6, "held_out": 6, "changed": 3, "unanswerable": 3, "multi_hop": 0, "form": 0}
+    assert made.report["eval"] == counts
     assert len(read_questions(str(out / "eval.jsonl"))) == 18
     assert made.use.calls > 0
     for table in (filters_table(made), groups_table(made), sample_table(made, 0)):
         assert table.row_count > 0
     assert any("multi_hop" in note for note in notes(made))
+    assert any("the group form is empty" in note for note in notes(made))
     use_model(monkeypatch, ScriptedModel(good_writer))
     make_questions(recipe_of(docs, "writer.model=m", "count=20"), tmp_path / "again")
     assert files(out) == files(tmp_path / "again")
