@@ -7,7 +7,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,8 @@ async def endpoint(in_process: Make) -> AsyncIterator[Make]:
         finish = {"finish_reason": "length" if made.is_cut else "stop"}
         return JSONResponse(about | {"choices": [reply | finish]})
 
-    async with listening(app) as url:
-        yield lambda model: ChatEndpoint(model, f"{url}/v1")
+    async with listening(app) as url, AsyncExitStack() as opened:
+        yield lambda model: opened.push_async_exit(ChatEndpoint(model, f"{url}/v1"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -125,8 +125,8 @@ async def served(deployed: Any) -> AsyncIterator[Make]:
     api = build_api()
     behind = Deployments(deployed, arguments=AppArguments(default_max_tokens=16))
     api.dependency_overrides[deployments] = lambda: behind
-    async with listening(api) as url:
-        yield lambda model: ChatEndpoint.served(model, url)
+    async with listening(api) as url, AsyncExitStack() as opened:
+        yield lambda model: opened.push_async_exit(ChatEndpoint.served(model, url))
 
 
 @pytest.fixture

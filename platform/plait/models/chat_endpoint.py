@@ -39,7 +39,7 @@ class ChatEndpoint:
         retries: int = 8,
         task: str = "",
     ) -> None:
-        from openai import AsyncOpenAI
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
         self._model, self._url = model, url
         self._no_server, self._no_key = "Check its address.", ""
@@ -50,6 +50,9 @@ class ChatEndpoint:
             max_retries=retries,
             timeout=_TIMEOUT_S,
             default_headers={TASK_HEADER: task} if task else None,
+            # One that openai makes closes itself when it is forgotten and collected, after its sockets: then new
+            # connections of the event loop, which have got their numbers, are read no more.
+            http_client=DefaultAsyncHttpxClient(),
         )
         self._places = asyncio.Semaphore(concurrency)
 

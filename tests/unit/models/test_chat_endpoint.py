@@ -1,5 +1,7 @@
 """A model behind an endpoint: what is sent, what is repeated, and what is said when it does not answer."""
 
+import asyncio
+import gc
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -120,3 +122,14 @@ async def test_a_page_that_is_no_answer_is_said(page: Any) -> None:
         pytest.raises(PlaitError, match="does not answer as OpenAI's API does"),
     ):
         await ask(ChatEndpoint("m", url))
+
+
+async def test_one_that_is_forgotten_does_not_close_itself_when_it_is_collected() -> None:
+    # It would do so in a task, after its sockets, whose numbers other connections of this loop may have by then.
+    with endpoint(lambda _: (200, ANSWER, {})) as (url, _):
+        model = ChatEndpoint("m", url)
+        await model.generate([Message("user", "is it?")], 4)
+    tasks = asyncio.all_tasks()
+    del model
+    gc.collect()
+    assert asyncio.all_tasks() == tasks
