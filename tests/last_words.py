@@ -66,7 +66,7 @@ def write_stacks(to: TextIO) -> None:
     for ident, frame in sys._current_frames().items():
         if ident != threading.get_ident():
             where.setdefault(_lines(reversed(list(_callers(frame)))), []).append(f"thread {names.get(ident)}")
-    # A task that nobody holds is in no list of asyncio's. By `type`: `__class__` of some modules imports them.
+    # asyncio lists the tasks of one loop. By `type`: `__class__` of some modules imports them.
     for task in [found for found in gc.get_objects() if issubclass(type(found), asyncio.Task)]:
         if not task.done():
             where.setdefault(_lines(_awaited(task.get_coro())), []).append(f"task {task.get_name()}")
@@ -130,8 +130,9 @@ def last_words(node: Any) -> str:
     process = node.gateway._io.popen
     code = process.wait(10)
     said = [f"ended with exit code {code}{f' ({signal.Signals(-code).name})' if code < 0 else ''}."]
-    stacks = Path(node.workerinput["stacks"]).read_text(errors="replace").splitlines()
-    said += [line for line in stacks if not any(part in line for part in (*_PLUMBING, "Extension modules:"))]
+    stacks = Path(node.workerinput["stacks"])
+    lines = stacks.read_text(errors="replace").splitlines() if stacks.exists() else []  # it may have died before
+    said += [line for line in lines if not any(part in line for part in (*_PLUMBING, "Extension modules:"))]
     for log in Path(tempfile.gettempdir()).glob(f"plait-ray-*/r/session_2*/logs/*_{process.pid}.log"):
         said += [log.name, *(f"    {line}" for line in log.read_text(errors="replace").splitlines()[-5:])]
     return "\n".join(said)
