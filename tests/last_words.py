@@ -8,6 +8,7 @@ its stacks into a file in the home of the process that started it.
 import asyncio
 import faulthandler
 import gc
+import os
 import signal
 import sys
 import tempfile
@@ -21,7 +22,6 @@ import pytest
 
 from plait.settings import settings
 
-_WRITTEN_AT, _ENDED_AT = 0.95, 1.05  # of the time that a test has
 _STACKS = pytest.StashKey[TextIO]()
 _TIMER = pytest.StashKey[threading.Timer]()
 _PLUMBING = ("/_pytest/", "/pluggy/", "/xdist/", "/execnet/", "/threading.py", "<string>")
@@ -40,23 +40,34 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
-def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> None:
-    """Have stacks written shortly before pytest-timeout ends the process; faulthandler ends one whose Python lock is
-    held for ever, which no thread of Python can."""
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
+    """In place of pytest-timeout's own timer, which writes to a terminal that workers have not. Where Python's lock is
+    held for ever, and no thread of Python can end the process, faulthandler does it a little later."""
     if (stacks := item.config.stash.get(_STACKS, None)) is None:
-        return
-    stacks.truncate(0)  # a test that was slow, and ended after all, has left its own
-    item.stash[_TIMER] = threading.Timer(_WRITTEN_AT * settings.timeout, write_stacks, [stacks])
+        return None
+    item.stash[_TIMER] = threading.Timer(settings.timeout, _end, [stacks])
     item.stash[_TIMER].daemon = True
     item.stash[_TIMER].start()
-    faulthandler.dump_traceback_later(_ENDED_AT * settings.timeout, exit=True, file=stacks)
+    faulthandler.dump_traceback_later(1.05 * settings.timeout, exit=True, file=stacks)
+    return True
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
-def pytest_timeout_cancel_timer(item: pytest.Item) -> None:
-    if _TIMER in item.stash:
-        item.stash[_TIMER].cancel()
-        faulthandler.cancel_dump_traceback_later()
+def pytest_timeout_cancel_timer(item: pytest.Item) -> bool | None:
+    if _TIMER not in item.stash:
+        return None
+    item.stash[_TIMER].cancel()
+    item.stash[_TIMER].join()
+    faulthandler.cancel_dump_traceback_later()
+    return True
+
+
+def _end(stacks: TextIO) -> None:
+    print("Its time was over.", file=stacks)
+    try:
+        write_stacks(stacks)
+    finally:
+        os._exit(1)
 
 
 def write_stacks(to: TextIO) -> None:

@@ -71,5 +71,6 @@ def test_an_exit_says_its_code(report: str) -> None:
 
 def test_a_test_that_waits_for_ever_says_what_its_threads_and_tasks_wait_for(report: str) -> None:
     said = of_test(report, "test_wait")
+    assert said.startswith("It ended with exit code 1.\nIts time was over.\n")
     assert re.search(r"thread MainThread\n(    .*\n)+    .*selectors.py:\d+ EpollSelector.select", said)
     assert re.search(r"task \S+, task \S+\n    .* listen\n    .* said\n    .* Queue.get", said)
