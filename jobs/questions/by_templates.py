@@ -21,6 +21,8 @@ from plait.recipes import QuestionsRecipe
 
 _CANDIDATES = 3
 """Unanswerable questions for each that is wanted; some are dropped, because a passage speaks of both words."""
+_LOOKED_AT = 4
+"""Times `top_k` passages are looked at for what speaks of an unanswerable question."""
 
 
 def make_by_templates(corpus: Corpus, recipe: QuestionsRecipe, search: PassageSearch) -> QuestionSet:
@@ -45,7 +47,8 @@ def make_by_templates(corpus: Corpus, recipe: QuestionsRecipe, search: PassageSe
     hops = by_turns(pairs, lambda each: (each.first.attribute, each.second.attribute))[: wanted[Group.MULTI_HOP]]
     candidates = _CANDIDATES * wanted[Group.UNANSWERABLE]
     open_questions = unanswerable_questions(stated, corpus, phrasings, candidates, recipe.seed)
-    found = search.find([each.question for each in open_questions], recipe.top_k)
+    # What has all words of a question is found by words.
+    found = search.by_words([each.question for each in open_questions], _LOOKED_AT * recipe.top_k)
     verdicts = [is_unanswered(each, passages, corpus) for each, passages in zip(open_questions, found, strict=True)]
     unanswered = drops.kept("unanswerable: a passage speaks of it", open_questions, verdicts)
     unanswered = unanswered[: wanted[Group.UNANSWERABLE]]

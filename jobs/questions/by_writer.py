@@ -19,7 +19,7 @@ from plait.questions.duplicates import unlike, without_repeats
 from plait.questions.fact import AskedFact, Fact, Group, TwoHops, Unanswerable
 from plait.questions.groups import assign, targets
 from plait.questions.hops import chains
-from plait.questions.search import PassageSearch, is_found
+from plait.questions.search import PassageSearch
 from plait.questions.writer import Writer, all_of
 from plait.recipes import QuestionsRecipe
 
@@ -94,9 +94,10 @@ def _with_found_wordings(
     """Facts with the wordings that stand by themselves, find their passage, and are no question of the eval set."""
     questions = [each.question for each in worded]
     own = [unlike([w for w in each.training if checks.stands_alone(w)], questions) for each in worded]
-    found = iter(search.find([wording for wordings in own for wording in wordings], recipe.top_k))
+    pairs = [(each.fact, wording) for each, wordings in zip(worded, own, strict=True) for wording in wordings]
+    found = iter(search.are_found([fact for fact, _ in pairs], [wording for _, wording in pairs], recipe.top_k))
     kept = [
-        replace(each, training=tuple(wording for wording in wordings if is_found(each.fact, next(found))))
+        replace(each, training=tuple(wording for wording in wordings if next(found)))
         for each, wordings in zip(worded, own, strict=True)
     ]
     before, after = (sum(len(each.training) for each in facts) for facts in (worded, kept))

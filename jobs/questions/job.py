@@ -7,6 +7,7 @@ goes on where it was, and the same run again asks nothing.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def make_questions(recipe: QuestionsRecipe, out: Path) -> Made:
     """
     check_folder(out, recipe.ingest.sources)
     read = read_corpus(recipe.ingest)
-    search = PassageSearch(read.corpus.passages, _embedding(recipe.ingest.embedding))
+    search = PassageSearch(read.corpus.passages, partial(_embedding, recipe.ingest.embedding))
     use, unread = JudgeUse(), list[str]()
     if recipe.writer is None:
         made = make_by_templates(read.corpus, recipe, search)

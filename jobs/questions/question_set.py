@@ -8,7 +8,7 @@ from plait.questions.drops import Drops
 from plait.questions.duplicates import unlike
 from plait.questions.fact import AskedFact, Group, TwoHops, Unanswerable
 from plait.questions.groups import Grouped, by_turns, with_form
-from plait.questions.search import PassageSearch, is_found
+from plait.questions.search import PassageSearch
 from plait.recipes import QuestionsRecipe
 
 
@@ -88,7 +88,7 @@ def _held_out(
     facts, form = wanted[Group.HELD_OUT], wanted[Group.FORM]
     fitting = by_turns(with_form(grouped), turn_of)
     part = min(form, len(fitting), round(len(grouped.held_out) * form / max(1, facts + form)))
-    of_form = fitting[len(fitting) - part :]
+    of_form = fitting[:part]
     taken = {each.fact.fact_id for each in of_form}
     rest = [each for each in grouped.held_out if each.fact.fact_id not in taken]
     return by_turns(rest, turn_of)[:facts], of_form
@@ -98,6 +98,5 @@ def found_by_search(
     asked: Sequence[AskedFact], search: PassageSearch, recipe: QuestionsRecipe, drops: Drops
 ) -> list[AskedFact]:
     """The facts whose question finds their passage."""
-    found = search.find([each.question for each in asked], recipe.top_k)
-    verdicts = [is_found(each.fact, passages) for each, passages in zip(asked, found, strict=True)]
+    verdicts = search.are_found([each.fact for each in asked], [each.question for each in asked], recipe.top_k)
     return drops.kept(f"not among the first {recipe.top_k} of a search", asked, verdicts)

@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from judging_models import WordEmbedding
 
-BUILD = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "environment" / "build.py"))
+from plait.jobs.questions import job
+from plait.recipes import QuestionsRecipe, load_recipe
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "environment"
+BUILD = runpy.run_path(str(EXAMPLE / "build.py"))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -42,6 +47,21 @@ def test_no_document_and_no_phrasing_is_both_learnt_and_asked(built: Path) -> No
 
 def test_the_first_questions_are_of_every_kind(built: Path) -> None:
     assert len({row["kind"] for row in read(built / "eval.jsonl")[:4]}) == 4
+
+
+def test_its_questions_for_a_comparison_are_of_every_group_and_teach_forty_facts(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "_embedding", lambda config: WordEmbedding())
+    docs = f"ingest.sources=[{built / 'docs'}]"
+    made = job.make_questions(load_recipe(QuestionsRecipe, str(EXAMPLE / "questions.yaml"), [docs]), tmp_path / "out")
+    counts = {"learned": 15, "held_out": 12, "changed": 9, "unanswerable": 9, "multi_hop": 6, "form": 9}
+    assert made.report["eval"] == counts
+    assert (made.report["train"], made.report["train_changed"]) == (160, 36)
+    taught = [row for row in read(tmp_path / "out" / "facts.jsonl") if row["training"]]
+    assert {row["attribute"] for row in taught} == {"Installed version", "Licence"}
+    patterns = {row["pattern"] for row in read(tmp_path / "out" / "eval.jsonl") if row["kind"] == "form"}
+    assert patterns == {r"The installed version of .+ is .+\.", r"The licence of .+ is .+\."}
 
 
 def test_the_same_environment_gives_the_same_files(built: Path, tmp_path: Path) -> None:

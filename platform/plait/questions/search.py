@@ -5,7 +5,8 @@ What either finds counts: a filter by words alone would leave questions that sea
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -23,38 +24,61 @@ _QUESTIONS_AT_ONCE = 256
 
 
 class PassageSearch:
-    """BM25 over passages, and, with an embedding model, cosines of their vectors.
+    """BM25 over passages, and, with an embedding model, cosines of their vectors, which are made when first needed.
 
     Args:
         passages: are searched as they are embedded: with title and heading.
-        embedding: None: by words only.
+        embedding: loads the model; None: by words only.
     """
 
-    def __init__(self, passages: Sequence[Chunk], embedding: Embedding | None) -> None:
-        self._passages, self._embedding = passages, embedding
-        texts = [passage.text_to_embed for passage in passages]
+    def __init__(self, passages: Sequence[Chunk], embedding: Callable[[], Embedding] | None) -> None:
+        self._passages, self._load = passages, embedding
+        self._texts = [passage.text_to_embed for passage in passages]
         self._vocabulary: dict[str, int] = {}
-        self._weights = self._bm25(texts)
-        self._vectors = embedding.encode_passages(texts) if embedding is not None and texts else None
+        self._weights = self._bm25(self._texts)
 
     def find(self, questions: Sequence[str], top_k: int) -> list[list[Chunk]]:
         """For each question the passages that one of the searches finds among its first so many."""
-        found: list[list[Chunk]] = []
-        for first in range(0, len(questions), _QUESTIONS_AT_ONCE):
-            found += self._find(questions[first : first + _QUESTIONS_AT_ONCE], top_k)
+        by_both = zip(self.by_words(questions, top_k), self._by_meaning(questions, top_k), strict=True)
+        return [
+            list({passage.chunk_id: passage for passage in (*words, *meaning)}.values()) for words, meaning in by_both
+        ]
+
+    def by_words(self, questions: Sequence[str], top_k: int) -> list[list[Chunk]]:
+        """For each question the first so many passages by BM25, the best first."""
+        return self._best(questions, self._scored_by_words, top_k)
+
+    def are_found(self, facts: Sequence[Fact], questions: Sequence[str], top_k: int) -> list[bool]:
+        """For each fact whether a search finds it by its question: by words, which are cheap, or else by meaning."""
+        found = [is_found(*each) for each in zip(facts, self.by_words(questions, top_k), strict=True)]
+        missing = [number for number, is_there in enumerate(found) if not is_there]
+        again = self._by_meaning([questions[number] for number in missing], top_k)
+        for number, passages in zip(missing, again, strict=True):
+            found[number] = is_found(facts[number], passages)
         return found
 
-    def _find(self, questions: Sequence[str], top_k: int) -> list[list[Chunk]]:
-        scores = [self._words(questions)]
-        if self._vectors is not None and self._embedding is not None:
-            scores.append(self._embedding.encode_queries(questions) @ self._vectors.T)
-        found = []
-        for number in range(len(questions)):
-            places: dict[int, None] = {}
-            for of_search in scores:
-                best = np.argsort(-of_search[number], kind="stable")[:top_k]
-                places |= dict.fromkeys(int(place) for place in best if of_search[number][place] > 0)
-            found.append([self._passages[place] for place in places])
+    def _by_meaning(self, questions: Sequence[str], top_k: int) -> list[list[Chunk]]:
+        if self._load is None or not questions or not self._texts:
+            return [[] for _ in questions]
+        return self._best(questions, lambda some: self._embedding.encode_queries(some) @ self._vectors.T, top_k)
+
+    @cached_property
+    def _embedding(self) -> Embedding:
+        assert self._load is not None
+        return self._load()
+
+    @cached_property
+    def _vectors(self) -> Vectors:
+        return self._embedding.encode_passages(self._texts)
+
+    def _best(
+        self, questions: Sequence[str], scored: Callable[[Sequence[str]], Vectors], top_k: int
+    ) -> list[list[Chunk]]:
+        found: list[list[Chunk]] = []
+        for first in range(0, len(questions), _QUESTIONS_AT_ONCE):
+            for scores in scored(questions[first : first + _QUESTIONS_AT_ONCE]):
+                best = np.argsort(-scores, kind="stable")[:top_k]
+                found.append([self._passages[int(place)] for place in best if scores[place] > 0])
         return found
 
     def _bm25(self, texts: Sequence[str]) -> sparse.csr_matrix:
@@ -72,7 +96,7 @@ class PassageSearch:
                 weights.append(rarity * times * (_K1 + 1) / (times + damping))
         return sparse.csr_matrix((weights, (rows, columns)), shape=(len(texts), max(1, len(holding))), dtype=np.float32)
 
-    def _words(self, questions: Sequence[str]) -> Vectors:
+    def _scored_by_words(self, questions: Sequence[str]) -> Vectors:
         known = [{self._vocabulary[word] for word in _words_of(q) if word in self._vocabulary} for q in questions]
         rows = [row for row, words in enumerate(known) for _ in words]
         columns = [word for words in known for word in sorted(words)]

@@ -63,11 +63,22 @@ def test_a_search_by_words_finds_the_passage_of_a_question_and_no_other_first() 
 def test_what_is_found_by_meaning_alone_counts() -> None:
     corpus = corpus_of({"a.md": "aaa bbb", "b.md": "ccc ddd"})
     # Two texts whose words have the same places in the embedding, and none in common.
-    search = PassageSearch(corpus.passages, WordEmbedding())
+    search = PassageSearch(corpus.passages, WordEmbedding)
     by_words = PassageSearch(corpus.passages, None)
     question = next(word for number in range(100_000) if _same_place(word := f"w{number}", "aaa"))
     assert [passage.source for passage in search.find([question], 1)[0]] == ["a.md"]
     assert by_words.find([question], 1) == [[]]
+    fact = Fact("it", "", "bbb", corpus.passages[0], 4, 7)
+    assert search.are_found([fact, fact], [question, "ccc"], 1) == [True, False]
+    assert by_words.are_found([fact], [question], 1) == [False]
+
+
+def test_no_model_is_loaded_where_words_find_everything() -> None:
+    def load() -> WordEmbedding:
+        raise AssertionError
+
+    facts = structured_facts(CORPUS)[0]
+    assert all(PassageSearch(CORPUS.passages, load).are_found(facts, [fact.value for fact in facts], 6))
 
 
 def _same_place(word: str, other: str) -> bool:

@@ -8,6 +8,7 @@ stands in the question's own passage, or is one of its answers, is never taken.
 import random
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from plait.evaluation.answers import is_correct, tokens
 from plait.evaluation.calibration.material import Material
@@ -48,6 +49,7 @@ def swapped(material: Material, others: Sequence[Material], random_: random.Rand
     return None
 
 
+@lru_cache(1 << 16)
 def form(text: str) -> str:
     """A text with an A for each run of letters and a 9 for each run of digits.
 
@@ -77,5 +79,6 @@ def _may_be_mistaken(other: Material, material: Material) -> bool:
     return is_of_a_kind or _has_digit(other.answer) == _has_digit(material.answer)
 
 
+@lru_cache(1 << 16)
 def _has_digit(text: str) -> bool:
     return any(map(str.isdigit, text))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from judging_models import ScriptedModel
+from judging_models import ScriptedModel, WordEmbedding
 from made_corpora import PACKAGES
 
 from plait.cli import main
@@ -55,7 +55,7 @@ chunker = cache(Chunker)
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process is started, and no embedding model is loaded: both have tests of their own."""
-    monkeypatch.setattr(job, "_embedding", lambda config: None)
+    monkeypatch.setattr(job, "_embedding", lambda config: WordEmbedding())
     monkeypatch.setattr(reading, "DocumentReader", ReadingHere)
 
 
