@@ -43,9 +43,14 @@ class Encoder:
         return _all_labelled(self._text_ids(text))
 
     def windows(self, text: str) -> list[Example]:
-        """A text of any length as parts that fit; a part of one token teaches nothing."""
+        """A text of any length as parts that fit; a part of one token teaches nothing.
+
+        Every part begins with BOS where a text does: models have seen no text without.
+        """
         ids = self._text_ids(text)
-        parts = [ids[start : start + self.max_tokens] for start in range(0, len(ids), self.max_tokens)]
+        opening = ids[:1] if ids[0] == self.tokenizer.bos_token_id else []
+        room = self.max_tokens - len(opening)
+        parts = [[*opening, *ids[start : start + room]] for start in range(len(opening), len(ids), room)]
         return [_all_labelled(part) for part in parts if len(part) > 1]
 
     def answers(self, conversation: Conversation) -> list[Example]:

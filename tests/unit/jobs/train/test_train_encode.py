@@ -110,16 +110,27 @@ def test_a_text_begins_and_ends_as_a_text_does_and_is_learned_whole(tokenizer: A
     assert example.labels == example.input_ids
 
 
-def test_pretraining_cuts_a_long_text_into_windows_that_follow_each_other(tokenizer: Any, plain: ChatFormat) -> None:
+def test_pretraining_cuts_a_long_text_into_windows_that_follow_each_other_and_begin_as_a_text_does(
+    tokenizer: Any, plain: ChatFormat
+) -> None:
     text = Text("".join(f"word {i} " for i in range(40)))
     ((whole,),) = encoder(tokenizer, plain, PRETRAIN, 4000).encode(text)
     windows = encoder(tokenizer, plain, PRETRAIN, 16).encode(text)
     assert all(len(window) == 1 for window in windows)
-    joined = [token for (window,) in windows for token in window.input_ids]
-    # A last window of one token would have nothing to predict.
-    assert joined in (whole.input_ids, whole.input_ids[:-1])
+    assert {window.input_ids[0] for (window,) in windows} == {tokenizer.bos_token_id}
+    assert [token for (window,) in windows for token in window.input_ids[1:]] == whole.input_ids[1:]
     assert [len(window.input_ids) for (window,) in windows[:-1]] == [16] * (len(windows) - 1)
     assert all(window.labels == window.input_ids for (window,) in windows)
+
+
+def test_where_a_text_has_no_bos_its_windows_have_none_and_none_is_one_token(
+    tokenizer: Any, plain: ChatFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenizer, "encode", lambda text, add_special_tokens: list(range(10, 30)))
+    assert tokenizer.bos_token_id not in range(10, 30)
+    windows = encoder(tokenizer, plain, PRETRAIN, 10).encode(Text("words"))
+    # The end of the text alone has nothing to predict.
+    assert [window.input_ids for (window,) in windows] == [list(range(10, 20)), list(range(20, 30))]
 
 
 def test_pretraining_reads_a_conversation_as_its_text(tokenizer: Any, plain: ChatFormat) -> None:
