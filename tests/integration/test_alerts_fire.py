@@ -89,6 +89,7 @@ def test_a_training_that_stands_still_is_told(prometheus: Prometheus, tiny_model
     data = tmp_path / "train.jsonl"
     data.write_text('{"question": "a", "answer": "b"}\n' * 8)
     overrides = ["name=stands", f"model.source={tiny_model}", "model.dtype=float32", f"data.train={data}"]
+    overrides += ["data.rehearsal_share=0", "train.kl_weight=0"]
     command = [str(Path(sys.executable).with_name("plait")), "train", "lora", *overrides, "train.epochs=100000"]
     alert = firing("PlaitTrainingStalled", adapter="stands")
     with (tmp_path / "log").open("wb") as log:

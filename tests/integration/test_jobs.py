@@ -97,6 +97,7 @@ def test_a_killed_driver_is_started_again_and_training_resumes(
         *("name=submitted", f"data.train={data}", f"model.source={tiny_model}", "model.dtype=float32"),
         *("data.max_tokens=64", "train.samples=0", "train.max_steps=240", "train.epochs=1000"),
         *("train.batch_size=2", "train.checkpoint_every_steps=20", "scale.threads_per_worker=1"),
+        *("data.rehearsal_share=0", "train.kl_weight=0"),
     ]
     home = f"PLAIT_HOME={settings().root}"
     options = ["--address", address, "--retries", "1", "--env", home]

@@ -79,6 +79,7 @@ def test_documents_and_an_adapter_are_made_on_another_cluster(
     training = [
         *("name=far", f"data.train={data}", f"model.source={tiny_model}", "model.dtype=float32"),
         *("data.max_tokens=64", "train.samples=0", "train.max_steps=4", "scale.threads_per_worker=1"),
+        *("data.rehearsal_share=0", "train.kl_weight=0"),
     ]
     assert "far:1" in run(elsewhere, "train", "lora", *training)
     # What they made is there, and not here.

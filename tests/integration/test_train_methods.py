@@ -26,6 +26,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     rows: dict[str, list[dict[str, str]]] = {
         "examples": answers,
         "pretrain": [{"text": f"Number {i} is {7 * i}. " * 3} for i in range(24)],
+        # In place of the built-in text, whose half a million characters take a second to encode.
+        "rehearsal": [{"text": f"The river rose in year {i}, and the miller moved his sacks. " * 3} for i in range(24)],
         "dpo": [{"prompt": f"Number {i}?", "chosen": f"It is {7 * i}.", "rejected": "Who knows?"} for i in range(24)],
     }
     folder = tmp_path_factory.mktemp("data")
@@ -82,6 +84,7 @@ def _assert_learns(ready: str, tiny_model: Path, data: dict[str, Path]) -> None:
         f"model={tiny_model}",
         f"data.train={rows}",
         f"data.eval={rows}",
+        f"data.rehearsal={data['rehearsal']}",
         "data.max_tokens=128",
         "train.batch_size=4",
         "train.epochs=2",

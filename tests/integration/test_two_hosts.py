@@ -71,6 +71,7 @@ def train_command(name: str, base: Path, dataset: Path) -> list[str]:
         f"train.max_steps={STEPS}",
         "train.batch_size=4",
         "train.samples=0",
+        *("data.rehearsal_share=0", "train.kl_weight=0"),
         "train.checkpoint_every_steps=20",
         "scale.workers=2",
         "scale.cpus_per_worker=2",  # all that a host has, so there is a worker on each
