@@ -22,7 +22,7 @@ def make_questions(
     seed: int = typer.Option(None, min=0, help="Of everything that is drawn.", show_default="0"),
 ) -> None:
     """Make an eval set, training data and changed documents of your documents, by group: learned, held_out, changed,
-    unanswerable, multi_hop.
+    unanswerable, multi_hop, form.
 
     Filters drop what cannot be answered from its passage, what can be without it, what no search finds, and repeats;
     their rates are shown. Killed and run again, a model is asked only what it was not asked before.
