@@ -31,6 +31,12 @@ def stands_alone(question: str) -> bool:
     return says_what and not _OF_ITS_PASSAGE.search(question)
 
 
+def names(question: str, entity: str) -> bool:
+    """Whether a question has a word of what it is about: `What is read?` is about nothing that one could look for."""
+    asked = question.lower()
+    return any(word in asked for word in tokens(entity) if word not in FUNCTION_WORDS)
+
+
 def checked(written: WrittenFact) -> AskedFact | str:
     """The fact, with its question as attribute; or the name of the check that it fails."""
     span = _span(written.passage.text, written.answer)
@@ -40,7 +46,7 @@ def checked(written: WrittenFact) -> AskedFact | str:
         return TOO_LONG
     if is_correct(written.question, written.answer):
         return GIVEN_AWAY
-    if not stands_alone(written.question):
+    if not stands_alone(written.question) or not names(written.question, written.entity):
         return NO_QUESTION
     start, end = (written.passage.start + place for place in span)
     value = " ".join(written.passage.text[slice(*span)].split())

@@ -100,6 +100,7 @@ def test_words_of_scripts_without_blanks_are_searched() -> None:
         ("Which version has ray?", "2.60", checks.NOT_VERBATIM),
         ("Is the licence of ray Apache-2.0?", "Apache-2.0", checks.GIVEN_AWAY),
         ("What is it?", "Apache-2.0", checks.NO_QUESTION),
+        ("Which licence is it distributed under?", "Apache-2.0", checks.NO_QUESTION),
         ("Which licence is named in the passage?", "Apache-2.0", checks.NO_QUESTION),
         ("According to the text, which licence does ray have?", "Apache-2.0", checks.NO_QUESTION),
     ],
