@@ -23,7 +23,7 @@ from plait.whole_files import full_disk_told, write_whole
 
 EVAL, TRAIN, TRAIN_CHANGED = "eval.jsonl", "train.jsonl", "train-changed.jsonl"
 FACTS, REPORT, CHANGED = "facts.jsonl", "report.json", "changed"
-_MADE_BY = "plait data make-questions"
+MADE_BY = "plait data make-questions"
 
 
 def check_folder(out: Path, sources: Sequence[str]) -> None:
@@ -84,7 +84,7 @@ def write_files(out: Path, made: QuestionSet, read: ReadCorpus, recipe: Question
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         write_whole(out / name, text)
     report = {
-        "made_by": _MADE_BY,
+        "made_by": MADE_BY,
         "seed": recipe.seed,
         "writer": recipe.writer.model if recipe.writer else None,
         "recipe": recipe.model_dump(mode="json", exclude_defaults=True),
@@ -111,6 +111,6 @@ def _lines(rows: Sequence[Row]) -> str:
 
 def _is_ours(report: Path) -> bool:
     try:
-        return bool(json.loads(report.read_bytes())["made_by"] == _MADE_BY)
+        return bool(json.loads(report.read_bytes())["made_by"] == MADE_BY)
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -84,12 +84,14 @@ def read_recipe(kind: Kind, recipe: str | None, overrides: Sequence[str], gpus: 
         RecipeError: for everything that is wrong with it.
         InvalidInput: for GPUs of a job that uses none.
     """
-    if gpus is not None:
-        section = {"train": "scale", "compare": "train.scale"}.get(kind)
-        if section is None:
-            raise InvalidInput(f"--num-gpus goes with train and compare, not with {kind}.")
-        overrides = [*overrides, f"{section}.workers={gpus}", f"{section}.gpus_per_worker=1"]
-    return load_recipe(RECIPES[kind], recipe, overrides)
+    if gpus is None:
+        return load_recipe(RECIPES[kind], recipe, overrides)
+    if kind not in ("train", "compare"):
+        raise InvalidInput(f"--num-gpus goes with train and compare, not with {kind}.")
+    without = load_recipe(RECIPES[kind], recipe, overrides)
+    scaled = [f"tuned.{arm}.scale" for arm in without.tuned] if isinstance(without, CompareRecipe) else ["scale"]
+    on_gpus = [f"{scale}.{field}" for scale in scaled for field in (f"workers={gpus}", "gpus_per_worker=1")]
+    return load_recipe(RECIPES[kind], recipe, [*overrides, *on_gpus])
 
 
 def title_of(recipe: Section) -> str:
@@ -99,7 +101,7 @@ def title_of(recipe: Section) -> str:
     if isinstance(recipe, IngestRecipe):
         return recipe.collection
     if isinstance(recipe, CompareRecipe):
-        return recipe.train.name
+        return recipe.name
     assert isinstance(recipe, EvaluateRecipe)
     return Path(recipe.data).stem
 
@@ -141,8 +143,8 @@ def make_order(
 def demand_of(recipe: Section) -> dict[str, float]:
     """CPUs and GPUs that a job holds at once, at its largest step."""
     if isinstance(recipe, CompareRecipe):
-        steps = [demand_of(step) for step in (recipe.ingest, recipe.train) if step is not None]
-        return {kind: max([step.get(kind, 0.0) for step in steps] or [0.0]) for kind in ("CPU", "GPU")}
+        steps = [demand_of(step) for step in (recipe.ingest, *recipe.tuned.values())]
+        return {kind: max(step.get(kind, 0.0) for step in steps) for kind in ("CPU", "GPU")}
     if isinstance(recipe, TrainRecipe):
         scale = recipe.scale
         return {"CPU": scale.workers * scale.cpus_per_worker, "GPU": scale.workers * scale.gpus_per_worker}

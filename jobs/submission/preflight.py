@@ -57,9 +57,8 @@ def _check(recipe: Section, folder: Path, on_cluster: Sequence[Path]) -> None:
         if place := here(recipe.data):
             read_questions(place, recipe.limit)
         if isinstance(recipe, CompareRecipe):
-            for step in (recipe.ingest, recipe.train):
-                if step is not None:
-                    _check(step, folder, on_cluster)
+            for step in (recipe.ingest, *recipe.tuned.values()):
+                _check(step, folder, on_cluster)
 
 
 def check_resources(

@@ -6,7 +6,7 @@ that lies on this machine. Nothing else is in it: no code, no home, no repositor
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,15 @@ _PATHS: Mapping[Kind, Sequence[str]] = {
     "train": _TRAIN,
     "ingest": _INGEST,
     "evaluate": ("data",),
-    "compare": ("data", *(f"train.{field}" for field in _TRAIN), *(f"ingest.{field}" for field in _INGEST)),
+    "compare": (
+        *("data", "model", "icl.examples", "changed.documents", "changed.train"),
+        *(f"tuned.*.{field}" for field in _TRAIN),
+        *(f"ingest.{field}" for field in _INGEST),
+    ),
 }
+"""Fields that name data, by kind of job; `*` is any name."""
 _OPTIONAL = (
-    *("model.source", "embedding.model", "embedding.tokenizer", "rerank_model"),
+    *("model", "model.source", "embedding.model", "embedding.tokenizer", "rerank_model"),
     *("data.general", "data.rehearsal"),
 )
 """Fields that may hold a name (of a model, of what is built in) that looks like a path."""
@@ -69,18 +74,27 @@ def _rewritten(order: JobOrder, place: Callable[[str, bool], str]) -> dict[str, 
     recipe: dict[str, Any] = yaml.safe_load(yaml.safe_dump(order.recipe))
     for dotted in _PATHS[order.kind]:
         *parents, last = dotted.split(".")
-        section: Any = recipe
-        for parent in parents:
-            section = (section or {}).get(parent)
-        if not section or section.get(last) is None:
-            continue
         may_be_a_name = dotted.endswith(_OPTIONAL)
-        value = section[last]
-        if isinstance(value, list):
-            section[last] = [place(item, may_be_a_name) for item in value]
-        else:
-            section[last] = place(value, may_be_a_name)
+        for section in _sections(recipe, parents):
+            value = section.get(last)
+            if isinstance(value, list):
+                section[last] = [place(item, may_be_a_name) for item in value]
+            elif value is not None:
+                section[last] = place(value, may_be_a_name)
     return recipe
+
+
+def _sections(values: Any, path: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The mappings at a path, as far as they are there."""
+    if not values:
+        return
+    if not path:
+        yield values
+    elif path[0] == "*":
+        for section in values.values():
+            yield from _sections(section, path[1:])
+    else:
+        yield from _sections(values.get(path[0]), path[1:])
 
 
 class _Shipment:

@@ -2,9 +2,9 @@
 JSON schema come from it."""
 
 from plait.recipes.calibrate import CalibrateRecipe
-from plait.recipes.compare import CompareRecipe
+from plait.recipes.compare import CompareRecipe, EndpointArm, NearestExamples
 from plait.recipes.endpoint import ModelEndpoint
-from plait.recipes.evaluate import EvaluateRecipe, SamplesRecipe
+from plait.recipes.evaluate import EvalSetConfig, EvaluateRecipe, SamplesRecipe
 from plait.recipes.ingest import (
     DEFAULT_EMBEDDING,
     ChunkConfig,
@@ -50,6 +50,8 @@ __all__ = [
     "DeepSpeedConfig",
     "DocumentLimits",
     "EmbeddingConfig",
+    "EndpointArm",
+    "EvalSetConfig",
     "EvaluateRecipe",
     "GroupShares",
     "IngestRecipe",
@@ -57,6 +59,7 @@ __all__ = [
     "JudgingConfig",
     "ModelConfig",
     "ModelEndpoint",
+    "NearestExamples",
     "ObjectiveConfig",
     "QuestionTemplates",
     "QuestionsRecipe",

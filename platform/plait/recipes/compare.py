@@ -1,38 +1,130 @@
 """The recipe of `plait compare`: fine-tune, retrieve, or both?"""
 
+import re
 from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from plait.recipes.endpoint import ModelEndpoint
 from plait.recipes.evaluate import EvalSetConfig
 from plait.recipes.ingest import IngestRecipe
-from plait.recipes.train import TrainRecipe
+from plait.recipes.judging import JudgingConfig
+from plait.recipes.loading import ready_values
+from plait.recipes.prices import TokenPrice
+from plait.recipes.train import DEFAULT_MODEL, TrainRecipe
+from plait.section import Section
+
+_ARM_NAME = r"^[a-z][a-z0-9-]{0,40}$"
+_TAKEN = ("base", "icl", "rag", "auto")
 
 
-class CompareRecipe(EvalSetConfig):
-    """Documents, examples and questions to a verdict: which of base, adapter, retrieval and both answers best."""
+class NearestExamples(Section):
+    """In-context learning: the examples whose questions are nearest stand before the question (Liu et al. 2022,
+    arXiv:2101.06804). What a tuned model must beat, since it costs no training."""
 
+    examples: str = Field(description="Examples, read like data.train of a training recipe.")
+    top_k: int = Field(4, ge=1, le=32, description="Examples a prompt.")
+
+
+class ChangedDocuments(Section):
+    """What changed after training, for questions of the kind `changed`."""
+
+    documents: str = Field(description="Folder with the documents as they are now, under the names that they had.")
+    train: str | None = Field(
+        None, description="Examples of what changed: every tuned arm is trained further on them, and asked again."
+    )
+
+
+class EndpointArm(ModelEndpoint):
+    """A larger or another model, to compare with."""
+
+    base_url: str = Field(pattern=r"^https?://[^\s/]+\S*$", description="Of the API, as in https://host/v1.")
+    price: TokenPrice | None = Field(None, description="Of its tokens.")
+
+
+class CompareRecipe(EvalSetConfig, JudgingConfig):
+    """Documents, examples and questions to a verdict: which way to answer is best, for which kind of question."""
+
+    name: str = Field(pattern=_ARM_NAME, description="What the adapters are named after: NAME-ARM.")
+    model: str = Field(DEFAULT_MODEL, description="Base model of all arms: hub id, folder or package:NAME.")
     ingest: IngestRecipe = Field(description="Documents to the index that is retrieved from.")
-    train: TrainRecipe = Field(description="Examples to the adapter; one that the same recipe made is used again.")
+    tuned: dict[str, TrainRecipe] = Field(
+        {},
+        description="Arms that are trained, by name: fields of a training recipe; `recipe: lora` begins with that one.",
+    )
+    icl: NearestExamples | None = Field(None, description="The base model with examples in its prompt; unset: no arm.")
+    endpoints: dict[str, EndpointArm] = Field({}, description="Models behind endpoints, by the name of their arm.")
+    changed: ChangedDocuments | None = Field(None, description="What changed after training; unset: nothing did.")
+    seeds: int = Field(1, ge=1, le=10, description="Trainings of each tuned arm, with as many seeds.")
+    accuracy: str = Field("contains", description="The metric that says whether an answer is right.")
     serve: dict[str, Any] = Field(
         {}, description="Args of the served application, as in retrieval: {top_k: 2}; the index is set by itself."
     )
+    hour_price: float = Field(0.0, ge=0, description="Of an hour of the machine that trains and indexes; 0: free.")
     significance: float = Field(
         0.05, gt=0, lt=1, description="Chance of calling any two equal arms different, over all pairs (Holm)."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def arms_begin_with_ready_recipes(cls, values: Any) -> Any:
+        """A tuned arm's `recipe` is filled in; its name, base model and index are set."""
+        tuned = values.get("tuned") if isinstance(values, dict) else None
+        if not isinstance(tuned, dict) or not all(isinstance(arm, dict) for arm in tuned.values()):
+            return values
+        ingest = values.get("ingest")
+        collection = ingest.get("collection") if isinstance(ingest, dict) else None
+        usual = {"model": {"source": values.get("model", DEFAULT_MODEL)}}
+        context = {"data": {"context": {"collection": collection}}} if collection is not None else {}
+        return values | {
+            "tuned": {
+                arm: _filled(given, usual, context) | {"name": f"{values.get('name')}-{arm}"}
+                for arm, given in tuned.items()
+            }
+        }
+
+    @field_validator("tuned", "endpoints")
+    @classmethod
+    def arms_have_names_of_their_own(cls, arms: dict[str, Any]) -> dict[str, Any]:
+        for name in arms:
+            if name in _TAKEN:
+                raise ValueError(f"an arm cannot be called {name}, which is one that there always is")
+            if not re.fullmatch(_ARM_NAME, name):
+                raise ValueError(f"'{name}' is no name of an arm: small letters, digits and hyphens, a letter first")
+        return arms
+
     @model_validator(mode="after")
-    def adapter_is_served(self) -> Self:
-        adapter = self.train.adapter
-        if adapter.trains_base:
-            raise ValueError(
-                f"train.adapter.method={adapter.method} makes a model, not an adapter beside the base: compare needs "
-                "one"
-            )
+    def parts_fit_together(self) -> Self:
+        both = sorted(self.tuned.keys() & self.endpoints.keys())
+        if both:
+            raise ValueError(f"tuned and endpoints both have an arm {both[0]}")
+        for name, training in self.tuned.items():
+            if training.model.source != self.model:
+                raise ValueError(f"tuned.{name}.model.source is not model: arms are compared on one base model")
+            if training.objective.kind != "sft" and self.changed is not None and self.changed.train is not None:
+                raise ValueError(
+                    f"changed.train holds examples, and tuned.{name} with objective.kind={training.objective.kind} "
+                    "learns from none"
+                )
+        if self.seeds > 1 and not self.tuned:
+            raise ValueError("seeds needs an arm that is trained")
         return self
 
-    @property
-    def arms(self) -> list[str]:
-        """The model ids that are compared."""
-        name = self.train.name
-        return ["base", name, "rag/base", f"rag/{name}"]
+
+def _filled(given: dict[str, Any], usual: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    """A training recipe: what is given, over the ready recipe that `recipe` names, over what is usual here."""
+    ready = given.get("recipe")
+    own = {field: value for field, value in given.items() if field != "recipe"}
+    values = _over(_over(ready_values(ready) if isinstance(ready, str) else {}, usual), own)
+    data = values.get("data")
+    has_context = isinstance(data, dict) and isinstance(data.get("context"), dict)
+    return _over(context, values) if has_context else values
+
+
+def _over(values: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Nested mappings, those of `own` over the others."""
+    merged = dict(values)
+    for field, value in own.items():
+        before = merged.get(field)
+        merged[field] = _over(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return merged

@@ -35,6 +35,17 @@ def load_recipe(kind: type[R], recipe: str | Path | None, overrides: Sequence[st
     return validated(kind, values, whole, "Mend the recipe or the override and run again.")
 
 
+def ready_values(name: str) -> dict[str, Any]:
+    """The fields of a recipe that comes with Plait.
+
+    Raises:
+        RecipeError: when there is no such recipe.
+    """
+    if name not in ready_recipes():
+        raise RecipeError(f"There is no ready recipe '{name}'.", did_you_mean(name, ready_recipes()))
+    return _read_yaml(name)
+
+
 def ready_recipes() -> list[str]:
     """Names of the recipes that come with Plait."""
     return sorted(

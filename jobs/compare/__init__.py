@@ -1,0 +1,1 @@
+"""Fine-tune, retrieve, or both: which arms there are, and what their answers show."""
