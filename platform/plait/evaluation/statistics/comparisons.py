@@ -16,7 +16,7 @@ from scipy import stats
 from plait.evaluation.statistics.binary import mcnemar_exact, paired_difference
 from plait.evaluation.statistics.means import Array, group_totals, mean_interval
 
-_PERMUTATIONS = 9999
+PERMUTATIONS = 9999
 """The least p-value is then 2 in 10,000, which 250 comparisons may be corrected for."""
 
 
@@ -97,9 +97,9 @@ def _comparison(pair: Pair, confidence: float, p_value: float, corrected: float)
         a - b for a, b in zip(pair.first_scores, pair.second_scores, strict=True) if a is not None and b is not None
     ]
     against, in_favour = _filled(pair)
-    low, high = _interval(*against, pair.groups, confidence)
+    low, high = difference_interval(*against, pair.groups, confidence)
     if len(both) < len(pair.first_scores):
-        high = _interval(*in_favour, pair.groups, confidence)[1]
+        high = difference_interval(*in_favour, pair.groups, confidence)[1]
     return Comparison(
         pair.metric,
         pair.first,
@@ -129,14 +129,20 @@ def _test(pair: Pair) -> float:
     """The largest p-value that what cannot be said allows; 1 where it leaves open which arm is better."""
     against, in_favour = _filled(pair)
     if None not in pair.first_scores and None not in pair.second_scores:
-        return _p_value(*against, pair.groups)
+        return equality(*against, pair.groups)
     signs = {float(np.sign((first - second).sum())) for first, second in (against, in_favour)}
     if len(signs) > 1:
         return 1.0
-    return max(_p_value(*against, pair.groups), _p_value(*in_favour, pair.groups))
+    return max(equality(*against, pair.groups), equality(*in_favour, pair.groups))
 
 
-def _p_value(first: Array, second: Array, groups: Sequence[str]) -> float:
+def equality(first: Array, second: Array, groups: Sequence[str], permutations: int = PERMUTATIONS) -> float:
+    """The p-value that two arms are equally good, from their scores [samples] of the same samples.
+
+    Args:
+        groups: as of `Pair`.
+        permutations: that are drawn where there are more than can be tried; the least p-value is 2 in so many.
+    """
     if _is_binary(first, second, groups):
         return mcnemar_exact((first == 1).tolist(), (second == 1).tolist())
     sums, sizes = group_totals(first - second, groups)
@@ -147,7 +153,7 @@ def _p_value(first: Array, second: Array, groups: Sequence[str]) -> float:
         _difference_of_sums,
         permutation_type="samples",
         vectorized=True,
-        n_resamples=_PERMUTATIONS,
+        n_resamples=permutations,
         batch=max(1, 2_000_000 // len(sizes)),
         rng=np.random.default_rng(0),
     )
@@ -158,7 +164,10 @@ def _difference_of_sums(first: Array, second: Array, axis: int) -> Any:
     return first.sum(axis=axis) - second.sum(axis=axis)
 
 
-def _interval(first: Array, second: Array, groups: Sequence[str], confidence: float) -> tuple[float, float]:
+def difference_interval(
+    first: Array, second: Array, groups: Sequence[str], confidence: float = 0.95
+) -> tuple[float, float]:
+    """The interval of how much better the first arm is, in [-1, 1], from scores [samples] of the same samples."""
     if _is_binary(first, second, groups):
         found = paired_difference((first == 1).tolist(), (second == 1).tolist(), confidence)
         return found.low, found.high

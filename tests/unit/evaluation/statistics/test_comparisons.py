@@ -1,9 +1,10 @@
 """Two arms on the same samples: what differs, by how much, and corrected for all that was compared."""
 
+import numpy as np
 import pytest
 
 from plait.evaluation.statistics.binary import mcnemar_exact, paired_difference
-from plait.evaluation.statistics.comparisons import Pair, compare, holm
+from plait.evaluation.statistics.comparisons import Pair, compare, equality, holm
 
 
 def test_right_and_wrong_are_compared_by_mcnemar_and_agresti_min() -> None:
@@ -20,6 +21,12 @@ def test_numbers_are_compared_by_swapping_arms() -> None:
     (found,) = compare([Pair("token_f1", "a", "b", first, second)])
     assert found.p_value == pytest.approx(2 / 2**5)  # all five the same way, of 32 that are as likely
     assert found.value == pytest.approx(0.34)
+
+
+def test_more_permutations_find_a_smaller_p_value() -> None:
+    first, second = np.full(30, 0.9), np.full(30, 0.1)
+    found = [equality(first, second, (), permutations) for permutations in (999, 19_999)]
+    assert found == pytest.approx([2 / 1000, 2 / 20_000])
 
 
 def test_documents_that_go_together_are_swapped_together() -> None:
