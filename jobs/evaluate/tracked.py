@@ -1,15 +1,13 @@
 """An evaluation in MLflow: its figures as metrics, its trials as a table, and the folder of the run as artefacts."""
 
-import re
 import time
 from dataclasses import asdict
 from typing import Any
 
-from plait.adapters.tracking import start_run
+from plait.adapters.tracking import metric_name, start_run
 from plait.jobs.evaluate.report import EvaluationReport
 from plait.section import Section
 
-_NOT_ALLOWED = re.compile(r"[^\w\-. :/]")
 _TABLE = "trials.json"
 
 
@@ -45,7 +43,7 @@ def _metrics(report: EvaluationReport) -> dict[str, float]:
             found = report.figure(metric, arm)
             if found is None:
                 continue
-            name = _NOT_ALLOWED.sub("_", f"{metric}/{arm}")
+            name = metric_name(f"{metric}/{arm}")
             if found.value is not None:
                 metrics[name] = found.value
             metrics |= {f"{name}.low": found.low, f"{name}.high": found.high, f"{name}.unsaid": float(found.unsaid)}
@@ -53,7 +51,7 @@ def _metrics(report: EvaluationReport) -> dict[str, float]:
     for costs in report.costs:
         named = asdict(costs)
         arm = named.pop("arm")
-        taken |= {_NOT_ALLOWED.sub("_", f"{name}/{arm}"): value for name, value in named.items()}
+        taken |= {metric_name(f"{name}/{arm}"): value for name, value in named.items()}
     if report.judge_use.calls:
         taken |= {f"judge_{name}": value for name, value in asdict(report.judge_use).items()}
         taken["judge_cost"] = report.judge_cost

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 from typing import Any
 
@@ -11,6 +12,9 @@ from plait.errors import Unavailable, first_line
 from plait.settings import settings
 
 EXPERIMENT = "plait"
+
+_NOT_OF_A_NAME = re.compile(r"[^\w\-. :/]")
+_LONGEST_NAME = 250
 
 
 def tracking_client() -> Any:
@@ -54,3 +58,8 @@ def start_run(client: Any, name: str, params: dict[str, Any]) -> str:
     for key, value in params.items():
         client.log_param(run_id, key, value)
     return run_id
+
+
+def metric_name(text: str) -> str:
+    """A text as MLflow takes names of metrics and parameters: other characters become `_`, a long one is cut."""
+    return _NOT_OF_A_NAME.sub("_", text)[:_LONGEST_NAME]

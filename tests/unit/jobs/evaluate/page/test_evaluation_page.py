@@ -3,9 +3,9 @@
 import re
 import time
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import pytest
+from pages import Tags
 
 from plait.evaluation.calibration.calibration import AbilityCalibration, Calibration
 from plait.evaluation.calibration.cases import Ability
@@ -51,28 +51,6 @@ TWO_ARMS = [
     for arm, better in (("base", 4), ("rag/base", 1))
     for number in range(12)
 ]
-
-
-class Tags(HTMLParser):
-    """Everything in a page that a browser acts on."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: list[tuple[str, str]] = []
-        self.words: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
 
 
 def text_of(report: EvaluationReport) -> str:
