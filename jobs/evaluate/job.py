@@ -12,6 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from plait.chat_client import Sent, headers
 from plait.documents.row_source import find_rows
 from plait.evaluation.eval_set import read_questions
 from plait.evaluation.gate import Gate
@@ -19,13 +22,14 @@ from plait.evaluation.given_samples import read_samples
 from plait.evaluation.runs.run import Run, begun, earlier_runs, is_run, opened
 from plait.evaluation.runs.trial import Trial
 from plait.evaluation.statistics.power import ASSUMED_DISCORDANCE, Power
+from plait.jobs.evaluate.asked_arm import served_arms
 from plait.jobs.evaluate.asking import ask_missing
 from plait.jobs.evaluate.costs import check_prices, with_costs
 from plait.jobs.evaluate.judge_worth import JudgeWorth
 from plait.jobs.evaluate.page.page import render
 from plait.jobs.evaluate.report import EvaluationReport, JudgedTrial
 from plait.jobs.evaluate.scoring import Again, Scores, check_measured, check_metrics, score_missing
-from plait.recipes import EvaluateRecipe, JudgeEndpoint, JudgingConfig, SamplesRecipe
+from plait.recipes import EvalSetConfig, EvaluateRecipe, JudgeEndpoint, JudgingConfig, SamplesRecipe
 from plait.whole_files import write_whole
 
 REPORT, PAGE = "report.json", "evaluation.html"
@@ -62,11 +66,19 @@ def evaluate(recipe: EvaluateRecipe, base_url: str, folder: Path | None = None) 
     again = Again(base_url, recipe.max_tokens)
 
     async def work(run: Run) -> tuple[list[Trial], Scores]:
-        trials = with_costs(run, await ask_missing(run, questions, recipe, base_url), recipe.prices)
+        async with httpx.AsyncClient(headers=headers()) as client:
+            asked = await served_arms(client, base_url, recipe.models)
+            trials = await ask_missing(run, questions, asked, sent(recipe), recipe.concurrency)
+        trials = with_costs(run, trials, recipe.prices)
         return trials, await score_missing(run, trials, recipe, recipe.concurrency, again)
 
     with begun(asks, _name(recipe.data), folder) as run:
         return _finished(run, recipe, *asyncio.run(work(run)))
+
+
+def sent(recipe: EvalSetConfig) -> Sent:
+    """How the answers of a recipe are drawn."""
+    return Sent(recipe.max_tokens, recipe.temperature, recipe.seed if recipe.temperature else None)
 
 
 def judge_samples(recipe: SamplesRecipe, folder: Path | None = None) -> EvaluationReport:
@@ -113,11 +125,22 @@ def _finished(
     run: Run, recipe: JudgingConfig, trials: Sequence[Trial], scores: Scores, source: Path | None = None
 ) -> EvaluationReport:
     """The report of a run, which it ends; `source`: the run that its trials are from."""
+    report = report_of(run, recipe, trials, scores, source)
+    write_whole(run.folder / REPORT, json.dumps(report.as_json(), indent=1, ensure_ascii=False, allow_nan=False))
+    write_whole(run.folder / PAGE, render(report))
+    run.finish([trial.key for trial in trials])
+    return report
+
+
+def report_of(
+    run: Run, recipe: JudgingConfig, trials: Sequence[Trial], scores: Scores, source: Path | None = None
+) -> EvaluationReport:
+    """What a run found so far, with what is known of its judge; `source`: the run that its trials are from."""
     judged = tuple(JudgedTrial(trial, scores.by_trial[trial.key]) for trial in trials)
     metrics = tuple(dict.fromkeys(name for each in judged for name in each.scores))
     of_run = [run.folder] if source is None else [run.folder, source]
     of_data = [earlier for folder in of_run for earlier in earlier_runs(folder)]
-    report = EvaluationReport(
+    return EvaluationReport(
         trials=judged,
         metrics=metrics,
         worth=JudgeWorth.read(scores.judge, metrics, of_run, of_data),
@@ -127,10 +150,6 @@ def _finished(
         prices=recipe.prices,
         judge_price=recipe.judge.price if isinstance(recipe.judge, JudgeEndpoint) else None,
     )
-    write_whole(run.folder / REPORT, json.dumps(report.as_json(), indent=1, ensure_ascii=False, allow_nan=False))
-    write_whole(run.folder / PAGE, render(report))
-    run.finish([trial.key for trial in trials])
-    return report
 
 
 def _tell_of(source: str) -> None:

@@ -28,7 +28,7 @@ def submit(
     env: list[str] = typer.Option([], help="A variable of the job, NAME=VALUE. May be repeated."),
     wheel: Path = typer.Option(None, help="Plait's wheel, for a cluster whose image lacks it."),
     url: str = typer.Option(None, help="evaluate, compare: the server, as the cluster sees it."),
-    report: str = typer.Option(None, help="evaluate, compare: the folder of what is found, on the cluster."),
+    out: str = typer.Option(None, help="evaluate, compare: the folder of what is found, on the cluster."),
     check: bool = typer.Option(True, help="Look at the cluster's nodes and image before anything starts."),
     follow: bool = typer.Option(False, "--follow", "-f", help="Show its output until it has ended."),
 ) -> None:
@@ -45,7 +45,7 @@ def submit(
 
     if priority and not queue:
         raise InvalidInput("--priority goes with --queue.", "A cluster runs what it is given at once.")
-    wanted = JobRequest(kind, arguments, num_gpus, retries, _variables(env), url, report)
+    wanted = JobRequest(kind, arguments, num_gpus, retries, _variables(env), url, out)
     submitted = submit_job(wanted, address, Conditions(on_cluster, wheel, check, priority if queue else None))
     where = "" if address is None else f" --address {address}"
     if submitted.number is not None:

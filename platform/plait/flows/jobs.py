@@ -31,7 +31,7 @@ class JobRequest:
         retries: start it again so often when it fails.
         variables: of the job's environment.
         url: evaluate, compare: the server, as the cluster sees it.
-        report: evaluate, compare: the folder of what is found, on the cluster.
+        out: evaluate, compare: the folder of what is found, on the cluster.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class JobRequest:
     retries: int = 0
     variables: Mapping[str, str] = field(default_factory=dict)
     url: str | None = None
-    report: str | None = None
+    out: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,7 @@ def submit(wanted: JobRequest, address: str | None, conditions: Conditions) -> S
     """
     kind = _kind(wanted.kind)
     recipe, overrides = _recipe_and_overrides(kind, wanted.arguments)
-    report = "out" if kind == "evaluate" else "report"
-    options = [
-        f"--{name}={value}" for name, value in (("url", wanted.url), (report, wanted.report)) if value is not None
-    ]
+    options = [f"--{name}={value}" for name, value in (("url", wanted.url), ("out", wanted.out)) if value is not None]
     if options and kind not in ("evaluate", "compare"):
         raise InvalidInput(f"{options[0].partition('=')[0]} goes with evaluate and compare, not with {kind}.")
     checked = read_recipe(kind, recipe, overrides, wanted.gpus)

@@ -17,7 +17,6 @@ from plait import interruption
 from plait.cli import main
 from plait.cli.serve import _until_interrupted
 from plait.errors import Interrupted
-from plait.flows.compare.comparison import served
 from plait.flows.jobs import follow
 from plait.jobs.submission.attempts import run_driver, run_with_retries
 from plait.jobs.train import interrupt, job
@@ -265,19 +264,3 @@ def test_a_driver_that_something_else_kills_is_tried_again() -> None:
     with interruption.handled():
         code = run_with_retries(lambda: run_driver(["sh", "-c", "kill -TERM $$"]), 1, lambda _: None, said.append)
     assert (code, len(said)) == (-signal.SIGTERM, 1)
-
-
-def test_a_comparison_takes_down_what_it_had_begun_to_serve(monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-    monkeypatch.setattr("plait.local.ray_head.connect", lambda: None)
-    monkeypatch.setattr("plait.serve.deploy.is_served", lambda _: False)
-    monkeypatch.setattr("plait.flows.compare.comparison._serve_config", lambda _: {})
-    indexed = SimpleNamespace(collection="c", written=1, unchanged=0)
-    monkeypatch.setattr("plait.jobs.ingest.job.ingest", lambda _: indexed)
-    monkeypatch.setattr("plait.jobs.train.job.train", lambda *_, **__: SimpleNamespace(key="a:1"))
-    monkeypatch.setattr("plait.serve.deploy.deploy", lambda *_, **__: send(signal.SIGTERM))
-    monkeypatch.setattr("plait.serve.deploy.take_down", lambda: done.append("taken down"))
-    recipe: Any = SimpleNamespace(ingest=None, train=None)
-    with interruption.handled(), pytest.raises(KeyboardInterrupt), served(recipe):
-        pytest.fail("it is not served")
-    assert done == ["taken down"]

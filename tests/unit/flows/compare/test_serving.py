@@ -1,0 +1,91 @@
+"""What serves a comparison is taken down, whatever ends it."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_findings import made_recipe
+
+from plait import interruption
+from plait.errors import Conflict
+from plait.flows.compare import serving as module
+from plait.flows.compare.serving import serving
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    done: list[str] = []
+    monkeypatch.setattr(module, "connect", lambda: None)
+    monkeypatch.setattr(module, "is_served", lambda _: False)
+    monkeypatch.setattr(module, "_config", lambda _, base_model: base_model)
+
+    def deploy(config: Any, on_progress: Any) -> str:
+        done.append(f"deployed {config}")
+        return f"http://{config}"
+
+    monkeypatch.setattr(module, "deploy", deploy)
+    monkeypatch.setattr(module, "take_down", lambda: done.append("taken down"))
+    return done
+
+
+def test_a_base_model_is_deployed_once_while_it_is_asked(events: list[str], tmp_path: Path) -> None:
+    with serving(made_recipe(), url=None, is_kept=False, folder=tmp_path) as served:
+        assert [served.url_of("a"), served.url_of("a"), served.url_of("b")] == ["http://a", "http://a", "http://b"]
+    assert events == ["deployed a", "deployed b", "taken down"]
+
+
+def test_it_goes_on_only_where_all_went_well(events: list[str], tmp_path: Path) -> None:
+    with serving(made_recipe(), url=None, is_kept=True, folder=tmp_path) as served:
+        served.url_of("a")
+    assert events == ["deployed a"]
+    with pytest.raises(ZeroDivisionError), serving(made_recipe(), url=None, is_kept=True, folder=tmp_path):
+        raise ZeroDivisionError
+    assert events == ["deployed a", "taken down"]
+
+
+def test_a_server_that_stands_anyway_is_left_alone(events: list[str], tmp_path: Path) -> None:
+    with serving(made_recipe(), url="http://there", is_kept=False, folder=tmp_path) as served:
+        assert served.url_of("a") == "http://there"
+    assert events == []
+
+
+def test_what_it_had_begun_to_serve_is_taken_down_on_sigterm(
+    events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deploy(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+    monkeypatch.setattr(module, "deploy", deploy)
+    with (
+        interruption.handled(),
+        pytest.raises(KeyboardInterrupt),
+        serving(made_recipe(), url=None, is_kept=True, folder=tmp_path) as served,
+    ):
+        served.url_of("a")
+    assert events == ["taken down"]
+
+
+def test_an_application_that_is_there_is_not_replaced(
+    events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "is_served", lambda _: True)
+    with pytest.raises(Conflict, match="--url"), serving(made_recipe(), url=None, is_kept=False, folder=tmp_path):
+        pytest.fail("it is not served")
+    assert events == []
+
+
+def test_what_a_killed_comparison_left_behind_is_gone_on_with(
+    events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "is_served", lambda _: bool(events))
+    (tmp_path / "serving").touch()
+    events.append("left by one that was killed")
+    with serving(made_recipe(), url=None, is_kept=False, folder=tmp_path) as served:
+        served.url_of("a")
+    assert events == ["left by one that was killed", "deployed a", "taken down"]
+    with pytest.raises(Conflict), serving(made_recipe(), url=None, is_kept=False, folder=tmp_path):
+        pytest.fail("it is somebody else's now")
