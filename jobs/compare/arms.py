@@ -47,12 +47,7 @@ def arms_of(recipe: CompareRecipe) -> list[Arm]:
     for name, training in recipe.tuned.items():
         kind: ArmKind = "full" if training.adapter.trains_base else "adapter"
         plain.append(Arm(name, kind, trained=name, seeds=recipe.seeds))
-    if recipe.changed is not None and recipe.changed.train is not None:
-        plain += [
-            Arm(f"{arm.name} updated", arm.kind, arm.trained, is_updated=True, seeds=arm.seeds)
-            for arm in plain
-            if arm.kind == "adapter"
-        ]
+    plain += [Arm(f"{name} updated", "adapter", name, is_updated=True, seeds=recipe.seeds) for name in recipe.updated]
     grounded = [
         Arm(f"rag/{arm.name}", arm.kind, arm.trained, True, arm.is_updated, arm.seeds)
         for arm in plain

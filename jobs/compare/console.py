@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -12,6 +13,9 @@ from plait.jobs.compare.sentences import as_time
 from plait.jobs.compare.verdict import Verdict
 from plait.jobs.evaluate.costs import as_money
 
+_LONG_NAME = len("rag/knowledge")
+"""Letters that the name of an arm has room for on a terminal of eighty columns; longer ones are folded."""
+
 
 def shown(verdict: Verdict) -> Group:
     """The whole verdict: the tables, then the sentences."""
@@ -20,11 +24,12 @@ def shown(verdict: Verdict) -> Group:
 
 def accuracy_table(verdict: Verdict) -> Table:
     """What share of every kind of question each arm is right on; green: no other arm is surely better."""
-    table = Table(title="Right, with 95% intervals; green: may be the best", title_justify="left")
-    table.add_column("arm", no_wrap=True)
+    title = "Right, of 100, with 95% intervals; green: may be the best"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("arm", min_width=_LONG_NAME)
     for kind in verdict.kinds:
-        table.add_column(f"{escape(kind.kind)}\n{kind.questions} asked", justify="right")
-    table.add_column(f"all alike\n{verdict.overall.questions} asked", justify="right")
+        table.add_column(f"{escape(kind.kind)}\n{kind.questions}", justify="right")
+    table.add_column(f"all alike\n{verdict.overall.questions}", justify="right")
     for arm in verdict.arms:
         figures = [(arm.by_kind.get(kind.kind), arm.arm in kind.best) for kind in verdict.kinds]
         # An arm that was not asked all kinds has no figure over all that others could be compared with.
@@ -36,8 +41,9 @@ def accuracy_table(verdict: Verdict) -> Table:
 
 def costs_table(verdict: Verdict) -> Table:
     """What an answer of every arm takes, and what it takes before the first."""
-    table = Table(title="What it takes; bold: no other is both better and cheaper", title_justify="left")
-    table.add_column("arm", no_wrap=True)
+    title = "What it takes; bold: no other is both better and cheaper"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("arm", min_width=_LONG_NAME)
     has_prices = any(arm.cost_of_1000 is not None for arm in verdict.arms)
     has_hours = any(arm.fixed_cost for arm in verdict.arms)
     money = ["cost of 1,000"] if has_prices else []
@@ -71,8 +77,8 @@ def _texts(verdict: Verdict) -> Iterator[RenderableType]:
 def _figure(found: Figure | None, is_best: bool) -> Text:
     if found is None:
         return Text("")
-    value = "?" if found.value is None else f"{found.value:.0%}"
-    return Text(f"{value}\n{found.low:.0%} to {found.high:.0%}", style="green" if is_best else "")
+    value = "?" if found.value is None else f"{100 * found.value:.0f}"
+    return Text(f"{value}\n{100 * found.low:.0f}\u2013{100 * found.high:.0f}", style="green" if is_best else "")
 
 
 def _money(amount: float | None) -> str:

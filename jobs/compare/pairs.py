@@ -1,9 +1,10 @@
 """Every two arms at every kind of question and over all: how much better the first is, and whether that may be chance.
 
-In: answers by arm. Out: pairs, their p-values corrected for all pairs and kinds together (Holm). By questions they are
-compared as `plait.evaluation.statistics.comparisons` does it: paired, whole documents at a time. Where an arm was
-trained with several seeds, the difference must stand Student's t, too: of the variance by questions, as their interval
-has it, and the variance between the seeds (degrees of freedom: Welch 1947, doi:10.1093/biomet/34.1-2.28).
+In: answers by arm. Out: pairs, their p-values corrected for all pairs of a kind (Holm): which arm is best is another
+question for each kind, and each is answered as surely. By questions arms are compared as
+`plait.evaluation.statistics.comparisons` does it: paired, whole documents at a time. Where an arm was trained with
+several seeds, the difference must stand Student's t, too: of the variance by questions, as their interval has it, and
+the variance between the seeds (degrees of freedom: Welch 1947, doi:10.1093/biomet/34.1-2.28).
 """
 
 import math
@@ -67,12 +68,16 @@ def pairs_of(parts: Sequence[Part], significance: float) -> list[PairVerdict]:
     """Every two arms of every part, part by part.
 
     Args:
-        significance: chance of calling any two equal arms different.
+        significance: chance of calling any two equal arms of a part different.
     """
-    sides = [(part, *pair) for part in parts for pair in combinations(part.answers, 2)]
+    return [pair for part in parts for pair in _of_part(part, significance)]
+
+
+def _of_part(part: Part, significance: float) -> list[PairVerdict]:
+    sides = list(combinations(part.answers, 2))
     # Of a hundred pairs the least p-value is compared with a hundredth of the significance; it must be able to be less.
     permutations = max(PERMUTATIONS, math.ceil(4 * len(sides) / significance))
-    measured = [_measured(part, first, second, permutations) for part, first, second in sides]
+    measured = [_measured(part, first, second, permutations) for first, second in sides]
     corrected = holm([each.p_value for each in measured])
     # What is settled already is out of Holm's way: the next is compared with the significance over what is left.
     open_ = sum(p_value >= significance for p_value in corrected)

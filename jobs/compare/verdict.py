@@ -49,7 +49,7 @@ class PairVerdict:
         kind: its name; empty for all questions together.
         value: over the questions that both have a score of.
         low, high: of this pair alone.
-        p_value: after Holm's correction for all pairs and kinds.
+        p_value: after Holm's correction for all pairs of its kind.
         differ: whether that is below the significance.
         needed: more questions of this kind that would settle it, if the difference is as seen; None where it is
             settled, or where no number up to 10,000 would.
@@ -126,7 +126,7 @@ class Verdict:
         front: arms that no other beats in both accuracy and cost, the cheapest first.
         untold: what the eval set cannot tell, a sentence each.
         caveats: what to keep in mind, a sentence each.
-        significance: chance of calling any two equal arms different, over all pairs and kinds.
+        significance: chance of calling any two equal arms different at a kind of question.
     """
 
     sentences: tuple[str, str]

@@ -31,8 +31,17 @@ class ChangedDocuments(Section):
 
     documents: str = Field(description="Folder with the documents as they are now, under the names that they had.")
     train: str | None = Field(
-        None, description="Examples of what changed: every tuned arm is trained further on them, and asked again."
+        None, description="Examples of what changed: adapters are trained further on them, and asked again."
     )
+    arms: list[str] | None = Field(
+        None, min_length=1, description="With train: tuned arms that are trained further; unset: all adapters."
+    )
+
+    @model_validator(mode="after")
+    def arms_have_examples(self) -> Self:
+        if self.arms is not None and self.train is None:
+            raise ValueError("changed.arms needs changed.train, on which they are trained")
+        return self
 
 
 class EndpointArm(ModelEndpoint):
@@ -62,7 +71,10 @@ class CompareRecipe(EvalSetConfig, JudgingConfig):
     )
     hour_price: float = Field(0.0, ge=0, description="Of an hour of the machine that trains and indexes; 0: free.")
     significance: float = Field(
-        0.05, gt=0, lt=1, description="Chance of calling any two equal arms different, over all pairs (Holm)."
+        0.05,
+        gt=0,
+        lt=1,
+        description="Chance of calling any two equal arms different at a kind of question (Holm, over its pairs).",
     )
 
     @model_validator(mode="before")
@@ -101,14 +113,26 @@ class CompareRecipe(EvalSetConfig, JudgingConfig):
         for name, training in self.tuned.items():
             if training.model.source != self.model:
                 raise ValueError(f"tuned.{name}.model.source is not model: arms are compared on one base model")
-            if training.objective.kind != "sft" and self.changed is not None and self.changed.train is not None:
+            if name in self.updated and training.objective.kind != "sft":
                 raise ValueError(
                     f"changed.train holds examples, and tuned.{name} with objective.kind={training.objective.kind} "
                     "learns from none"
                 )
+        for name in (self.changed.arms or []) if self.changed is not None else []:
+            if name not in self.updated:
+                what = "is trained whole, and not further" if name in self.tuned else "is no arm of tuned"
+                raise ValueError(f"changed.arms has {name}, which {what}")
         if self.seeds > 1 and not self.tuned:
             raise ValueError("seeds needs an arm that is trained")
         return self
+
+    @property
+    def updated(self) -> list[str]:
+        """The tuned arms that are trained further on what changed."""
+        if self.changed is None or self.changed.train is None:
+            return []
+        adapters = [name for name, training in self.tuned.items() if not training.adapter.trains_base]
+        return [name for name in adapters if self.changed.arms is None or name in self.changed.arms]
 
 
 def _filled(given: dict[str, Any], usual: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:

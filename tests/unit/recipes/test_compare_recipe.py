@@ -60,6 +60,8 @@ def test_a_field_of_an_arm_is_set_by_an_override(load: Any) -> None:
         (["endpoints.large={model: m}"], "base_url"),
         (["tuned=null"], "tuned"),
         (["name=Support"], "name"),
+        (["changed={documents: d, arms: [raft]}"], "changed.arms needs changed.train"),
+        (["changed={documents: d, train: t, arms: [rafd]}"], "changed.arms has rafd, which is no arm of tuned"),
         (["tuned.raft.objective.kind=dpo", "changed={documents: d, train: t}"], "learns from none"),
     ],
 )

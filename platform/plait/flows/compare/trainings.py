@@ -31,7 +31,7 @@ def train_further(recipe: CompareRecipe, trained: list[Trained]) -> list[Trained
     """Train every version further on what changed: as many passes as its first training has, over these examples."""
     if recipe.changed is None or recipe.changed.train is None:
         return []
-    adapters = [each for each in trained if not recipe.tuned[each.training.arm].adapter.trains_base]
+    adapters = [each for each in trained if each.training.arm in recipe.updated]
     versions = train_all(
         [
             _further(

@@ -27,6 +27,15 @@ def test_adapters_are_updated_where_something_changed_and_whole_models_are_not()
     assert [arm.name for arm in found if arm.kind == "full"] == ["full", "rag/full"]
 
 
+def test_those_adapters_are_updated_that_are_named() -> None:
+    tuned = TUNED | {"other": {"data": {"train": "t"}}}
+    changed = {"documents": "d", "train": "t", "arms": ["other"]}
+    assert [name for name in names(tuned=tuned, changed=changed) if "updated" in name] == [
+        "other updated",
+        "rag/other updated",
+    ]
+
+
 def test_an_arm_of_several_seeds_answers_once_with_each() -> None:
     by_name = {arm.name: arm.runs for arm in arms_of(made_recipe(seeds=2))}
     assert by_name["lora"] == ("lora (seed 0)", "lora (seed 1)")

@@ -1,6 +1,7 @@
 """What `plait compare` prints: every arm and kind, what it takes, the sentences, and what they do not tell."""
 
 import io
+import re
 
 from made_findings import ANSWERS, made_findings, made_recipe
 from rich.console import Console
@@ -18,9 +19,9 @@ def printed(verdict: Verdict) -> str:
 
 
 def cells(text: str) -> list[list[str]]:
-    """Of the rows of all tables, the first line each."""
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines() if line.startswith("│")]
-    return [row for row in rows if row[0]]
+    """The rows of all tables, of two lines the first, without what is empty."""
+    rows = [re.split(r" {2,}", line.strip()) for line in text.splitlines() if re.match(r" \w", line)]
+    return [row for row in rows if row[0] != "arm"]
 
 
 def test_the_tables_and_texts_of_a_verdict() -> None:
@@ -34,11 +35,11 @@ def test_the_tables_and_texts_of_a_verdict() -> None:
     text = printed(verdict)
     rows = cells(text)
     right = {row[0]: row[1:] for row in rows[:5]}
-    assert right["rag/base"][1] == "90%"
-    assert right["lora updated"][2:] == ["", "", ""]  # it was not asked the others, and has no figure over all
+    assert right["rag/base"][1] == "90"
+    assert len(right["lora updated"]) == 2  # it was not asked the others, and has no figure over all
     takes = {row[0]: row[1:] for row in rows[5:]}
     assert takes["rag/lora"] == ["100 ms", "220", "10", "0.24", "10 min", "0.63"]
-    assert takes["base"][-2:] == ["", "0"]
+    assert takes["base"][-1] == "0"
     flat = " ".join(text.split())
     for sentence in (*verdict.sentences, *verdict.untold, *verdict.caveats):
         assert sentence in flat
@@ -48,5 +49,4 @@ def test_one_kind_alone_and_no_prices_leave_out_their_columns() -> None:
     text = printed(conclude(made_findings({"base": {LEARNED: "0" * 9}, "rag/base": {LEARNED: "1" * 9}})))
     assert "cost of 1,000" not in text
     assert "cost before" not in text
-    assert "9 asked" in text
-    assert cells(text)[:2] == [["base", "0%"], ["rag/base", "100%"]]
+    assert cells(text)[:2] == [["base", "0"], ["rag/base", "100"]]
