@@ -135,6 +135,10 @@ async def _takes_both(hops: TwoHops, writer: Writer) -> bool:
     )
 
 
+def _is_understood(asked: Unanswerable) -> bool:
+    return checks.stands_alone(asked.question) and checks.names(asked.question, asked.subject)
+
+
 async def _unanswerable(
     passages: Sequence[Chunk],
     wanted: int,
@@ -149,7 +153,7 @@ async def _unanswerable(
     about = random_.sample(list(passages), min(_ASKED_FOR_ONE * wanted, len(passages)))
     with shown("write what is left open", len(about)) as advance:
         said = await all_of([writer.unanswered(each) for each in about], advance)
-    written = [each for each in said if each is not None and checks.stands_alone(each.question)]
+    written = [each for each in said if each is not None and _is_understood(each)]
     drops.note("unanswerable: no usable question", len(said), len(said) - len(written))
     found = search.find([each.question for each in written], recipe.top_k)
     with shown("try to answer them", len(written)) as advance:

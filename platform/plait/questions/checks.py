@@ -56,5 +56,9 @@ def checked(written: WrittenFact) -> AskedFact | str:
 
 def _span(passage: str, answer: str) -> tuple[int, int] | None:
     """Where an answer stands in a passage first; None where it does not."""
-    places = places_of(answer.strip(" \"'`."), passage) if is_correct(passage, answer) else []
+    if not is_correct(passage, answer):
+        return None
+    bare = answer.strip(" \"'`.")
+    # Marks around the whole are not of the answer; those around a word in it are, or one of a pair would be lost.
+    places = places_of(answer.strip() if "`" in bare or '"' in bare else bare, passage) or places_of(bare, passage)
     return places[0] if places else None

@@ -85,7 +85,7 @@ class Writer:
         texts = _texts(
             await self._ask(prompts.unanswered(passage.title, passage.heading, passage.text)), ("entity", "question")
         )
-        return None if texts is None else Unanswerable(texts[1], texts[1], passage)
+        return None if texts is None else Unanswerable(question=texts[1], subject=texts[0], passage=passage)
 
     async def _attempt(self, question: str, passages: Sequence[str]) -> str | None:
         inquiry = prompts.answer_from(question, passages) if passages else prompts.answer_unaided(question)

@@ -109,6 +109,14 @@ def test_a_bad_fact_fails_the_check_that_is_named(question: str, answer: str, ch
     assert checked(WrittenFact(CORPUS.passages[0], "ray", question, answer)) == check
 
 
+def test_marks_within_an_answer_stay_in_pairs() -> None:
+    corpus = corpus_of({"a.md": "In errors, `param` names the field `limit`.\n"})
+    for answer, value in (("`param` names the field", "`param` names the field"), ("`limit`", "limit")):
+        found = checked(WrittenFact(corpus.passages[0], "errors", "What do errors say?", answer))
+        assert isinstance(found, AskedFact)
+        assert found.fact.value == value
+
+
 def test_a_writers_sentence_takes_another_value_at_each_place() -> None:
     assert around("80", "Port 80 (8080 before) is 80.") == ("Port ", " (8080 before) is ", ".")
     assert around("New York", "It is new\nyork") == ("It is ", "")

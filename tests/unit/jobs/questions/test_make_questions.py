@@ -331,6 +331,16 @@ def test_a_model_that_breaks_the_schema_once_costs_that_passage_alone(
     assert {row["source"] for row in rows(tmp_path / "out" / "facts.jsonl")} == set(PORTS) - {"hub10.md"}
 
 
+def test_what_is_left_open_must_name_what_it_is_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def say(data: dict[str, Any], schema: Mapping[str, Any]) -> str:
+        is_left_open = list(schema["properties"]) == ["entity", "question"]
+        return '{"entity": "Hub 10", "question": "What is read?"}' if is_left_open else good_writer(data, schema)
+
+    use_model(monkeypatch, ScriptedModel(say))
+    made = make_questions(recipe_of(folder_of(PORTS, tmp_path / "docs"), "writer.model=m"), tmp_path / "out")
+    assert made.report["eval"]["unanswerable"] == 0
+
+
 def test_a_server_that_is_not_there_is_said_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="plait serve"):
         make_questions(recipe_of(folder_of(PORTS, tmp_path / "docs"), "writer.model=base"), tmp_path / "out")
