@@ -12,7 +12,7 @@ from plait.jobs.compare.limits import caveats, forgetting, untold
 from plait.jobs.compare.pairs import Part, pairs_of
 from plait.jobs.compare.sentences import first_sentence, second_sentence
 from plait.jobs.compare.training_spread import seed_means
-from plait.jobs.compare.verdict import ArmVerdict, KindVerdict, PairVerdict, Verdict
+from plait.jobs.compare.verdict import ALIKE, ArmVerdict, KindVerdict, PairVerdict, Verdict
 
 _GROUNDING = "faithfulness"
 
@@ -107,7 +107,8 @@ def _arm_verdict(
 
 def _kind_verdict(part: Part, arms: Sequence[ArmVerdict], pairs: Sequence[PairVerdict]) -> KindVerdict:
     accuracy = {arm.arm: arm.by_kind[part.kind] if part.kind else arm.accuracy for arm in arms if _is_in(arm, part)}
-    leader = max(accuracy, key=lambda name: accuracy[name].value or 0.0)
+    leader = max(accuracy, key=lambda name: _value(accuracy[name]))
+    least = _value(accuracy[leader]) - ALIKE
     of_leader = {
         pair.second if pair.first == leader else pair.first: pair
         for pair in pairs
@@ -120,9 +121,13 @@ def _kind_verdict(part: Part, arms: Sequence[ArmVerdict], pairs: Sequence[PairVe
         kind=part.kind,
         questions=len(part.questions),
         best=best,
-        recommended=cheapest([arm for arm in arms if arm.arm in best]).arm,
+        recommended=cheapest([arm for arm in arms if arm.arm in best and _value(accuracy[arm.arm]) >= least]).arm,
         needed=None if None in needed else max((number or 0 for number in needed), default=None),
     )
+
+
+def _value(found: Figure) -> float:
+    return found.value or 0.0
 
 
 def _is_in(arm: ArmVerdict, part: Part) -> bool:

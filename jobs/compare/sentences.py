@@ -148,7 +148,7 @@ def _choice(overall: KindVerdict, chosen: Arm, is_open: bool) -> str:
     others = [name for name in overall.best if name != chosen.name]
     if not others:
         return f"{use[0].upper()}{use[1:]} for all questions"
-    tie = f"the {'cheaper' if len(others) == 1 else 'cheapest'} of a tie with {_listed(others)}"
+    tie = f"which is in a tie with {_listed(others)}"
     start = "Until more is known" if is_open else "If one arm is to answer everything"
     return f"{start}, {use}, {tie}"
 

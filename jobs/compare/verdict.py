@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 from plait.evaluation.statistics.figure import Figure
 
+ALIKE = 0.05
+"""Accuracy that an arm may lack to be taken for the cheaper one: questions that cannot tell arms apart leave open
+which is better, and the more often right is the better guess."""
+
 
 @dataclass(frozen=True)
 class ArmVerdict:
@@ -74,8 +78,9 @@ class KindVerdict:
         kind: its name; empty for all questions together.
         questions: that were asked.
         best: the arm with the highest accuracy, and all that are not surely worse.
-        recommended: of these the one whose answers are the cheapest: by money where all have prices, else by tokens; of
-            those within a tenth of it, the first in the order of the arms.
+        recommended: of those of them that were right almost as often as the first (`ALIKE`), the one whose answers are
+            the cheapest: by money where all have prices, else by tokens; of those within a tenth of it, the first in
+            the order of the arms.
         needed: more questions of this kind that would settle it; None where it is settled, or where no number would.
     """
 

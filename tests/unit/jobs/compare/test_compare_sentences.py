@@ -32,7 +32,7 @@ def test_kinds_that_differ_are_told_apart() -> None:
     assert first.startswith("Retrieve for facts that changed after training (rag/base 90% right, lora 5%)")
     assert "and fine-tune for the form of the reply (lora 95% right, rag/base 0%)" in first
     assert "for facts of the training data and questions without an answer it is a tie" in first
-    assert "use rag/base, the cheaper of a tie with rag/lora" in second
+    assert "use rag/lora, which is in a tie with rag/base" in second
     assert "230 tokens (base 30)" in second
 
 
@@ -45,7 +45,7 @@ def test_arms_that_are_each_best_at_something_are_no_open_question() -> None:
     first, second = sentences(answers)
     assert first.startswith("Retrieve for facts that changed")
     assert first.endswith("and fine-tune for the form of the reply (lora 100% right, rag/base 0%).")
-    assert second.startswith("If one arm is to answer everything, use lora, the cheaper of a tie with rag/base")
+    assert second.startswith("If one arm is to answer everything, use lora, which is in a tie with rag/base")
 
 
 def test_both_is_said_only_where_it_beats_either_alone() -> None:
@@ -95,7 +95,7 @@ def test_too_few_questions_are_said_with_how_many_would_do() -> None:
     assert re.fullmatch(
         r"Not enough data: \d+ more questions about facts that nobody was trained on would settle it\.", first
     )
-    assert second.startswith("Until more is known, keep base, the cheaper of a tie with rag/base")
+    assert second.startswith("Until more is known, use rag/base, which is in a tie with base")
 
 
 def test_of_kinds_that_are_a_tie_it_is_said_what_would_settle_them() -> None:

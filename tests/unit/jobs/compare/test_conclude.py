@@ -29,7 +29,7 @@ def test_kinds_that_differ_have_best_arms_of_their_own() -> None:
     assert set(of_kind(verdict, FORM).best) == {"lora", "rag/lora"}
     assert (of_kind(verdict, CHANGED).recommended, of_kind(verdict, FORM).recommended) == ("rag/base", "lora")
     assert set(verdict.overall.best) == {"rag/base", "rag/lora"}
-    assert (verdict.overall.questions, verdict.overall.recommended) == (80, "rag/base")
+    assert (verdict.overall.questions, verdict.overall.recommended) == (80, "rag/lora")
     assert verdict.front == ["lora", "rag/lora"]
     both = arm(verdict, "rag/lora")
     assert both.accuracy.value == pytest.approx((18 + 16 + 0 + 19) / 80)
@@ -50,10 +50,20 @@ def test_one_arm_that_is_surely_better_than_every_other_settles_it() -> None:
     assert arm(verdict, "rag/base").by_kind[LEARNED].value == 1.0
 
 
-def test_of_a_tie_the_cheaper_is_recommended_and_more_questions_are_named() -> None:
+def test_of_a_tie_the_cheapest_is_recommended_of_those_that_were_right_as_often() -> None:
+    marks = {"base": "1" * 16 + "0" * 4, "lora": "1" * 17 + "0" * 3, "rag/base": "1" * 17 + "0" * 3}
+    assert (
+        conclude(made_findings({name: {LEARNED: each} for name, each in marks.items()})).overall.recommended == "base"
+    )
+    marks["base"] = "1" * 15 + "0" * 5
+    assert (
+        conclude(made_findings({name: {LEARNED: each} for name, each in marks.items()})).overall.recommended == "lora"
+    )
+
+
+def test_of_a_tie_more_questions_are_named() -> None:
     verdict = conclude(made_findings({"base": {LEARNED: "0" * 8 + "1" * 12}, "rag/base": {LEARNED: "1" * 18 + "00"}}))
     assert verdict.overall.best == ["base", "rag/base"]
-    assert verdict.overall.recommended == "base"
     assert verdict.overall.needed is not None
     alike = conclude(made_findings({"base": {LEARNED: "10"}, "rag/base": {LEARNED: "10"}}))
     assert alike.overall.needed is None

@@ -203,7 +203,7 @@ def test_a_figure_that_cannot_be_said_is_a_question_mark() -> None:
     findings = made_findings({"base": {LEARNED: "??"}, "lora": {LEARNED: "10"}})
     verdict = conclude(findings)
     assert verdict.arms[0].accuracy == figure([None, None])
-    assert "base ★ ? 0–100 lora • 50%" in Tags(render(findings, verdict)).text
+    assert "base • ? 0–100 lora ★ 50%" in Tags(render(findings, verdict)).text
 
 
 def test_two_thousand_answers_are_a_few_hundred_kilobytes() -> None:
