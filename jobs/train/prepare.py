@@ -57,7 +57,7 @@ def prepare(recipe: TrainRecipe) -> Prepared:
     general = _found("data.general", _general_source(recipe.data.general))
     rehearsal = _rehearsal(recipe.data) if recipe.data.rehearsal_share else None
     base_folder = resolve_model(recipe.model.source)
-    _check_context(recipe, base_folder)
+    check_context(recipe, base_folder)
     tokenizer = load_tokenizer(base_folder)
     base_sha256 = model_sha256(base_folder)
     start_from, parent = _start(recipe, base_sha256)
@@ -104,7 +104,12 @@ def _rehearsal(data: DataConfig) -> RowSource:
     return PythonTopics() if data.rehearsal == _BUILTIN else _found("data.rehearsal", data.rehearsal)
 
 
-def _check_context(recipe: TrainRecipe, base_folder: Path) -> None:
+def check_context(recipe: TrainRecipe, base_folder: Path) -> None:
+    """Find out that rows may be longer than the base model can read.
+
+    Raises:
+        InvalidInput: when they may be.
+    """
     context_tokens = context_length(base_folder)
     if context_tokens is not None and recipe.data.max_tokens > context_tokens:
         raise InvalidInput(

@@ -10,12 +10,14 @@ from plait.recipes.evaluate import EvalSetConfig
 from plait.recipes.ingest import IngestRecipe
 from plait.recipes.judging import JudgingConfig
 from plait.recipes.loading import ready_values
-from plait.recipes.prices import TokenPrice
+from plait.recipes.prices import ALL_ARMS, TokenPrice
 from plait.recipes.train import DEFAULT_MODEL, TrainRecipe
 from plait.section import Section
 
 _ARM_NAME = r"^[a-z][a-z0-9-]{0,40}$"
-_TAKEN = ("base", "icl", "rag", "auto")
+_TAKEN = ("base", "icl", "rag", "auto", ALL_ARMS)
+_SET_BY_ITSELF = {"llm": "model", "retrieval": "collection"}
+"""Of the served application: what follows from the recipe, section and field."""
 
 
 class NearestExamples(Section):
@@ -84,6 +86,9 @@ class CompareRecipe(EvalSetConfig, JudgingConfig):
         tuned = values.get("tuned") if isinstance(values, dict) else None
         if not isinstance(tuned, dict) or not all(isinstance(arm, dict) for arm in tuned.values()):
             return values
+        cls.arms_have_names_of_their_own(tuned)
+        if not re.fullmatch(_ARM_NAME, str(values.get("name"))):
+            return values  # the field says what is wrong, and not the name of an adapter that is made of it
         ingest = values.get("ingest")
         collection = ingest.get("collection") if isinstance(ingest, dict) else None
         usual = {"model": {"source": values.get("model", DEFAULT_MODEL)}}
@@ -100,7 +105,7 @@ class CompareRecipe(EvalSetConfig, JudgingConfig):
     def arms_have_names_of_their_own(cls, arms: dict[str, Any]) -> dict[str, Any]:
         for name in arms:
             if name in _TAKEN:
-                raise ValueError(f"an arm cannot be called {name}, which is one that there always is")
+                raise ValueError(f"an arm cannot be called {name}: the name has a meaning already")
             if not re.fullmatch(_ARM_NAME, name):
                 raise ValueError(f"'{name}' is no name of an arm: small letters, digits and hyphens, a letter first")
         return arms
@@ -122,6 +127,12 @@ class CompareRecipe(EvalSetConfig, JudgingConfig):
             if name not in self.updated:
                 what = "is trained whole, and not further" if name in self.tuned else "is no arm of tuned"
                 raise ValueError(f"changed.arms has {name}, which {what}")
+        if self.changed is not None and self.changed.train is not None and not self.updated:
+            raise ValueError("changed.train needs an adapter among the tuned arms, which is trained further on it")
+        for section, field in _SET_BY_ITSELF.items():
+            values = self.serve.get(section)
+            if isinstance(values, dict) and field in values:
+                raise ValueError(f"serve.{section}.{field} is set by itself: leave it out")
         if self.seeds > 1 and not self.tuned:
             raise ValueError("seeds needs an arm that is trained")
         return self

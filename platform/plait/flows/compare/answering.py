@@ -64,6 +64,11 @@ def respondents(recipe: CompareRecipe, arms: Sequence[Arm], trained: Sequence[Tr
     return found
 
 
+async def _check_server(url: str, models: Sequence[str]) -> None:
+    async with httpx.AsyncClient(headers=headers()) as client:
+        check_served(url, await models_async(client, url), models)
+
+
 async def _unasked(conversation: Conversation, how: Sent) -> ChatAnswer:
     raise AssertionError("nobody is asked")
 
@@ -114,6 +119,18 @@ class Answering:
             trials |= asyncio.run(self._ask(questions, asked, documents, url))
         return [trial for each in of for trial in trials[each.run]]
 
+    def check_server(self, url: str, questions: Sequence[Question], documents: str) -> None:
+        """Find out before anything is indexed that a server cannot answer what is missing; adapters are made later.
+
+        Raises:
+            ModelNotFound: when it has no base model, or no index.
+            Unavailable: when no server of Plait's answers.
+        """
+        arms = [Arm("base"), Arm("rag/base", retrieves=True)]
+        of = respondents(self._recipe, arms, [])
+        if self.is_missing(questions, of, documents):
+            asyncio.run(_check_server(url, [each.model for each in of]))
+
     async def _ask(
         self, questions: Sequence[Question], of: Sequence[Respondent], documents: str, url: str
     ) -> Mapping[str, list[Trial]]:
@@ -126,6 +143,8 @@ class Answering:
             for each in of:
                 if each.base_model:
                     arms.append(served_arm(client, url, each.run, each.model, ""))
+                elif not self.is_missing(questions, [each], documents):
+                    arms.append(self.arm(each, documents))  # what is only read needs no key
                 else:
                     config = self._recipe.endpoints[each.arm.name]
                     arms.append(

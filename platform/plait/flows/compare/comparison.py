@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from plait.errors import DataError, InvalidInput
-from plait.evaluation.eval_set import Question, read_questions
+from plait.evaluation.eval_set import Question
 from plait.evaluation.runs.run import Run, begun
 from plait.evaluation.runs.trial import Trial
 from plait.flows.compare.answering import Answering, respondents, weights_of
+from plait.flows.compare.checks import checked
 from plait.flows.compare.documents import Documents
-from plait.flows.compare.judging import check_judging, judged
+from plait.flows.compare.judging import judged
 from plait.flows.compare.serving import Serving, serving
 from plait.flows.compare.trainings import Trained, train_arms, train_further
 from plait.interruption import explained
@@ -69,7 +69,7 @@ def run_comparison(
         PlaitError: what ingestion, training, serving or judging says.
     """
     arms = arms_of(recipe)
-    questions = _checked(recipe, arms, url)
+    questions = checked(recipe, arms, url)
     place = folder or settings().root / "comparisons" / recipe.name
     examples = _examples(recipe)
     with (
@@ -77,6 +77,9 @@ def run_comparison(
         begun({"compare": recipe.name, "data": recipe.data}, recipe.name, place / "answers") as run,
     ):
         answers = _Answers(recipe, arms, questions, examples, run, place)
+        answers.ask_endpoints(Serving(recipe, url))
+        if url is not None:
+            answers.check_server(url)
         with serving(recipe, url, keeps_serving, place) as served:
             trials = answers.from_all(served)
         findings = answers.findings(judged(recipe, arms, run, trials), command)
@@ -96,11 +99,24 @@ class _Answers:
         run: Run,
         folder: Path,
     ) -> None:
-        self._recipe, self._arms, self._questions, self._examples = recipe, arms, questions, examples
+        self._recipe, self._arms, self._examples = recipe, arms, examples
+        self._changed = [question for question in questions if question.kind == CHANGED]
+        self._lasting = [question for question in questions if question.kind != CHANGED]
         self._run, self._folder = run, folder
         self._documents = Documents(recipe)
         self._measured = Measured.read(folder)
         self._trained: list[Trained] = []
+
+    def ask_endpoints(self, served: Serving) -> None:
+        """Ask those who need neither index nor training: one that does not answer is not found out hours later."""
+        endpoints = [arm for arm in self._arms if arm.kind == "endpoint"]
+        for questions in (self._changed, self._lasting):
+            self._ask(served, questions, endpoints, as_now=False)
+
+    def check_server(self, url: str) -> None:
+        """Find out before anything is indexed that a server that stands anyway is none, or another one."""
+        answering = Answering(self._recipe, self._run, Serving(self._recipe, url), self._examples)
+        answering.check_server(url, self._lasting, self._documents.fingerprint(as_now=False))
 
     def from_all(self, served: Serving) -> list[Trial]:
         """Index, train, and ask every arm, first what the documents say now, then what they said before."""
@@ -108,19 +124,17 @@ class _Answers:
         self._measured = self._measured.kept(self._folder, indexing=documents.index_as_before())
         self._trained = train_arms(recipe)
         if recipe.changed is None:
-            return self._ask(served, self._questions, self._arms, as_now=False)
+            return self._ask(served, self._lasting, self._arms, as_now=False)
         try:
             self._measured = self._measured.kept(self._folder, update=documents.index_as_now())
             # Where prompts have passages in training, they are those that the documents have now.
             self._trained += train_further(recipe, self._trained)
-            changed = [question for question in self._questions if question.kind == CHANGED]
-            trials = self._ask(served, changed, self._arms, as_now=True)
+            trials = self._ask(served, self._changed, self._arms, as_now=True)
         finally:
             documents.index_as_before()
-        others = [question for question in self._questions if question.kind != CHANGED]
         updated = [arm for arm in self._arms if arm.is_updated]
-        trials += self._ask(served, others, [arm for arm in self._arms if not arm.is_updated], as_now=False)
-        learned = [question for question in others if question.kind == LEARNED]
+        trials += self._ask(served, self._lasting, [arm for arm in self._arms if not arm.is_updated], as_now=False)
+        learned = [question for question in self._lasting if question.kind == LEARNED]
         return trials + self._ask(served, learned, updated, as_now=False)
 
     def findings(self, evaluation: EvaluationReport, command: str) -> Findings:
@@ -144,31 +158,6 @@ class _Answers:
         answering = Answering(self._recipe, self._run, served, self._examples)
         of = respondents(self._recipe, arms, self._trained)
         return answering.ask(questions, of, self._documents.fingerprint(as_now))
-
-
-def _checked(recipe: CompareRecipe, arms: Sequence[Arm], url: str | None) -> list[Question]:
-    """The questions, and all that can be found out before minutes of training."""
-    questions = read_questions(recipe.data, recipe.limit)
-    check_judging(recipe, questions, arms)
-    has_changed = any(question.kind == CHANGED for question in questions)
-    if has_changed and recipe.changed is None:
-        raise InvalidInput(
-            f"'{recipe.data}' asks about facts that changed, and the recipe does not say what changed.",
-            "Set changed.documents, or leave the questions of the kind 'changed' out.",
-        )
-    if recipe.changed is not None and not has_changed:
-        raise InvalidInput(
-            f"The recipe says what changed, and no question of '{recipe.data}' is of the kind 'changed'.",
-            "Ask about what changed, or leave 'changed' out.",
-        )
-    if recipe.changed is not None and not Path(recipe.changed.documents).is_dir():
-        raise DataError(f"There is no folder '{recipe.changed.documents}'.", "Set changed.documents.")
-    full = [name for name, training in recipe.tuned.items() if training.adapter.trains_base]
-    if full and url is not None:
-        raise InvalidInput(
-            f"The arm '{full[0]}' is a model of its own, which the server at {url} does not have.", "Leave --url out."
-        )
-    return questions
 
 
 def _examples(recipe: CompareRecipe) -> ExamplesInPrompt | None:

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 from plait.documents.read import content_hash, find_documents
 from plait.documents.stores import blocks_of
+from plait.errors import DataError
 from plait.jobs.compare.findings import Indexing
 from plait.jobs.ingest.job import IngestReport, ingest
 from plait.recipes import CompareRecipe, IngestRecipe
@@ -22,6 +23,25 @@ class Documents:
         if recipe.changed is not None:
             # They lie over the others: what they do not name stays as it is.
             self._changed = recipe.ingest.model_copy(update={"sources": [recipe.changed.documents], "sync": False})
+
+    def check(self) -> None:
+        """Find out that there are no documents, or that nothing changed in them.
+
+        Raises:
+            DataError: when it is so.
+        """
+        before = _states(self._as_before)
+        if self._changed is None:
+            return
+        where, now = self._changed.sources[0], _states(self._changed)
+        both = now.keys() & before.keys()
+        if not both:
+            raise DataError(
+                f"No document of '{where}' has the name of one that it takes the place of, as '{min(now)}'.",
+                f"Name them as they are in the sources, as '{min(before)}'.",
+            )
+        if all(now[name] == before[name] for name in both):
+            raise DataError(f"The documents of '{where}' are as they were in the sources.", "Put the new ones there.")
 
     def index_as_before(self) -> Indexing:
         """Bring the index to what the documents were."""
@@ -49,14 +69,15 @@ def _indexing(what: str, done: IngestReport) -> Indexing:
 
 
 def _fingerprint(recipe: IngestRecipe) -> str:
-    found = find_documents(recipe.sources, with_tables=recipe.table.text is not None)
     how = recipe.model_dump_json(exclude={"sources", "collection"})
-    each = [
-        f"{document.source} {document.etag or content_hash(blocks_of(document.uri, recipe.limits.max_bytes), '')}"
-        for document in found.documents
-    ]
-    tables = [
-        f"{table.name} {table.etag or content_hash(blocks_of(table.uri, recipe.limits.max_bytes), '')}"
-        for table in found.tables
-    ]
-    return sha256("\n".join([how, *sorted(each), *sorted(tables)]).encode()).hexdigest()
+    states = sorted(f"{name} {state}" for name, state in _states(recipe).items())
+    return sha256("\n".join([how, *states]).encode()).hexdigest()
+
+
+def _states(recipe: IngestRecipe) -> dict[str, str]:
+    """What tells the versions of each document, or table of documents, apart; by its name."""
+    found = find_documents(recipe.sources, with_tables=recipe.table.text is not None)
+    most = recipe.limits.max_bytes
+    states = {each.source: each.etag or content_hash(blocks_of(each.uri, most), "") for each in found.documents}
+    tables = {each.name: each.etag or content_hash(blocks_of(each.uri, most), "") for each in found.tables}
+    return states | tables

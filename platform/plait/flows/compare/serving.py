@@ -74,6 +74,15 @@ def serving(recipe: CompareRecipe, url: str | None, is_kept: bool, folder: Path)
             ours.unlink(missing_ok=True)
 
 
+def check_serving(recipe: CompareRecipe) -> None:
+    """Find out that the recipe's args of the application are wrong.
+
+    Raises:
+        RecipeError: when they are.
+    """
+    _config(recipe, recipe.model)
+
+
 def _config(recipe: CompareRecipe, base_model: str) -> dict[str, Any]:
     """The ready configuration with the recipe's base model, index and args, checked."""
     config = read_config("local", [])

@@ -15,6 +15,7 @@ from pathlib import Path
 from plait.adapters.registry import AdapterVersion
 from plait.errors import PlaitError
 from plait.jobs.train.job import train
+from plait.jobs.train.prepare import prepare
 from plait.recipes import TrainRecipe
 
 _ENDS_WITHIN_S = 100.0
@@ -28,6 +29,9 @@ def train_all(recipes: Sequence[TrainRecipe]) -> list[AdapterVersion]:
         PlaitError: when a training fails; the others end with a checkpoint.
     """
     import ray
+
+    for recipe in recipes[1:]:
+        prepare(recipe)  # what is wrong with the last is not found out after hours of the others
 
     places = at_once(recipes, ray.cluster_resources())
     if places > 1:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from made_findings import made_recipe
 
+from plait.errors import InvalidInput, Unavailable
 from plait.evaluation.eval_set import Question
 from plait.evaluation.runs.run import begun
 from plait.flows.compare.answering import Answering, Respondent, respondents
 from plait.flows.compare.trainings import Trained
-from plait.jobs.compare.arms import arms_of
+from plait.jobs.compare.arms import Arm, arms_of
 from plait.jobs.compare.findings import Training
 from plait.jobs.evaluate.asking import planned
 
@@ -87,3 +88,30 @@ def _answered(trial: Any) -> Any:
     from dataclasses import replace
 
     return replace(trial, asked_at=datetime.now(UTC))
+
+
+def test_an_endpoint_whose_answers_are_kept_needs_no_key(tmp_path: Path) -> None:
+    endpoint = {"model": "m", "base_url": "http://h/v1", "api_key_env": "NOT_SET_HERE"}
+    recipe = made_recipe(endpoints={"large": endpoint})
+    of = respondents(recipe, [arm for arm in arms_of(recipe) if arm.kind == "endpoint"], [])
+    with begun({"compare": "support"}, "support", tmp_path / "answers") as run:
+        answering = Answering(recipe, run, serving=None, examples=None)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInput, match="NOT_SET_HERE"):
+            answering.ask(QUESTIONS, of, "d")
+        for trial in planned(QUESTIONS, answering.arm(of[0], "d"), answering.how):
+            run.add_trial(_answered(trial))
+        run.flush()
+        assert len(answering.ask(QUESTIONS, of, "d")) == len(QUESTIONS)
+
+
+def test_a_server_is_looked_at_only_where_answers_are_missing(tmp_path: Path) -> None:
+    recipe = made_recipe()
+    with begun({"compare": "support"}, "support", tmp_path / "answers") as run:
+        answering = Answering(recipe, run, serving=None, examples=None)  # type: ignore[arg-type]
+        with pytest.raises(Unavailable, match="No server answers"):
+            answering.check_server("http://127.0.0.1:1", QUESTIONS, "d")
+        for each in respondents(recipe, [Arm("base"), Arm("rag/base", retrieves=True)], []):
+            for trial in planned(QUESTIONS, answering.arm(each, "d"), answering.how):
+                run.add_trial(_answered(trial))
+        run.flush()
+        answering.check_server("http://127.0.0.1:1", QUESTIONS, "d")
