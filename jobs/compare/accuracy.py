@@ -5,7 +5,7 @@ In: findings. Out: `Answers` of every arm, by question and by seed. A question a
 as of an answer that failed, is neither right nor wrong: it has both bounds. It computes no interval.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,20 +77,26 @@ class Answers:
         return self.about([question for question in self.questions if question.kind == kind])
 
 
-def accuracy_metric(judged: JudgedTrial, metric: str) -> str:
+def accuracy_metric(scores: Container[str], is_unanswerable: bool, metric: str) -> str:
     """The metric that says whether an answer is right.
 
     Args:
+        scores: the metrics that the answer has scores of.
         metric: of questions that neither ask for a form of the reply nor lack an answer.
     """
-    if FORM in judged.scores:
+    if FORM in scores:
         return FORM
-    return "abstention" if judged.trial.sample.unanswerable else metric
+    return "abstention" if is_unanswerable else metric
+
+
+def metric_of(judged: JudgedTrial, metric: str) -> str:
+    """The metric that says whether a judged answer is right; `metric` as of `accuracy_metric`."""
+    return accuracy_metric(judged.scores, bool(judged.trial.sample.unanswerable), metric)
 
 
 def accuracy_score(metric: str) -> ScoreOf:
     """Says whether an answer is right; `metric` as of `accuracy_metric`."""
-    return lambda judged: judged.scores.get(accuracy_metric(judged, metric))
+    return lambda judged: judged.scores.get(metric_of(judged, metric))
 
 
 def answers_of(findings: Findings, score_of: ScoreOf) -> list[Answers]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
-from plait.jobs.compare.accuracy import Answers, accuracy_metric
+from plait.jobs.compare.accuracy import Answers, metric_of
 from plait.jobs.compare.findings import CHANGED, FORM, HELD_OUT, LEARNED, MULTI_HOP, UNANSWERABLE, Findings
 
 _HANDFUL = 5
@@ -166,7 +166,7 @@ def _of_failures(findings: Findings, answers: Sequence[Answers]) -> Iterator[str
 
 def _of_judge(findings: Findings) -> Iterator[str]:
     evaluation = findings.evaluation
-    metrics = dict.fromkeys(accuracy_metric(judged, findings.recipe.accuracy) for judged in evaluation.trials)
+    metrics = dict.fromkeys(metric_of(judged, findings.recipe.accuracy) for judged in evaluation.trials)
     for metric in metrics:
         sentence = evaluation.worth.sentences.get(metric)
         if sentence is not None:

@@ -233,6 +233,7 @@ def _trial_json(judged: JudgedTrial) -> dict[str, Any]:
         "answers": list(sample.answers),
         "kind": sample.kind,
         "group": sample.group,
+        "unanswerable": sample.unanswerable,
         "reply": sample.reply,
         "error": trial.error,
         "passages": [passage.source for passage in sample.passages],

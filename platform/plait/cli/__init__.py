@@ -20,6 +20,7 @@ from plait.cli import (
     local,
     metrics,
     plan,
+    route,
     serve,
 )
 from plait.cli.overview import Overview
@@ -57,7 +58,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(collections.app, name="collections")
 app.add_typer(data.app, name="data")
 app.add_typer(adapters.app, name="adapters")
-app.add_typer(data.app, name="data")
+app.add_typer(route.app, name="route")
 app.add_typer(keys.app, name="keys")
 app.add_typer(metrics.app, name="metrics")
 app.command("status")(local.status)

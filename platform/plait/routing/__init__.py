@@ -1,0 +1,1 @@
+"""Which arm should answer a question: policies, and how one is learned from a comparison and judged."""
