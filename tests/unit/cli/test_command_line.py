@@ -43,10 +43,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     return (code if isinstance(code, int) else 0), capsys.readouterr().err
 
 
-def test_help_takes_no_more_than_twelve_bare_interpreters() -> None:
+def test_help_takes_no_more_than_fifteen_bare_interpreters() -> None:
     bare, plait = [sys.executable, "-c", "pass"], [str(Path(sys.executable).parent / "plait"), "--help"]
     # In CPU time and side by side: other work on the machine must not fail this.
-    assert median(_cpu_s(plait) / _cpu_s(bare) for _ in range(9)) <= 12
+    assert median(_cpu_s(plait) / _cpu_s(bare) for _ in range(9)) <= 15
 
 
 def _cpu_s(command: list[str]) -> float:
