@@ -104,6 +104,8 @@ def _reply(answer: _Scored) -> ArmReply:
 def _expected(sample: Sample) -> str:
     if sample.answers:
         return _cut(" or ".join(sample.answers))
+    if sample.pattern:
+        return _cut(f"the form {sample.pattern}")
     return "that the question cannot be answered" if sample.unanswerable else ""
 
 

@@ -175,6 +175,7 @@ def test_examples_are_those_that_split_the_arms_with_every_reply() -> None:
         "✓ rag/base given 1.md It is 7. ✓ rag/lora given 1.md It is 7."
     )
     assert "Expected: that the question cannot be answered" in text
+    assert "Expected: the form It is .+" in text
 
 
 def test_a_long_reply_is_cut_and_one_that_failed_says_why() -> None:
