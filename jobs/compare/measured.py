@@ -12,12 +12,11 @@ _FILE = "measured.json"
 
 
 class Measured(BaseModel):
-    """The first full indexing, and the first that brought what changed into the index; None: not measured yet."""
+    """How long it took to bring documents into the index: by their fingerprint, since a recipe may be edited."""
 
     model_config = ConfigDict(frozen=True)
 
-    indexing: Indexing | None = None
-    update: Indexing | None = None
+    indexings: dict[str, Indexing] = {}
 
     @classmethod
     def read(cls, folder: Path) -> "Measured":
@@ -28,13 +27,10 @@ class Measured(BaseModel):
         """
         return read_kept(folder / _FILE, TypeAdapter(cls)) or cls()
 
-    def kept(self, folder: Path, **new: Indexing) -> "Measured":
-        """With what was measured now, where nothing was before; written to the folder."""
-        fresh = {
-            name: found for name, found in new.items() if getattr(self, name) is None and found.seconds is not None
-        }
-        if not fresh:
+    def kept(self, folder: Path, documents: str, found: Indexing) -> "Measured":
+        """With what was measured now of these documents, where nothing was before; written to the folder."""
+        if documents in self.indexings or found.seconds is None:
             return self
-        both = self.model_copy(update=fresh)
+        both = Measured(indexings=self.indexings | {documents: found})
         write_whole(folder / _FILE, both.model_dump_json(indent=1))
         return both

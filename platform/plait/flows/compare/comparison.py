@@ -77,7 +77,7 @@ def run_comparison(
         begun({"compare": recipe.name, "data": recipe.data}, recipe.name, place / "answers") as run,
     ):
         answers = _Answers(recipe, arms, questions, examples, run, place)
-        answers.ask_endpoints(Serving(recipe, url))
+        answers.ask_endpoints(Serving(recipe, url, place))
         if url is not None:
             answers.check_server(url)
         with serving(recipe, url, keeps_serving, place) as served:
@@ -115,18 +115,20 @@ class _Answers:
 
     def check_server(self, url: str) -> None:
         """Find out before anything is indexed that a server that stands anyway is none, or another one."""
-        answering = Answering(self._recipe, self._run, Serving(self._recipe, url), self._examples)
+        answering = Answering(self._recipe, self._run, Serving(self._recipe, url, self._folder), self._examples)
         answering.check_server(url, self._lasting, self._documents.fingerprint(as_now=False))
 
     def from_all(self, served: Serving) -> list[Trial]:
         """Index, train, and ask every arm, first what the documents say now, then what they said before."""
         recipe, documents = self._recipe, self._documents
-        self._measured = self._measured.kept(self._folder, indexing=documents.index_as_before())
+        before = documents.fingerprint(as_now=False)
+        self._measured = self._measured.kept(self._folder, before, documents.index_as_before())
         self._trained = train_arms(recipe)
         if recipe.changed is None:
             return self._ask(served, self._lasting, self._arms, as_now=False)
         try:
-            self._measured = self._measured.kept(self._folder, update=documents.index_as_now())
+            now = documents.fingerprint(as_now=True)
+            self._measured = self._measured.kept(self._folder, now, documents.index_as_now())
             # Where prompts have passages in training, they are those that the documents have now.
             self._trained += train_further(recipe, self._trained)
             trials = self._ask(served, self._changed, self._arms, as_now=True)
@@ -139,16 +141,18 @@ class _Answers:
 
     def findings(self, evaluation: EvaluationReport, command: str) -> Findings:
         """All that was measured."""
+        before, now = (self._documents.fingerprint(as_now) for as_now in (False, True))
+        indexings = self._measured.indexings
         weights = {f"weights of {run}": key for run, key in weights_of(self._arms, self._trained).items()}
         return Findings(
             recipe=self._recipe,
             arms=self._arms,
             evaluation=evaluation,
             trainings=[each.training for each in self._trained],
-            indexing=self._measured.indexing,
-            update=self._measured.update,
+            indexing=indexings.get(before),
+            update=indexings.get(now) if now != before else None,
             questions_by=questions_by(self._recipe.data),
-            identity=identity_of(self._recipe, self._documents.fingerprint(as_now=False), weights),
+            identity=identity_of(self._recipe, before, weights),
             command=command,
         )
 

@@ -40,6 +40,11 @@ class Documents:
                 f"No document of '{where}' has the name of one that it takes the place of, as '{min(now)}'.",
                 f"Name them as they are in the sources, as '{min(before)}'.",
             )
+        if (new := now.keys() - both) and not self._as_before.sync:
+            raise DataError(
+                f"'{min(new)}' of '{where}' is new, and stays in the index when what changed is taken back.",
+                "Set ingest.sync=true, or leave it out.",
+            )
         if all(now[name] == before[name] for name in both):
             raise DataError(f"The documents of '{where}' are as they were in the sources.", "Put the new ones there.")
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from plait.chat_client import server_url
 from plait.errors import Conflict
 from plait.local.ray_head import connect
 from plait.recipes import CompareRecipe
@@ -20,24 +21,47 @@ _OURS = "serving"
 class Serving:
     """The application, which is deployed when it is first asked for, and again for another base model.
 
-    Attributes:
+    Args:
         url: of a server that stands anyway, with the base model of the recipe; None: one is deployed.
+        folder: of the comparison, where it is noted that the application is ours: one that is killed leaves it behind.
     """
 
-    def __init__(self, recipe: CompareRecipe, url: str | None) -> None:
+    def __init__(self, recipe: CompareRecipe, url: str | None, folder: Path) -> None:
         self._recipe, self._given, self._served = recipe, url, ""
-        self._url = url or ""
+        self._url, self._ours = url or "", folder / _OURS
 
     def url_of(self, base_model: str) -> str:
         """The address of a server with this base model.
 
         Raises:
-            PlaitError: when the application cannot be deployed.
+            PlaitError: when the application cannot be deployed, or would replace another.
         """
         if self._given is None and self._served != base_model:
+            # Somebody may have begun to serve while adapters were trained.
+            self.check_is_free()
+            self._ours.parent.mkdir(parents=True, exist_ok=True)
+            self._ours.touch()
             self._url = deploy(_config(self._recipe, base_model), on_progress=print)
             self._served = base_model
         return self._url
+
+    def check_is_free(self) -> None:
+        """Find out that an application is served which this one would replace.
+
+        Raises:
+            Conflict: when there is one that is not ours.
+        """
+        if is_served(APPLICATION) and not self._ours.exists():
+            raise Conflict(
+                "The cluster serves an application of Plait's already, which this one would replace.",
+                f"Compare through it (--url {server_url()}), or take it down first.",
+            )
+
+    def end(self) -> None:
+        """Take the application down, if it is ours."""
+        if self._ours.exists():
+            take_down()
+            self._ours.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -45,33 +69,25 @@ def serving(recipe: CompareRecipe, url: str | None, is_kept: bool, folder: Path)
     """What serves the arms.
 
     Args:
-        url: of a server that stands anyway.
+        url, folder: as those of `Serving`.
         is_kept: whether it goes on when the block has ended well.
-        folder: of the comparison, where it is noted that the application is ours: one that is killed leaves it behind.
 
     Raises:
         Conflict: when an application of Plait's is served that is not ours, which this one would replace.
     """
     connect()
-    ours = folder / _OURS
+    served = Serving(recipe, url, folder)
     if url is not None:
-        yield Serving(recipe, url)
+        yield served
         return
-    if is_served(APPLICATION) and not ours.exists():
-        raise Conflict(
-            "The cluster serves an application of Plait's already, which this one would replace.",
-            "Compare through it (--url http://127.0.0.1:8000), or take it down first.",
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    ours.touch()
+    served.check_is_free()
     is_whole = False
     try:
-        yield Serving(recipe, url)
+        yield served
         is_whole = True
     finally:
         if not (is_kept and is_whole):
-            take_down()
-            ours.unlink(missing_ok=True)
+            served.end()
 
 
 def check_serving(recipe: CompareRecipe) -> None:

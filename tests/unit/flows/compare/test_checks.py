@@ -99,6 +99,8 @@ def test_documents_under_other_names_take_the_place_of_none(check: Check, tmp_pa
         check()
     (tmp_path / "changed/gateway.md").write_text("The port of the gateway is 8002.")
     check()  # what is new lies beside what changed
+    with pytest.raises(PlaitError, match=r"'gate\.md' of 'changed' is new, and stays in the index"):
+        check("ingest.sync=false")
 
 
 def test_a_server_that_stands_anyway_has_its_own_args_and_no_whole_model(

@@ -78,6 +78,16 @@ def test_an_application_that_is_there_is_not_replaced(
     assert events == []
 
 
+def test_an_application_that_came_while_adapters_were_trained_is_neither_replaced_nor_taken_down(
+    events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(made_recipe(), url=None, is_kept=False, folder=tmp_path) as served:
+        monkeypatch.setattr(module, "is_served", lambda _: True)
+        with pytest.raises(Conflict, match="--url"):
+            served.url_of("a")
+    assert events == []
+
+
 def test_what_a_killed_comparison_left_behind_is_gone_on_with(
     events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
