@@ -4,8 +4,11 @@ In: conversations. Out: replies. The OpenAI client repeats what fails for a mome
 """
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, Field
 
 from plait.chat_client import NO_KEY, NO_SERVER, TASK_HEADER, error_of_status, server_url, unavailable
 from plait.errors import Unavailable
@@ -16,6 +19,30 @@ from plait.settings import settings
 _TIMEOUT_S = 300.0
 _CONCURRENCY = 8
 """Requests under way: as many as a batch of a Plait server has, unless it is told otherwise."""
+
+
+_Count = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class _Message(BaseModel):
+    content: str | None = None
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+
+
+class _Answer(BaseModel):
+    """What is read of an answer; the client would take anything for one."""
+
+    choices: Annotated[list[_Choice], Field(min_length=1)]
+    usage: _Usage | None = None
 
 
 class ChatEndpoint:
@@ -79,12 +106,11 @@ class ChatEndpoint:
     ) -> Generated:
         """See `Generate`."""
         import openai
-        from openai.types.chat import ChatCompletion
 
         body: dict[str, Any] = {} if json_schema is None else {"response_format": _response_format(json_schema)}
         async with self._places:
             try:
-                answer = await self._client.chat.completions.create(
+                response = await self._client.chat.completions.with_raw_response.create(
                     model=self._model,
                     messages=[_as_json(message) for message in messages],  # type: ignore[misc]
                     max_tokens=max_tokens,
@@ -96,8 +122,14 @@ class ChatEndpoint:
                 raise error_of_status(error.status_code, said, self._no_key) from error
             except openai.APIConnectionError as error:
                 raise unavailable(self._url, error, self._no_server) from error
-        if not isinstance(answer, ChatCompletion) or not answer.choices:  # it takes any page for an answer
-            raise Unavailable(f"{self._url} does not answer as OpenAI's API does.", "Is it the address of an API?")
+        try:
+            # A reply that is cut within an emoji has half a character, which no file and no page can hold.
+            said = json.dumps(json.loads(response.content), ensure_ascii=False).encode(errors="replace")
+            answer = _Answer.model_validate_json(said)
+        except (ValueError, RecursionError) as error:
+            raise Unavailable(
+                f"{self._url} does not answer as OpenAI's API does.", "Is it the address of an API?"
+            ) from error
         choice = answer.choices[0]
         return Generated(
             text=choice.message.content or "",

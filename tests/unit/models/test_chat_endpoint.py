@@ -115,13 +115,35 @@ async def test_no_server_is_said_with_what_to_do() -> None:
         await ask(ChatEndpoint.served("m", url))
 
 
-@pytest.mark.parametrize("page", ["<html>hello</html>", {"greeting": "hello"}], ids=["html", "json"])
+def said(content: Any, **usage: Any) -> dict[str, Any]:
+    return {"choices": [{"message": {"content": content}}], "usage": usage}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<html>hello</html>",
+        {"greeting": "hello"},
+        {"choices": []},
+        {"choices": [{"message": None}]},
+        said(["parts"]),
+        said("yes", prompt_tokens="many"),
+        said("yes", completion_tokens=1e30),
+        "[" * 100_000,
+    ],
+    ids=["html", "json", "no choice", "no message", "no text", "no number", "no count", "deep"],
+)
 async def test_a_page_that_is_no_answer_is_said(page: Any) -> None:
     with (
         endpoint(lambda _: (200, page, {})) as (url, _),
         pytest.raises(PlaitError, match="does not answer as OpenAI's API does"),
     ):
         await ask(ChatEndpoint("m", url))
+
+
+async def test_half_a_character_at_the_end_of_a_reply_is_replaced() -> None:
+    with endpoint(lambda _: (200, said("yes \ud83d", prompt_tokens=3), {})) as (url, _):
+        assert await ask(ChatEndpoint("m", url)) == "yes ?"
 
 
 async def test_one_that_is_forgotten_does_not_close_itself_when_it_is_collected() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plait.errors import InvalidInput
 from plait.evaluation.eval_set import Question
 from plait.evaluation.runs.run import Run, begun
 from plait.evaluation.runs.trial import Trial
@@ -108,10 +109,22 @@ class _Answers:
         self._trained: list[Trained] = []
 
     def ask_endpoints(self, served: Serving) -> None:
-        """Ask those who need neither index nor training: one that does not answer is not found out hours later."""
-        endpoints = [arm for arm in self._arms if arm.kind == "endpoint"]
-        for questions in (self._changed, self._lasting):
-            self._ask(served, questions, endpoints, as_now=False)
+        """Ask those who need neither index nor training: one that does not answer is not found out hours later.
+
+        Raises:
+            InvalidInput: when one refuses every question.
+            PlaitError: when one cannot be asked.
+        """
+        for arm in self._arms:
+            if arm.kind != "endpoint":
+                continue
+            both = (self._changed, self._lasting)
+            trials = [trial for part in both for trial in self._ask(served, part, [arm], as_now=False)]
+            if all(trial.error for trial in trials):
+                raise InvalidInput(
+                    f"The endpoint '{arm.name}' answers none of {len(trials)} questions. It says: {trials[0].error}",
+                    f"Mend endpoints.{arm.name}.",
+                )
 
     def check_server(self, url: str) -> None:
         """Find out before anything is indexed that a server that stands anyway is none, or another one."""
