@@ -6,8 +6,10 @@ In: trials. Out: an evaluation. What was judged before is not judged again.
 import asyncio
 from collections.abc import Sequence
 
-from plait.errors import DataError
+from plait.errors import DataError, InvalidInput
 from plait.evaluation.eval_set import Question
+from plait.evaluation.judges.lexical import LexicalJudge
+from plait.evaluation.metrics.metric import Instruments, Need, metric
 from plait.evaluation.runs.run import Run
 from plait.evaluation.runs.trial import Trial
 from plait.jobs.compare.arms import Arm
@@ -15,6 +17,7 @@ from plait.jobs.evaluate.costs import check_prices, with_costs
 from plait.jobs.evaluate.job import report_of
 from plait.jobs.evaluate.report import EvaluationReport
 from plait.jobs.evaluate.scoring import DEFAULT_METRICS, check_metrics, score_missing
+from plait.models.encoders.when_used import LoadedWhenUsed
 from plait.recipes import CompareRecipe
 from plait.recipes.prices import ALL_ARMS, TokenPrice
 
@@ -26,11 +29,19 @@ def check_judging(recipe: CompareRecipe, questions: Sequence[Question], arms: Se
     """Find out before anything is trained that answers cannot be judged.
 
     Raises:
-        InvalidInput: when there is no such metric, or a price is of nobody.
+        InvalidInput: when there is no such metric, one lacks an instrument, `accuracy` cannot be said of every arm, or
+            a price is of nobody.
         DataError: when no question says what is right.
     """
     judging = _judging(recipe, arms)
     check_metrics(judging)
+    instruments = Instruments(LexicalJudge(), LoadedWhenUsed(recipe.embedding))
+    needs = {name: metric(name, instruments).needs for name in judging.metrics or ()}
+    if found_only := sorted(needs[recipe.accuracy] & {Need.PASSAGES, Need.CITATIONS}):
+        raise InvalidInput(
+            f"accuracy={recipe.accuracy} needs {found_only[0]}, which arms without retrieval have not.",
+            "Take one that compares replies with answers, as contains, exact_match or token_f1.",
+        )
     check_prices(recipe.prices, [arm.name for arm in arms])
     if not any(question.answers or question.unanswerable or question.pattern for question in questions):
         raise DataError(f"No question of '{recipe.data}' says what is right.", "Add answers.")
