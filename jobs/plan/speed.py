@@ -54,15 +54,21 @@ class Speed(BaseModel):
 
 
 def flops_a_token(recipe: TrainRecipe, shape: Architecture, label_share: float = 1.0) -> float:
-    """Operations of one token, forwards and backwards."""
-    factor = 6.0 if recipe.adapter.trains_base else 4.0
+    """Operations of one token, forwards and backwards, on average over examples and general text.
+
+    Args:
+        label_share: of the examples' tokens; every token of general text has a label.
+    """
+    passes = 6.0 if recipe.adapter.trains_base else 4.0
     again = 2.0 if recipe.train.gradient_checkpointing else 0.0
+    general = recipe.data.rehearsal_share
+    examples = 1 - general
     # The reference of DPO is another forward pass; so is the base that general text is compared with.
-    reference = 2.0 if recipe.objective.has_reference else 0.0
-    if recipe.train.kl_weight:
-        reference += 2.0 * recipe.data.rehearsal_share
-    body = (factor + again + reference) * shape.body_parameters
-    return body + (factor + reference) * label_share * shape.head_parameters
+    reference = 2.0 * examples if recipe.objective.has_reference else 0.0
+    base = 2.0 * general if recipe.train.kl_weight else 0.0
+    body = passes + again + reference + base
+    head = (passes * examples + reference) * label_share + passes * general + base
+    return body * shape.body_parameters + head * shape.head_parameters
 
 
 def speed_of(

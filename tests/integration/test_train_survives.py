@@ -46,7 +46,7 @@ def fields(name: str, base: Path, dataset: Path) -> list[str]:
         "train.batch_size=4",
         "train.lr=5e-3",
         "train.samples=0",
-        *("data.rehearsal_share=0", "train.kl_weight=0"),  # the order of general text: unit tests of rehearsal
+        *("data.rehearsal_share=0", "train.kl_weight=0"),  # what is resumed of it: tests/unit/jobs/train
         "train.checkpoint_every_steps=10",
         "scale.threads_per_worker=1",
     ]

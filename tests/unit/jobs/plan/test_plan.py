@@ -19,6 +19,7 @@ from plait.jobs.plan.architecture import architecture_of, known_models, publishe
 from plait.jobs.plan.estimate import estimate
 from plait.jobs.plan.gpus import changes_of, find_gpu, fit_of, on_gpus, with_fields
 from plait.jobs.plan.memory import Memory, memory_of
+from plait.jobs.plan.speed import flops_a_token
 from plait.jobs.train.batches import collate
 from plait.jobs.train.encode import Example
 from plait.jobs.train.packing import pack
@@ -248,6 +249,16 @@ def test_hours_and_cost_follow_from_the_data(tiny_model: Path, tmp_path: Path) -
     assert speed.cost == pytest.approx(2.0 * speed.hours)
     thrice = estimate(with_fields(checked, {"train.epochs": 3}), "L4", gpu_hour_price=2.0)
     assert thrice.speeds[0].cost == pytest.approx(3 * speed.cost)
+
+
+def test_general_text_costs_its_tokens_and_their_labels_and_its_base_another_pass() -> None:
+    shape = architecture_of(LLAMA[7])
+    body, head = shape.body_parameters, shape.head_parameters
+    assert flops_a_token(recipe(LLAMA[7]), shape, label_share=0.5) == 4 * body + 2 * head
+    rehearsed = recipe(LLAMA[7], "data.rehearsal_share=0.2")
+    assert flops_a_token(rehearsed, shape, label_share=0.5) == pytest.approx(4 * body + 2.4 * head)
+    compared = with_fields(rehearsed, {"train.kl_weight": 1.0})
+    assert flops_a_token(compared, shape, label_share=0.5) == pytest.approx(4.4 * body + 2.8 * head)
 
 
 def test_the_command_prints_tables_or_json() -> None:
