@@ -142,11 +142,19 @@ def shut_down() -> None:
 
 def is_served(application: str) -> bool:
     """Whether the cluster of this process serves an application of this name."""
+    return served_since(application) is not None
+
+
+def served_since(application: str) -> float | None:
+    """When the application of this name was deployed last, in Unix seconds; None where the cluster serves none."""
     from ray.serve.context import _get_global_client
 
     client = _get_global_client(raise_if_no_controller_running=False)
+    if client is None:
+        return None
     # `serve.status()` would cost half a second of CPU here and in the controller: it pickles the request router anew.
-    return client is not None and client.get_serve_status(application).app_status.status != "NOT_STARTED"
+    found = client.get_serve_status(application).app_status
+    return None if found.status == "NOT_STARTED" else float(found.deployment_timestamp)
 
 
 def _wait(status: Callable[[], Any], on_progress: Callable[[str], None]) -> None:

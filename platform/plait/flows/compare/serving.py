@@ -13,9 +13,11 @@ from plait.errors import Conflict
 from plait.local.ray_head import connect
 from plait.recipes import CompareRecipe
 from plait.serve.app import parse
-from plait.serve.deploy import APPLICATION, deploy, is_served, read_config, take_down
+from plait.serve.deploy import APPLICATION, deploy, read_config, served_since, take_down
+from plait.whole_files import write_whole
 
-_OURS = "serving"
+_OURS, _NOT_YET = "serving", "not yet"
+"""The file that notes since when the application is served that is ours, and what it holds until it is."""
 
 
 class Serving:
@@ -40,8 +42,9 @@ class Serving:
             # Somebody may have begun to serve while adapters were trained.
             self.check_is_free()
             self._ours.parent.mkdir(parents=True, exist_ok=True)
-            self._ours.touch()
+            write_whole(self._ours, _NOT_YET)
             self._url = deploy(_config(self._recipe, base_model), on_progress=print)
+            write_whole(self._ours, str(served_since(APPLICATION)))
             self._served = base_model
         return self._url
 
@@ -51,7 +54,8 @@ class Serving:
         Raises:
             Conflict: when there is one that is not ours.
         """
-        if is_served(APPLICATION) and not self._ours.exists():
+        since = served_since(APPLICATION)
+        if since is not None and not self._is_ours(since):
             raise Conflict(
                 "The cluster serves an application of Plait's already, which this one would replace.",
                 f"Compare through it (--url {server_url()}), or take it down first.",
@@ -59,9 +63,16 @@ class Serving:
 
     def end(self) -> None:
         """Take the application down, if it is ours."""
-        if self._ours.exists():
+        if not self._ours.exists():
+            return
+        since = served_since(APPLICATION)
+        if since is None or self._is_ours(since):  # None: also of one that is only about to be
             take_down()
-            self._ours.unlink(missing_ok=True)
+        self._ours.unlink(missing_ok=True)
+
+    def _is_ours(self, since: float) -> bool:
+        # Somebody may have served another after the one that was kept.
+        return self._ours.exists() and self._ours.read_text() in (_NOT_YET, str(since))
 
 
 @contextmanager

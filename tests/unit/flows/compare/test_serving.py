@@ -19,7 +19,7 @@ from plait.flows.compare.serving import serving
 def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     monkeypatch.setattr(module, "connect", lambda: None)
-    monkeypatch.setattr(module, "is_served", lambda _: False)
+    monkeypatch.setattr(module, "served_since", lambda _: None)
     monkeypatch.setattr(module, "_config", lambda _, base_model: base_model)
 
     def deploy(config: Any, on_progress: Any) -> str:
@@ -72,7 +72,7 @@ def test_what_it_had_begun_to_serve_is_taken_down_on_sigterm(
 def test_an_application_that_is_there_is_not_replaced(
     events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "is_served", lambda _: True)
+    monkeypatch.setattr(module, "served_since", lambda _: 7.5)
     with pytest.raises(Conflict, match="--url"), serving(made_recipe(), url=None, is_kept=False, folder=tmp_path):
         pytest.fail("it is not served")
     assert events == []
@@ -82,7 +82,7 @@ def test_an_application_that_came_while_adapters_were_trained_is_neither_replace
     events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serving(made_recipe(), url=None, is_kept=False, folder=tmp_path) as served:
-        monkeypatch.setattr(module, "is_served", lambda _: True)
+        monkeypatch.setattr(module, "served_since", lambda _: 7.5)
         with pytest.raises(Conflict, match="--url"):
             served.url_of("a")
     assert events == []
@@ -91,11 +91,27 @@ def test_an_application_that_came_while_adapters_were_trained_is_neither_replace
 def test_what_a_killed_comparison_left_behind_is_gone_on_with(
     events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "is_served", lambda _: bool(events))
-    (tmp_path / "serving").touch()
+    monkeypatch.setattr(module, "served_since", lambda _: 7.5 if events else None)
+    (tmp_path / "serving").write_text("not yet")
     events.append("left by one that was killed")
     with serving(made_recipe(), url=None, is_kept=False, folder=tmp_path) as served:
         served.url_of("a")
     assert events == ["left by one that was killed", "deployed a", "taken down"]
     with pytest.raises(Conflict), serving(made_recipe(), url=None, is_kept=False, folder=tmp_path):
         pytest.fail("it is somebody else's now")
+
+
+def test_one_that_somebody_served_after_the_one_that_was_kept_is_not_replaced(
+    events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    since = {"plait": 7.5}
+    monkeypatch.setattr(module, "served_since", lambda name: since[name] if events else None)
+    with serving(made_recipe(), url=None, is_kept=True, folder=tmp_path) as served:
+        served.url_of("a")
+    with serving(made_recipe(), url=None, is_kept=True, folder=tmp_path) as served:
+        served.url_of("a")
+    assert events == ["deployed a", "deployed a"]
+    since["plait"] = 9.5
+    with pytest.raises(Conflict), serving(made_recipe(), url=None, is_kept=True, folder=tmp_path):
+        pytest.fail("it is somebody else's")
+    assert events == ["deployed a", "deployed a"]
