@@ -55,7 +55,9 @@ class Serving:
             Conflict: when there is one that is not ours.
         """
         since = served_since(APPLICATION)
-        if since is not None and not self._is_ours(since):
+        if since is None:
+            self._ours.unlink(missing_ok=True)  # left by one that was killed after it had taken its own down
+        elif not self._is_ours(since):
             raise Conflict(
                 "The cluster serves an application of Plait's already, which this one would replace.",
                 f"Compare through it (--url {server_url()}), or take it down first.",

@@ -19,7 +19,7 @@ from plait.flows.compare.serving import serving
 def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
     monkeypatch.setattr(module, "connect", lambda: None)
-    monkeypatch.setattr(module, "served_since", lambda _: None)
+    monkeypatch.setattr(module, "served_since", lambda _: 7.5 if done and done[-1] != "taken down" else None)
     monkeypatch.setattr(module, "_config", lambda _, base_model: base_model)
 
     def deploy(config: Any, on_progress: Any) -> str:
@@ -85,6 +85,15 @@ def test_an_application_that_came_while_adapters_were_trained_is_neither_replace
         monkeypatch.setattr(module, "served_since", lambda _: 7.5)
         with pytest.raises(Conflict, match="--url"):
             served.url_of("a")
+    assert events == []
+
+
+def test_one_killed_after_it_had_taken_its_own_down_leaves_nothing_to_take(
+    events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "serving").write_text("not yet")
+    with serving(made_recipe(), url=None, is_kept=False, folder=tmp_path):
+        monkeypatch.setattr(module, "served_since", lambda _: 9.5)
     assert events == []
 
 
