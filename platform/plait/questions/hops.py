@@ -78,6 +78,8 @@ def in_common(facts: Sequence[Fact], usable: Container[str], values: Sequence[tu
             continue
         if is_correct(first.passage.text, second.entity):
             continue
+        if first.value.casefold() != second.value.casefold():  # C and C++ have the same words
+            continue
         question = f"What else has the same {first.attribute.lower()} as {first.entity}?"
         found.append(TwoHops(first, second, question, second.entity))
     return found

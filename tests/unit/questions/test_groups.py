@@ -131,6 +131,13 @@ def test_what_exactly_two_documents_have_in_common_takes_both() -> None:
     assert in_common(FACTS, set()) == []
 
 
+def test_values_that_differ_in_their_signs_alone_are_not_in_common() -> None:
+    corpus = corpus_of({"cache.md": "# Cache\n\nLanguage: C\n", "proxy.md": "# Proxy\n\nLanguage: C++\n"})
+    facts = structured_facts(corpus)[0]
+    assert len(facts) == 2
+    assert in_common(facts, {fact.fact_id for fact in facts}) == []
+
+
 def test_a_value_that_another_document_is_about_makes_a_chain() -> None:
     corpus = corpus_of({"app.md": "# app\n\nDatabase: Milvus\n", "db.md": "# Milvus\n\nPort: 19530\n"})
     facts = structured_facts(corpus)[0]
