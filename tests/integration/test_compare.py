@@ -25,6 +25,17 @@ pytestmark = [
     pytest.mark.usefixtures("ray_cluster", "training_in_place", "ingestion_in_place"),
     pytest.mark.timeout(400),
 ]
+_IN_PLACE = f"""
+import sys
+sys.path.append({str(Path(__file__).parent)!r})
+from local_ingestion import ingestion_in_this_process
+from local_training import training_in_this_process
+from plait.command_line import run_one
+from plait.flows.compare.command import compare
+with ingestion_in_this_process(), training_in_this_process():
+    run_one(compare)
+"""
+"""What `python -m plait.flows.compare` does, without processes of their own for each step of a job."""
 PORTS = {"gateway": 8000, "store": 9091, "broker": 5672, "cache": 6379, "proxy": 3128, "mailer": 2525}
 CHANGED = {"proxy": 3129, "mailer": 2526}
 ARMS = ("base", "icl", "lora", "lora updated", "rag/base", "rag/lora", "rag/lora updated")
@@ -115,7 +126,7 @@ def test_one_that_is_killed_ends_with_the_report_of_one_that_is_not(
     assert not any("3129" in text for question, text in texts.items() if "proxy" not in question)
 
     killed = write_recipe("killed")
-    command = [sys.executable, "-m", "plait.flows.compare", str(killed), "--out", str(data / "killed"), "--no-track"]
+    command = [sys.executable, "-c", _IN_PLACE, str(killed), "--out", str(data / "killed"), "--no-track"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         said = [line for line in iter(run.stdout.readline, "") if _ends_here(line, run)]
