@@ -30,14 +30,12 @@ _VARIANTS: dict[str, tuple[str, ...]] = {
     "high_rate": (*_OFF, "train.lr=1e-3", "train.warmup_share=0.05"),
     "rehearsal": ("train.rehearsal_weight=1", "train.kl_weight=0"),
     "defaults": (),
-    "stronger": ("train.kl_weight=1",),
 }
 _WORDS = {
     "plain": "nothing",
     "high_rate": "nothing, at 1e-3 after a twentieth of the steps",
     "rehearsal": "rehearsal instead of KL",
     "defaults": "KL to the base: the recipe's defaults",
-    "stronger": "KL of weight 1",
 }
 _QUICK = ("plain", "defaults")
 
