@@ -55,9 +55,9 @@ def test_its_questions_for_a_comparison_are_of_every_group_and_teach_forty_facts
     monkeypatch.setattr(job, "_embedding", lambda config: WordEmbedding())
     docs = f"ingest.sources=[{built / 'docs'}]"
     made = job.make_questions(load_recipe(QuestionsRecipe, str(EXAMPLE / "questions.yaml"), [docs]), tmp_path / "out")
-    counts = {"learned": 15, "held_out": 12, "changed": 9, "unanswerable": 9, "multi_hop": 6, "form": 9}
+    counts = {"learned": 15, "held_out": 12, "changed": 12, "unanswerable": 9, "multi_hop": 6, "form": 12}
     assert made.report["eval"] == counts
-    assert (made.report["train"], made.report["train_changed"]) == (160, 36)
+    assert (made.report["train"], made.report["train_changed"]) == (160, 48)
     taught = [row for row in read(tmp_path / "out" / "facts.jsonl") if row["training"]]
     assert {row["attribute"] for row in taught} == {"Installed version", "Licence"}
     patterns = {row["pattern"] for row in read(tmp_path / "out" / "eval.jsonl") if row["kind"] == "form"}
