@@ -109,13 +109,10 @@ def _kind_verdict(part: Part, arms: Sequence[ArmVerdict], pairs: Sequence[PairVe
     accuracy = {arm.arm: arm.by_kind[part.kind] if part.kind else arm.accuracy for arm in arms if _is_in(arm, part)}
     leader = max(accuracy, key=lambda name: _value(accuracy[name]))
     least = _value(accuracy[leader]) - ALIKE
-    of_leader = {
-        pair.second if pair.first == leader else pair.first: pair
-        for pair in pairs
-        if pair.kind == part.kind and leader in (pair.first, pair.second)
-    }
-    tied = [pair for pair in of_leader.values() if not pair.differ]
-    best = [name for name in accuracy if name == leader or not of_leader[name].differ]
+    of_kind = [pair for pair in pairs if pair.kind == part.kind]
+    worse = {pair.not_best for pair in of_kind}
+    best = [name for name in accuracy if name == leader or name not in worse]
+    tied = [pair for pair in of_kind if leader in (pair.first, pair.second) and {pair.first, pair.second} <= set(best)]
     needed = [pair.needed for pair in tied]
     return KindVerdict(
         kind=part.kind,

@@ -1,7 +1,11 @@
 """Every two arms at every kind of question and over all: how much better the first is, and whether that may be chance.
 
-In: answers by arm. Out: pairs, their p-values corrected for all pairs of a kind (Holm): which arm is best is another
-question for each kind, and each is answered as surely. By questions arms are compared as
+In: answers by arm. Out: pairs. Which arm is best is another question for each kind, and each is answered as surely: an
+arm is surely not the best at a kind where it is worse than some other by a p-value that is corrected for all its others
+(Bonferroni). So the arm that truly is the best is called worse with no more than the significance, whichever it is
+(Hsu 1981, Annals of Statistics 9, 1026). That two arms differ takes more: a p-value corrected for all pairs (Holm).
+
+By questions arms are compared as
 `plait.evaluation.statistics.comparisons` does it: paired, whole documents at a time. Where an arm was trained with
 several seeds, the difference must stand Student's t, too: of the variance by questions, as their interval has it, and
 the variance between the seeds (degrees of freedom: Welch 1947, doi:10.1093/biomet/34.1-2.28).
@@ -54,11 +58,12 @@ class Part:
 
 @dataclass(frozen=True)
 class _Measured:
-    """Two arms on one part, before the correction."""
+    """Two arms on one part, before the correction; the worse of them where the p-value is below 1."""
 
     part: Part
     first: Answers
     second: Answers
+    worse: Answers
     interval: tuple[float, float]
     spread: Spread
     p_value: float
@@ -68,7 +73,7 @@ def pairs_of(parts: Sequence[Part], significance: float) -> list[PairVerdict]:
     """Every two arms of every part, part by part.
 
     Args:
-        significance: chance of calling any two equal arms of a part different.
+        significance: chance of calling any two equal arms of a part different, and of calling its best arm worse.
     """
     return [pair for part in parts for pair in _of_part(part, significance)]
 
@@ -78,10 +83,16 @@ def _of_part(part: Part, significance: float) -> list[PairVerdict]:
     # Of a hundred pairs the least p-value is compared with a hundredth of the significance; it must be able to be less.
     permutations = max(PERMUTATIONS, math.ceil(4 * len(sides) / significance))
     measured = [_measured(part, first, second, permutations) for first, second in sides]
-    corrected = holm([each.p_value for each in measured])
-    # What is settled already is out of Holm's way: the next is compared with the significance over what is left.
-    open_ = sum(p_value >= significance for p_value in corrected)
-    return [_verdict(each, p_value, significance, open_) for each, p_value in zip(measured, corrected, strict=True)]
+    level = significance / max(1, len(part.answers) - 1)
+    # Arms that differ are not both the best: Holm alone would say so of pairs whose worse arm may be it.
+    corrected = [
+        max(by_pair, min(1.0, each.p_value * significance / level))
+        for each, by_pair in zip(measured, holm([each.p_value for each in measured]), strict=True)
+    ]
+    return [
+        _verdict(each, p_value, p_value < significance, level)
+        for each, p_value in zip(measured, corrected, strict=True)
+    ]
 
 
 def _measured(part: Part, first: Answers, second: Answers, permutations: int) -> _Measured:
@@ -99,7 +110,8 @@ def _measured(part: Part, first: Answers, second: Answers, permutations: int) ->
         sides = (against,) if np.array_equal(against, in_favour) else (against, in_favour)
         by_questions = max(equality(one * weights, other * weights, groups, permutations) for one, other in sides)
         p_value = _with_trainings(by_questions, mean, spread)
-    return _Measured(part, first, second, over_trainings(mean, spread).within(-1.0), spread, p_value)
+    worse = second if totals[0] > 0 else first
+    return _Measured(part, first, second, worse, over_trainings(mean, spread).within(-1.0), spread, p_value)
 
 
 def _bounds(first: Answers, second: Answers) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
@@ -130,8 +142,8 @@ def _with_trainings(p_value: float, mean: Bounded, spread: Spread) -> float:
     return max(p_value, float(2 * stats.t.sf(max(0.0, nearer) / math.sqrt(variance), degrees)))
 
 
-def _verdict(measured: _Measured, p_value: float, significance: float, open_: int) -> PairVerdict:
-    first, second, differ = measured.first, measured.second, p_value < significance
+def _verdict(measured: _Measured, p_value: float, differ: bool, level: float) -> PairVerdict:
+    first, second, is_settled = measured.first, measured.second, measured.p_value < level
     return PairVerdict(
         kind=measured.part.kind,
         first=first.arm.name,
@@ -141,7 +153,8 @@ def _verdict(measured: _Measured, p_value: float, significance: float, open_: in
         high=measured.interval[1],
         p_value=p_value,
         differ=differ,
-        needed=None if differ else _needed(measured, significance, open_),
+        not_best=measured.worse.arm.name if is_settled else None,
+        needed=None if is_settled else _needed(measured, level),
     )
 
 
@@ -154,13 +167,16 @@ def _seen(first: Answers, second: Answers) -> float:
     return float(np.mean(means)) if means else 0.0
 
 
-def _needed(measured: _Measured, significance: float, open_: int) -> int | None:
-    """More questions that would tell the arms apart, if they differ as much as has been seen; None where none would."""
+def _needed(measured: _Measured, level: float) -> int | None:
+    """More questions that would tell which arm is not the best, if they differ as has been seen; None: none would.
+
+    Args:
+        level: below which the p-value of this pair alone must be.
+    """
     weights = weights_of(measured.part.questions)
     bounds = _bounds(measured.first, measured.second)
     values = [(one * weights, other * weights) for one, other in bounds]
     totals = [float((one - other).mean()) for one, other in values]
-    level = significance / max(1, open_)
     # More questions make neither what cannot be said nor what other seeds would change any less.
     left = min(map(abs, totals)) ** 2 - measured.spread.quantile(level) ** 2 * measured.spread.variance
     if np.sign(totals[0]) != np.sign(totals[1]) or left <= 0:

@@ -53,10 +53,11 @@ class PairVerdict:
         kind: its name; empty for all questions together.
         value: over the questions that both have a score of.
         low, high: of this pair alone.
-        p_value: after Holm's correction for all pairs of its kind.
+        p_value: that they are equally good, corrected for all pairs of its kind.
         differ: whether that is below the significance.
-        needed: more questions of this kind that would settle it, if the difference is as seen; None where it is
-            settled, or where no number up to 10,000 would.
+        not_best: the worse of the two, where it is surely not the best of all at this kind; None where it may be.
+        needed: more questions of this kind that would tell `not_best`, if the difference is as seen; None where it is
+            told, or where no number up to 10,000 would.
     """
 
     kind: str
@@ -67,6 +68,7 @@ class PairVerdict:
     high: float
     p_value: float
     differ: bool
+    not_best: str | None
     needed: int | None
 
 
@@ -77,7 +79,7 @@ class KindVerdict:
     Attributes:
         kind: its name; empty for all questions together.
         questions: that were asked.
-        best: the arm with the highest accuracy, and all that are not surely worse.
+        best: the arm with the highest accuracy, and all others that may be the best (a confidence set of it).
         recommended: of those of them that were right almost as often as the first (`ALIKE`), the one whose answers are
             the cheapest: by money where all have prices, else by tokens; of those within a tenth of it, the first in
             the order of the arms.
@@ -131,7 +133,7 @@ class Verdict:
         front: arms that no other beats in both accuracy and cost, the cheapest first.
         untold: what the eval set cannot tell, a sentence each.
         caveats: what to keep in mind, a sentence each.
-        significance: chance of calling any two equal arms different at a kind of question.
+        significance: chance of calling any two equal arms different at a kind of question, and its best arm worse.
     """
 
     sentences: tuple[str, str]

@@ -1,9 +1,11 @@
 """Every two arms: what is surely better, what may be chance, and how many questions would tell."""
 
 from collections.abc import Mapping, Sequence
+from random import Random
 
 import pytest
 from made_findings import made_findings, made_recipe
+from scipy.stats import binom
 
 from plait.evaluation.statistics.binary import mcnemar_exact, paired_difference
 from plait.jobs.compare.accuracy import accuracy_score, answers_of
@@ -12,6 +14,9 @@ from plait.jobs.compare.findings import CHANGED, FORM, LEARNED
 from plait.jobs.compare.pairs import pairs_of
 from plait.jobs.compare.verdict import PairVerdict
 from plait.recipes import CompareRecipe
+
+_DRAWS = 100
+_TWO_TUNED = made_recipe(tuned={name: {"data": {"train": "train.jsonl"}} for name in ("lora", "raft")})
 
 Answered = Mapping[str, Mapping[str, str | Sequence[str]]]
 
@@ -41,6 +46,35 @@ def test_p_values_are_corrected_for_the_pairs_of_a_kind() -> None:
     three = pairs({"base": {LEARNED: "0" * 8}, "lora": {LEARNED: "1" * 8}, "rag/base": {LEARNED: "1" * 8}})
     # Of three tests, two of the least p-value are corrected for three; the one that sees no difference stays at 1.
     assert [pair.p_value for pair in three] == pytest.approx([3 * 2 / 2**8, 3 * 2 / 2**8, 1.0])
+
+
+def test_that_an_arm_is_not_the_best_takes_less_than_that_every_pair_differs() -> None:
+    arms = {name: {LEARNED: "0" * 9} for name in ("base", "lora", "raft", "rag/base", "rag/lora")}
+    found = pairs({**arms, "rag/raft": {LEARNED: "1" * 9}}, _TWO_TUNED)
+    of_best = [pair for pair in found if pair.second == "rag/raft"]
+    # 2 in 2**9 is less than a fifth of 0.05 (five others), and more than a fifteenth (fifteen pairs).
+    assert [(pair.not_best, pair.differ, pair.needed) for pair in of_best] == [(name, False, None) for name in arms]
+    assert {pair.not_best for pair in found if pair not in of_best} == {None}
+
+
+def test_arms_that_differ_are_not_both_the_best() -> None:
+    marks = {"base": "0" * 6 + "1" * 34, "lora": "1" * 40, "rag/base": "0" * 20 + "1" * 20, "rag/lora": "0" * 40}
+    found = pairs({name: {LEARNED: each} for name, each in marks.items()})
+    near = next(pair for pair in found if (pair.first, pair.second) == ("base", "lora"))
+    # Holm's method alone, once the others are out of its way, would compare 2 in 2**6 with 0.05.
+    assert (near.differ, near.not_best) == (False, None)
+    assert near.p_value == pytest.approx(3 * 2 / 2**6)
+    assert all(pair.not_best for pair in found if pair.differ)
+
+
+def test_an_arm_as_good_as_all_others_is_seldom_said_not_to_be_the_best() -> None:
+    random = Random(0)
+    wrong = 0
+    for _ in range(_DRAWS):
+        marks = {name: "".join(random.choices("0111", k=24)) for name in ("base", "lora", "rag/base", "rag/lora")}
+        found = pairs({name: {LEARNED: each} for name, each in marks.items()})
+        wrong += any(pair.not_best == "base" for pair in found)
+    assert 0 < wrong <= binom.isf(0.001, _DRAWS, 0.05)
 
 
 def test_over_all_every_kind_has_the_same_weight() -> None:
