@@ -5,8 +5,10 @@ In: a corpus, a recipe, and a search over the corpus. Out: a `QuestionSet`.
 
 import random
 
+from plait.evaluation.answers import is_correct
 from plait.jobs.questions.question_set import QuestionSet, found_by_search, question_set
 from plait.questions.changes import Swaps
+from plait.questions.checks import GIVEN_AWAY
 from plait.questions.corpus import Corpus
 from plait.questions.drops import Drops
 from plait.questions.duplicates import without_repeats
@@ -33,7 +35,8 @@ def make_by_templates(corpus: Corpus, recipe: QuestionsRecipe, search: PassageSe
     drops.note("stands in two passages", len(stated) + cut, cut)
     everything = [fact for fact in stated if phrasings.of(fact.attribute) is not None]
     phrased = phrasings.phrase(everything, recipe.phrasings, recipe.seed)
-    asked = found_by_search(without_repeats(phrased, drops), search, recipe, drops)
+    fair = drops.kept(GIVEN_AWAY, phrased, lambda each: not is_correct(each.question, each.fact.value))
+    asked = found_by_search(without_repeats(fair, drops), search, recipe, drops)
     wanted = targets(recipe.count, recipe.shares)
     swaps = Swaps(asked, recipe.seed)
     grouped = assign(asked, corpus, swaps, wanted[Group.CHANGED], recipe.shares, recipe.seed, recipe.taught)

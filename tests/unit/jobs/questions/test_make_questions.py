@@ -374,6 +374,14 @@ def test_one_document_gives_what_it_can(tmp_path: Path) -> None:
     assert counts["unanswerable"] == 1
 
 
+def test_a_question_that_has_its_answer_is_dropped(tmp_path: Path) -> None:
+    table = "| Method | Name |\n| --- | --- |\n| GET | GET |\n| 404 | NOT_FOUND |\n"
+    docs = folder_of({"http.md": f"# HTTP\n\n{table}"}, tmp_path / "docs")
+    made = make_questions(recipe_of(docs, "shares.unanswerable=0", "shares.multi_hop=0"), tmp_path / "out")
+    assert {row["answers"][0] for row in rows(tmp_path / "out" / "eval.jsonl")} == {"NOT_FOUND"}
+    assert next(each["dropped"] for each in made.report["filters"] if each["name"] == "question has its answer") == 1
+
+
 def test_documents_that_are_not_english_keep_their_words(tmp_path: Path) -> None:
     texts = {
         f"{name}.md": f"# {name}\n\n- Gewicht: {w} kg\n- Hersteller: {name}werk GmbH\n"
