@@ -24,6 +24,7 @@ from plait.serve.api import (
     file_batches,
     files,
     generation,
+    lineage,
     models,
     passages,
     probes,
@@ -56,7 +57,7 @@ _METHODS_OF_PAGES = ("GET", "POST", "DELETE")
 # Who has one of these scopes may use these routes: whoever writes documents may find them, too.
 _ROUTES: dict[tuple[Scope, ...], tuple[ModuleType, ...]] = {
     (Scope.INFER,): (models, generation, messages, responses, rag, embeddings, rerank, score, tokenization, feedback),
-    (Scope.INFER, Scope.DOCUMENTS): (vector_stores, passages),
+    (Scope.INFER, Scope.DOCUMENTS): (vector_stores, passages, lineage),
     (Scope.DOCUMENTS,): (files, uploads, vector_store_changes, vector_store_files, file_batches),
     (Scope.ADMIN,): (adapters,),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.adapters.tracking import metric_name, start_run
+from plait.evaluation.runs.answerers import TAG, answerers_tag
 from plait.evaluation.statistics.figure import Figure
 from plait.jobs.compare.findings import Findings
 from plait.jobs.compare.report import PAGE, REPORT
@@ -36,6 +37,7 @@ def track(client: Any, findings: Findings, verdict: Verdict, folder: Path) -> st
     metrics = [Metric(name, value, now, 0) for name, value in _metrics(findings, verdict)]
     for start in range(0, len(metrics), _METRICS_A_BATCH):
         client.log_batch(run_id, metrics[start : start + _METRICS_A_BATCH])
+    client.set_tag(run_id, TAG, answerers_tag(_answered(findings)))
     for name, text in _tags(verdict).items():
         client.set_tag(run_id, name, text)
     for file in (PAGE, REPORT):
@@ -92,6 +94,13 @@ def _figure(name: str, found: Figure | None) -> Iterator[tuple[str, float | None
     if found is not None:
         yield name, found.value
         yield from ((f"{name}.low", found.low), (f"{name}.high", found.high), (f"{name}.unsaid", found.unsaid))
+
+
+def _answered(findings: Findings) -> Iterator[tuple[str, str]]:
+    """Who answered as each arm, whatever its runs are called."""
+    names = {run: arm.name for arm in findings.arms for run in arm.runs}
+    for judged in findings.evaluation.trials:
+        yield names[judged.trial.arm], judged.trial.answered_by
 
 
 def _tags(verdict: Verdict) -> dict[str, str]:

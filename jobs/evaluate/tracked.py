@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from plait.adapters.tracking import metric_name, start_run
+from plait.evaluation.runs.answerers import TAG, answerers_tag
 from plait.jobs.evaluate.report import EvaluationReport
 from plait.section import Section
 
@@ -26,6 +27,8 @@ def track(client: Any, report: EvaluationReport, recipe: Section) -> str:
     run_id = start_run(client, f"evaluate {report.folder.name}", params)
     now = int(time.time() * 1000)
     client.log_batch(run_id, [Metric(name, value, now, 0) for name, value in _metrics(report).items()])
+    answered = [(judged.trial.arm, judged.trial.answered_by) for judged in report.trials]
+    client.set_tag(run_id, TAG, answerers_tag(answered))
     client.log_table(run_id, _table(report), _TABLE)
     client.log_artifacts(run_id, str(report.folder), "run")
     client.set_terminated(run_id)

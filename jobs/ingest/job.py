@@ -119,6 +119,8 @@ def ingest(recipe: IngestRecipe, retry_quarantined: bool = False, rebuild: bool 
         kept = {source: count for source, count in written.items() if source not in duplicates}
         if rebuilding:
             rebuilding.finish(recipe, plan, kept, failed)
+        if index:
+            index.note_in_step(looked_at)
     unchanged = sum(document.source not in duplicates for document in plan.unchanged)
     metrics.INGEST_NOTES.labels(collection=recipe.collection, kind="encoding_guessed").inc(len(plan.noted))
     duplicate_count = len(duplicates) + plan.repeated_rows

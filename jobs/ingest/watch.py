@@ -7,10 +7,12 @@ tried again.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from plait.errors import InvalidInput, PlaitError
+from plait.errors import CollectionNotFound, InvalidInput, PlaitError
+from plait.index.collection import Index
+from plait.index.stores.connect import connect_store
 from plait.interruption import on_interrupt
 from plait.jobs.ingest.job import IngestReport, ingest
 from plait.observability import metrics
@@ -21,6 +23,8 @@ _QUIET_MS = 300
 _AT_MOST_MS = 3_000
 _LOOK_EVERY_MS = 500
 _TRY_AGAIN_S = 10.0
+_NOTE_EVERY_S = 60.0
+"""How often the index itself notes that nothing has changed."""
 
 
 def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Callable[[PlaitError], None]) -> None:
@@ -41,6 +45,7 @@ def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Ca
     from watchfiles import watch as changes
 
     tried_at: float | None = None
+    noted_at = time.monotonic()
     is_behind = True
     with _stopped_by_a_signal() as is_over:
         # The first look comes before the first run, so that what changes during it is seen.
@@ -57,6 +62,13 @@ def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Ca
             is_time = tried_at is None or time.monotonic() - tried_at > _TRY_AGAIN_S
             if not changed and not is_behind:
                 metrics.INGEST_IN_STEP.labels(collection=recipe.collection).set(time.time())
+                if time.monotonic() - noted_at > _NOTE_EVERY_S:
+                    noted_at = time.monotonic()
+                    try:
+                        _note_in_step(recipe.collection)
+                    except PlaitError as error:
+                        is_behind = True
+                        failed(error)
             if not changed and not (is_behind and is_time):
                 continue
             tried_at = time.monotonic()
@@ -71,6 +83,11 @@ def watch(recipe: IngestRecipe, told: Callable[[IngestReport], None], failed: Ca
             is_behind = False
             if is_first or report.written or report.removed or report.failed:
                 told(report)
+
+
+def _note_in_step(collection: str) -> None:
+    with suppress(CollectionNotFound):  # the sources hold no document yet
+        Index.open(collection, connect_store()).note_in_step(time.time())
 
 
 @contextmanager

@@ -56,13 +56,14 @@ class RegistryReader:
 
     def resolve(self, ref: AdapterRef) -> AdapterVersion:
         """As `Registry.resolve`; blocks."""
-        return self._open().resolve(ref)
+        return self.open().resolve(ref)
 
     def list(self) -> list[AdapterVersion]:
         """As `Registry.list`; blocks."""
-        return self._open().list()
+        return self.open().list()
 
-    def _open(self) -> Registry:
+    def open(self) -> Registry:
+        """The registry itself; blocks."""
         with self._lock:
             if self._registry is None:
                 self._registry = Registry()

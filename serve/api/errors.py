@@ -94,11 +94,11 @@ def error_body(error: PlaitError, names_folders: bool = False) -> ErrorBody:
     """`names_folders`: for an administrator, who may know where things lie on the server."""
     field = error.field if isinstance(error, InvalidField) else ""
     kind = _KINDS.get(error.http_status, "server_error")
-    message = str(error) if names_folders else _without_folders(str(error))
+    message = str(error) if names_folders else without_folders(str(error))
     return ErrorBody(message=message[:_MAX_MESSAGE], type=kind, code=error.code, param=field or None)
 
 
-def _without_folders(message: str) -> str:
+def without_folders(message: str) -> str:
     """A message that names no folder of this server: of a path under one of its own, only the last name stays."""
     for folder in (str(settings().root), str(Path.home()), tempfile.gettempdir(), sys.prefix):
         if len(folder) > 1 and folder in message:

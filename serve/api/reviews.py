@@ -10,15 +10,14 @@ import time
 
 from ray.serve.handle import DeploymentHandle
 
-from plait.errors import Unavailable
-from plait.evaluation.live.answer import LiveAnswer, Rating, is_drawn
-from plait.evaluation.sample import SamplePassage
+from plait.errors import NotFound, Unavailable
+from plait.evaluation.live.answer import KeptAnswer, LiveAnswer, LivePassage, Rating, is_drawn
 from plait.observability import metrics
 from plait.serve.api.answer import Answer
 from plait.serve.messages.arguments import AppArguments
 
 _log = logging.getLogger("ray.serve")
-_RATE_TIMEOUT_S = 30.0
+_TIMEOUT_S = 30.0
 _MAX_ON_THE_WAY = 64
 """Answers on their way to the reviewer. It takes each at once, so there are more only while it cannot be reached."""
 
@@ -29,6 +28,7 @@ class Reviews:
     def __init__(self, reviewer: DeploymentHandle, arguments: AppArguments) -> None:
         self._reviewer = reviewer
         self._judging, self._keep = arguments.judging, arguments.answers.keep
+        self._base_model = arguments.llm.model
         self._on_the_way: set[asyncio.Task[None]] = set()
         self._is_reached = True
 
@@ -38,7 +38,7 @@ class Reviews:
         if not (is_judged or self._keep == "all"):
             return
         try:
-            live = _live(answer, owner)
+            live = _live(answer, owner, self._base_model)
         except Exception:  # a fault of ours must not become the end of an answer that was given
             _log.exception("an answer is not reviewed")
             self._count_lost(is_judged, "failed")
@@ -61,9 +61,28 @@ class Reviews:
             Unavailable: when it is not kept in time.
         """
         try:
-            await asyncio.wait_for(self._rate(request_id, owner, rating), _RATE_TIMEOUT_S)
+            await asyncio.wait_for(self._rate(request_id, owner, rating), _TIMEOUT_S)
         except TimeoutError:
             raise Unavailable("Ratings cannot be kept now.", "Try again in a moment.") from None
+
+    async def find(self, request_id: str, owner: str | None) -> KeptAnswer:
+        """An answer that is kept; `owner`: whose it must be, None for anybody's.
+
+        Raises:
+            NotFound: when no such answer is kept.
+            Overloaded: when too much waits to be kept.
+            Unavailable: when it is not found in time.
+        """
+        if self._keep == "none":
+            raise NotFound("This server keeps no answers.", "Let it keep them: set answers.keep.")
+        try:
+            return await asyncio.wait_for(self._find(request_id, owner), _TIMEOUT_S)
+        except TimeoutError:
+            raise Unavailable("Answers cannot be looked up now.", "Try again in a moment.") from None
+
+    async def _find(self, request_id: str, owner: str | None) -> KeptAnswer:
+        found: KeptAnswer = await self._reviewer.find.remote(request_id, owner)
+        return found
 
     async def _rate(self, request_id: str, owner: str | None, rating: Rating) -> None:
         await self._reviewer.rate.remote(request_id, owner, rating)
@@ -86,7 +105,7 @@ class Reviews:
             metrics.ANSWERS_KEPT.labels(outcome).inc()
 
 
-def _live(answer: Answer, owner: str) -> LiveAnswer | None:
+def _live(answer: Answer, owner: str, base_model: str) -> LiveAnswer | None:
     """What is kept and judged of an answer; None where there is no question or no reply that a person would read.
 
     Of several choices it is the first. A call of a tool, or JSON by a schema, is for a program to read.
@@ -109,10 +128,22 @@ def _live(answer: Answer, owner: str) -> LiveAnswer | None:
         conversation=call.messages,
         reply=choice.answer.strip(),
         passages=tuple(
-            SamplePassage(passage.text, passage.source, passage.chunk_id, passage.start, passage.end)
+            LivePassage(
+                passage.text,
+                passage.source,
+                passage.chunk_id,
+                passage.start,
+                passage.end,
+                passage.collection,
+                passage.content_hash,
+            )
             for passage in choice.first.passages
         ),
         is_grounded=retrieved is not None,
         started_ms=int(time.time() * 1000) - took_ms,
         took_ms=took_ms,
+        location=choice.first.location,
+        base_model=base_model,
+        generations=retrieved.generations if retrieved else {},
+        tenant=retrieved.how.tenant if retrieved else "",
     )

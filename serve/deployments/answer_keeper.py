@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from plait.errors import Overloaded, PlaitError
-from plait.evaluation.live.answer import LiveAnswer, Rating
+from plait.evaluation.live.answer import KeptAnswer, LiveAnswer, Rating
 from plait.evaluation.live.traces import AnswerTraces
 from plait.evaluation.score import Score
 from plait.observability import metrics
@@ -64,15 +64,26 @@ class AnswerKeeper:
         Raises:
             Overloaded: when too much waits.
         """
-        rated = self._later(lambda traces: traces.rate(request_id, owner, rating))
-        if rated is None:
-            raise Overloaded("Too many answers and ratings wait to be kept.", "Try again in a moment.", 5.0)
-        return rated
+        return self._in_turn(lambda traces: traces.rate(request_id, owner, rating))
+
+    def find(self, request_id: str, owner: str | None) -> "Future[KeptAnswer]":
+        """Look up an answer, after what was taken before is kept.
+
+        Raises:
+            Overloaded: when too much waits.
+        """
+        return self._in_turn(lambda traces: traces.find(request_id, owner))
 
     def close(self) -> None:
         """Drop what waits; what is being written is written."""
         self._is_closed.set()
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _in_turn(self, work: Callable[[AnswerTraces], T]) -> "Future[T]":
+        done = self._later(work)
+        if done is None:
+            raise Overloaded("Too many answers and ratings wait to be kept.", "Try again in a moment.", 5.0)
+        return done
 
     def _later(self, work: Callable[[AnswerTraces], T]) -> "Future[T] | None":
         if self._is_closed.is_set() or not self._places.acquire(blocking=False):

@@ -17,7 +17,9 @@ from plait.adapters.registry import AdapterVersion
 from plait.engines.engine import GenerationRequest
 from plait.engines.registry import make_engine
 from plait.errors import InvalidInput, Unavailable
-from plait.model_ids import BASE
+from plait.lineage.adapters import adapter_lineage, weights_lineage
+from plait.lineage.node import LineageNode
+from plait.model_ids import BASE, AdapterRef
 from plait.models.chat import chat_format_for
 from plait.models.source import resolve_model
 from plait.observability import metrics, tracing
@@ -90,6 +92,7 @@ class LLM:
             prompt = await self._prompts.make(call, chat_format)
             passages = prompt.passages
             key = held.adapter.key if held else None
+            location = held.adapter.location if held and held.adapter.location != key else ""
             left_s = None if call.deadline_s is None else max(0.0, call.deadline_s - (time.perf_counter() - started))
             interval = self._arguments.stream_interval if call.is_streamed else max(1, call.sampling.max_tokens)
             sampling = replace(call.sampling, stop=prompt.stop)
@@ -120,8 +123,9 @@ class LLM:
                     prompt_logprobs=delta.prompt_logprobs,
                     prompt_text=delta.prompt_text,
                     stop_string=delta.stop_string,
+                    location=location,
                 )
-                passages = ()  # said once
+                passages, location = (), ""  # said once
 
     async def tokenize(self, call: Call, add_special_tokens: bool) -> Tokens:
         """The tokens of a call's prompt, in the base model's chat format."""
@@ -189,6 +193,20 @@ class LLM:
         except Exception as error:  # a tracking server that is down must not hide the base model
             _log.warning("the registry cannot be listed (%s)", error)
         return self._registered
+
+    async def adapter_lineage(self, ref: AdapterRef) -> LineageNode:
+        """What a version of the registry was made from.
+
+        Raises:
+            ModelNotFound: when there is none.
+        """
+        return await asyncio.to_thread(lambda: adapter_lineage(self._adapters.registry.open(), ref))
+
+    async def weights_lineage(self, answered_by: str, location: str, base_model: str) -> LineageNode:
+        """What the weights of an answer were made from."""
+        return await asyncio.to_thread(
+            lambda: weights_lineage(self._adapters.registry.open(), answered_by, location, base_model)
+        )
 
     async def load_adapter(self, name: str, location: str, in_place: bool) -> None:
         """Serve an adapter under a name, in every replica."""

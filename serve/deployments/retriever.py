@@ -14,15 +14,19 @@ from ray.serve.handle import DeploymentHandle
 
 from plait.documents.uploads import made_collections
 from plait.errors import CollectionNotFound, Conflict, NotFound
+from plait.evaluation.live.answer import LivePassage
 from plait.index.collection import Index
 from plait.index.passage import Passage
 from plait.index.stores.connect import connect_store
+from plait.lineage.collections import collection_lineage, searched_lineage
+from plait.lineage.node import LineageNode
 from plait.models.vectors import VectorKind
 from plait.observability import tracing
 from plait.recipes import Rerank
 from plait.retrieval.pipeline import Found, Query, RetrievalPipeline
 from plait.retrieval.question import MAX_CHARACTERS, EmbeddedQuestions, Question
 from plait.retrieval.request import Retrieval
+from plait.serve.deployments.index_states import IndexStates
 from plait.serve.deployments.probe import Probe
 from plait.serve.messages.arguments import RetrievalArguments
 from plait.serve.messages.calls import Collection, Retrieved
@@ -54,6 +58,7 @@ class Retriever:
         self._store = connect_store()
         self._embedder = embedder
         self._indexes = {name: Index.open(name, self._store) for name in arguments.collections}
+        self._states = IndexStates()
         self._opening = asyncio.Lock()
         self._probe = Probe(lambda: self._store.check_answers(_PROBE_TIMEOUT_S), "The index does not answer.")
         for index in self._indexes.values():
@@ -124,7 +129,8 @@ class Retriever:
 
     async def _retrieve(self, question: Question, how: Retrieval, traceparent: str) -> Retrieved:
         started = time.perf_counter()
-        queries = [Query(self._indexes[name], question, how, traceparent) for name in how.named]
+        indexes = [self._indexes[name] for name in how.named]
+        queries = [Query(index, question, how, traceparent) for index in indexes]
         found = await asyncio.gather(*map(self._found, queries))
         passages = await self._pipeline.choose(queries, found)
         timings_ms: dict[str, float] = {}
@@ -132,7 +138,15 @@ class Retriever:
             timings_ms[stage] = max(took_ms, timings_ms.get(stage, 0.0))  # they were searched side by side
         timings_ms["total"] = (time.perf_counter() - started) * 1000
         is_cut = question.is_cut or any(of_one.is_cut for of_one in found)
-        return Retrieved(tuple(passages), how.named, how, timings_ms, is_cut=is_cut)
+        return Retrieved(
+            tuple(passages),
+            how.named,
+            how,
+            timings_ms,
+            is_cut=is_cut,
+            generations=self._states.generations(indexes),
+            in_step_at=self._states.in_step_at(indexes),
+        )
 
     async def _found(self, query: Query) -> Found:
         found: Found | Exception = await self._find_together(query)
@@ -215,6 +229,21 @@ class Retriever:
             return await asyncio.to_thread(self._indexes[collection].document, whose, source)
 
         return await self._following(read, collection)
+
+    async def lineage(self, collection: str, tenant: str | None, documents: int) -> LineageNode:
+        """What a collection holds of a tenant (None: the server's); at most so many documents are named.
+
+        Raises:
+            CollectionNotFound: when there is none.
+        """
+        whose = tenant or self._arguments.tenant
+        return await asyncio.to_thread(collection_lineage, self._store, collection, [whose], documents)
+
+    async def searched_lineage(
+        self, collection: str, generation: int | None, tenant: str, passages: Sequence[LivePassage]
+    ) -> LineageNode:
+        """What passages of an answer are from."""
+        return await asyncio.to_thread(searched_lineage, self._store, collection, generation, tenant, passages)
 
     async def is_ready(self) -> bool:
         """Answers when the collections are open and Milvus answers, as it did within the last second.

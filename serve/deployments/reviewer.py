@@ -13,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 from plait.errors import InvalidInput
 from plait.evaluation.judges.lexical import LexicalJudge
 from plait.evaluation.judges.opening import check_judge_name, key_of, open_judge
-from plait.evaluation.live.answer import LiveAnswer, Rating
+from plait.evaluation.live.answer import KeptAnswer, LiveAnswer, Rating
 from plait.evaluation.metrics.metric import Instruments, Need, metric
 from plait.model_ids import ModelId
 from plait.models.encoders.when_used import LoadedWhenUsed
@@ -94,6 +94,17 @@ class Reviewer:
         assert self._keeper is not None  # the API refuses ratings of an application that keeps nothing
         model = await asyncio.wrap_future(self._keeper.rate(request_id, owner, rating))
         metrics.FEEDBACK.labels("up" if rating.is_up else "down", metrics.model_label(model)).inc()
+
+    async def find(self, request_id: str, owner: str | None) -> KeptAnswer:
+        """An answer that is kept; see `AnswerTraces.find`.
+
+        Raises:
+            NotFound: when no such answer is kept.
+            Overloaded: when too much waits to be kept.
+            Unavailable: when a configured tracking server does not answer.
+        """
+        assert self._keeper is not None  # the API asks no application that keeps nothing
+        return await asyncio.wrap_future(self._keeper.find(request_id, owner))
 
     def __del__(self) -> None:
         """Serve calls it when it ends this replica."""

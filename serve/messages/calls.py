@@ -1,5 +1,6 @@
 """What travels between the deployments: calls in, events out. Nothing here knows HTTP."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -63,6 +64,10 @@ class Retrieved:
     """What is done when there are no passages."""
     is_cut: bool = False
     """The question is too long: its beginning and its end were searched for, or read by the embedding model."""
+    generations: Mapping[str, int] = field(default_factory=dict)
+    """Of the collections that have one, by their names."""
+    in_step_at: Mapping[str, float] = field(default_factory=dict)
+    """When the collections last held what their sources did, in seconds since 1970, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,8 @@ class Collection:
 class Event:
     """The next piece of an answer. Counts are those of the whole answer so far.
 
-    The first event names the weights that answer, what was retrieved and the passages that fitted into the prompt; the
+    The first event names the weights that answer, where they are from (`location`, of those that the admin API loaded),
+    what was retrieved and the passages that fitted into the prompt; the
     last one has a `finish_reason`. `logprobs` are those of the tokens since the last event. `prompt_logprobs` and
     `prompt_text` come with the first event, where they are asked for.
     """
@@ -98,6 +104,7 @@ class Event:
     prompt_logprobs: tuple[TokenLogprob, ...] = ()
     prompt_text: str = ""
     stop_string: str = ""
+    location: str = ""
 
 
 @dataclass(frozen=True)

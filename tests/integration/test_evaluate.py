@@ -15,6 +15,7 @@ import pytest
 
 from plait.cli import main
 from plait.errors import DataError, InvalidInput, ModelNotFound, Overloaded, Unavailable
+from plait.evaluation.runs.answerers import evaluations_of
 from plait.evaluation.runs.run import opened
 from plait.jobs.evaluate.job import evaluate, judge_samples
 from plait.jobs.evaluate.report import EvaluationReport
@@ -313,6 +314,8 @@ def test_a_run_is_in_mlflow_with_figures_a_table_and_its_folder(url: str, questi
     assert run.info.status == "FINISHED"
     assert run.data.metrics["contains/good"] == 1.0
     assert run.data.metrics["contains/good.low"] == pytest.approx(0.61, abs=0.01)
+    (evaluation,) = evaluations_of(client, "good:1", most=1)
+    assert (evaluation.run_id, evaluation.figures["contains/good"]) == (run.info.run_id, 1.0)
     artefacts = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert artefacts == {"trials.json", "run"}
     of_run = {file.path for file in client.list_artifacts(run.info.run_id, "run")}

@@ -42,12 +42,16 @@ class AdapterVersion:
 class Registry:
     """Adapters by name, version and alias.
 
+    Attributes:
+        client: of the tracking server.
+
     Raises:
         Unavailable: on opening, when a configured tracking server does not answer.
     """
 
     def __init__(self) -> None:
-        self._folders = RegisteredFolders(tracking_client(), "adapter", "adapters", METADATA_FILE, always=(BASE,))
+        self.client = tracking_client()
+        self._folders = RegisteredFolders(self.client, "adapter", "adapters", METADATA_FILE, always=(BASE,))
 
     def register(self, name: str, folder: Path, run_id: str) -> AdapterVersion:
         """Add the adapter in `folder` as the next version of `name`, kept with the run that made it.

@@ -17,6 +17,7 @@ from plait.cli import (
     evaluate,
     jobs,
     keys,
+    lineage,
     local,
     metrics,
     plan,
@@ -58,6 +59,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(collections.app, name="collections")
 app.add_typer(data.app, name="data")
 app.add_typer(adapters.app, name="adapters")
+app.command("lineage")(lineage.lineage)
 app.add_typer(route.app, name="route")
 app.add_typer(keys.app, name="keys")
 app.add_typer(metrics.app, name="metrics")

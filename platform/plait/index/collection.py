@@ -175,6 +175,14 @@ class Index:
         """
         return generations.generation_of(self._collection.name)
 
+    @property
+    def generation_if_any(self) -> int | None:
+        """The same; None where the name is no alias."""
+        try:
+            return self.generation
+        except Conflict:
+            return None
+
     def make_current(self) -> None:
         """Let the index's name stand for this generation, in one step."""
         self._store.point(self.name, self._collection.name)
@@ -347,6 +355,15 @@ class Index:
     def texts_at_random(self, tenant: str, count: int) -> dict[str, str]:
         """Texts of a chunk each of so many documents, or of all, by the documents' names; the same ones each time."""
         return texts_at_random(self._collection, tenant, count)
+
+    def in_step_at(self) -> float | None:
+        """When it last held what its sources did, in seconds since 1970, as noted now; None: no run has ended yet."""
+        notes = IndexProperties.read(self._collection.properties())
+        return notes.in_step_at if notes else None
+
+    def note_in_step(self, at_s: float) -> None:
+        """Remember that it held what its sources did at a time, in seconds since 1970."""
+        self._collection.set_property(properties.IN_STEP, f"{at_s:.3f}")
 
     def note_freshness(self, freshness: Freshness) -> None:
         """Remember how fresh the last run's documents were."""

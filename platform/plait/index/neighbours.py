@@ -30,7 +30,7 @@ def chunks_around(
         for p in passages
     )
     where = And((Equals(Field("tenant"), tenant), Or(places)))
-    rows = collection.look_up(where, [*PASSAGE_FIELDS, "content_hash"])
+    rows = collection.look_up(where, PASSAGE_FIELDS)
     hashes = {row["chunk_id"]: row["content_hash"] for row in rows}
     documents: dict[tuple[str, str], list[Passage]] = defaultdict(list)
     for row in rows:

@@ -15,6 +15,7 @@ _WORDS = "plait.words"
 FRESHNESS = "plait.freshness"
 DENSE_WEIGHT = "plait.dense_weight"
 CHUNKING = "plait.chunking"
+IN_STEP = "plait.in_step"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class IndexProperties:
         chunking: what the documents are cut by.
         dense_weight: what hybrid search was fitted to; None: reciprocal ranks.
         freshness: of the last run that wrote documents which had changed; None before.
+        in_step_at: when it last held what its sources did, seconds since 1970; None: no run has ended yet.
     """
 
     embedding_model: str
@@ -36,6 +38,7 @@ class IndexProperties:
     chunking: Chunking
     dense_weight: float | None = None
     freshness: Freshness | None = None
+    in_step_at: float | None = None
 
     @classmethod
     def read(cls, properties: Mapping[str, str]) -> "IndexProperties | None":
@@ -43,6 +46,7 @@ class IndexProperties:
         if EMBEDDING not in properties:
             return None
         dense_weight, freshness = properties.get(DENSE_WEIGHT), properties.get(FRESHNESS)
+        in_step_at = properties.get(IN_STEP)
         return cls(
             embedding_model=properties[EMBEDDING],
             prompts=Prompts(properties.get(_QUERY_PROMPT, ""), properties.get(_PASSAGE_PROMPT, "")),
@@ -50,6 +54,7 @@ class IndexProperties:
             chunking=Chunking.model_validate_json(properties.get(CHUNKING, "{}")),
             dense_weight=float(dense_weight) if dense_weight else None,
             freshness=Freshness.from_json(freshness) if freshness else None,
+            in_step_at=float(in_step_at) if in_step_at else None,
         )
 
     def of_new(self) -> dict[str, str]:

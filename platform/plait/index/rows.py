@@ -15,7 +15,18 @@ from plait.index.search import Hit, Search
 from plait.index.stores.store import DENSE, WORDS, Found, Row
 from plait.models.vectors import Vectors
 
-PASSAGE_FIELDS = ("chunk_id", "source", "title", "heading", "text", "start", "end", "position", "metadata")
+PASSAGE_FIELDS = (
+    "chunk_id",
+    "source",
+    "title",
+    "heading",
+    "text",
+    "start",
+    "end",
+    "position",
+    "metadata",
+    "content_hash",
+)
 HIT_FIELDS = ("tenant", *PASSAGE_FIELDS)
 
 

@@ -50,6 +50,30 @@ def test_an_answer_is_judged_rated_and_becomes_data(client: openai.OpenAI, serve
     assert preference.rejected.messages[-1].content == reply.strip()
 
 
+def test_the_lineage_of_an_answer_leads_to_its_version_and_to_the_documents_of_its_passages(
+    client: openai.OpenAI, server: str
+) -> None:
+    ask(client, "rag/support@champion", messages=ASKED, extra_headers={"X-Request-Id": "lineage-1"})
+    (answer,) = httpx.get(f"{server}/v1/lineage/lineage-1", timeout=60).json()["data"]
+    weights, searched = answer["children"]
+    assert (weights["kind"], weights["name"]) == ("adapter", "support:1")
+    below = {child["kind"]: child for child in weights["children"]}
+    assert below.keys() == {"run", "data", "recipe", "base_model"}
+    assert below["data"]["facts"] == {"sha256": "0"}
+    assert "does not have this run" in below["run"]["note"]  # it was never there
+    assert (searched["name"], searched["facts"]["generation"], searched["note"]) == (COLLECTION, 1, "")
+    documents = {child["name"]: child["facts"]["content_hash"] for child in searched["children"]}
+    assert documents["cats.md"] == "0"
+    ran = CliRunner().invoke(app, ["lineage", "lineage-1", "--json"])
+    (printed,) = parse_json(ran.output)
+    assert (printed["name"], printed["children"][0]["name"]) == ("lineage-1", "support:1")
+    assert printed["children"][1]["children"] == searched["children"]
+    (stored,) = httpx.get(f"{server}/v1/lineage/{COLLECTION}", timeout=60).json()["data"]
+    assert (stored["kind"], stored["facts"]["documents"] >= 3) == ("collection", True)
+    missing = httpx.get(f"{server}/v1/lineage/lineage-2", timeout=60)
+    assert (missing.status_code, "answers.keep" in missing.text) == (404, True)
+
+
 def test_a_streamed_answer_can_be_rated_as_soon_as_it_has_ended(server: str) -> None:
     body = {"model": "base", "messages": ASKED, "stream": True, "max_tokens": 4}
     response = httpx.post(f"{server}/v1/chat/completions", json=body, timeout=60)

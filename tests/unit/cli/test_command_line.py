@@ -17,7 +17,7 @@ from plait.jobs.evaluate.command import evaluate
 from plait.recipes import EvaluateRecipe
 
 COMMANDS = (
-    *("ingest", "plan", "train", "serve", "ask", "evaluate", "compare", "status", "stop"),
+    *("ingest", "plan", "train", "serve", "ask", "evaluate", "compare", "lineage", "status", "stop"),
     *("jobs submit", "jobs list", "jobs status", "jobs logs", "jobs stop"),
     *("collections list", "collections show", "collections fit", "collections quarantine", "collections drop"),
     *("adapters list", "adapters show", "adapters alias"),

@@ -30,6 +30,7 @@ from plait.observability import tracing
 from plait.retrieval.pipeline import RetrievalPipeline
 from plait.serve.api.services import Deployments, deployments
 from plait.serve.app import build
+from plait.serve.deployments.index_states import IndexStates
 from plait.serve.deployments.llm import LLM
 from plait.serve.deployments.retriever import DeployedModels, Retriever
 from plait.serve.ingress import build_api
@@ -90,7 +91,10 @@ class Talker(LLM):
 class OneDocument:
     """An index."""
 
-    name, vectors = "docs", None
+    name, vectors, generation_if_any = "docs", None, 1
+
+    def in_step_at(self) -> None:
+        return None
 
     def search(self, search: Search, texts: Sequence[str], vectors: None) -> list[list[Hit]]:
         return [[Hit(Passage("c1", "a.md", "a", "", PASSAGE, 0, 9, 1.0))] for _ in texts]
@@ -102,6 +106,7 @@ class Searcher(Retriever):
     def __init__(self) -> None:
         self._arguments = RetrievalArguments(collection="docs", mode="bm25", rerank="none", tenant="acme")
         self._indexes: Any = {"docs": OneDocument()}
+        self._states = IndexStates()
         self._pipeline = RetrievalPipeline(DeployedModels(Handle(None), None))
 
     async def _find_together(self, asked: Any) -> Any:  # batches are made in replicas only

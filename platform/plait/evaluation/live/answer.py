@@ -4,11 +4,25 @@ It knows neither who serves nor where answers are kept.
 """
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from plait.evaluation.citation_marks import marked_citations
 from plait.evaluation.sample import Sample, SamplePassage
 from plait.models.message import Message
+
+
+@dataclass(frozen=True)
+class LivePassage(SamplePassage):
+    """A passage that stood in the prompt of a live answer.
+
+    Attributes:
+        collection: that it was found in.
+        content_hash: of the version of its document that was indexed then.
+    """
+
+    collection: str = ""
+    content_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -21,7 +35,11 @@ class LiveAnswer:
         owner: whose request it was; only this owner and administrators may rate the answer.
         model: the model id that was asked for; `adapter`: the adapter's name in it, or empty.
         answered_by: the weights that answered, as in `support:3`.
+        location: of weights that the admin API loaded: a version of the registry, or a place outside it; else empty.
+        base_model: the source of the server's base model.
         collections: what was searched; none where nothing was.
+        generations: of the collections that have one, by their names.
+        tenant: whose documents were searched; empty where none were.
         conversation: what was said before the reply; the last message is the question.
         passages: what stood in the prompt, best first.
         is_grounded: whether passages were looked for, found or not.
@@ -36,10 +54,14 @@ class LiveAnswer:
     collections: tuple[str, ...]
     conversation: tuple[Message, ...]
     reply: str
-    passages: tuple[SamplePassage, ...]
+    passages: tuple[LivePassage, ...]
     is_grounded: bool
     started_ms: int
     took_ms: int
+    location: str = ""
+    base_model: str = ""
+    generations: Mapping[str, int] = field(default_factory=dict)
+    tenant: str = ""
 
     @property
     def question(self) -> str:
@@ -73,6 +95,33 @@ class Rating:
     @property
     def is_up(self) -> bool:
         return self.value >= 0.5
+
+
+@dataclass(frozen=True)
+class KeptAnswer:
+    """An answer that is kept, and what was said of it; see `LiveAnswer` for the other attributes.
+
+    What an earlier version of Plait did not record is empty.
+
+    Attributes:
+        trace_id: of its trace in MLflow.
+        said: its last rating, and what judges gave it, by metric.
+    """
+
+    request_id: str
+    trace_id: str
+    model: str
+    adapter: str
+    answered_by: str
+    location: str
+    base_model: str
+    collections: tuple[str, ...]
+    generations: Mapping[str, int]
+    tenant: str
+    question: str
+    passages: tuple[LivePassage, ...]
+    started_ms: int
+    said: Mapping[str, float]
 
 
 @dataclass(frozen=True)

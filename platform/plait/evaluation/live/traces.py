@@ -9,6 +9,7 @@ stable interface: `tests/unit/evaluation/live/test_traces.py` fails when it chan
 """
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -16,16 +17,27 @@ from typing import Any
 
 from plait.adapters.tracking import tracking_client
 from plait.errors import NotFound
-from plait.evaluation.live.answer import LiveAnswer, RatedAnswer, Rating
-from plait.evaluation.sample import SamplePassage
+from plait.evaluation.live.answer import KeptAnswer, LiveAnswer, RatedAnswer, Rating
+from plait.evaluation.live.trace_reading import (
+    ADAPTER,
+    ANSWERED_BY,
+    COLLECTION,
+    CORRECTION,
+    IS_RATED,
+    MADE_FROM,
+    MODEL,
+    OWNER,
+    RATING,
+    kept_answer,
+    rated_answer,
+    said_by_people,
+)
 from plait.evaluation.score import Score
-from plait.models.message import Message
 from plait.settings import settings
 
 EXPERIMENT = "plait-answers"
-_RATING, _CORRECTION = "rating", "expected_response"
-"""Names of assessments; the second is the one that MLflow's own scorers read."""
-_OWNER, _IS_RATED, _MODEL = "plait.owner", "plait.is_rated", "plait.model"
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,140}")
+_PREFIX = re.compile(r"^(chatcmpl-|msg_)")
 _PREVIEW_CHARACTERS = 1000
 _MAX_RATIONALE = 2000
 _PAGE = 100
@@ -61,12 +73,12 @@ class AnswerTraces:
                 response_preview=answer.reply[:_PREVIEW_CHARACTERS],
                 client_request_id=answer.request_id,
                 trace_metadata={
-                    _MODEL: answer.model,
-                    "plait.adapter": answer.adapter,
-                    "plait.answered_by": answer.answered_by,
-                    "plait.collection": answer.collection,
+                    MODEL: answer.model,
+                    ADAPTER: answer.adapter,
+                    ANSWERED_BY: answer.answered_by,
+                    COLLECTION: answer.collection,
                 },
-                tags={"mlflow.traceName": f"chat {answer.model}", _OWNER: answer.owner, _IS_RATED: "no"},
+                tags={"mlflow.traceName": f"chat {answer.model}", OWNER: answer.owner, IS_RATED: "no"},
             )
         )
         self._client.log_spans(self._experiment, _spans(trace_id, answer))
@@ -94,17 +106,32 @@ class AnswerTraces:
         from mlflow.entities import AssessmentSource, Expectation, Feedback
 
         trace = self._find(request_id, owner)
-        source = AssessmentSource("HUMAN", trace.tags[_OWNER])
-        said = Feedback(name=_RATING, value=rating.value, source=source, rationale=rating.comment or None)
+        source = AssessmentSource("HUMAN", trace.tags[OWNER])
+        said = Feedback(name=RATING, value=rating.value, source=source, rationale=rating.comment or None)
         self._client.log_assessment(trace.trace_id, said)
         if rating.correction:
-            corrected = Expectation(name=_CORRECTION, value=rating.correction, source=source)
+            corrected = Expectation(name=CORRECTION, value=rating.correction, source=source)
             self._client.log_assessment(trace.trace_id, corrected)
-        self._client.set_trace_tag(trace.trace_id, _IS_RATED, "yes")
-        for earlier in _said_by_people(trace):  # last: an answer that is marked as rated has a rating at every moment
-            if earlier.name in (_RATING, _CORRECTION):
+        self._client.set_trace_tag(trace.trace_id, IS_RATED, "yes")
+        for earlier in said_by_people(trace):  # last: an answer that is marked as rated has a rating at every moment
+            if earlier.name in (RATING, CORRECTION):
                 self._client.delete_assessment(trace.trace_id, earlier.assessment_id)
-        return str(trace.trace_metadata[_MODEL])
+        return str(trace.trace_metadata[MODEL])
+
+    def find(self, request_id: str, owner: str | None) -> KeptAnswer:
+        """An answer that is kept; see `rate` for `owner`.
+
+        Args:
+            request_id: of its request, or its own, as clients of OpenAI and Anthropic see it (`chatcmpl-…`, `msg_…`).
+
+        Raises:
+            NotFound: when no such answer is kept.
+        """
+        try:
+            found = self._find(request_id, owner)
+        except NotFound:
+            found = self._find(_PREFIX.sub("", request_id), owner)
+        return kept_answer(self._client.get_trace(found.trace_id))
 
     def rated(self) -> Iterator[RatedAnswer]:
         """Every answer that has a rating, oldest first."""
@@ -112,12 +139,12 @@ class AnswerTraces:
         while True:
             page = self._client.search_traces(
                 locations=[self._experiment],
-                filter_string=f"tags.`{_IS_RATED}` = 'yes'",
+                filter_string=f"tags.`{IS_RATED}` = 'yes'",
                 order_by=["timestamp_ms ASC"],
                 max_results=_PAGE,
                 page_token=token,
             )
-            yield from map(_rated, page)
+            yield from map(rated_answer, page)
             token = page.token
             if not token:
                 return
@@ -128,7 +155,9 @@ class AnswerTraces:
         return int(self._client.delete_traces(self._experiment, max_timestamp_millis=int(oldest * 1000)))
 
     def _find(self, request_id: str, owner: str | None) -> Any:
-        whose = "" if owner is None else f" AND tags.`{_OWNER}` = '{owner}'"
+        if not _SANE_ID.fullmatch(request_id):  # it must not end the text that it stands in below
+            raise _no_answer(request_id)
+        whose = "" if owner is None else f" AND tags.`{OWNER}` = '{owner}'"
         found = self._client.search_traces(
             locations=[self._experiment],
             filter_string=f"trace.client_request_id = '{request_id}'{whose}",
@@ -137,11 +166,15 @@ class AnswerTraces:
             include_spans=False,
         )
         if not found:
-            raise NotFound(
-                f"There is no answer to a request '{request_id[:80]}' that you may rate.",
-                "Send the X-Request-Id of its response, with the key of its request, while it is kept.",
-            )
+            raise _no_answer(request_id)
         return found[0].info
+
+
+def _no_answer(request_id: str) -> NotFound:
+    return NotFound(
+        f"There is no answer to a request '{request_id[:80]}' that is yours.",
+        "Send the X-Request-Id of its response, with the key of its request, while it is kept.",
+    )
 
 
 def _experiment_id(client: Any) -> str:
@@ -162,10 +195,27 @@ def _spans(trace_id: str, answer: LiveAnswer) -> list[Any]:
     """The span of an answer, and the span of the search for it."""
     messages = [{"role": message.role, "content": message.content} for message in answer.conversation]
     root = secrets.token_hex(8)
-    spans = [_span(trace_id, root, None, f"chat {answer.model}", "CHAT_MODEL", {"messages": messages}, answer)]
+    name = f"chat {answer.model}"
+    more = {
+        "location": answer.location,
+        "base_model": answer.base_model,
+        "collections": answer.collections,
+        "generations": answer.generations,
+        "tenant": answer.tenant,
+    }
+    spans = [_span(trace_id, root, None, name, "CHAT_MODEL", {"messages": messages}, answer, more={MADE_FROM: more})]
     if answer.is_grounded:
         found = [
-            {"page_content": p.text, "metadata": {"doc_uri": p.source, "chunk_id": p.chunk_id}, "id": p.chunk_id}
+            {
+                "page_content": p.text,
+                "metadata": {
+                    "doc_uri": p.source,
+                    "chunk_id": p.chunk_id,
+                    "collection": p.collection,
+                    "content_hash": p.content_hash,
+                },
+                "id": p.chunk_id,
+            }
             for p in answer.passages
         ]
         name = f"retrieval {answer.collection}"
@@ -182,6 +232,7 @@ def _span(
     inputs: object,
     answer: LiveAnswer,
     outputs: object = None,
+    more: Mapping[str, object] | None = None,
 ) -> Any:
     from mlflow.entities import Span
 
@@ -191,6 +242,7 @@ def _span(
         "mlflow.spanType": kind,
         "mlflow.spanInputs": inputs,
         "mlflow.spanOutputs": answer.reply if outputs is None else outputs,
+        **(more or {}),
     }
     return Span.from_dict(
         {
@@ -203,33 +255,6 @@ def _span(
             "status": {"code": "OK", "message": ""},
             "attributes": {key: json.dumps(value) for key, value in said.items()},
         }
-    )
-
-
-def _said_by_people(trace_info: Any) -> list[Any]:
-    """Assessments of people, oldest first."""
-    said = [each for each in trace_info.assessments if each.source.source_type == "HUMAN"]
-    return sorted(said, key=lambda each: each.create_time_ms)
-
-
-def _rated(trace: Any) -> RatedAnswer:
-    by_name = {said.name: said for said in _said_by_people(trace.info)}
-    corrected = by_name.get(_CORRECTION)
-    root = next(span for span in trace.data.spans if span.parent_id is None)
-    found = [document for span in trace.data.spans if span.span_type == "RETRIEVER" for document in span.outputs]
-    return RatedAnswer(
-        model=trace.info.trace_metadata[_MODEL],
-        conversation=tuple(Message(said["role"], said["content"]) for said in root.inputs["messages"]),
-        reply=root.outputs,
-        passages=tuple(
-            SamplePassage(document["page_content"], document["metadata"]["doc_uri"], document["id"])
-            for document in found
-        ),
-        rating=Rating(
-            float(by_name[_RATING].value),
-            str(corrected.expectation.value) if corrected else "",
-            by_name[_RATING].rationale or "",
-        ),
     )
 
 

@@ -3,14 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from plait.evaluation.live.answer import LiveAnswer, RatedAnswer, Rating
-from plait.evaluation.sample import SamplePassage
+from plait.evaluation.live.answer import LiveAnswer, LivePassage, RatedAnswer, Rating
 from plait.models.message import Message
 
 QUESTION, REPLY = "Which version of ray is installed?", "The installed version of ray is 2.60.0."
 PASSAGES = (
-    SamplePassage("The installed version of ray is 2.60.0.", "ray.md", "c1"),
-    SamplePassage("Cats sleep most of the day.", "cats.md", "c2"),
+    LivePassage("The installed version of ray is 2.60.0.", "ray.md", "c1"),
+    LivePassage("Cats sleep most of the day.", "cats.md", "c2"),
 )
 
 

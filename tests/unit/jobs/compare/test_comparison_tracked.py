@@ -1,5 +1,6 @@
 """A comparison is a run of MLflow that people find and compare like others."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from made_findings import ANSWERS, made_findings, made_recipe
 
 from plait.adapters.tracking import tracking_client
+from plait.evaluation.runs.answerers import TAG
 from plait.jobs.compare.conclude import conclude
 from plait.jobs.compare.report import PAGE, REPORT, write_report
 from plait.jobs.compare.tracked import track
@@ -43,6 +45,20 @@ def test_figures_times_verdict_and_files_are_in_the_run(client: Any, tmp_path: P
     assert run.data.params["model"] == findings.recipe.model
     assert run.data.params["identity/plait"] == "0.0.0"
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {PAGE, REPORT}
+
+
+def test_the_run_names_the_versions_that_answered_as_its_arms_in_all_seeds(client: Any, tmp_path: Path) -> None:
+    findings = made_findings(recipe=made_recipe(seeds=2))
+    verdict = conclude(findings)
+    answered = tuple(
+        replace(judged, trial=replace(judged.trial, answered_by=f"by {judged.trial.arm}"))
+        for judged in findings.evaluation.trials
+    )
+    findings = replace(findings, evaluation=replace(findings.evaluation, trials=answered))
+    write_report(tmp_path, findings, verdict)
+    by_arm = json.loads(client.get_run(track(client, findings, verdict, tmp_path)).data.tags[TAG])
+    assert by_arm["base"] == ["by base"]
+    assert by_arm["lora"] == ["by lora (seed 0)", "by lora (seed 1)"]
 
 
 def test_a_kind_that_is_no_name_of_mlflow_and_a_training_that_diverged_are_logged_all_the_same(

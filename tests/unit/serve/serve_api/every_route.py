@@ -22,6 +22,8 @@ from plait.errors import CollectionNotFound, ModelNotFound, NotFound
 from plait.index.collection import Index
 from plait.index.passage import Passage
 from plait.index.stores.memory import MemoryStore
+from plait.lineage.node import LineageNode
+from plait.model_ids import AdapterRef
 from plait.models.long_texts import LongTexts
 from plait.models.reranking import check_uncut
 from plait.retrieval.request import Retrieval
@@ -131,6 +133,7 @@ _FINDING: list[tuple[str, str, Any, Mapping[str, int]]] = [
     ("GET", STORE, None, {"collection": _OTHERS}),
     ("POST", f"{STORE}/search", {"query": "x"}, {"collection": _OTHERS}),
     ("GET", f"{STORE}/passages/{{passage_id}}", None, {"collection": _OTHERS, "tenant": _UNKNOWN}),
+    ("GET", "/v1/lineage/{id}", None, {"collection": _UNKNOWN}),
 ]
 _DOCUMENTS: list[tuple[str, str, Any, Mapping[str, int]]] = [
     ("POST", "/v1/files", None, {}),
@@ -186,6 +189,12 @@ class _Method:
 
 async def _now(answer: Any) -> Any:
     return answer
+
+
+def _adapter_lineage(ref: AdapterRef) -> LineageNode:
+    if ref.name != ADAPTER:
+        raise ModelNotFound(f"There is no adapter '{ref.name}'.")
+    return LineageNode("adapter", f"{ADAPTER}:1")
 
 
 def _check_model(model: str, served: str) -> None:
@@ -263,6 +272,7 @@ class Behind:
             load_adapter=None,
             unload_adapter=None,
             pin_adapter=None,
+            adapter_lineage=_adapter_lineage,
         )
         self.llm.options = lambda **_: self._handle(generate=_generated)
         self.llm.broadcast = lambda _: SimpleNamespace(results_async=self._reports)
@@ -271,6 +281,7 @@ class Behind:
             retrieve=lambda question, asked, _: _retrieved(asked),
             passage=_passage,
             collection=_collection,
+            lineage=lambda name, tenant, documents: LineageNode("collection", name, {"documents": CANARY}),
             document=[Passage(PASSAGE, f"{CANARY}.md", "", "", CANARY, 0, 6, 0.0)],
         )
         embedder = self._handle(
@@ -382,6 +393,7 @@ def send(client: TestClient, ask: Ask, headers: Mapping[str, str], file_id: str 
         model_id=ADAPTER,
         name=ADAPTER,
         passage_id=PASSAGE,
+        id=COLLECTION,
         response_id=stored_response() if "{response_id}" in ask.path else "",
     )
     form = {("POST", "/v1/files"): "file", ("POST", "/v1/uploads/{upload_id}/parts"): "data"}.get(ask.route)

@@ -42,7 +42,17 @@ YOUNG: dict[str, Any] = {
     ],
 }
 PASSAGE = Passage(
-    "c1", "ray.md", "ray", "Install", "ray 2.60.0", 3, 13, 0.87654, metadata={"lang": "en"}, collection="docs"
+    "c1",
+    "ray.md",
+    "ray",
+    "Install",
+    "ray 2.60.0",
+    3,
+    13,
+    0.87654,
+    metadata={"lang": "en"},
+    collection="docs",
+    content_hash="h1",
 )
 
 
@@ -108,7 +118,8 @@ class Fakes(Services):
         self.retrievals.append((question, asked))
         if self.error is not None:
             raise self.error
-        return Retrieved((PASSAGE,), ("docs",), asked, {"embed": 1.24, "search": 2.0, "total": 3.5})
+        timings_ms = {"embed": 1.24, "search": 2.0, "total": 3.5}
+        return Retrieved((PASSAGE,), ("docs",), asked, timings_ms, generations={"docs": 2})
 
     async def rate(self, request_id: str, rating: Rating) -> None:
         self.ratings.append((request_id, rating))

@@ -12,8 +12,7 @@ from counted import counting
 
 from plait.chat_client import TASK_HEADER
 from plait.errors import Overloaded, Unavailable
-from plait.evaluation.live.answer import LiveAnswer, Rating
-from plait.evaluation.sample import SamplePassage
+from plait.evaluation.live.answer import LiveAnswer, LivePassage, Rating
 from plait.observability import metrics
 from plait.scope import Scope
 from plait.serve.api import reviews
@@ -105,7 +104,9 @@ async def test_an_answer_of_every_route_is_reviewed_once_as_it_was_given(
     )
     assert (answer.question, answer.reply, answer.answered_by) == ("hi", "hello", "base")
     assert (answer.collections, answer.is_grounded) == (("docs",), True)
-    assert answer.passages == (SamplePassage(PASSAGE.text, "ray.md", "c1", 3, 13),)
+    assert (answer.generations, answer.tenant) == ({"docs": 2}, "default")
+    assert answer.base_model == AppArguments().llm.model
+    assert answer.passages == (LivePassage(PASSAGE.text, "ray.md", "c1", 3, 13, "docs", "h1"),)
 
 
 async def test_an_answer_without_retrieval_is_reviewed_as_one(
@@ -207,7 +208,7 @@ async def test_a_reviewer_that_cannot_be_reached_costs_one_line_and_is_counted(
 
 
 async def test_a_rating_that_is_not_kept_in_time_is_said(reviewer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reviews, "_RATE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(reviews, "_TIMEOUT_S", 0.01)
     reviewer.is_open.clear()
     with pytest.raises(Unavailable, match="cannot be kept now"):
         await Reviews(reviewer, AppArguments()).rate("job-7", None, Rating(1.0))
