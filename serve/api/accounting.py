@@ -9,10 +9,11 @@ from opentelemetry.trace import INVALID_SPAN, Span
 
 from plait.errors import ModelNotFound
 from plait.observability import metrics, tracing
+from plait.recipes.prices import TokenPrice
 from plait.serve.api.errors import as_plait_error
 from plait.serve.api.generation_span import Content, describe_answer, describe_request
 from plait.serve.api.merged_events import Indexed
-from plait.serve.messages.calls import Call, Event
+from plait.serve.messages.calls import Call, Event, Retrieved
 from plait.serve.messages.request_log import RequestLog
 from plait.settings import settings
 
@@ -20,6 +21,13 @@ from plait.settings import settings
 def _labels(call: Call) -> tuple[str, str]:
     adapter = call.model.adapter.name if call.model.adapter else ""
     return metrics.model_label(str(call.model)), metrics.adapter_label(adapter)
+
+
+def _observe_ages(retrieved: Retrieved, model: str) -> None:
+    """How old what an answer is given from is, by the indexes that it was searched in."""
+    for collection, in_step_at in retrieved.in_step_at.items():
+        age_s = max(0.0, time.time() - in_step_at)
+        metrics.ANSWER_INDEX_AGE_SECONDS.labels(model, metrics.collection_label(collection)).observe(age_s)
 
 
 class _Pace:
@@ -39,12 +47,17 @@ class _Pace:
 
 
 async def recorded(
-    calls: Sequence[Call], events: AsyncGenerator[Indexed], span: Span = INVALID_SPAN
+    calls: Sequence[Call],
+    events: AsyncGenerator[Indexed],
+    span: Span = INVALID_SPAN,
+    n: int = 1,
+    price: TokenPrice | None = None,
 ) -> AsyncGenerator[Indexed]:
-    """Pass the events of a request's choices on; record time to first token, duration, tokens and outcome.
+    """Pass the events of a request's choices on; record time to first token, duration, tokens, cost and outcome.
 
-    Outcomes: `ok`, `cancelled` (the client left), or an error's code. `calls`: one a prompt, all of one model.
-    `span`: the request's, which is told the same in the words of OpenTelemetry's conventions for generative AI.
+    Outcomes: `ok`, `cancelled` (the client left), or an error's code. `calls`: one a prompt, all of one model, `n`
+    choices of each. `span`: the request's, which is told the same in the words of OpenTelemetry's conventions for
+    generative AI. `price`: of the tokens, where there is one.
     """
     call = calls[0]
     model, adapter = "unknown", ""  # until it answers: names that anybody may invent must not become series
@@ -65,7 +78,9 @@ async def recorded(
                     ttft_s = time.perf_counter() - started
                     metrics.TTFT.labels(model, adapter).observe(ttft_s)
                     span.set_attribute("gen_ai.response.time_to_first_chunk", ttft_s)
-                    tenant = event.retrieved.how.tenant if event.retrieved else None
+                    if event.retrieved is not None:
+                        tenant = event.retrieved.how.tenant
+                        _observe_ages(event.retrieved, model)
                     metrics.QUEUE_SECONDS.labels(model, adapter).observe(event.queue_s)
                 if index not in paces:
                     paces[index] = _Pace(model, adapter)
@@ -86,12 +101,15 @@ async def recorded(
     finally:
         ends = list(last.values())
         generated = sum(event.generated_tokens for event in ends)
+        prompts = sum(event.prompt_tokens for index, event in last.items() if index % n == 0)
         metrics.REQUESTS_UNDER_WAY.dec()
         metrics.REQUESTS.labels(model, adapter, outcome).inc()
         if ends:
             metrics.REQUEST_SECONDS.labels(model, adapter).observe(time.perf_counter() - started)
-            metrics.PROMPT_TOKENS.labels(model, adapter).inc(ends[0].prompt_tokens)
+            metrics.PROMPT_TOKENS.labels(model, adapter).inc(prompts)
             metrics.GENERATED_TOKENS.labels(model, adapter).inc(generated)
+            if price is not None:
+                metrics.ANSWER_COST.labels(model, adapter).inc(price.cost(prompts, generated))
         for reason in (event.finish_reason for event in ends if event.finish_reason):
             metrics.SUCCESSES.labels(model, adapter, reason).inc()
         log.end(outcome, ends, tenant, content.texts() if content else None)

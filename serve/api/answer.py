@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from plait.observability.tracing import trace_id
+from plait.recipes.prices import TokenPrice
 from plait.serve.api.choice import Choice
 from plait.serve.api.citations import CitationLinks
 from plait.serve.api.errors import as_plait_error, error_body
@@ -50,6 +51,7 @@ class Answer:
         logprobs_shown: likeliest tokens beside each, where log-probabilities are shown.
         prompt_logprobs_shown: the same for the prompt's.
         names_ids: whether log-probabilities name tokens by their ids.
+        price: of its tokens, where there is one.
         is_for_open_webui: whether a stream has sources as Open WebUI shows them, in place of annotations.
     """
 
@@ -65,7 +67,9 @@ class Answer:
         prompt_logprobs_shown: int | None = None,
         names_ids: bool = False,
         is_for_open_webui: bool = False,
+        price: TokenPrice | None = None,
     ) -> None:
+        self._price = price
         self._is_for_open_webui = is_for_open_webui
         self.call = calls[0]
         self._is_chat, self._n = is_chat, n
@@ -132,13 +136,15 @@ class Answer:
                 no_context=found.no_context,
                 truncated=found.is_cut,
             )
+        tokens = self.usage()
         is_late = any(choice.last.finish_reason == "deadline" for choice in self.choices)
         return PlaitDetails(
             route="rag" if self.call.model.with_retrieval else "direct",
             model=self.choices[0].last.answered_by,
             retrieval=retrieval,
             timings_ms={name: round(value, 1) for name, value in timings.items()},
-            tokens=self.usage(),
+            tokens=tokens,
+            cost=self._price.cost(tokens.prompt_tokens, tokens.completion_tokens) if self._price else None,
             trace_id=trace_id(self.call.traceparent),
             stopped_by="deadline" if is_late else None,
         )

@@ -1,15 +1,17 @@
 """The arguments of the serving application, as they stand under `args` in a Serve configuration."""
 
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from plait.engines.settings import EngineSettings
 from plait.errors import InvalidInput
-from plait.model_ids import AdapterRef
+from plait.model_ids import AdapterRef, ModelId
 from plait.models.long_texts import Treatment
 from plait.recipes import BUDGET_TOKENS, DocumentLimits
 from plait.recipes.judging import JudgeConfig, JudgeEndpoint
+from plait.recipes.prices import ALL_ARMS, TokenPrice
 from plait.retrieval.request import Retrieval
 from plait.section import Section
 
@@ -215,6 +217,11 @@ class AppArguments(Section):
     responses: ResponseArguments = ResponseArguments()
     judging: JudgingArguments = JudgingArguments()
     answers: AnswerArguments = AnswerArguments()
+    prices: dict[str, TokenPrice] = Field(
+        {},
+        description="Of a million tokens, by model id, with or without its version; `all`: of every other. Answers say "
+        "their cost then.",
+    )
     default_timeout_s: float | None = Field(
         600.0, gt=0, description="Seconds that a request may take, unless it says otherwise; null: any number."
     )
@@ -229,6 +236,25 @@ class AppArguments(Section):
     def reviews_answers(self) -> bool:
         """Whether anything is to be done with answers after they were given."""
         return self.judging.share > 0 or self.answers.keep != "none"
+
+    def price_of(self, model: ModelId) -> TokenPrice | None:
+        """What tokens of a model id cost: its own price, that of its name without version or alias, or that of all."""
+        unversioned = replace(model, adapter=AdapterRef(model.adapter.name)) if model.adapter else model
+        for name in (str(model), str(unversioned), ALL_ARMS):
+            if name in self.prices:
+                return self.prices[name]
+        return None
+
+    @field_validator("prices")
+    @classmethod
+    def _are_of_model_ids(cls, prices: dict[str, TokenPrice]) -> dict[str, TokenPrice]:
+        for name in prices:
+            if name != ALL_ARMS:
+                try:
+                    ModelId.parse(name)
+                except InvalidInput as error:
+                    raise ValueError(f"there is a price of '{name}': {error}") from None
+        return prices
 
     @model_validator(mode="after")
     def _judges_what_it_keeps(self) -> Self:

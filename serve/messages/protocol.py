@@ -57,6 +57,8 @@ class PlaitDetails(BaseModel):
     """`first_token`, `total`; with retrieval also `retrieval`, of it `embed`, `search`, `rerank`, `expand`, and
     `generate`, which is the rest."""
     tokens: Usage
+    cost: float | None = None
+    """Of these tokens, in the currency of the server's `prices`; null where there is no price."""
     trace_id: str
     """The OpenTelemetry trace of the request, 32 hexadecimal digits."""
     stopped_by: Literal["deadline"] | None = None

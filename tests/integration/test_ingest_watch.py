@@ -54,6 +54,9 @@ def test_a_watched_folder_and_its_index_stay_in_step_until_sigterm(
     assert lines[-1] == "no longer watching"
     foreign = [line for line in lines[:-1] if not re.match(rf"starting |(ingest )?{recipe.collection}: \d", line)]
     assert foreign == []  # nothing by Ray, nor by any other library
+    in_step_at = Index.open(recipe.collection, milvus).in_step_at()
+    assert in_step_at is not None
+    assert 0 <= time.time() - in_step_at < 120
     freshness = Index.open(recipe.collection, milvus).stats().freshness
     assert freshness is not None
     assert freshness.documents == 1

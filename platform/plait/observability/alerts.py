@@ -161,6 +161,7 @@ class _Rules:
             "The adapter {{ $labels.adapter }} cannot be loaded, again and again; its requests fail.",
         )
         yield from self._cost()
+        yield from self._route_cost()
         yield from self._quality()
         yield from self._processes()
         yield self._alert(
@@ -200,6 +201,21 @@ class _Rules:
             f"{seconds} > {policy.cost_jump:g} * ({seconds} offset {self.time(86_400)}) "
             f"and sum by (namespace) (increase({self._answered}[{hour}])) >= {policy.min_requests}",
             "An answer takes {{ $value | humanizeDuration }} of a replica, "
+            f"more than {policy.cost_jump:g} times as much as yesterday.",
+            for_s=1800,
+        )
+
+    def _route_cost(self) -> Iterator[dict[str, Any]]:
+        policy, hour, by = self._policy, self.time(3600), "namespace, model_name"
+        cost = "plait:route_cost_per_answer:1h"
+        answers = f"({rate(self._answered, hour, by)} > 0)"
+        yield {"record": cost, "expr": f"{rate(series(metrics.ANSWER_COST), hour, by)} / {answers}"}
+        yield self._alert(
+            "PlaitRouteCostJump",
+            "ticket",
+            f"{cost} > {policy.cost_jump:g} * ({cost} offset {self.time(86_400)}) "
+            f"and sum by ({by}) (increase({self._answered}[{hour}])) >= {policy.min_requests}",
+            "The tokens of an answer of {{ $labels.model_name }} cost {{ $value | humanize }}, "
             f"more than {policy.cost_jump:g} times as much as yesterday.",
             for_s=1800,
         )

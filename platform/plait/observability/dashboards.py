@@ -180,6 +180,7 @@ def _ingestion() -> Iterator[Panel]:
     yield _by("Chunks the embedding model hardly knows", metrics.UNKNOWN_CHUNKS, "collection", "ops")
     yield _times("Time to embed a batch", metrics.EMBED_SECONDS)
     yield _times("From a change to its being found", metrics.INGEST_FRESHNESS_SECONDS, "collection")
+    yield _times("Age of the index by route", metrics.ANSWER_INDEX_AGE_SECONDS, "model_name, collection")
     yield _since(
         "Age of the index", metrics.INGEST_IN_STEP, "collection", "How long ago the index held what its sources did."
     )
@@ -209,6 +210,18 @@ def _cost() -> Iterator[Panel]:
         "In the currency of PLAIT_REPLICA_HOUR_PRICE; empty where that is not set.",
         "short",
         (Query(f"{replicas} * {price} / 3600 / {answers}", "{{namespace}}"),),
+    )
+    by_route = "namespace, model_name"
+    priced = _rate(metrics.ANSWER_COST, by_route)
+    answers_by_route = "(" + _rate(metrics.REQUESTS, by_route, 'outcome="ok"') + " > 0)"
+    share = f"{_rate(metrics.GENERATED_TOKENS, by_route)} / on (namespace) group_left () {tokens}"
+    by_time = f"{share} * on (namespace) group_left () ({replicas} * {price} / 3600)"
+    yield Panel(
+        "Cost per answer by route",
+        "By the server's prices of tokens; for a route without one, its share of the generated tokens of the replicas' "
+        "time, at PLAIT_REPLICA_HOUR_PRICE.",
+        "short",
+        (Query(f"({priced} or {by_time}) / {answers_by_route}", "{{model_name}}"),),
     )
     yield Panel(
         "Cost per hour",

@@ -88,6 +88,11 @@ QUEUE_SECONDS = Histogram(
 )
 PROMPT_TOKENS = Counter("vllm:prompt_tokens", "Tokens of prompts.", ["model_name", "adapter"])
 GENERATED_TOKENS = Counter("vllm:generation_tokens", "Tokens generated.", ["model_name", "adapter"])
+ANSWER_COST = Counter(
+    "plait_answer_cost",
+    "What the tokens of answers cost, in the currency of the server's prices.",
+    ["model_name", "adapter"],
+)
 LLM_REPLICAS = Gauge(
     "plait_llm_replicas", "Replicas of the LLM that are up, and cost money.", multiprocess_mode="livesum"
 )
@@ -146,6 +151,13 @@ NO_CONTEXT = Counter(
     "plait_no_context", "Questions for which no passage was found, by what was done: refused or answered.",
     ["collection", "outcome"],
 )  # fmt: skip
+
+ANSWER_INDEX_AGE_SECONDS = Histogram(
+    "plait_answer_index_age_seconds",
+    "How long before an answer the index that it is given from last held what its sources did.",
+    ["model_name", "collection"],
+    buckets=(60, 300, 900, 3600, 4 * 3600, 12 * 3600, 26 * 3600, 3 * 24 * 3600, 7 * 24 * 3600, 30 * 24 * 3600),
+)
 
 # Answers after they were given
 JUDGED_SCORE = Histogram(

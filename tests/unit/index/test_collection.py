@@ -53,6 +53,13 @@ def test_another_embedding_model_is_refused_and_both_are_named(index: Index, sto
         Index.open_or_create(index.name, store, embedding_model="model-a", dimension=8, prompts=prompts)
 
 
+def test_a_collection_remembers_when_it_held_what_its_sources_did(index: Index, store: Store) -> None:
+    assert index.in_step_at() is None
+    Index.open("birds", store).note_in_step(1_800_000_000.25)
+    assert index.in_step_at() == 1_800_000_000.25  # as it is now, and not as it was opened
+    assert index.generation_if_any == 1
+
+
 def test_a_collection_remembers_its_prompts(store: Store) -> None:
     prompts = Prompts("query: ", 'the "passage": ')
     Index.open_or_create("birds", store, embedding_model="model-a", dimension=DIMENSION, prompts=prompts)

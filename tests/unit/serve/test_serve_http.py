@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from plait.model_ids import ModelId
 from plait.models.message import Message
 from plait.observability import metrics
 from plait.observability.bounded_label import BoundedLabel
+from plait.recipes.prices import TokenPrice
 from plait.retrieval.request import Retrieval
 from plait.serve.api.accounting import recorded
 from plait.serve.api.answer import Answer, server_sent_events
@@ -34,6 +36,7 @@ from plait.serve.api.errors import error_body, install
 from plait.serve.api.generation_requests import ChatCompletionRequest
 from plait.serve.app import build, parse
 from plait.serve.deploy import read_config
+from plait.serve.messages.arguments import AppArguments
 from plait.serve.messages.calls import Call, Event, Retrieved
 from plait.settings import settings
 
@@ -265,6 +268,35 @@ def test_a_whole_answer_has_openais_shape_and_cites_its_passages() -> None:
     assert timings_ms["generate"] == pytest.approx(timings_ms["total"] - 12.3, abs=0.11)
 
 
+def test_an_answer_says_its_cost_where_there_is_a_price() -> None:
+    costs = []
+    for price in (None, TokenPrice(prompt=1000, completion=2000)):
+        answer = Answer([call("rag/support")], is_chat=True, price=price)
+        for event in EVENTS:
+            answer.add(0, event)
+        costs.append(answer.details().cost)
+    assert costs == [None, pytest.approx((7 * 1000 + 3 * 2000) / 1_000_000)]
+
+
+def test_a_price_is_of_the_id_of_its_name_or_of_all() -> None:
+    prices = {"all": 1, "support": 2, "support:3": 3, "rag/base": 4}
+    arguments = AppArguments.model_validate(
+        {"prices": {name: {"prompt": price, "completion": 0} for name, price in prices.items()}}
+    )
+    of = {
+        id: arguments.price_of(ModelId.parse(id))
+        for id in ("support:3", "support@x", "rag/support", "rag/base", "base")
+    }
+    assert {id: price.prompt for id, price in of.items() if price} == {
+        "support:3": 3,
+        "support@x": 2,
+        "rag/support": 1,
+        "rag/base": 4,
+        "base": 1,
+    }
+    assert AppArguments().price_of(ModelId.parse("base")) is None
+
+
 def test_a_completion_keeps_the_space_that_the_model_began_with() -> None:
     answer = Answer([call()], is_chat=False)
     assert [answer.add(0, event) for event in EVENTS] == [" ray", "", " 2.60.0"]
@@ -359,6 +391,38 @@ async def test_a_request_is_counted_with_its_tokens_by_model_and_adapter(own_lab
     assert counted("vllm:request_success_total", finished_reason="stop", **labels) == 1
 
 
+async def test_tokens_of_every_prompt_and_choice_cost_their_price_whatever_came_of_the_request(
+    own_labels: None,
+) -> None:
+    labels = {"model_name": "priced", "adapter": "priced"}
+    ends = [(index, Event("x", 7 if index < 2 else 100, 3, "stop")) for index in range(4)]
+    asked = [call("priced"), call("priced")]
+    async for _ in recorded(asked, _as_they_are(ends), n=2, price=TokenPrice(prompt=1000, completion=500_000)):
+        pass
+    assert counted("vllm:prompt_tokens_total", **labels) == 107  # of two prompts, each with two answers
+    assert counted("plait_answer_cost_total", **labels) == pytest.approx(0.107 + 6)
+    left = recorded([call("priced")], events(*EVENTS), price=TokenPrice(prompt=0, completion=1_000_000))
+    await anext(left)
+    await left.aclose()
+    assert counted("plait_answer_cost_total", **labels) == pytest.approx(0.107 + 6 + 1)
+
+
+async def _as_they_are(indexed: list[tuple[int, Event]]) -> AsyncGenerator[tuple[int, Event]]:
+    for each in indexed:
+        yield each
+
+
+async def test_an_answer_says_how_old_the_indexes_are_that_it_is_given_from(own_labels: None) -> None:
+    now = time.time()
+    found = Retrieved((), ("a", "b", "c"), Retrieval(), {}, in_step_at={"a": now - 7200, "b": now + 60})
+    await outcome_of(events(Event("x", 1, 1, "stop", retrieved=found)), "rag/aged")
+    ages = {
+        name: counted("plait_answer_index_age_seconds_sum", model_name="rag/aged", collection=name) for name in "ab"
+    }
+    assert ages == {"a": pytest.approx(7200, abs=60), "b": 0.0}  # clocks of two machines differ
+    assert counted("plait_answer_index_age_seconds_count", model_name="rag/aged", collection="c") == 0
+
+
 async def test_a_request_that_fails_is_counted_under_its_code(own_labels: None) -> None:
     await outcome_of(events(Overloaded("full")), "failing")
     assert counted("plait_requests_total", model_name="failing", adapter="failing", outcome="overloaded") == 1
@@ -446,6 +510,8 @@ def test_a_configuration_that_does_not_exist_is_named_with_the_nearest() -> None
         ({"lm": {}}, r"'lm' is not known or not supported\. Did you mean 'llm'\?"),
         ({"llm": {"max_batch_size": 0}}, r"'llm.max_batch_size' must be greater"),
         ({"retrieval": {"rerank": "cross-encoder"}}, r"cross-encoder needs rerank\.model"),
+        ({"prices": {"rag/": {"prompt": 1, "completion": 1}}}, "there is a price of 'rag/': '' is no adapter name"),
+        ({"prices": {"all": {"prompt": -1, "completion": 1}}}, r"'prices.all.prompt' must be greater"),
         ({"retrieval": {"topk": 3}}, r"'retrieval.topk' is not known .* Did you mean 'retrieval.top_k'"),
     ],
 )
