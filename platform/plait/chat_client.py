@@ -1,7 +1,7 @@
 """A client of a running server: a question in, the answer with its citations out.
 
-Used by `plait ask` and by evaluation. It speaks plain HTTP to `/v1/chat/completions` and `/v1/models`, and knows
-nothing else of serving.
+Used by `plait ask` and by evaluation. It speaks plain HTTP to `/v1/chat/completions`, `/v1/models` and `/v1/retrieve`,
+and knows nothing else of serving.
 """
 
 from collections.abc import Mapping, Sequence
@@ -136,6 +136,19 @@ async def models_async(client: httpx.AsyncClient, base_url: str) -> dict[str, st
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise unavailable(base_url, error) from None
     return {card["id"]: card.get("root", "") for card in _body(response)["data"]}
+
+
+async def searched_async(client: httpx.AsyncClient, base_url: str) -> str:
+    """The collection from which a server answers `rag/…` where a request names none.
+
+    Raises:
+        PlaitError: what keeps the server from searching it.
+    """
+    try:
+        response = await client.post(f"{base_url}/v1/retrieve", json={"query": "collection", "top_k": 1}, timeout=30)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise unavailable(base_url, error) from None
+    return str(_body(response)["collection"])
 
 
 def headers() -> dict[str, str]:

@@ -149,6 +149,8 @@ class CompareRecipe(EvalSetConfig, JudgingConfig):
 def _filled(given: dict[str, Any], usual: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     """A training recipe: what is given, over the ready recipe that `recipe` names, over what is usual here."""
     ready = given.get("recipe")
+    if not isinstance(ready, str | None):
+        raise ValueError(f"the recipe of a tuned arm is the name of a ready one, as lora, and not {ready!r}")
     own = {field: value for field, value in given.items() if field != "recipe"}
     values = _over(_over(ready_values(ready) if isinstance(ready, str) else {}, usual), own)
     data = values.get("data")

@@ -1,7 +1,7 @@
 """The recipe of `plait ingest`: documents to an index."""
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -130,11 +130,15 @@ class DocumentLimits(Section):
     max_seconds: float = Field(300, gt=0, description="How long a document may be read, and then split.")
 
 
+Source = Annotated[str, Field(min_length=1)]
+"""An empty one, as of a variable that is not set, would be the folder that the command is started in."""
+
+
 class IngestRecipe(Section):
     """Documents to an index."""
 
     collection: str = Field("default", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,239}$", description="Milvus collection.")
-    sources: list[str] = Field(min_length=1, description="Files, folders, patterns (docs/**/*.md), s3://… or gs://…")
+    sources: list[Source] = Field(min_length=1, description="Files, folders, patterns (docs/**/*.md), s3://… or gs://…")
     tenant: TenantName = Field(DEFAULT_TENANT, description="Owner of the documents.")
     table: TableConfig = TableConfig()
     dedup: DedupConfig = DedupConfig()

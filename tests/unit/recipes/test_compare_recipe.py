@@ -56,6 +56,8 @@ def test_a_field_of_an_arm_is_set_by_an_override(load: Any) -> None:
         (["tuned.icl.data.train=x"], "cannot be called icl"),
         (["tuned.Upper.data.train=x"], "'Upper' is no name of an arm"),
         (["tuned.knowledge.recipe=nope"], "no ready recipe 'nope'"),
+        (["tuned.knowledge.recipe=[lora]"], r"name of a ready one, as lora, and not \['lora'\]"),
+        (["ingest.sources=['']"], "ingest.sources.0"),
         (["endpoints.raft={model: m, base_url: 'http://h/v1'}"], "tuned and endpoints both have an arm raft"),
         (["endpoints.large={model: m}"], "base_url"),
         (["tuned=null"], "tuned"),

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from plait.chat_client import ChatAnswer, Sent, headers, models_async
+from plait.chat_client import ChatAnswer, Sent, headers, models_async, searched_async
+from plait.errors import InvalidInput
 from plait.evaluation.eval_set import Question
 from plait.evaluation.runs.run import Run
 from plait.evaluation.runs.trial import Trial
@@ -64,9 +65,18 @@ def respondents(recipe: CompareRecipe, arms: Sequence[Arm], trained: Sequence[Tr
     return found
 
 
-async def _check_server(url: str, models: Sequence[str]) -> None:
+async def _check_server(url: str, models: Sequence[str], recipe: CompareRecipe) -> None:
     async with httpx.AsyncClient(headers=headers()) as client:
-        check_served(url, await models_async(client, url), models)
+        known = await models_async(client, url)
+        check_served(url, known, models)
+        searched, indexed = await searched_async(client, url), recipe.ingest.collection
+    if searched != indexed:
+        raise InvalidInput(
+            f"The server at {url} answers rag/… from the collection '{searched}', and the recipe indexes '{indexed}'.",
+            "Set ingest.collection, or serve the other one: retrieval.collection.",
+        )
+    if (served := known["base"]) != recipe.model:  # the same weights may lie elsewhere on another machine
+        print(f"The server at {url} has the base model {served}, the recipe {recipe.model}.", flush=True)
 
 
 async def _unasked(conversation: Conversation, how: Sent) -> ChatAnswer:
@@ -124,12 +134,13 @@ class Answering:
 
         Raises:
             ModelNotFound: when it has no base model, or no index.
+            InvalidInput: when it answers from another collection.
             Unavailable: when no server of Plait's answers.
         """
         arms = [Arm("base"), Arm("rag/base", retrieves=True)]
         of = respondents(self._recipe, arms, [])
         if self.is_missing(questions, of, documents):
-            asyncio.run(_check_server(url, [each.model for each in of]))
+            asyncio.run(_check_server(url, [each.model for each in of], self._recipe))
 
     async def _ask(
         self, questions: Sequence[Question], of: Sequence[Respondent], documents: str, url: str

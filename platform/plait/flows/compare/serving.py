@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.chat_client import server_url
-from plait.errors import Conflict
+from plait.errors import Conflict, RecipeError
 from plait.local.ray_head import connect
 from plait.recipes import CompareRecipe
 from plait.serve.app import parse
@@ -107,9 +107,11 @@ def check_serving(recipe: CompareRecipe) -> None:
     """Find out that the recipe's args of the application are wrong.
 
     Raises:
-        RecipeError: when they are.
+        RecipeError: when they are, or leave out the retrieval that half of the arms need.
     """
-    _config(recipe, recipe.model)
+    (application,) = _config(recipe, recipe.model)["applications"]
+    if parse(application["args"]).retrieval is None:
+        raise RecipeError("serve.retrieval is null, and the arms of rag/ answer by retrieval.", "Leave it out.")
 
 
 def _config(recipe: CompareRecipe, base_model: str) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Who answers as an arm, and which answers are missing."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from made_findings import made_recipe
 
@@ -115,3 +117,25 @@ def test_a_server_is_looked_at_only_where_answers_are_missing(tmp_path: Path) ->
                 run.add_trial(_answered(trial))
         run.flush()
         answering.check_server("http://127.0.0.1:1", QUESTIONS, "d")
+
+
+def test_a_server_that_answers_from_another_index_is_told_before_anything_is_indexed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = made_recipe()
+    searched = "another"
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/models":
+            return httpx.Response(200, json={"data": [{"id": id, "root": "org/other"} for id in ("base", "rag/base")]})
+        return httpx.Response(200, json={"data": [], "collection": searched})
+
+    client = partial(httpx.AsyncClient, transport=httpx.MockTransport(answer))
+    monkeypatch.setattr("plait.flows.compare.answering.httpx.AsyncClient", client)
+    with begun({"compare": "support"}, "support", tmp_path / "answers") as run:
+        answering = Answering(recipe, run, serving=None, examples=None)  # type: ignore[arg-type]
+        with pytest.raises(InvalidInput, match="from the collection 'another', and the recipe indexes"):
+            answering.check_server("http://there", QUESTIONS, "d")
+        searched = recipe.ingest.collection
+        answering.check_server("http://there", QUESTIONS, "d")
+    assert "has the base model org/other, the recipe" in capsys.readouterr().out

@@ -106,6 +106,11 @@ def test_documents_under_other_names_take_the_place_of_none(check: Check, tmp_pa
         check("ingest.sync=false")
 
 
+def test_an_application_without_retrieval_cannot_serve_half_of_the_arms(check: Check) -> None:
+    with pytest.raises(PlaitError, match=r"serve\.retrieval is null"):
+        check("serve={retrieval: null}")
+
+
 def test_a_server_that_stands_anyway_has_its_own_args_and_no_whole_model(
     check: Check, capsys: pytest.CaptureFixture[str]
 ) -> None:
