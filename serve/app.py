@@ -18,8 +18,10 @@ from plait.engines.registry import check_settings
 from plait.index.collection import Index
 from plait.index.stores.connect import connect_store
 from plait.models.source import resolve_model
+from plait.serve.api.fine_tuning.recipe import check_recipes
 from plait.serve.deployments.embedder import Embedder
 from plait.serve.deployments.indexer import Indexer
+from plait.serve.deployments.job_runner import JobRunner
 from plait.serve.deployments.llm import LLM
 from plait.serve.deployments.reranker import Reranker
 from plait.serve.deployments.retriever import Retriever
@@ -57,7 +59,10 @@ def build(args: dict[str, Any]) -> Application:
     retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval, embedder, reranker) if retrieval else None
     indexer = _deployment(Indexer, _LIGHT_CPUS).bind(retrieval, embedder) if retrieval else None
     reviewer = _reviewer(arguments, llm) if arguments.reviews_answers else None
-    return _deployment(Ingress, _LIGHT_CPUS).bind(llm, retriever, embedder, reranker, indexer, reviewer, arguments)
+    runner = _deployment(JobRunner, num_cpus=0).bind(arguments) if arguments.runs_jobs else None
+    return _deployment(Ingress, _LIGHT_CPUS).bind(
+        llm, retriever, embedder, reranker, indexer, reviewer, runner, arguments
+    )
 
 
 def _reviewer(arguments: AppArguments, llm: Any) -> Any:
@@ -114,7 +119,7 @@ def check(arguments: AppArguments) -> None:
     """Find out before anything starts whether the application can run; makes the base model ready to load.
 
     Raises:
-        InvalidInput, ModelNotFound, CollectionNotFound, Unavailable: what is missing.
+        InvalidInput, RecipeError, ModelNotFound, CollectionNotFound, Unavailable: what is missing.
     """
     check_settings(arguments.llm)
     resolve_model(arguments.llm.model)
@@ -128,4 +133,6 @@ def check(arguments: AppArguments) -> None:
             Index.open(collection, store).check_mode(arguments.retrieval.mode)
     if arguments.judging.share > 0:
         check_judging(arguments.judging)
+    if arguments.fine_tuning.enabled:
+        check_recipes(arguments)
     Registry()

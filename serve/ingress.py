@@ -15,10 +15,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from plait import __version__
+from plait.client_jobs.batches import Served
 from plait.observability import tracing
 from plait.scope import Scope
 from plait.serve.api import (
     adapters,
+    batches,
     embeddings,
     feedback,
     file_batches,
@@ -42,6 +44,8 @@ from plait.serve.api.anthropic.answers import MessageStreamEvent
 from plait.serve.api.body_limits import BodyLimits
 from plait.serve.api.caller import KeyCheck, requires
 from plait.serve.api.errors import install
+from plait.serve.api.fine_tuning import routes as fine_tuning_jobs
+from plait.serve.api.from_within import answered_inside
 from plait.serve.api.generation_answers import ChatCompletionChunk, CompletionChunk
 from plait.serve.api.openapi import describe, errors
 from plait.serve.api.request_context import ID_HEADER, TRACE_HEADER, RequestIds, name_span
@@ -59,6 +63,7 @@ _ROUTES: dict[tuple[Scope, ...], tuple[ModuleType, ...]] = {
     (Scope.INFER,): (models, generation, messages, responses, rag, embeddings, rerank, score, tokenization, feedback),
     (Scope.INFER, Scope.DOCUMENTS): (vector_stores, passages, lineage),
     (Scope.DOCUMENTS,): (files, uploads, vector_store_changes, vector_store_files, file_batches),
+    (Scope.JOBS,): (fine_tuning_jobs, batches),
     (Scope.ADMIN,): (adapters,),
 }
 
@@ -119,6 +124,7 @@ class Ingress:
         reranker: DeploymentHandle | None,
         indexer: DeploymentHandle | None,
         reviewer: DeploymentHandle | None,
+        runner: DeploymentHandle | None,
         arguments: AppArguments,
     ) -> None:
         log_expected_errors_in_one_line()
@@ -126,7 +132,12 @@ class Ingress:
         tidying.start(arguments.responses)
         self._limits, self._cors_origins = arguments.limits, arguments.cors_origins
         reviews = Reviews(reviewer, arguments) if reviewer else None
-        self.deployments = Deployments(llm, retriever, embedder, reranker, indexer, arguments, reviews)
+        self.deployments = Deployments(llm, retriever, embedder, reranker, indexer, arguments, reviews, runner)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return build_api(self._limits, self._cors_origins)
+        self._api = build_api(self._limits, self._cors_origins)
+        return self._api
+
+    async def answer(self, key_id: str | None, base_url: str, path: str, body: bytes) -> Served:
+        """Answer a request of a batch as if it had come over HTTP; see `answered_inside`."""
+        return await answered_inside(self._api, key_id, base_url, path, body)

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel
 
+from plait.adapters.progress import StepRecord
 from plait.errors import PlaitError
 from plait.jobs.train.held_out import Sample
 from plait.jobs.train.peers import Peers
-from plait.jobs.train.progress import StepRecord
 from plait.jobs.train.strategies import Strategy
 from plait.whole_files import reach_disk
 

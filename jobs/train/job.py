@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from plait import __version__
 from plait.adapters.metadata import AdapterMetadata
+from plait.adapters.progress import ProgressLog
 from plait.adapters.registry import AdapterVersion, Registry
 from plait.adapters.tracking import start_run, tracking_client
 from plait.errors import Conflict, Interrupted, InvalidInput, ModelNotFound, PlaitError, find_plait_error
@@ -30,7 +31,7 @@ from plait.jobs.train.interrupt import run_interruptibly
 from plait.jobs.train.objectives.pretrain import PretrainConfig
 from plait.jobs.train.packed_rows import Encoding
 from plait.jobs.train.prepare import Prepared, prepare
-from plait.jobs.train.progress import ProgressLog, shown
+from plait.jobs.train.progress import shown
 from plait.jobs.train.record import final_metrics, log_run, samples_table
 from plait.jobs.train.rehearsal import WINDOW_TOKENS
 from plait.jobs.train.schedule import total_steps

@@ -14,6 +14,7 @@ import ray.train
 import torch
 from joblib import cpu_count
 
+from plait.adapters.progress import ProgressLog, StepRecord
 from plait.errors import PlaitError
 from plait.jobs.train.batches import Batch, collate, idle_batch, micro_batches
 from plait.jobs.train.checkpoint import Checkpoints, RunState
@@ -21,7 +22,6 @@ from plait.jobs.train.held_out import HeldOut
 from plait.jobs.train.objectives.objective import Objective, objective_of
 from plait.jobs.train.packing import PackedRow
 from plait.jobs.train.peers import Peers
-from plait.jobs.train.progress import ProgressLog, StepRecord
 from plait.jobs.train.rehearsal import Rehearsal
 from plait.jobs.train.schedule import learning_rate, total_steps
 from plait.jobs.train.shards import RowOrder, RowRef, Shards

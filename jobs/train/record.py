@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from plait.adapters.progress import StepRecord
 from plait.adapters.tracking import tracking_client
 from plait.jobs.train.held_out import Sample
-from plait.jobs.train.progress import StepRecord
 
 _NO_METRICS = {"step", "total_steps", "time_ms", "figures"}
 

@@ -10,6 +10,7 @@ says what the row lacks. It knows nothing of files, tokens or chat formats. Turn
     {"instruction": …, "context": …, "response": …}                                         Dolly
     {"text": …}
     {"prompt": …, "chosen": …, "rejected": …}                                               preferences
+    {"input": {"messages": […]}, "preferred_output": […], "non_preferred_output": […]}      OpenAI's (objectives/dpo.py)
 
 Beside each but a text: "system", and "tools" (or "functions").
 """

@@ -4,8 +4,10 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """`infer`: ask; `documents`: upload files, make collections and search them; `admin`: both, and load adapters."""
+    """`infer`: ask; `documents`: upload files, make collections and search them; `jobs`: fine-tune models and order
+    batches; `admin`: all of it, and load adapters."""
 
     INFER = "infer"
     DOCUMENTS = "documents"
+    JOBS = "jobs"
     ADMIN = "admin"

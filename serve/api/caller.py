@@ -19,6 +19,7 @@ from starlette.types import Scope as HttpScope
 
 from plait import api_keys
 from plait.api_keys import ApiKey, KeysUnreadable
+from plait.client_jobs.tuning import maker_of
 from plait.documents.uploads import made_collections
 from plait.documents.uploads.reach import EVERYTHING, Reach
 from plait.errors import CollectionNotFound, Forbidden, PlaitError, Unauthorized, Unavailable
@@ -64,7 +65,14 @@ class Caller:
         return "admin" if self.may(Scope.ADMIN) else "anybody"
 
     def may_use_adapter(self, name: str) -> bool:
-        return self.key is None or self.key.adapters is None or name in self.key.adapters
+        """Whether an adapter is for this key; one that it has trained is, and one of another tenant's is not."""
+        if self.key is None:
+            return True
+        made_by = maker_of(name)
+        if made_by is not None and None not in (made_by[0].tenant, self.tenant) and made_by[0].tenant != self.tenant:
+            return False
+        is_own = made_by is not None and made_by[1] == self.owner
+        return is_own or self.key.adapters is None or name in self.key.adapters
 
     def may_use_collection(self, name: str) -> bool:
         return self._is_bound_to(name) and not self._is_of_another_tenant(name)
@@ -119,7 +127,8 @@ class KeyCheck:
         self._app = app
 
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in _OPEN:
+        is_known = "caller" in scope.get("state", {})  # a request of a batch, which comes from within
+        if scope["type"] == "http" and scope["path"] not in _OPEN and not is_known:
             try:
                 _look(scope)
             except KeysUnreadable as error:
@@ -136,9 +145,13 @@ def _look(scope: HttpScope) -> None:
     headers = Headers(scope=scope)
     scheme, _, given = headers.get("Authorization", "").partition(" ")
     secret = given.strip() if scheme.lower() == "bearer" else headers.get(_ANTHROPICS_HEADER, "")
-    scope["state"]["caller"] = caller = _caller(secret)
-    scope["state"]["is_admin"] = caller.may(Scope.ADMIN)
-    scope["state"]["key_id"] = caller.key.id if caller.key else None
+    admit(scope, _caller(secret))
+
+
+def admit(scope: HttpScope, caller: Caller) -> None:
+    """Let a request be one of this caller's."""
+    key_id = caller.key.id if caller.key else None
+    scope.setdefault("state", {}).update(caller=caller, is_admin=caller.may(Scope.ADMIN), key_id=key_id)
 
 
 def _caller(secret: str) -> Caller:
@@ -147,7 +160,22 @@ def _caller(secret: str) -> Caller:
     keys = api_keys.all_keys()
     if keys is None:
         return Caller(frozenset({Scope.INFER}))
-    key = api_keys.find(secret)
+    return _holder(api_keys.find(secret))
+
+
+def caller_of(key_id: str | None) -> Caller:
+    """Who ordered something that is done now; `key_id`: of the key; None: whoever may do everything.
+
+    Raises:
+        Unauthorized: when the key was revoked, or has expired, meanwhile.
+        KeysUnreadable: when the file of keys cannot be read.
+    """
+    if key_id is None:
+        return Caller(frozenset({Scope.ADMIN}))
+    return _holder(next((key for key in api_keys.all_keys() or () if key.id == key_id), None))
+
+
+def _holder(key: ApiKey | None) -> Caller:
     if key is None:
         raise Unauthorized("The API key is missing or wrong.", _REMEDY)
     if key.is_expired:

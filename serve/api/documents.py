@@ -4,6 +4,7 @@ In: names, files, and who asks. Out: how it stands with them. A route gets it by
 not change is refused here.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Annotated
@@ -149,7 +150,11 @@ class Documents:
             Conflict: when yet another collection holds it.
             Forbidden: when one holds it that this caller may not change.
         """
-        await self._there_is_an_index()[0].detach_and_delete.remote(file_id, self._caller.reach)
+        if self._indexer is None:  # no collection can hold it
+            uploaded_files.file(file_id, self._caller.reach)
+            await asyncio.to_thread(uploaded_files.delete, file_id)
+            return
+        await self._indexer.detach_and_delete.remote(file_id, self._caller.reach)
 
     def _check(self, collection: str) -> DeploymentHandle:
         """The indexer, for a collection that is served and for this caller."""

@@ -38,7 +38,7 @@ from plait.serve.messages.served_collections import ServedCollections
 class Deployments:
     """What is behind the API, and what it was built with; all but the LLM are None where the application has none.
 
-    `reviews`: where answers go after they were given.
+    `reviews`: where answers go after they were given. `runner`: looks after what clients order.
     """
 
     llm: DeploymentHandle
@@ -48,6 +48,7 @@ class Deployments:
     indexer: DeploymentHandle | None = None
     arguments: AppArguments = field(default_factory=AppArguments)
     reviews: Reviews | None = None
+    runner: DeploymentHandle | None = None
 
     async def check_ready(self, timeout_s: float) -> None:
         """Ask everything behind the API at once; returns when all of it answers.
@@ -57,7 +58,7 @@ class Deployments:
             Exception: what the first to refuse says.
         """
         parts = {"LLM": self.llm, "retriever": self.retriever, "embedder": self.embedder}
-        parts |= {"reranker": self.reranker, "indexer": self.indexer}
+        parts |= {"reranker": self.reranker, "indexer": self.indexer, "job runner": self.runner}
         answers = {asyncio.create_task(_is_ready(part)): name for name, part in parts.items() if part is not None}
         try:
             done, waiting = await asyncio.wait(answers, timeout=timeout_s, return_when=asyncio.FIRST_EXCEPTION)

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from session_processes import session_processes
 
+from plait.adapters.progress import ProgressLog
 from plait.adapters.registry import Registry
 from plait.cli import main
-from plait.jobs.train.progress import ProgressLog
 from plait.local.ray_head import token
 from plait.model_ids import AdapterRef
 from plait.settings import settings

@@ -18,12 +18,12 @@ from local_training import training_in_this_process
 from safetensors.torch import load_file
 from session_processes import session_processes
 
+from plait.adapters.progress import ProgressLog
 from plait.adapters.registry import AdapterVersion
 from plait.adapters.tracking import tracking_client
 from plait.errors import PlaitError
 from plait.jobs.train.job import train
 from plait.jobs.train.prepare import prepare
-from plait.jobs.train.progress import ProgressLog
 from plait.recipes import TrainRecipe, load_recipe
 from plait.settings import settings
 

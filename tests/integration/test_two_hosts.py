@@ -22,6 +22,7 @@ import yaml
 from safetensors.torch import load_file
 from two_hosts import HEAD, OTHER, Hosts, no_namespaces, wait_until
 
+from plait.adapters.progress import ProgressLog
 from plait.adapters.registry import Registry
 from plait.adapters.tracking import tracking_client
 from plait.documents.chunk import Chunk, chunk_table
@@ -29,7 +30,6 @@ from plait.documents.read import file_table, find_documents
 from plait.index.collection import Index, list_collections
 from plait.index.conditions import EVERY_ROW
 from plait.jobs.ingest.pipeline import chunk_files
-from plait.jobs.train.progress import ProgressLog
 from plait.model_ids import AdapterRef
 from plait.models.encoders.load import load_embedding
 from plait.recipes import IngestRecipe

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from plait.jobs.train.trainable import Trainable
 
 
+_OPENAIS = ("preferred_output", "non_preferred_output")
+
+
 class DpoConfig(ObjectiveConfig):
     """Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290). The reference is the base model itself:
     the same weights with the adapter switched off."""
@@ -68,6 +71,8 @@ class Dpo:
         self._config = config
 
     def parse(self, fields: Fields, unused: set[str]) -> Preference:
+        if all(name in fields for name in _OPENAIS):
+            return self._of_openai(fields, unused)
         if "chosen" not in fields or "rejected" not in fields:
             raise BadRow("is no preference: it needs 'prompt', 'chosen' and 'rejected'")
         has_list, asked = has_messages(fields), prompt_turns(fields, unused)
@@ -90,6 +95,15 @@ class Dpo:
         if chosen.messages[-1] == rejected.messages[-1]:
             raise BadRow("is no preference: 'chosen' and 'rejected' are the same")
         return Preference(chosen, rejected)
+
+    def _of_openai(self, fields: Fields, unused: set[str]) -> Preference:
+        """A row as OpenAI's fine-tuning takes it: the conversation and its tools in `input`, two answers beside it."""
+        asked = fields.mapping("input", "an object with messages") or {}
+        answers = dict(zip(("chosen", "rejected"), map(fields.take, _OPENAIS), strict=True))
+        given = Fields({**asked, **answers}, "input")
+        preference = self.parse(given, unused)
+        unused.update(given.place(name) for name, _ in given.unused())
+        return preference
 
     def encode(self, meaning: Preference, encoder: "Encoder") -> "list[list[Example]]":
         pair = [encoder.last_answer(meaning.chosen), encoder.last_answer(meaning.rejected)]

@@ -20,8 +20,8 @@ def create(
     name: str = typer.Argument(help="Whose it is, for the list."),
     scope: list[Scope] = typer.Option(
         [Scope.INFER],
-        help="infer: ask; documents: upload files, make collections and search them; admin: both, and load adapters. "
-        "May be given twice.",
+        help="infer: ask; documents: upload files, make collections and search them; jobs: fine-tune, order batches; "
+        "admin: all of it, and load adapters. May be given more than once.",
     ),
     tenant: str = typer.Option(
         None, help="Whose documents it searches and writes; default: any, and files go to the server's."

@@ -157,6 +157,7 @@ def _quality() -> Iterator[Panel]:
     )
     yield _by("Ratings", metrics.FEEDBACK, "rating", "ops")
     yield _by("Answers kept", metrics.ANSWERS_KEPT, "outcome", "ops")
+    yield _by("Requests of batches", metrics.BATCH_REQUESTS, "outcome", "ops")
 
 
 def _training() -> Iterator[Panel]:
@@ -164,6 +165,7 @@ def _training() -> Iterator[Panel]:
     yield _latest("Speed", metrics.TRAIN_TOKENS_PER_SECOND, "adapter", "cps")
     yield _by("Steps", metrics.TRAIN_STEPS, "adapter", "ops")
     yield _by("Tokens", metrics.TRAIN_TOKENS, "adapter", "cps")
+    yield _by("Fine-tuning jobs of clients that ended", metrics.TUNING_JOBS, "status", "ops")
     yield _since(
         "Since the last step",
         metrics.TRAIN_PROGRESS,

@@ -176,6 +176,12 @@ ANSWERS_KEPT = Counter(
 )
 FEEDBACK = Counter("plait_feedback", "Ratings by people: up (0.5 or more) or down.", ["rating", "model_name"])
 
+# What clients order
+TUNING_JOBS = Counter(
+    "plait_client_tuning_jobs", "Fine-tuning jobs that ended: succeeded, failed or cancelled.", ["status"]
+)
+BATCH_REQUESTS = Counter("plait_batch_requests", "Requests of ended batches: completed or failed.", ["outcome"])
+
 # Ingestion
 DOCUMENTS = Counter(
     "plait_ingest_documents",

@@ -16,6 +16,12 @@ from plait.index.stores.store import Store
 from plait.models.encoders.load import load_embedding
 from serving.asking import ADMIN_KEY, COLLECTION, MAX_BATCH_SIZE, MAX_WAITING, OTHER, TEXTS
 
+# What training takes as little of as it can: the tiny model reads 512 tokens, and forgets what nobody measures.
+SMALL = (
+    *("model.dtype=float32", "data.max_tokens=64", "data.rehearsal_share=0", "train.kl_weight=0"),
+    *("train.samples=0", "train.checkpoint_every_steps=2", "scale.threads_per_worker=1"),
+)
+
 
 @pytest.fixture(scope="package")
 def adapters(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -87,6 +93,11 @@ def server(
         "default_max_tokens=12",
         "judging.share=1.0",
         "answers.keep=all",
+        "fine_tuning.enabled=true",
+        f"fine_tuning.fields=[{', '.join(SMALL)}]",
+        "batches.enabled=true",
+        "batches.at_once=2",
+        "batches.token_price={prompt: 1.0, completion: 2.0}",
     ]
     told: list[str] = []
     keys_file = tmp_path_factory.mktemp("keys") / "keys.json"

@@ -76,13 +76,20 @@ def uploaded_like(filename: str) -> str:
 
 
 def save(
-    filename: str, purpose: str, data: Readable, of: Reach = EVERYTHING, expires_after_s: int | None = None
+    filename: str,
+    purpose: str,
+    data: Readable,
+    of: Reach = EVERYTHING,
+    expires_after_s: int | None = None,
+    max_bytes: int | None = MAX_BYTES,
 ) -> UploadedFile:
     """Keep a file, until so many seconds are over; None: until it is deleted.
 
+    `max_bytes`: None for what the server itself makes.
+
     Raises:
         InvalidInput: for a name that is none, or a file that is empty.
-        TooLarge: for one that is larger than MAX_BYTES.
+        TooLarge: for one that is larger than `max_bytes`.
         InsufficientStorage: when the disk is full.
     """
     name = checked_name(filename)
@@ -93,7 +100,7 @@ def save(
         file = UploadedFile(
             id=file_id,
             filename=name,
-            bytes=_copy(data, folder / name),
+            bytes=_copy(data, folder / name, max_bytes),
             created_at=now,
             purpose=purpose,
             of=of,
@@ -193,14 +200,14 @@ def checked_name(filename: str) -> str:
     return name
 
 
-def _copy(data: Readable, to: Path) -> int:
+def _copy(data: Readable, to: Path, max_bytes: int | None) -> int:
     size = 0
     with open(to, "wb") as out:
         while block := data.read(1 << 20):
             size += len(block)
-            if size > MAX_BYTES:
+            if max_bytes is not None and size > max_bytes:
                 raise TooLarge(
-                    f"The file is larger than {MAX_BYTES >> 20} MiB.", "Bring it into the collection by plait ingest."
+                    f"The file is larger than {max_bytes >> 20} MiB.", "Bring it into the collection by plait ingest."
                 )
             out.write(block)
     if not size:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from plait.adapters.progress import StepRecord
 from plait.errors import PlaitError
 from plait.jobs.train.checkpoint import Checkpoints, RunState
 from plait.jobs.train.held_out import Sample
 from plait.jobs.train.peers import Peers
-from plait.jobs.train.progress import StepRecord
 
 ALONE = Peers(0, 1, torch.device("cpu"))
 

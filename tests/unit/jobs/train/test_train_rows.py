@@ -96,6 +96,7 @@ def test_a_rendered_text_beside_a_conversation_counts_only_for_pretraining() -> 
     "fields",
     [
         {"prompt": "Q", "chosen": "A", "rejected": "B"},
+        {"input": {"messages": [USER], "tools": []}, "preferred_output": [GOOD], "non_preferred_output": [BAD]},
         {"prompt": [USER], "chosen": [GOOD], "rejected": [BAD]},
         {"prompt": "Q", "chosen": [GOOD], "rejected": [BAD]},
         {"chosen": [USER, GOOD], "rejected": [USER, BAD]},

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 import ray.train
 
+from plait.adapters.progress import ProgressLog, StepRecord
 from plait.jobs.train.left_out import LeftOutRows
 from plait.jobs.train.loop import WorkerPlan, train_worker
 from plait.jobs.train.objectives.pretrain import PretrainConfig
 from plait.jobs.train.packed_rows import Encoding, encode_and_pack
-from plait.jobs.train.progress import ProgressLog, StepRecord
 from plait.jobs.train.shard_writer import ShardWriter
 from plait.jobs.train.shards import MANIFEST
 from plait.models.chat import chat_format_for

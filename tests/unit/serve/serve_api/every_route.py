@@ -16,6 +16,8 @@ from described import description
 from fastapi.testclient import TestClient
 
 from plait import api_keys
+from plait.client_jobs.batches import BATCHES, Batch
+from plait.client_jobs.tuning import TUNING_JOBS, EventLog, TuningEvent, TuningJob
 from plait.documents.uploads import attachments, made_collections, multipart, uploaded_files
 from plait.documents.uploads.reach import Reach
 from plait.errors import CollectionNotFound, ModelNotFound, NotFound
@@ -37,7 +39,14 @@ from plait.serve.api.responses.storage import ResponseStorage, StoredResponse, n
 from plait.serve.api.reviews import Reviews
 from plait.serve.api.services import Deployments
 from plait.serve.deployments.indexer import Indexer
-from plait.serve.messages.arguments import AnswerArguments, AppArguments, ResponseArguments, RetrievalArguments
+from plait.serve.messages.arguments import (
+    AnswerArguments,
+    AppArguments,
+    BatchArguments,
+    FineTuningArguments,
+    ResponseArguments,
+    RetrievalArguments,
+)
 from plait.serve.messages.calls import Call, Collection, Event, Retrieved, TokenizerInfo, Tokens
 from plait.serve.messages.embeddings import Embedded
 from plait.serve.messages.protocol import ModelCard
@@ -77,7 +86,7 @@ class Ask:
         return f"{self.method} {self.path} {self.json or ''}"
 
 
-_OTHERS, _UNKNOWN, _LEFT_OUT = 403, 404, 200
+_OTHERS, _UNKNOWN, _BAD, _LEFT_OUT = 403, 404, 400, 200
 _IN_COLLECTION = {"collection": _OTHERS, "file": _UNKNOWN}
 _A_MADE_ONE = {"any collection": _OTHERS, "tenant": _UNKNOWN}  # which no key is bound to
 _INFER: list[tuple[str, str, Any, Mapping[str, int]]] = [
@@ -159,6 +168,21 @@ _DOCUMENTS: list[tuple[str, str, Any, Mapping[str, int]]] = [
     ("POST", f"{STORE}/file_batches/{{batch_id}}/cancel", None, _IN_COLLECTION),
     ("GET", f"{STORE}/file_batches/{{batch_id}}/files", None, _IN_COLLECTION),
 ]
+_ORDER, _BATCH = "/v1/fine_tuning/jobs/{job_id}", "/v1/batches/{batch_id}"
+_JOBS: list[tuple[str, str, Any, Mapping[str, int]]] = [
+    ("POST", "/v1/fine_tuning/jobs", {"model": "base", "training_file": FILE}, {"file": _BAD}),
+    ("POST", "/v1/fine_tuning/jobs", {"model": ADAPTER, "training_file": FILE}, {"adapter": _OTHERS, "file": _BAD}),
+    ("GET", "/v1/fine_tuning/jobs", None, {"file": _LEFT_OUT}),
+    ("GET", _ORDER, None, {"file": _UNKNOWN}),
+    ("POST", f"{_ORDER}/cancel", None, {"file": _UNKNOWN}),
+    ("GET", f"{_ORDER}/events", None, {"file": _UNKNOWN}),
+    ("GET", f"{_ORDER}/checkpoints", None, {"file": _UNKNOWN}),
+    ("POST", "/v1/batches", {"input_file_id": FILE, "endpoint": "/v1/embeddings"}, {"file": _BAD}),
+    ("GET", "/v1/batches", None, {"file": _LEFT_OUT}),
+    ("GET", _BATCH, None, {"file": _UNKNOWN}),
+    ("POST", f"{_BATCH}/cancel", None, {"file": _UNKNOWN}),
+]
+_PURPOSES = {"/v1/fine_tuning/jobs": "fine-tune", "/v1/batches": "batch"}
 _ADMIN: list[tuple[str, str, Any]] = [
     ("POST", "/v1/load_lora_adapter", {"lora_name": ADAPTER, "lora_path": "/store/support"}),
     ("POST", "/v1/unload_lora_adapter", {"lora_name": ADAPTER}),
@@ -171,6 +195,7 @@ ASKED = [
     *(Ask(method, path, frozenset({Scope.INFER}), json, names) for method, path, json, names in _INFER),
     *(Ask(*ask[:2], frozenset({Scope.INFER, Scope.DOCUMENTS}), *ask[2:]) for ask in _FINDING),
     *(Ask(method, path, frozenset({Scope.DOCUMENTS}), json, names) for method, path, json, names in _DOCUMENTS),
+    *(Ask(method, path, frozenset({Scope.JOBS}), json, names) for method, path, json, names in _JOBS),
     *(Ask(method, path, frozenset({Scope.ADMIN}), json) for method, path, json in _ADMIN),
 ]
 
@@ -307,10 +332,13 @@ class Behind:
             retrieval=RetrievalArguments(collection=COLLECTION),
             default_max_tokens=16,
             answers=AnswerArguments(keep="all"),
+            fine_tuning=FineTuningArguments(enabled=True),
+            batches=BatchArguments(enabled=True),
         )
         # It is asked to keep ratings, and is sent no answers: they would come after the requests that were answered.
         reviews = Reviews(self._handle(rate=None), AppArguments())  # type: ignore[arg-type]
-        self.deployments = Deployments(self.llm, retriever, embedder, None, takes_files, arguments, reviews)
+        runner = self._handle(is_ready=True, wake=None)
+        self.deployments = Deployments(self.llm, retriever, embedder, None, takes_files, arguments, reviews, runner)
 
     def load_adapters_by(self, lifecycle: AdapterLifecycle) -> None:
         """Let adapters be loaded, unloaded and pinned by the real thing."""
@@ -369,6 +397,25 @@ def begun_upload(spare_bytes: int) -> tuple[str, str]:
     return upload.id, multipart.add_part(upload.id, BytesIO(CANARY.encode())).id
 
 
+def ordered_jobs(file_id: str) -> tuple[str, str]:
+    """The ids of a fine-tuning job and of a batch that the owner ordered."""
+    common: dict[str, Any] = {"created_at": 1, "of": OWNER, "owner": "o", "metadata": {"mark": CANARY}}
+    job = TuningJob(id=TUNING_JOBS.new_id(), name="ft-1", model="base", training_file=file_id, **common)
+    batch = Batch(
+        id=BATCHES.new_id(),
+        key_id=None,
+        base_url="http://here",
+        endpoint="/v1/embeddings",
+        input_file_id=file_id,
+        expires_at=2,
+        **common,
+    )
+    TUNING_JOBS.add(job, {})
+    BATCHES.add(batch, {})
+    EventLog(job.id).add([TuningEvent(id="ftevent-1", created_at=1, message=CANARY)])
+    return job.id, batch.id
+
+
 def made_store() -> str:
     """A collection that the owner made; its id."""
     made = made_collections.MadeCollection(
@@ -385,11 +432,16 @@ def send(client: TestClient, ask: Ask, headers: Mapping[str, str], file_id: str 
     if is_there and "{upload_id}" in ask.path:
         upload_id, part_id = begun_upload(spare_bytes=ask.path.endswith("/parts"))
     store_id = made_store() if is_there and ask.names is _A_MADE_ONE else COLLECTION
+    job_id, batch_id = "job_1", BATCH
+    if is_there and ask.path.startswith(("/v1/fine_tuning", "/v1/batches")):
+        job_id, batch_id = ordered_jobs(file_id)
+        file_id = uploaded_files.save("rows.jsonl", _PURPOSES.get(ask.path, "assistants"), BytesIO(b"{}"), OWNER).id
     path = ask.path.format(
         store_id=store_id,
         file_id=file_id,
         upload_id=upload_id,
-        batch_id=BATCH,
+        batch_id=batch_id,
+        job_id=job_id,
         model_id=ADAPTER,
         name=ADAPTER,
         passage_id=PASSAGE,

@@ -46,8 +46,9 @@ BOUNDS: list[dict[str, Any]] = [
     {"adapters": ("sales",)},
     {"tenant": TENANT, "collections": ("faq",), "adapters": ("sales",)},
 ]
-INFER, DOCUMENTS, ADMIN = (frozenset({scope}) for scope in (Scope.INFER, Scope.DOCUMENTS, Scope.ADMIN))
-KEYS = [*((scopes, {}) for scopes in (INFER, DOCUMENTS, ADMIN)), *((INFER | DOCUMENTS, bounds) for bounds in BOUNDS)]
+INFER, DOCUMENTS, JOBS, ADMIN = (frozenset({scope}) for scope in Scope)
+EACH = (INFER, DOCUMENTS, JOBS, ADMIN)
+KEYS = [*((scopes, {}) for scopes in EACH), *((INFER | DOCUMENTS | JOBS, bounds) for bounds in BOUNDS)]
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +162,7 @@ def test_a_key_is_answered_within_its_scope_and_bounds(
                 about = [tenant for _, arguments in behind.asked for one in arguments for tenant in tenants_in(one)]
                 assert set(about) <= {key.tenant}, (key, behind.asked)
         finally:
-            for kept in ("uploads", "collections"):
+            for kept in ("uploads", "collections", "fine_tuning", "batches"):
                 shutil.rmtree(settings().root / kept, ignore_errors=True)
 
 
@@ -170,4 +171,5 @@ def test_the_admin_key_of_the_server_opens_every_route(client: TestClient) -> No
         a_file = sent_file if ask.method == "DELETE" and ask.path.startswith("/v1/files") else attached_file
         answer = send(client, ask, bearer("an-admin-key"), a_file())
         assert answer.status_code == 200, (str(ask), answer.text)
-    shutil.rmtree(settings().root / "uploads")
+    for kept in ("uploads", "fine_tuning", "batches"):
+        shutil.rmtree(settings().root / kept)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from plait.jobs.train.progress import ProgressLog, StepRecord
+from plait.adapters.progress import ProgressLog, StepRecord
 
 
 @pytest.fixture
