@@ -17,6 +17,7 @@ from plait.serve.api.openapi import errors
 from plait.serve.api.orders import Orders, orders, runs_batches
 from plait.serve.api.request_body import Refused, RequestBody
 from plait.serve.api.request_context import RequestContext, request_context
+from plait.serve.api.responses.objects import InputTokensDetails, ResponseUsage
 from plait.serve.api.responses.requests import Metadata
 from plait.serve.api.uploads import FileExpiry
 from plait.serve.messages.arguments import BatchArguments
@@ -51,22 +52,6 @@ class BatchErrors(BaseModel):
     data: list[BatchError]
 
 
-class CachedTokens(BaseModel):
-    cached_tokens: int
-
-
-class ReasoningTokens(BaseModel):
-    reasoning_tokens: int = 0
-
-
-class BatchUsage(BaseModel):
-    input_tokens: int
-    input_tokens_details: CachedTokens
-    output_tokens: int
-    output_tokens_details: ReasoningTokens = ReasoningTokens()
-    total_tokens: int
-
-
 class BatchPrice(BaseModel):
     """`price`: of a token, as a share of what it costs when somebody waits. `cost`: of all answers, in no currency;
     None: not before the batch has ended, nor where the server has no prices."""
@@ -98,7 +83,7 @@ class BatchObject(BaseModel):
     cancelling_at: int | None
     cancelled_at: int | None
     request_counts: RequestCounts
-    usage: BatchUsage | None
+    usage: ResponseUsage | None
     metadata: dict[str, str] | None
     plait: BatchPrice
 
@@ -152,9 +137,9 @@ def batch_object(batch: Batch, settings: BatchArguments) -> BatchObject:
     to_end = BATCHES.to_end_since(batch.id)
     used, prices = batch.usage, settings.token_price
     whole = None if used is None or prices is None else prices.cost(used.input_tokens, used.output_tokens)
-    usage = used and BatchUsage(
+    usage = used and ResponseUsage(
         input_tokens=used.input_tokens,
-        input_tokens_details=CachedTokens(cached_tokens=used.cached_tokens),
+        input_tokens_details=InputTokensDetails(cached_tokens=used.cached_tokens),
         output_tokens=used.output_tokens,
         total_tokens=used.input_tokens + used.output_tokens,
     )

@@ -4,9 +4,11 @@ In: jobs as they stand on the disk, how their Ray jobs stand, what training says
 events. The rows themselves are checked by training, before its first step.
 """
 
+import json
 import re
 import shutil
 import time
+from pathlib import Path
 
 from plait.client_jobs.tuning import RECIPE_FILE, TUNING_JOBS, EventLog, Failure, TuningJob
 from plait.documents.row_files import BadRow
@@ -102,15 +104,26 @@ def _running(job: TuningJob) -> TuningJob:
 
 
 def _failed(job: TuningJob, said: str, failure: Failure | None = None) -> TuningJob:
-    message = _without_folders(said) or "Training failed; the cluster's log of its job says why."
+    failure = failure or _bad_rows(job)
     if failure is None:
-        named = {"training_file": job.training_file, "validation_file": job.validation_file}
-        param = next((param for param, file_id in named.items() if file_id and file_id in said), None)
-        failure = Failure(code="invalid_file" if param else "training_failed", message=message, param=param)
+        message = _without_folders(said) or "Training failed; the cluster's log of its job says why."
+        failure = Failure(code="training_failed", message=message)
     EventLog(job.id).add([event(job, "failed", failure.message, "error")])
     _drop_checkpoints(job)
     metrics.TUNING_JOBS.labels("failed").inc()
     return job.model_copy(update={"status": "failed", "error": failure, "finished_at": int(time.time())})
+
+
+def _bad_rows(job: TuningJob) -> Failure | None:
+    """What training has left out, and failed for: it keeps such rows with their reasons beside the run."""
+    for data, param in (("train", "training_file"), ("eval", "validation_file")):
+        for file in settings().runs_dir.glob(f"{job.name}-*.{data}.left-out.jsonl"):
+            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+            first = rows[0]
+            more = f"; {len(rows) - 1} more cannot be used either" if rows[1:] else ""
+            message = f"Line {first['line']} of {Path(first['file']).name} {first['reason']}{more}."
+            return Failure(code="invalid_file", message=message, param=param)
+    return None
 
 
 def _cancelled(job: TuningJob) -> TuningJob:

@@ -46,6 +46,8 @@ def example(number: int) -> dict[str, Any]:
 
 def test_openais_client_trains_waits_chats_with_the_model_and_asks_a_batch_of_it(admin: openai.OpenAI) -> None:
     training = sent(admin, "fine-tune", [example(number) for number in range(16)])
+    unlearnable = sent(admin, "fine-tune", [example(1), {"messages": [{"role": "user", "content": "and?"}]}])
+    refused = admin.fine_tuning.jobs.create(model="base", training_file=unlearnable)
     job = admin.fine_tuning.jobs.create(
         model="base",
         training_file=training,
@@ -57,6 +59,9 @@ def test_openais_client_trains_waits_chats_with_the_model_and_asks_a_batch_of_it
             "supervised": {"hyperparameters": {"n_epochs": 2, "batch_size": 2, "learning_rate_multiplier": 4}},
         },
     )
+    failed = ended(lambda: admin.fine_tuning.jobs.retrieve(refused.id), "failed", "succeeded")
+    assert failed.error.param == "training_file"
+    assert failed.error.message.startswith("Line 2 of rows.jsonl is no example: its messages must")
     assert (job.status, job.fine_tuned_model, job.seed) == ("validating_files", None, 3)
     done = ended(lambda: admin.fine_tuning.jobs.retrieve(job.id), "succeeded", "failed")
     assert done.status == "succeeded", done.error
@@ -91,9 +96,9 @@ def test_openais_client_trains_waits_chats_with_the_model_and_asks_a_batch_of_it
     assert [answer["custom_id"] for answer in answers] == [f"r-{n}" for n in range(20) if n != 7]
     one = admin.chat.completions.create(**rows[1]["body"])
     assert answers[1]["response"]["body"]["choices"][0]["message"]["content"] == one.choices[0].message.content
-    (refused,) = [json.loads(line) for line in admin.files.content(batch.error_file_id).text.splitlines()]
-    assert (refused["custom_id"], refused["response"]["status_code"]) == ("r-7", 404)
-    assert refused["response"]["body"]["error"]["code"] == "model_not_found"
+    (wrong,) = [json.loads(line) for line in admin.files.content(batch.error_file_id).text.splitlines()]
+    assert (wrong["custom_id"], wrong["response"]["status_code"]) == ("r-7", 404)
+    assert wrong["response"]["body"]["error"]["code"] == "model_not_found"
     used = batch.usage
     assert used.output_tokens == sum(answer["response"]["body"]["usage"]["completion_tokens"] for answer in answers)
     assert batch.plait == {"price": 0.5, "cost": pytest.approx((used.input_tokens + 2 * used.output_tokens) / 2e6)}
@@ -111,13 +116,3 @@ def test_a_batch_that_is_cancelled_keeps_what_it_has_answered(admin: openai.Open
     lines = admin.files.content(cancelled.output_file_id).text.splitlines()
     assert len(lines) == cancelled.request_counts.completed == len(BATCHES.find(batch.id).answers.places())
     assert 0 < len(lines) < 400
-
-
-def test_a_row_that_cannot_be_learned_fails_the_job_with_its_line(admin: openai.OpenAI) -> None:
-    rows = [example(1), {"messages": [{"role": "user", "content": "and?"}]}]
-    job = admin.fine_tuning.jobs.create(model="base", training_file=sent(admin, "fine-tune", rows))
-    failed = ended(lambda: admin.fine_tuning.jobs.retrieve(job.id), "failed", "succeeded")
-    assert failed.error.param == "training_file"
-    assert "rows.jsonl" in failed.error.message
-    assert "line 2" in failed.error.message.lower()
-    assert "/uploads/" not in failed.error.message

@@ -13,6 +13,7 @@ from plait.adapters.progress import ProgressLog, StepRecord
 from plait.client_jobs.tuning import TUNING_JOBS, EventLog, TuningJob, model_name
 from plait.documents.uploads import uploaded_files
 from plait.documents.uploads.reach import EVERYTHING
+from plait.jobs.train.left_out import LeftOutRow, LeftOutRows
 from plait.serve.deployments.tuning_runs import TuningRuns
 from plait.serve.messages.arguments import FineTuningArguments
 from plait.settings import settings
@@ -108,23 +109,33 @@ def test_a_file_that_cannot_be_read_fails_with_the_line(runs: TuningRuns, jobs: 
     assert jobs.modules == {}
 
 
-def test_what_training_says_of_a_row_is_the_error_without_the_servers_folders(
-    runs: TuningRuns, jobs: FakeRayJobs
-) -> None:
+def test_a_row_that_training_refuses_is_the_error_with_its_line(runs: TuningRuns, jobs: FakeRayJobs) -> None:
     job = ordered()
     look(runs, job, times=2)
     folder = trained(job, steps=1)
+    left_out = LeftOutRows(folder.with_name(f"{folder.name}.train.left-out.jsonl"))
+    for line in (2, 5):
+        left_out.add(LeftOutRow(str(uploaded_files.file(job.training_file).path), line, "is no example", "{}"))
     jobs.states[f"{job.id}-1"] = "failed"
-    jobs.said = f"'{uploaded_files.file(job.training_file).path}' line 2 is no example."
     failed = look(runs, job)
     assert failed.error is not None
     assert failed.error.model_dump() == {
         "code": "invalid_file",
-        "message": "'rows.jsonl' line 2 is no example.",
+        "message": "Line 2 of rows.jsonl is no example; 1 more cannot be used either.",
         "param": "training_file",
     }
-    assert says(job)[-1] == "'rows.jsonl' line 2 is no example."
-    assert not folder.exists()
+    assert says(job)[-1] == failed.error.message
+    assert list(settings().runs_dir.iterdir()) == []
+
+
+def test_what_else_training_says_is_the_error_without_the_servers_folders(runs: TuningRuns, jobs: FakeRayJobs) -> None:
+    job = ordered()
+    look(runs, job, times=2)
+    jobs.states[f"{job.id}-1"] = "failed"
+    jobs.said = f"'{uploaded_files.file(job.training_file).path}' has nothing to learn."
+    failed = look(runs, job)
+    assert failed.error is not None
+    assert (failed.error.code, failed.error.message) == ("training_failed", "'rows.jsonl' has nothing to learn.")
 
 
 def test_a_cancelled_job_is_stopped_and_leaves_no_checkpoint(runs: TuningRuns, jobs: FakeRayJobs) -> None:
