@@ -80,7 +80,7 @@ def ask_completions(body: CompletionRequest, services: Services, context: Reques
         logprobs_shown=body.logprobs,
         prompt_logprobs_shown=body.prompt_logprobs,
         names_ids=body.return_tokens_as_token_ids,
-        price=services.arguments.price_of(calls[0].model),
+        price=services.arguments.price_of(calls[0].model, context.is_of_batch),
     )
     return Asked(answer, _events_of(body, calls, services, context))
 
@@ -135,7 +135,7 @@ def _chat_answer(
         prompt_logprobs_shown=body.prompt_logprobs,
         names_ids=body.return_tokens_as_token_ids,
         is_for_open_webui=context.is_from_open_webui,
-        price=services.arguments.price_of(calls[0].model),
+        price=services.arguments.price_of(calls[0].model, context.is_of_batch),
     )
 
 
@@ -143,7 +143,7 @@ def _events_of(
     body: GenerationBody, calls: Sequence[Call], services: Services, context: RequestContext
 ) -> AsyncGenerator[Indexed]:
     choices = [events for call in calls for events in services.answers([_of_choice(call, i) for i in range(body.n)])]
-    price = services.arguments.price_of(calls[0].model)
+    price = services.arguments.price_of(calls[0].model, context.is_of_batch)
     ending = until_deadline(merged(choices), calls[0].deadline_s)
     return recorded(calls, ending, context.step.span, body.n, price)
 

@@ -53,8 +53,8 @@ class BatchErrors(BaseModel):
 
 
 class BatchPrice(BaseModel):
-    """`price`: of a token, as a share of what it costs when somebody waits. `cost`: of all answers, in no currency;
-    None: not before the batch has ended, nor where the server has no prices."""
+    """`price`: of a token, as a share of what it costs when somebody waits. `cost`: of all answers, in the currency of
+    the server's `prices`; None: not before the batch has ended, nor where there are none."""
 
     price: float
     cost: float | None = None
@@ -135,8 +135,7 @@ async def cancel(batch_id: str, orders: _Orders) -> BatchObject:
 def batch_object(batch: Batch, settings: BatchArguments) -> BatchObject:
     """A batch as OpenAI's clients know it."""
     to_end = BATCHES.to_end_since(batch.id)
-    used, prices = batch.usage, settings.token_price
-    whole = None if used is None or prices is None else prices.cost(used.input_tokens, used.output_tokens)
+    used = batch.usage
     usage = used and ResponseUsage(
         input_tokens=used.input_tokens,
         input_tokens_details=InputTokensDetails(cached_tokens=used.cached_tokens),
@@ -151,5 +150,5 @@ def batch_object(batch: Batch, settings: BatchArguments) -> BatchObject:
         request_counts=RequestCounts(total=batch.total, completed=batch.completed, failed=batch.failed),
         usage=usage,
         metadata=batch.metadata or None,
-        plait=BatchPrice(price=settings.price, cost=None if whole is None else settings.price * whole),
+        plait=BatchPrice(price=settings.price, cost=used.cost if used else None),
     )

@@ -32,6 +32,7 @@ async def answered_inside(api: ASGIApp, key_id: str | None, base_url: str, path:
 
     async def as_caller(scope: Scope, receive: Receive, send: Send) -> None:
         admit(scope, asking)
+        scope["state"]["is_of_batch"] = True
         await api(scope, receive, send)
 
     # An error of the API is its answer, too: 500, as its log explains.

@@ -33,12 +33,10 @@ class Orders:
         """A file that an order names.
 
         Raises:
-            InvalidField: when there is none within reach, or it was sent for something else.
+            NotFound: when there is none within reach.
+            InvalidField: when it was sent for something else.
         """
-        try:
-            found = uploaded_files.file(file_id, self.caller.reach)
-        except NotFound as error:
-            raise InvalidField(error.what, error.remedy, field) from None
+        found = uploaded_files.file(file_id, self.caller.reach)
         if found.purpose != purpose:
             raise InvalidField(
                 f"The file '{file_id}' was sent with the purpose '{found.purpose}'.",

@@ -35,7 +35,7 @@ class RequestContext:
 
     `base_url`: the address by which the client reached this server, without a slash at the end. `client_task`: what a
     client asks for itself, see client_tasks.py; empty: it does not say.
-    `is_from_open_webui`: see open_webui.py.
+    `is_from_open_webui`: see open_webui.py. `is_of_batch`: nobody waits for its answer.
     """
 
     id: str
@@ -44,6 +44,7 @@ class RequestContext:
     base_url: str
     client_task: str = ""
     is_from_open_webui: bool = False
+    is_of_batch: bool = False
 
     def of_what_follows(self) -> "RequestContext":
         """The context of what goes on after the request: in its trace, but no more of its span."""
@@ -60,7 +61,15 @@ async def request_context(request: Request) -> RequestContext:
     timeout_s = None if timeout is None else _seconds(timeout)
     task = request.headers.get(TASK_HEADER, "")
     is_from_open_webui = open_webui.asks(request.headers)
-    return RequestContext(request.state.id, timeout_s, request.state.step, _base_url(request), task, is_from_open_webui)
+    return RequestContext(
+        id=request.state.id,
+        timeout_s=timeout_s,
+        step=request.state.step,
+        base_url=_base_url(request),
+        client_task=task,
+        is_from_open_webui=is_from_open_webui,
+        is_of_batch=getattr(request.state, "is_of_batch", False),
+    )
 
 
 def _base_url(request: Request) -> str:

@@ -189,10 +189,7 @@ class BatchArguments(Section):
     max_waiting: int = Field(20, ge=1, description="Batches of one API key that wait or are answered.")
     max_requests: int = Field(50_000, ge=1, description="Requests of a batch.")
     window_h: float = Field(24.0, gt=0, description="Hours until a batch expires, whatever it has answered.")
-    price: float = Field(0.5, ge=0, description="What a token of a batch costs, as a share of its token_price.")
-    token_price: TokenPrice | None = Field(
-        None, description="What a token costs that somebody waits for; null: a batch tells no cost."
-    )
+    price: float = Field(0.5, ge=0, description="What a token of a batch costs, as a share of its price in `prices`.")
 
 
 CitationStyle = Literal["annotations", "inline"]
@@ -274,12 +271,13 @@ class AppArguments(Section):
         """Whether anything is to be done with answers after they were given."""
         return self.judging.share > 0 or self.answers.keep != "none"
 
-    def price_of(self, model: ModelId) -> TokenPrice | None:
-        """What tokens of a model id cost: its own price, that of its name without version or alias, or that of all."""
+    def price_of(self, model: ModelId, is_of_batch: bool = False) -> TokenPrice | None:
+        """What tokens of a model id cost: its own price, that of its name without version or alias, or that of all; of
+        a request of a batch its share of it."""
         unversioned = replace(model, adapter=AdapterRef(model.adapter.name)) if model.adapter else model
         for name in (str(model), str(unversioned), ALL_ARMS):
             if name in self.prices:
-                return self.prices[name]
+                return self.prices[name].times(self.batches.price) if is_of_batch else self.prices[name]
         return None
 
     @field_validator("prices")

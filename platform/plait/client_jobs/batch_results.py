@@ -4,9 +4,10 @@ In: a batch whose answers are all there that will be. Out: the batch with the id
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 
-from plait.client_jobs.batches import Batch, TokenCounts, read_requests
+from plait.client_jobs.batches import Batch, Used, read_requests
 from plait.documents.uploads import uploaded_files
 from plait.errors import NotFound
 
@@ -76,12 +77,18 @@ class _Lines:
         return next(self._lines, b"")
 
 
-def _usage(lines: Iterator[bytes]) -> TokenCounts:
+def _usage(lines: Iterator[bytes]) -> Used:
     read = cached = written = 0
+    costs = []
     for line in lines:
-        usage = json.loads(line)["response"]["body"].get("usage") or {}
+        body = json.loads(line)["response"]["body"]
+        usage = body.get("usage") or {}
         details = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
         read += usage.get("prompt_tokens", usage.get("input_tokens", 0))
         cached += details.get("cached_tokens", 0)
         written += usage.get("completion_tokens", usage.get("output_tokens", 0))
-    return TokenCounts(input_tokens=read, cached_tokens=cached, output_tokens=written)
+        costs.append((body.get("plait") or {}).get("cost"))
+    known = [cost for cost in costs if cost is not None]
+    return Used(
+        input_tokens=read, cached_tokens=cached, output_tokens=written, cost=math.fsum(known) if known else None
+    )

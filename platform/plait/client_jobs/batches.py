@@ -34,14 +34,15 @@ class BatchError(BaseModel):
     param: str | None = None
 
 
-class TokenCounts(BaseModel):
-    """Tokens of all answers together."""
+class Used(BaseModel):
+    """What all answers together took: tokens, and their cost where the server has prices."""
 
     model_config = ConfigDict(frozen=True)
 
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    cost: float | None = None
 
 
 class Batch(ClientJob):
@@ -72,7 +73,7 @@ class Batch(ClientJob):
     stuck: int = 0
     answered_before: int = 0
     errors: tuple[BatchError, ...] = ()
-    usage: TokenCounts | None = None
+    usage: Used | None = None
     output_file_id: str | None = None
     error_file_id: str | None = None
     in_progress_at: int | None = None

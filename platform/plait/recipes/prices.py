@@ -25,6 +25,10 @@ class TokenPrice(Section):
         """What tokens cost. Those that a server had computed before count like all others."""
         return (self.prompt * prompt_tokens + self.completion * completion_tokens) / _MILLION
 
+    def times(self, share: float) -> "TokenPrice":
+        """A share of this price."""
+        return TokenPrice(prompt=share * self.prompt, completion=share * self.completion)
+
 
 def prices_override(texts: Iterable[str]) -> str:
     """The override of a recipe that sets its prices, from texts as in `0.15/0.60` or `rag/base=0.15/0.60`.

@@ -97,7 +97,6 @@ def server(
         f"fine_tuning.fields=[{', '.join(SMALL)}]",
         "batches.enabled=true",
         "batches.at_once=2",
-        "batches.token_price={prompt: 1.0, completion: 2.0}",
     ]
     told: list[str] = []
     keys_file = tmp_path_factory.mktemp("keys") / "keys.json"

@@ -101,7 +101,6 @@ def test_openais_client_trains_waits_chats_with_the_model_and_asks_a_batch_of_it
     assert wrong["response"]["body"]["error"]["code"] == "model_not_found"
     used = batch.usage
     assert used.output_tokens == sum(answer["response"]["body"]["usage"]["completion_tokens"] for answer in answers)
-    assert batch.plait == {"price": 0.5, "cost": pytest.approx((used.input_tokens + 2 * used.output_tokens) / 2e6)}
     assert metric("plait_batch_requests_total", outcome="completed") == 19
 
 

@@ -78,7 +78,9 @@ def ordered(tmp_path: Path, requests: int, **fields: Any) -> Batch:
 
 def answer(place: int, status: int = 200) -> Answer:
     usage = {"prompt_tokens": 5, "completion_tokens": place, "prompt_tokens_details": {"cached_tokens": 1}}
-    body = json.dumps({"text": "é", "usage": usage} if status < 400 else {"error": {"code": "x"}})
+    body = json.dumps(
+        {"text": "é", "usage": usage, "plait": {"cost": 0.5}} if status < 400 else {"error": {"code": "x"}}
+    )
     return Answer.of(f"batch_req_{place}", place, f"r{place}", Served(status, "req", body.encode()))
 
 
@@ -99,7 +101,12 @@ def test_results_stand_in_the_order_of_the_requests_and_are_counted(tmp_path: Pa
         (refused,) = lines_of(done.error_file_id)
         assert (refused["custom_id"], refused["response"]["status_code"], refused["error"]) == ("r1", 404, None)
         assert done.usage is not None
-        assert done.usage.model_dump() == {"input_tokens": 20, "cached_tokens": 4, "output_tokens": 9}
+        assert done.usage.model_dump() == {
+            "input_tokens": 20,
+            "cached_tokens": 4,
+            "output_tokens": 9,
+            "cost": 2.0,
+        }
 
 
 def test_what_is_not_answered_when_a_batch_expires_is_an_error(tmp_path: Path) -> None:

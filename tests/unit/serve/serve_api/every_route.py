@@ -86,7 +86,7 @@ class Ask:
         return f"{self.method} {self.path} {self.json or ''}"
 
 
-_OTHERS, _UNKNOWN, _BAD, _LEFT_OUT = 403, 404, 400, 200
+_OTHERS, _UNKNOWN, _LEFT_OUT = 403, 404, 200
 _IN_COLLECTION = {"collection": _OTHERS, "file": _UNKNOWN}
 _A_MADE_ONE = {"any collection": _OTHERS, "tenant": _UNKNOWN}  # which no key is bound to
 _INFER: list[tuple[str, str, Any, Mapping[str, int]]] = [
@@ -170,14 +170,14 @@ _DOCUMENTS: list[tuple[str, str, Any, Mapping[str, int]]] = [
 ]
 _ORDER, _BATCH = "/v1/fine_tuning/jobs/{job_id}", "/v1/batches/{batch_id}"
 _JOBS: list[tuple[str, str, Any, Mapping[str, int]]] = [
-    ("POST", "/v1/fine_tuning/jobs", {"model": "base", "training_file": FILE}, {"file": _BAD}),
-    ("POST", "/v1/fine_tuning/jobs", {"model": ADAPTER, "training_file": FILE}, {"adapter": _OTHERS, "file": _BAD}),
+    ("POST", "/v1/fine_tuning/jobs", {"model": "base", "training_file": FILE}, {"file": _UNKNOWN}),
+    ("POST", "/v1/fine_tuning/jobs", {"model": ADAPTER, "training_file": FILE}, {"adapter": _OTHERS, "file": _UNKNOWN}),
     ("GET", "/v1/fine_tuning/jobs", None, {"file": _LEFT_OUT}),
     ("GET", _ORDER, None, {"file": _UNKNOWN}),
     ("POST", f"{_ORDER}/cancel", None, {"file": _UNKNOWN}),
     ("GET", f"{_ORDER}/events", None, {"file": _UNKNOWN}),
     ("GET", f"{_ORDER}/checkpoints", None, {"file": _UNKNOWN}),
-    ("POST", "/v1/batches", {"input_file_id": FILE, "endpoint": "/v1/embeddings"}, {"file": _BAD}),
+    ("POST", "/v1/batches", {"input_file_id": FILE, "endpoint": "/v1/embeddings"}, {"file": _UNKNOWN}),
     ("GET", "/v1/batches", None, {"file": _LEFT_OUT}),
     ("GET", _BATCH, None, {"file": _UNKNOWN}),
     ("POST", f"{_BATCH}/cancel", None, {"file": _UNKNOWN}),

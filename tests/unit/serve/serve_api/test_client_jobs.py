@@ -13,7 +13,7 @@ from described import strict_description, validator
 from fastapi.testclient import TestClient
 
 from plait import api_keys
-from plait.client_jobs.batches import BATCHES, BatchError, TokenCounts
+from plait.client_jobs.batches import BATCHES, BatchError, Used
 from plait.client_jobs.tuning import RECIPE_FILE, TUNING_JOBS, Checkpoint, Failure
 from plait.errors import RecipeError
 from plait.recipes import TokenPrice, TrainRecipe
@@ -23,7 +23,7 @@ from plait.serve.api.from_within import answered_inside
 from plait.serve.api.services import deployments
 from plait.serve.app import parse
 from plait.serve.ingress import build_api
-from plait.serve.messages.arguments import AppArguments, BatchArguments, FineTuningArguments
+from plait.serve.messages.arguments import AppArguments, FineTuningArguments
 from serve_api.every_route import ADAPTER, CHAT, Behind
 
 Client = Callable[..., openai.OpenAI]
@@ -278,22 +278,19 @@ def test_a_batch_is_ordered_shown_and_cancelled(ai: openai.OpenAI, client_of: Cl
     assert cancelling.cancelling_at is not None
 
 
-def test_what_a_batch_used_costs_its_share_of_the_price(ai: openai.OpenAI, behind: Behind) -> None:
+def test_what_a_batch_used_and_what_is_wrong_with_it_is_shown(ai: openai.OpenAI) -> None:
     batch = BATCHES.find(order(ai).id)
-    used = TokenCounts(input_tokens=1_000_000, cached_tokens=5, output_tokens=2_000_000)
+    assert ai.batches.retrieve(batch.id).plait == {"price": 0.5, "cost": None}  # type: ignore[attr-defined]
+    used = Used(input_tokens=10, cached_tokens=5, output_tokens=20, cost=0.25)
     wrong = BatchError(code="invalid_url", message="Line 1: no.", line=1, param="url")
     BATCHES.write(batch.model_copy(update={"status": "completed", "usage": used, "errors": (wrong,)}))
     shown = ai.batches.retrieve(batch.id)
     assert shown.usage is not None
-    assert (shown.usage.total_tokens, shown.usage.input_tokens_details.cached_tokens) == (3_000_000, 5)
+    assert (shown.usage.total_tokens, shown.usage.input_tokens_details.cached_tokens) == (30, 5)
     assert shown.errors is not None
     assert shown.errors.data is not None
     assert (shown.errors.data[0].line, shown.errors.data[0].code) == (1, "invalid_url")
-    assert shown.plait == {"price": 0.5, "cost": None}  # type: ignore[attr-defined]
-    priced = BatchArguments(enabled=True, price=0.25, token_price=TokenPrice(prompt=1.0, completion=4.0))
-    arguments = behind.deployments.arguments.model_copy(update={"batches": priced})
-    object.__setattr__(behind.deployments, "arguments", arguments)
-    assert ai.batches.retrieve(batch.id).plait == {"price": 0.25, "cost": 2.25}  # type: ignore[attr-defined]
+    assert shown.plait == {"price": 0.5, "cost": 0.25}  # type: ignore[attr-defined]
 
 
 def test_batches_of_other_endpoints_are_refused(ai: openai.OpenAI) -> None:
@@ -330,6 +327,15 @@ async def test_a_request_of_a_batch_has_the_rights_that_its_key_has_now(http: Te
     api_keys.revoke(key.id)
     status, answer = await ask("base")
     assert (status, answer["error"]["code"]) == (401, "unauthorized")
+
+
+async def test_an_answer_of_a_batch_costs_its_share_of_the_price(http: TestClient, behind: Behind) -> None:
+    priced = behind.deployments.arguments.model_copy(update={"prices": {"all": TokenPrice(prompt=2e6, completion=6e6)}})
+    object.__setattr__(behind.deployments, "arguments", priced)
+    body = CHAT | {"model": "base"}
+    served = await answered_inside(http.app, None, "http://here", "/v1/chat/completions", json.dumps(body).encode())
+    assert json.loads(served.body)["plait"]["cost"] == 4.0
+    assert http.post("/v1/chat/completions", json=body).json()["plait"]["cost"] == 8.0
 
 
 def test_a_file_is_deleted_where_nothing_is_indexed(ai: openai.OpenAI, behind: Behind) -> None:
