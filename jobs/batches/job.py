@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from plait.client_jobs.batches import BATCHES, Answer, BatchRequest, read_requests
+from plait.client_jobs.batches import BATCHES, Answer, Batch, BatchRequest, read_requests
 from plait.jobs.batches.ask import AskApplication
 from plait.local.ray_data import set_up_ray_data
 from plait.local.ray_head import connect
@@ -33,9 +33,7 @@ def run(batch_id: str, application: str, at_once: int) -> int:
 
     batch = BATCHES.find(batch_id)
     answers = batch.answers
-    answers.cut_half_a_line()
-    known = answers.places()
-    left = [request for request in read_requests(batch.input_file) if request.place not in known]
+    left = unanswered(batch)
     if not left:
         return 0
     connect()
@@ -58,6 +56,13 @@ def run(batch_id: str, application: str, at_once: int) -> int:
         answers.append([Answer(**row) for row in table.to_pylist()])
         count += table.num_rows
     return count
+
+
+def unanswered(batch: Batch) -> list[BatchRequest]:
+    """The requests of a batch that have no answer yet; half an answer that a killed job left is cut off."""
+    batch.answers.cut_half_a_line()
+    known = batch.answers.places()
+    return [request for request in read_requests(batch.input_file) if request.place not in known]
 
 
 def _blocks(requests: Sequence[BatchRequest], at_once: int) -> Iterator[pa.Table]:

@@ -42,29 +42,33 @@ class BatchRuns(ClientRuns[Batch]):
         self._progress: dict[str, _Progress] = {}
 
     def next(self, job: Batch, may_start: bool) -> Batch:
-        batch = job
-        now = int(time.time())
+        batch, submission_id, now = job, job.submission_id, int(time.time())
         if batch.status == "finalizing":
             return self._finished(batch, now)
         if batch.status == "validating":
             return _checked(batch, self._arguments.max_requests, now)
         batch = self._counted(batch)
         is_to_end = BATCHES.to_end_since(batch.id) is not None or now >= batch.expires_at
-        if batch.submission_id is None:
+        if submission_id is None:
             if is_to_end or batch.completed + batch.failed >= batch.total:
                 return _finalizing(batch, now)
             return self._started(batch) if may_start else batch
-        state = self._jobs.state(batch.submission_id)
+        state = self._jobs.state(submission_id)
         if state in ("waiting", "running"):
             if is_to_end:
-                self._jobs.stop(batch.submission_id)
+                self._jobs.stop(submission_id)
             return batch
         batch = self._counted(batch)  # what came between the count and the end
         if is_to_end or state == "stopped" or batch.completed + batch.failed >= batch.total:
             if state == "stopped" and not is_to_end:
                 BATCHES.ask_to_end(batch.id)  # somebody has stopped its job by other means
             return _finalizing(batch, now)
-        return self._to_be_started_again(batch, now)
+        said = self._jobs.last_sentence(submission_id) if state == "failed" else ""
+        return _to_be_started_again(batch, said, now)
+
+    def close(self, job: Batch) -> None:
+        """What was answered stands in the batch's files by now."""
+        job.answers.forget()
 
     def _started(self, batch: Batch) -> Batch:
         submission_id = f"{batch.id}-{batch.submissions + 1}"
@@ -72,16 +76,6 @@ class BatchRuns(ClientRuns[Batch]):
         metadata = {"plait.kind": "batch", "plait.recipe": batch.id}
         self._jobs.submit(submission_id, module, _RETRIES, metadata)
         return batch.model_copy(update={"submission_id": submission_id, "submissions": batch.submissions + 1})
-
-    def _to_be_started_again(self, batch: Batch, now: int) -> Batch:
-        """Its job failed, or the cluster was started anew."""
-        answered = batch.completed + batch.failed
-        stuck = 0 if answered > batch.answered_before else batch.stuck + 1
-        again = batch.model_copy(update={"submission_id": None, "stuck": stuck, "answered_before": answered})
-        if stuck < _MOST_STUCK:
-            return again
-        why = self._jobs.last_sentence(batch.submission_id or "") or "Its job failed; the cluster's log of it says why."
-        return _finalizing(again.model_copy(update={"errors": (BatchError(code="job_failed", message=why),)}), now)
 
     def _counted(self, batch: Batch) -> Batch:
         seen = self._progress.setdefault(batch.id, _Progress())
@@ -110,6 +104,17 @@ def _checked(batch: Batch, max_requests: int, now: int) -> Batch:
         return batch.model_copy(update={"status": "failed", "failed_at": now, "errors": found.errors})
     update = {"status": "in_progress", "in_progress_at": now, "total": found.total, "model": found.model}
     return batch.model_copy(update=update)
+
+
+def _to_be_started_again(batch: Batch, said: str, now: int) -> Batch:
+    """Its job failed, or the cluster was started anew; what answers nothing time and again has failed."""
+    answered = batch.completed + batch.failed
+    stuck = 0 if answered > batch.answered_before else batch.stuck + 1
+    again = batch.model_copy(update={"submission_id": None, "stuck": stuck, "answered_before": answered})
+    if stuck < _MOST_STUCK:
+        return again
+    why = said or "Its job fails; the cluster's log of it says why."
+    return _finalizing(again.model_copy(update={"errors": (BatchError(code="job_failed", message=why),)}), now)
 
 
 def _finalizing(batch: Batch, now: int) -> Batch:

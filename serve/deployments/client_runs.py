@@ -33,7 +33,10 @@ class ClientRuns(ABC, Generic[J]):
     def look(self) -> None:
         """Carry each job as far as it is now; one that cannot be carried on does not hold up the others."""
         found = [self._folders.find(job_id) for job_id in self._folders.ids() if job_id not in self._ended]
-        self._ended.update(job.id for job in found if job.has_ended)
+        for job in found:
+            if job.has_ended:
+                self.close(job)
+                self._ended.add(job.id)
         under_way = [job for job in found if not job.has_ended]
         running = Counter(job.owner for job in under_way if job.submission_id is not None)
         for job in sorted(under_way, key=lambda j: (running[j.owner], self._last_start.get(j.owner, 0), j.created_at)):
@@ -48,6 +51,9 @@ class ClientRuns(ABC, Generic[J]):
                 running[job.owner] += 1
                 self._starts += 1
                 self._last_start[job.owner] = self._starts
+
+    def close(self, job: J) -> None:
+        """Called for a job that has ended, and again after a restart."""
 
     @abstractmethod
     def next(self, job: J, may_start: bool) -> J:

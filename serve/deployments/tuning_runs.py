@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import time
+from glob import escape
 from pathlib import Path
 
 from plait.client_jobs.tuning import RECIPE_FILE, TUNING_JOBS, EventLog, Failure, TuningJob
@@ -84,7 +85,7 @@ def _validated(job: TuningJob) -> TuningJob:
 def _fault_of(file_id: str) -> str | None:
     try:
         file = uploaded_files.file(file_id)
-        source = find_rows(str(file.path))
+        source = find_rows(escape(str(file.path)))
         for part in source.parts:
             for row in source.rows(part):
                 try:

@@ -232,6 +232,10 @@ class AnswerLog:
         with self._file.open("ab") as file:
             file.writelines(b"%d %d %s\n" % (a.place, a.is_good, a.line) for a in answers)
 
+    def forget(self) -> None:
+        """Delete all of them."""
+        self._file.unlink(missing_ok=True)
+
     def cut_half_a_line(self) -> None:
         """Forget what a killed process left; before the first `append` of a process."""
         if self._file.is_file():

@@ -4,6 +4,7 @@ In: what a client asks for, and what the server's recipes say. Out: a checked re
 trains with. It starts nothing.
 """
 
+from glob import escape  # a file's name may look like a pattern, as rows[1].jsonl
 from pathlib import Path
 
 from plait.client_jobs.tuning import Hyperparameters
@@ -67,8 +68,8 @@ def recipe_of(
         f"name={name}",
         f"model.source={arguments.llm.model}",
         f"continue_from={start_from or 'null'}",
-        f"data.train={training}",
-        f"data.eval={validation or 'null'}",
+        f"data.train={escape(str(training))}",
+        f"data.eval={escape(str(validation)) if validation else 'null'}",
     ]
     if wanted.n_epochs != "auto":
         fields += [f"train.epochs={wanted.n_epochs}", "train.max_steps=null"]

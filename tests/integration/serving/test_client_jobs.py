@@ -8,7 +8,6 @@ from typing import Any
 import openai
 import pytest
 
-from plait.client_jobs.batches import BATCHES
 from serving.asking import ADMIN_KEY, metric, text_of, until
 
 # Two jobs start a driver and workers each, on a machine that other tests use, too.
@@ -113,5 +112,5 @@ def test_a_batch_that_is_cancelled_keeps_what_it_has_answered(admin: openai.Open
     cancelled = ended(lambda: admin.batches.retrieve(batch.id), "cancelled", "completed")
     assert cancelled.status == "cancelled"
     lines = admin.files.content(cancelled.output_file_id).text.splitlines()
-    assert len(lines) == cancelled.request_counts.completed == len(BATCHES.find(batch.id).answers.places())
+    assert len(lines) == cancelled.request_counts.completed
     assert 0 < len(lines) < 400

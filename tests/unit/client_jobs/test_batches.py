@@ -12,6 +12,7 @@ from plait.client_jobs.batch_results import with_results
 from plait.client_jobs.batches import BATCHES, Answer, Batch, Served, check_requests, read_requests
 from plait.documents.uploads import uploaded_files
 from plait.documents.uploads.reach import EVERYTHING
+from plait.jobs.batches.job import unanswered
 
 CHAT = "/v1/chat/completions"
 
@@ -131,7 +132,8 @@ def test_half_an_answer_of_a_killed_process_is_neither_counted_nor_kept(tmp_path
         whole = file.read_bytes()
         file.write_bytes(whole + b'1 1 {"id"')
         assert log.count(0) == (1, 0, len(whole))
-        log.cut_half_a_line()
+        assert [request.place for request in unanswered(batch)] == [1, 2]
         log.append([answer(2)])
+        assert [request.place for request in unanswered(batch)] == [1]
         assert set(log.places()) == {0, 2}
         assert log.count(len(whole))[:2] == (1, 0)

@@ -35,9 +35,9 @@ def runs(jobs: FakeRayJobs) -> TuningRuns:
     return TuningRuns(FineTuningArguments(enabled=True), jobs)
 
 
-def ordered(rows: bytes = b'{"text": "a"}\n', **fields: Any) -> TuningJob:
+def ordered(rows: bytes = b'{"text": "a"}\n', name: str = "rows.jsonl", **fields: Any) -> TuningJob:
     job_id = TUNING_JOBS.new_id()
-    file_id = uploaded_files.save("rows.jsonl", "fine-tune", BytesIO(rows)).id
+    file_id = uploaded_files.save(name, "fine-tune", BytesIO(rows)).id
     defaults = {"created_at": 1, "owner": "o", "of": EVERYTHING, "model": "base", "training_file": file_id}
     job = TuningJob(id=job_id, name=model_name(job_id, None), **(defaults | fields))
     TUNING_JOBS.add(job, {"recipe.yaml": "name: x"})
@@ -107,6 +107,10 @@ def test_a_file_that_cannot_be_read_fails_with_the_line(runs: TuningRuns, jobs: 
     assert (failed.error.code, failed.error.param) == ("invalid_file", "training_file")
     assert failed.error.message.startswith("Line 2 of rows.jsonl is not valid JSON")
     assert jobs.modules == {}
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_read(runs: TuningRuns) -> None:
+    assert look(runs, ordered(name="rows[1].jsonl")).status == "queued"
 
 
 def test_a_row_that_training_refuses_is_the_error_with_its_line(runs: TuningRuns, jobs: FakeRayJobs) -> None:
