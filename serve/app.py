@@ -29,6 +29,7 @@ from plait.serve.deployments.reviewer import Reviewer, check_judging
 from plait.serve.ingress import Ingress
 from plait.serve.messages.arguments import AppArguments, LLMArguments
 from plait.serve.replica_affinity import AffinityRouter
+from plait.serve.routing.checking import check_routing
 from plait.settings import settings_variables
 from plait.validation import validated
 
@@ -135,4 +136,6 @@ def check(arguments: AppArguments) -> None:
         check_judging(arguments.judging)
     if arguments.fine_tuning.enabled:
         check_recipes(arguments)
+    if arguments.routing is not None:
+        check_routing(arguments.routing, arguments)
     Registry()

@@ -41,6 +41,7 @@ from plait.serve.api import (
 )
 from plait.serve.api.anthropic import messages
 from plait.serve.api.anthropic.answers import MessageStreamEvent
+from plait.serve.api.auto import AutoRouter
 from plait.serve.api.body_limits import BodyLimits
 from plait.serve.api.caller import KeyCheck, requires
 from plait.serve.api.errors import install
@@ -132,7 +133,8 @@ class Ingress:
         tidying.start(arguments.responses)
         self._limits, self._cors_origins = arguments.limits, arguments.cors_origins
         reviews = Reviews(reviewer, arguments) if reviewer else None
-        self.deployments = Deployments(llm, retriever, embedder, reranker, indexer, arguments, reviews, runner)
+        auto = AutoRouter(arguments.routing, embedder) if arguments.routing else None
+        self.deployments = Deployments(llm, retriever, embedder, reranker, indexer, arguments, reviews, runner, auto)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         self._api = build_api(self._limits, self._cors_origins)

@@ -36,6 +36,7 @@ class Options:
     minutes: float = 0.0
     model: str = ""
     judge_model: str = ""
+    folders: tuple[Path, ...] = ()
 
 
 def options(
@@ -46,11 +47,13 @@ def options(
     minutes: float | None = None,
     model: str = "",
     judge_model: str = "",
+    folders: Sequence[Path] = (),
 ) -> Options:
     """Read the command line that all benchmarks have.
 
     With cases and systems, some of them can be chosen, and with a model another one. Of a judge there is no usual one:
-    the section names it. One that runs for a time, `minutes`, is not repeated.
+    the section names it. One that runs for a time, `minutes`, is not repeated. One that measures what is there already
+    takes `folders`.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.set_defaults(only=(), systems=(), model=model, judge_model="")
@@ -69,6 +72,8 @@ def options(
         parser.add_argument("--model", default=model, help="source of the base model; nothing is written of another")
     if judge_model:
         parser.add_argument("--judge-model", default=judge_model, help="source of the model that judges")
+    if folders:
+        parser.add_argument("folders", nargs="*", type=Path, default=folders, help="default: the usual ones")
     given = parser.parse_args()
     runs = 1 if given.quick else given.runs
     some_cases = tuple(case for case in cases if case in given.only)
@@ -83,6 +88,7 @@ def options(
         is_partial,
         model=given.model,
         judge_model=given.judge_model,
+        folders=tuple(given.folders) if folders else (),
     )
 
 
@@ -126,6 +132,7 @@ def publish(
     `counts`: more in the JSON.
     """
     command = f"python benchmarks/{name}.py" + (f" --runs {given.runs}" if given.runs != 3 else "")
+    command += "".join(f" {folder}" for folder in given.folders)
     command += f" --minutes {given.minutes:g}" if given.minutes else ""
     command += " --judge-model SOURCE" if given.judge_model else ""
     measured = f"Measured {datetime.now(UTC):%Y-%m-%d} on {_cpu()}."

@@ -9,18 +9,19 @@ from opentelemetry.trace import INVALID_SPAN, Span
 
 from plait.errors import ModelNotFound
 from plait.observability import metrics, tracing
-from plait.recipes.prices import TokenPrice
 from plait.serve.api.errors import as_plait_error
 from plait.serve.api.generation_span import Content, describe_answer, describe_request
 from plait.serve.api.merged_events import Indexed
-from plait.serve.messages.calls import Call, Event, Retrieved
+from plait.serve.messages.arguments import PriceOf, no_price
+from plait.serve.messages.calls import Call, Event, Retrieved, answering
 from plait.serve.messages.request_log import RequestLog
 from plait.settings import settings
 
 
-def _labels(call: Call) -> tuple[str, str]:
-    adapter = call.model.adapter.name if call.model.adapter else ""
-    return metrics.model_label(str(call.model)), metrics.adapter_label(adapter)
+def _labels(call: Call, first: Event | None = None) -> tuple[str, str]:
+    """The id that was asked for, and the adapter that answers."""
+    adapter = answering(call, first).adapter
+    return metrics.model_label(str(call.model)), metrics.adapter_label(adapter.name if adapter else "")
 
 
 def _observe_ages(retrieved: Retrieved, model: str) -> None:
@@ -51,18 +52,18 @@ async def recorded(
     events: AsyncGenerator[Indexed],
     span: Span = INVALID_SPAN,
     n: int = 1,
-    price: TokenPrice | None = None,
+    price_of: PriceOf = no_price,
 ) -> AsyncGenerator[Indexed]:
     """Pass the events of a request's choices on; record time to first token, duration, tokens, cost and outcome.
 
     Outcomes: `ok`, `cancelled` (the client left), or an error's code. `calls`: one a prompt, all of one model, `n`
     choices of each. `span`: the request's, which is told the same in the words of OpenTelemetry's conventions for
-    generative AI. `price`: of the tokens, where there is one.
+    generative AI. `price_of`: of the tokens of a model id.
     """
     call = calls[0]
     model, adapter = "unknown", ""  # until it answers: names that anybody may invent must not become series
     started = time.perf_counter()
-    outcome, tenant = "cancelled", None
+    outcome, tenant, price = "cancelled", None, None
     last: dict[int, Event] = {}
     paces: dict[int, _Pace] = {}
     log = RequestLog("ingress", call)
@@ -73,7 +74,8 @@ async def recorded(
         async with aclosing(events):
             async for index, event in events:
                 if not last:
-                    model, adapter = _labels(call)
+                    model, adapter = _labels(call, event)
+                    price = price_of(answering(call, event))
                     log.first_token()
                     ttft_s = time.perf_counter() - started
                     metrics.TTFT.labels(model, adapter).observe(ttft_s)
@@ -95,7 +97,7 @@ async def recorded(
     except Exception as error:
         known = as_plait_error(error)
         outcome = known.code
-        if not isinstance(known, ModelNotFound):
+        if not last and not isinstance(known, ModelNotFound):
             model, adapter = _labels(call)
         raise
     finally:

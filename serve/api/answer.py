@@ -6,12 +6,12 @@ In: the events of every choice, in any order. Out: one answer whose choices are 
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from plait.model_ids import ModelId
 from plait.observability.tracing import trace_id
-from plait.recipes.prices import TokenPrice
 from plait.serve.api.choice import Choice
 from plait.serve.api.citations import CitationLinks
 from plait.serve.api.errors import as_plait_error, error_body
@@ -32,8 +32,16 @@ from plait.serve.api.generation_answers import (
 )
 from plait.serve.api.open_webui import SourceEvent
 from plait.serve.api.tool_calls import ToolCallReader
-from plait.serve.messages.calls import Call, Event
-from plait.serve.messages.protocol import ErrorResponse, PlaitDetails, PromptTokensDetails, RetrievalDetails, Usage
+from plait.serve.messages.arguments import PriceOf, no_price
+from plait.serve.messages.calls import Call, Event, answering
+from plait.serve.messages.protocol import (
+    ErrorResponse,
+    PlaitDetails,
+    PromptTokensDetails,
+    RetrievalDetails,
+    RouteDetails,
+    Usage,
+)
 
 _NO_LINKS = CitationLinks()
 
@@ -51,7 +59,7 @@ class Answer:
         logprobs_shown: likeliest tokens beside each, where log-probabilities are shown.
         prompt_logprobs_shown: the same for the prompt's.
         names_ids: whether log-probabilities name tokens by their ids.
-        price: of its tokens, where there is one.
+        price_of: of the tokens of a model id.
         is_for_open_webui: whether a stream has sources as Open WebUI shows them, in place of annotations.
     """
 
@@ -67,9 +75,9 @@ class Answer:
         prompt_logprobs_shown: int | None = None,
         names_ids: bool = False,
         is_for_open_webui: bool = False,
-        price: TokenPrice | None = None,
+        price_of: PriceOf = no_price,
     ) -> None:
-        self._price = price
+        self._price_of = price_of
         self._is_for_open_webui = is_for_open_webui
         self.call = calls[0]
         self._is_chat, self._n = is_chat, n
@@ -137,14 +145,16 @@ class Answer:
                 truncated=found.is_cut,
             )
         tokens = self.usage()
+        arm = answering(self.call, first)
+        price = self._price_of(arm)
         is_late = any(choice.last.finish_reason == "deadline" for choice in self.choices)
         return PlaitDetails(
-            route="rag" if self.call.model.with_retrieval else "direct",
+            route=_route(arm, first),
             model=self.choices[0].last.answered_by,
             retrieval=retrieval,
             timings_ms={name: round(value, 1) for name, value in timings.items()},
             tokens=tokens,
-            cost=self._price.cost(tokens.prompt_tokens, tokens.completion_tokens) if self._price else None,
+            cost=price.cost(tokens.prompt_tokens, tokens.completion_tokens) if price else None,
             trace_id=trace_id(self.call.traceparent),
             stopped_by="deadline" if is_late else None,
         )
@@ -287,3 +297,21 @@ def _function(name: str, arguments: str) -> AnsweredFunction:
 
 def _text_finish(choice: Choice) -> Any:
     return choice.finish_reason
+
+
+def _route(arm: ModelId, first: Event | None) -> RouteDetails:
+    kind: Literal["direct", "rag"] = "rag" if arm.with_retrieval else "direct"
+    route = None if first is None else first.route
+    if route is None:
+        return RouteDetails(kind=kind, arm=str(arm))
+    return RouteDetails(
+        kind=kind,
+        arm=str(arm),
+        policy=route.policy,
+        reason=route.reason,
+        probabilities={name: round(value, 4) for name, value in route.probabilities.items()},
+        expected_quality=route.expected_quality,
+        expected_tokens=route.expected_tokens,
+        explored=route.is_explored,
+        propensity=route.propensity,
+    )

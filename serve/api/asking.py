@@ -7,6 +7,7 @@ here; how its answer looks is the route's own.
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from plait.errors import InvalidField
 from plait.serve.api.accounting import recorded
@@ -19,6 +20,7 @@ from plait.serve.api.merged_events import Indexed, merged, until_deadline
 from plait.serve.api.request_context import RequestContext
 from plait.serve.api.services import Services
 from plait.serve.api.tool_calls import ToolCallReader
+from plait.serve.messages.arguments import PriceOf
 from plait.serve.messages.calls import Call
 
 
@@ -80,7 +82,7 @@ def ask_completions(body: CompletionRequest, services: Services, context: Reques
         logprobs_shown=body.logprobs,
         prompt_logprobs_shown=body.prompt_logprobs,
         names_ids=body.return_tokens_as_token_ids,
-        price=services.arguments.price_of(calls[0].model, context.is_of_batch),
+        price_of=_prices(services, context),
     )
     return Asked(answer, _events_of(body, calls, services, context))
 
@@ -106,6 +108,7 @@ def _calls_of(
             request_id=context.id,
             traceparent=context.step.traceparent,
             deadline_s=deadline_s,
+            language=context.language,
         )
         for call in calls
     ]
@@ -135,7 +138,7 @@ def _chat_answer(
         prompt_logprobs_shown=body.prompt_logprobs,
         names_ids=body.return_tokens_as_token_ids,
         is_for_open_webui=context.is_from_open_webui,
-        price=services.arguments.price_of(calls[0].model, context.is_of_batch),
+        price_of=_prices(services, context),
     )
 
 
@@ -143,9 +146,12 @@ def _events_of(
     body: GenerationBody, calls: Sequence[Call], services: Services, context: RequestContext
 ) -> AsyncGenerator[Indexed]:
     choices = [events for call in calls for events in services.answers([_of_choice(call, i) for i in range(body.n)])]
-    price = services.arguments.price_of(calls[0].model, context.is_of_batch)
     ending = until_deadline(merged(choices), calls[0].deadline_s)
-    return recorded(calls, ending, context.step.span, body.n, price)
+    return recorded(calls, ending, context.step.span, body.n, _prices(services, context))
+
+
+def _prices(services: Services, context: RequestContext) -> PriceOf:
+    return partial(services.arguments.price_of, is_of_batch=context.is_of_batch)
 
 
 async def _reviewed(events: AsyncGenerator[Indexed], answer: Answer, services: Services) -> AsyncGenerator[Indexed]:

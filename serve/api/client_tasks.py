@@ -6,6 +6,7 @@ not about documents: passages for it would be chance, and take the room of the a
 
 from dataclasses import replace
 
+from plait.model_ids import ModelId
 from plait.serve.messages.calls import Call
 
 _BEGIN = "### Task:"
@@ -26,5 +27,7 @@ def is_client_task(call: Call, header: str) -> bool:
 
 
 def without_passages(call: Call) -> Call:
-    """The same question to the same weights, which answer from what it says."""
+    """The same question to the same weights, which answer from what it says; for auto, to the base model."""
+    if call.model.is_auto:
+        return replace(call, model=ModelId(), retrieval=None)
     return replace(call, model=replace(call.model, with_retrieval=False), retrieval=None)

@@ -32,7 +32,9 @@ async def chat_completions(
     """Answer a conversation; `rag/…` models answer from retrieved passages and cite them."""
 
     def without_passages_for_tasks(call: Call) -> Call:
-        return without_passages(call) if is_client_task(call, context.client_task) else call
+        is_refused = call.model.is_auto and services.arguments.routing is None
+        is_task = is_client_task(call, context.client_task)
+        return without_passages(call) if is_task and not is_refused else call
 
     return await _respond(body, ask_chat(body, services, context, without_passages_for_tasks))
 

@@ -1,8 +1,8 @@
 """What a request says about itself in its headers: its id, how long its client waits, what it is for.
 
-`X-Request-Id` is taken where it is sane, else made; `X-Request-Timeout` is in seconds; `X-OpenWebUI-Task` says that the
-client asks for itself, and any `X-OpenWebUI-…` that it is Open WebUI. The trace of a W3C `traceparent` is continued,
-else one begun, and its id returned as `X-Trace-Id`.
+`X-Request-Id` is taken where it is sane, else made; `X-Request-Timeout` is in seconds; `Content-Language` is that of
+the question; `X-OpenWebUI-Task` says that the client asks for itself, and any `X-OpenWebUI-…` that it is Open WebUI.
+The trace of a W3C `traceparent` is continued, else one begun, and its id returned as `X-Trace-Id`.
 """
 
 import math
@@ -26,6 +26,7 @@ from plait.serve.messages.request_log import milliseconds_since, say
 ID_HEADER, TIMEOUT_HEADER, TRACE_HEADER = "X-Request-Id", "X-Request-Timeout", "X-Trace-Id"
 _PROBES = ("/healthz", "/readyz", "/health", "/ping")
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}")
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -36,6 +37,7 @@ class RequestContext:
     `base_url`: the address by which the client reached this server, without a slash at the end. `client_task`: what a
     client asks for itself, see client_tasks.py; empty: it does not say.
     `is_from_open_webui`: see open_webui.py. `is_of_batch`: nobody waits for its answer.
+    `language`: of what is asked, as in `de`; empty: the client does not say.
     """
 
     id: str
@@ -45,6 +47,7 @@ class RequestContext:
     client_task: str = ""
     is_from_open_webui: bool = False
     is_of_batch: bool = False
+    language: str = ""
 
     def of_what_follows(self) -> "RequestContext":
         """The context of what goes on after the request: in its trace, but no more of its span."""
@@ -61,6 +64,7 @@ async def request_context(request: Request) -> RequestContext:
     timeout_s = None if timeout is None else _seconds(timeout)
     task = request.headers.get(TASK_HEADER, "")
     is_from_open_webui = open_webui.asks(request.headers)
+    language = request.headers.get("content-language", "").strip()
     return RequestContext(
         id=request.state.id,
         timeout_s=timeout_s,
@@ -69,6 +73,7 @@ async def request_context(request: Request) -> RequestContext:
         client_task=task,
         is_from_open_webui=is_from_open_webui,
         is_of_batch=getattr(request.state, "is_of_batch", False),
+        language=language if _LANGUAGE.fullmatch(language) else "",
     )
 
 

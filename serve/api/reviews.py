@@ -15,6 +15,7 @@ from plait.evaluation.live.answer import KeptAnswer, LiveAnswer, LivePassage, Ra
 from plait.observability import metrics
 from plait.serve.api.answer import Answer
 from plait.serve.messages.arguments import AppArguments
+from plait.serve.messages.calls import answering
 
 _log = logging.getLogger("ray.serve")
 _TIMEOUT_S = 30.0
@@ -116,7 +117,7 @@ def _live(answer: Answer, owner: str, base_model: str) -> LiveAnswer | None:
     if not call.messages or call.messages[-1].role != "user" or not choice.answer.strip():
         return None
     retrieved = choice.first.retrieved
-    adapter = call.model.adapter
+    adapter = answering(call, choice.first).adapter
     took_ms = int(answer.elapsed_ms)
     return LiveAnswer(
         request_id=call.request_id,
@@ -140,6 +141,8 @@ def _live(answer: Answer, owner: str, base_model: str) -> LiveAnswer | None:
             for passage in choice.first.passages
         ),
         is_grounded=retrieved is not None,
+        route=choice.first.route,
+        tokens=choice.last.prompt_tokens + choice.last.generated_tokens,
         started_ms=int(time.time() * 1000) - took_ms,
         took_ms=took_ms,
         location=choice.first.location,

@@ -1,8 +1,7 @@
-"""The router: decides whether a call is answered from passages, and has them retrieved.
+"""The router: has passages retrieved for the calls that are answered from them.
 
-In: a call. Out: the call as the LLM gets it, and what was retrieved for it. For now the client decides by the model id:
-`rag/…` retrieves, everything else does not. `auto`, which needs a policy made from measurements, is refused with a
-sentence.
+In: a call for `rag/…`. Out: the call as the LLM gets it, and what was retrieved for it. What retrieves is said by the
+model id: the client's, or the one of the arm that a policy chose for `auto` (auto.py).
 """
 
 import asyncio
@@ -36,7 +35,7 @@ class Router:
         """The call as the LLM gets it, with retrieved passages, and how they were found.
 
         Raises:
-            ModelNotFound: for `auto`, and for `rag/…` when nothing is indexed here.
+            ModelNotFound: when nothing is indexed here.
             InvalidInput: for retrieval without a question to retrieve for.
         """
         async with self._asking:
@@ -49,8 +48,6 @@ class Router:
         return replace(prepared, sampling=call.sampling), retrieved
 
     async def _prepare(self, call: Call, traceparent: str) -> tuple[Call, Retrieved]:
-        if call.model.is_auto:
-            raise ModelNotFound("'auto' has no routing policy yet.", "Ask for base, an adapter, or rag/ before either.")
         if self._retriever is None:
             raise ModelNotFound(f"'{call.model}' needs an index, and this application serves without retrieval.")
         questions = [m.content for m in call.messages or () if m.role == "user"]

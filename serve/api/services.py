@@ -5,7 +5,7 @@ another in its place. What a caller may not use is refused here, whichever route
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -15,14 +15,22 @@ from fastapi import Depends
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from plait.errors import CollectionNotFound, Forbidden, NotFound, Unavailable, find_plait_error
+from plait.errors import (
+    CollectionNotFound,
+    Forbidden,
+    ModelNotFound,
+    NotFound,
+    Unavailable,
+    find_plait_error,
+)
 from plait.evaluation.live.answer import Rating
 from plait.index.passage import Passage
-from plait.model_ids import ModelId
+from plait.model_ids import AUTO, ModelId
 from plait.models.long_texts import LongTexts
 from plait.retrieval.request import Retrieval
 from plait.scope import Scope
 from plait.serve.api.answer import Answer
+from plait.serve.api.auto import Asking, AutoRoute, AutoRouter
 from plait.serve.api.caller import Caller, caller
 from plait.serve.api.grounding import answer_from
 from plait.serve.api.reviews import Reviews
@@ -38,7 +46,8 @@ from plait.serve.messages.served_collections import ServedCollections
 class Deployments:
     """What is behind the API, and what it was built with; all but the LLM are None where the application has none.
 
-    `reviews`: where answers go after they were given. `runner`: looks after what clients order.
+    `reviews`: where answers go after they were given. `runner`: looks after what clients order. `auto`: what `auto` is
+    routed by.
     """
 
     llm: DeploymentHandle
@@ -49,6 +58,7 @@ class Deployments:
     arguments: AppArguments = field(default_factory=AppArguments)
     reviews: Reviews | None = None
     runner: DeploymentHandle | None = None
+    auto: AutoRouter | None = None
 
     async def check_ready(self, timeout_s: float) -> None:
         """Ask everything behind the API at once; returns when all of it answers.
@@ -81,13 +91,14 @@ class Services:
     """
 
     _reviews: Reviews | None = None
+    _auto: AutoRouter | None = None
 
     def __init__(self, deployments: Deployments, caller: Caller) -> None:
         self._llm, self._retriever, self._embedder = deployments.llm, deployments.retriever, deployments.embedder
         self._reranker = deployments.reranker
         self.arguments = deployments.arguments
         self._caller = caller
-        self._reviews = deployments.reviews
+        self._reviews, self._auto = deployments.reviews, deployments.auto
 
     def review(self, answer: Answer) -> None:
         """Have an answer judged and kept that was given whole, as far as this server does; nobody waits for it."""
@@ -112,19 +123,53 @@ class Services:
 
         Raises:
             Forbidden: for an adapter, a collection or a tenant that is not for this caller.
+            ModelNotFound: for `auto` where there is no routing.
         """
+        if choices[0].model.is_auto:
+            return self._routed(choices)
         router = Router(self._retriever, self.arguments.retrieval)
         return [self._answer(call, router) for call in choices]
+
+    def _routed(self, choices: Sequence[Call]) -> list[AsyncGenerator[Event]]:
+        """The events of each choice of a call for `auto`; each arm retrieves once for all that it answers."""
+        if self._auto is None:
+            raise ModelNotFound(
+                "'auto' has no routing policy here.", "Ask for base, an adapter, or rag/ before either; or set routing."
+            )
+        named = choices[0].retrieval
+        if named is not None:
+            self._caller.bound(named)  # what it names itself must be for this caller, whichever arm answers
+        routers = defaultdict[ModelId, Router](lambda: Router(self._retriever, self.arguments.retrieval))
+        asking = Asking(
+            may_use=lambda model: self._may_ask(model, named),
+            ask=lambda call: self._answer(call, routers[call.model]),
+            collection=self._searched(named),
+            key=self._caller.key.name if self._caller.key else "",
+        )
+        route = AutoRoute(self._auto, asking)
+        return [route.answer(call) for call in choices]
+
+    def _searched(self, named: Retrieval | None) -> str:
+        """What would be searched for this caller; empty where nothing can be."""
+        retrieval = self.arguments.retrieval
+        if self._retriever is None or retrieval is None:
+            return ""
+        try:
+            bound = self._caller.bound(named or Retrieval())
+        except (Forbidden, NotFound):
+            return ""
+        return ", ".join(bound.named) or retrieval.collection
+
+    def _may_ask(self, model: ModelId, named: Retrieval | None) -> bool:
+        return self._may_use(model) and not (model.with_retrieval and not self._searched(named))
 
     def _answer(self, call: Call, router: Router) -> AsyncGenerator[Event]:
         if not self._may_use(call.model):
             raise Forbidden(f"This key may not use '{call.model}'.", "GET /v1/models lists what it may use.")
-        if call.model.with_retrieval or call.model.is_auto:
-            call = replace(call, retrieval=self._caller.bound(call.retrieval or Retrieval()))
         call = replace(call, cache_salt=self._caller.tenant or "")
-        if call.model.with_retrieval or call.model.is_auto:
-            return self._grounded(call, router)
-        return self._generated(call)
+        if not call.model.with_retrieval:
+            return self._generated(call)
+        return self._grounded(replace(call, retrieval=self._caller.bound(call.retrieval or Retrieval())), router)
 
     async def _grounded(self, call: Call, router: Router) -> AsyncGenerator[Event]:
         call, retrieved = await router.prepare(call)
@@ -208,6 +253,9 @@ class Services:
         if self._retriever is not None:
             cards = cards + [card.model_copy(update={"id": f"rag/{card.id}", "parent": card.id}) for card in cards]
         cards = [card for card in cards if self._may_use(ModelId.parse(card.id))]
+        if self._auto is not None:
+            how = self._auto.how
+            cards.append(ModelCard(id=AUTO, created=0, root=how.policy or how.rules or ""))
         if self._embedder is not None:
             cards.append(ModelCard(id="embedding", created=0, root=await self._embedder.model_source.remote()))
         if self._reranker is not None:

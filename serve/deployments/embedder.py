@@ -85,6 +85,16 @@ class Embedder:
         vectors = await self._embed([part for question in read for part in question.parts], "query")
         return joined(read, vectors)
 
+    async def embed_as(self, kind: VectorKind, questions: Sequence[str]) -> EmbeddedQuestions:
+        """As `embed_questions`, by the model that is there, whichever collection it is of.
+
+        Raises:
+            Conflict: when that makes other vectors.
+        """
+        if kind != kind_of(self._model):
+            raise Conflict(f"Questions are embedded by {kind_of(self._model)} here, not by {kind}.")
+        return await self.embed_questions(kind, questions)
+
     async def _become(self, collection: VectorKind) -> None:
         async with self._changing:
             if collection != kind_of(self._model):

@@ -118,6 +118,10 @@ class JudgingThread:
             metrics.JUDGED.labels(by.name, "failed").inc()
             return None
         metrics.JUDGED.labels(by.name, "cannot_be_said" if score.value is None else "judged").inc()
+        if score.value is not None and answer.route is not None:
+            metrics.ROUTE_JUDGED_SCORE.labels(
+                by.name, metrics.model_label(answer.route.arm), metrics.policy_label(answer.route.policy)
+            ).observe(score.value)
         if score.value is not None:
             metrics.JUDGED_SCORE.labels(
                 by.name,

@@ -1,5 +1,6 @@
 """The arguments of the serving application, as they stand under `args` in a Serve configuration."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Literal, Self
 
@@ -13,7 +14,15 @@ from plait.recipes import BUDGET_TOKENS, DocumentLimits
 from plait.recipes.judging import JudgeConfig, JudgeEndpoint
 from plait.recipes.prices import ALL_ARMS, TokenPrice
 from plait.retrieval.request import Retrieval
+from plait.routing.policy import ArmModel
 from plait.section import Section
+
+PriceOf = Callable[[ModelId], TokenPrice | None]
+"""What the tokens of a model id cost; None: nobody says."""
+
+
+def no_price(model: ModelId) -> None:
+    """Where there are no prices."""
 
 
 class AutoscalingArguments(Section):
@@ -192,6 +201,41 @@ class BatchArguments(Section):
     price: float = Field(0.5, ge=0, description="What a token of a batch costs, as a share of its price in `prices`.")
 
 
+class RoutingArguments(Section):
+    """What `auto` is: which arm answers which question."""
+
+    policy: str | None = Field(
+        None,
+        description="A policy of the registry, followed: name (the newest version), name:version or name@alias.",
+    )
+    rules: str | None = Field(
+        None, min_length=1, description="In place of it: a YAML file of rules, read anew when it changes."
+    )
+    fallback: ArmModel = Field("base", description="Model id that answers `auto` while no policy could be loaded yet.")
+    explore: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of `auto` that an arm drawn at random answers, so that other policies can be estimated.",
+    )
+
+    @field_validator("policy")
+    @classmethod
+    def _is_a_policy(cls, name: str | None) -> str | None:
+        if name is not None:
+            try:
+                AdapterRef.parse(name)
+            except InvalidInput:
+                raise ValueError(f"'{name[:80]}' is no name of a policy: name, name:version or name@alias") from None
+        return name
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> Self:
+        if (self.policy is None) == (self.rules is None):
+            raise ValueError("routing needs either policy, which was learned, or rules, a file")
+        return self
+
+
 CitationStyle = Literal["annotations", "inline"]
 
 
@@ -242,6 +286,7 @@ class AppArguments(Section):
         description="Origins of pages that may ask, as https://app.example.com or app://obsidian.md; `*`: every page.",
     )
     responses: ResponseArguments = ResponseArguments()
+    routing: RoutingArguments | None = Field(None, description="null: there is no model `auto`.")
     judging: JudgingArguments = JudgingArguments()
     answers: AnswerArguments = AnswerArguments()
     fine_tuning: FineTuningArguments = FineTuningArguments()
@@ -290,6 +335,12 @@ class AppArguments(Section):
                 except InvalidInput as error:
                     raise ValueError(f"there is a price of '{name}': {error}") from None
         return prices
+
+    @model_validator(mode="after")
+    def _keeps_what_it_explores(self) -> Self:
+        if self.routing is not None and self.routing.explore > 0 and self.answers.keep == "none":
+            raise ValueError("routing.explore draws arms to learn from, and answers.keep is none: nothing is kept")
+        return self
 
     @model_validator(mode="after")
     def _judges_what_it_keeps(self) -> Self:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from plait.engines.engine import FinishReason, Sampling, TokenLogprob
+from plait.evaluation.live.route import Route
 from plait.index.passage import Passage
 from plait.model_ids import ModelId
 from plait.models.message import Message
@@ -24,6 +25,7 @@ class Call:
     in every log line about it, `traceparent` (W3C) says which trace it belongs to, and `tenant` whose documents were
     searched. After `deadline_s` seconds from when the call is sent its answer ends. `retrieval`: how
     to retrieve, where the server's way is not meant. `cache_salt`: see `GenerationRequest`.
+    `language`: of the question, as in `de`; empty: the request does not say.
     """
 
     model: ModelId
@@ -39,6 +41,7 @@ class Call:
     tenant: str | None = None
     deadline_s: float | None = None
     cache_salt: str = ""
+    language: str = ""
     template_variables: dict[str, Any] = field(default_factory=dict)
     add_generation_prompt: bool = True
     continue_final_message: bool = False
@@ -86,7 +89,7 @@ class Event:
     """The next piece of an answer. Counts are those of the whole answer so far.
 
     The first event names the weights that answer, where they are from (`location`, of those that the admin API loaded),
-    what was retrieved and the passages that fitted into the prompt; the
+    what was retrieved and the passages that fitted into the prompt, and the route where the request was for `auto`; the
     last one has a `finish_reason`. `logprobs` are those of the tokens since the last event. `prompt_logprobs` and
     `prompt_text` come with the first event, where they are asked for.
     """
@@ -98,6 +101,7 @@ class Event:
     answered_by: str = ""
     passages: tuple[Passage, ...] = ()
     retrieved: "Retrieved | None" = None
+    route: Route | None = None
     cached_tokens: int = 0
     queue_s: float = 0.0
     logprobs: tuple[TokenLogprob, ...] = ()
@@ -105,6 +109,15 @@ class Event:
     prompt_text: str = ""
     stop_string: str = ""
     location: str = ""
+
+
+def answering(call: Call, first: Event | None) -> ModelId:
+    """The model id that answers: the one that is asked for, or the arm that was chosen for `auto`.
+
+    Args:
+        first: the answer's first event, which names the arm; None: it has not come.
+    """
+    return call.model if first is None or first.route is None else ModelId.parse(first.route.arm)
 
 
 @dataclass(frozen=True)

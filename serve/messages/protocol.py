@@ -46,10 +46,30 @@ class RetrievalDetails(BaseModel):
     truncated: bool = False
 
 
+class RouteDetails(BaseModel):
+    """Which arm answered. All but `kind` and `arm` is there for `auto` alone.
+
+    `arm`: the model id that was asked. `probabilities`: of a right answer, by arm, as the policy sees them.
+    `expected_tokens`: read and written, of an answer of this arm on average. `propensity`: how likely this arm was,
+    where some are drawn at random.
+    """
+
+    kind: Literal["direct", "rag"]
+    arm: str
+    policy: str | None = None
+    """`name:version`, or the file of rules; empty: none could be loaded."""
+    reason: str | None = None
+    probabilities: dict[str, float] | None = None
+    expected_quality: float | None = None
+    expected_tokens: float | None = None
+    explored: bool | None = None
+    propensity: float | None = None
+
+
 class PlaitDetails(BaseModel):
     """What happened on the way to the answer."""
 
-    route: Literal["direct", "rag"]
+    route: RouteDetails
     model: str
     """The weights that answered: `base`, or `name:version` of an adapter; `none` for a refusal."""
     retrieval: RetrievalDetails | None = None

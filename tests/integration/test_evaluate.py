@@ -73,7 +73,7 @@ class KnownAnswers(BaseHTTPRequestHandler):
         message = {"role": "assistant", "content": reply, "annotations": [] if model == "bad" else [cited]}
         details = {
             "model": f"{model}:1",
-            "route": "direct" if model == "bad" else "rag",
+            "route": {"kind": "direct" if model == "bad" else "rag"},
             "timings_ms": {"total": 12.5, "first_token": 3.0},
         }
         usage = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 5}}

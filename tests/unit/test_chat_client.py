@@ -12,7 +12,7 @@ from plait.chat_client import Sent, ask, ask_async
 
 def answered(annotations: list[dict[str, Any]]) -> dict[str, Any]:
     message = {"role": "assistant", "content": "It is 3.", "annotations": annotations}
-    plait = {"model": "base", "route": "rag", "timings_ms": {"total": 9.0, "retrieval": 2.0}}
+    plait = {"model": "base", "route": {"kind": "rag"}, "timings_ms": {"total": 9.0, "retrieval": 2.0}}
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 5}}
     return {"choices": [{"message": message, "finish_reason": "stop"}], "plait": plait, "usage": usage}
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import typer
 
 app = typer.Typer(
-    help="Policies: learn which arm answers which question best, look at one, ask it.", no_args_is_help=True
+    help="Policies: learn which arm answers which question best, show, ask or evaluate one.",
+    no_args_is_help=True,
 )
 
 
@@ -90,3 +91,26 @@ def explain(
 
     found = ask(policy, RouteRequest(question, collection=collection, language=language, key=key))
     Console().print(ranked_table(found.ranked))
+
+
+@app.command("evaluate")
+def evaluate(
+    policy: str = typer.Argument(help="name, name:version, name@alias, or a rule file (.yaml)."),
+    by: str = typer.Option(
+        "answer_relevance", help="The score that counts: a metric of the server's judge, or rating."
+    ),
+) -> None:
+    """Estimate what a policy would have been worth on the answers of `auto` that a server kept while it explored.
+
+    Example: `plait route evaluate support:3 --by rating`
+    """
+    from rich.console import Console
+
+    from plait import library_output
+
+    library_output.set_aside("route")
+    from plait.flows.route import evaluate as estimated
+    from plait.routing.tables import estimate_shown
+
+    found = estimated(policy, by)
+    Console().print(estimate_shown(found.policy, found.score, found.estimate, found.unscored))

@@ -1,10 +1,12 @@
-"""Route: learn a policy from a comparison, register it, and ask one which arm it would choose.
+"""Route: learn a policy from a comparison, register it, ask one which arm it would choose, and estimate what it would
+have been worth on answers that were given.
 
-In: what a comparison found, or the name of a policy. Out: the registered policy, or ranked arms. It prints nothing.
+In: what a comparison found, or the name of a policy. Out: the registered policy, ranked arms, or an estimate. It prints
+nothing.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,12 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from plait.adapters.tracking import start_run, tracking_client
+from plait.errors import DataError
+from plait.evaluation.live.answer import RoutedAnswer
+from plait.evaluation.live.traces import AnswerTraces
 from plait.jobs.compare.outcomes import ComparisonOutcomes
 from plait.jobs.ingest.embed import prompts_of
 from plait.models.embedding import Embedding, kind_of
 from plait.models.encoders.load import embedding_of, load_embedding
 from plait.recipes import EmbeddingConfig
+from plait.routing.drift import seen_questions
 from plait.routing.folder import PolicyAbout, write_policy
+from plait.routing.off_policy import LoggedAnswer, OffPolicyEstimate, estimate
 from plait.routing.policies.rules import read_rules
 from plait.routing.policy import Policy, RankedArm, RouteRequest
 from plait.routing.registry import PolicyRegistry, PolicyVersion, policy_ref
@@ -60,7 +67,9 @@ def train_policy(
     for metric, value in _metrics(trained.worth):
         client.log_metric(run_id, metric, value)
     with tempfile.TemporaryDirectory(prefix="plait-policy-") as folder:
-        write_policy(Path(folder), trained.config, trained.arrays, _about(found, trained, seed))
+        by_embedding = trained.config.open(trained.arrays).vectors is not None
+        seen = seen_questions(outcomes, by_embedding, seed)
+        write_policy(Path(folder), trained.config, trained.arrays, _about(found, trained, seed), seen)
         registered = PolicyRegistry(client).register(name, Path(folder), run_id)
     client.set_terminated(run_id)
     return registered
@@ -87,6 +96,73 @@ def explain(policy: str, request: RouteRequest) -> Explained:
         embedding = embedding_of(opened.vectors).encode_queries([request.question])[0]
         request = replace(request, embedding=embedding)
     return Explained(named, opened.rank(request))
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a policy would have been worth; `policy` is its name and version, or its file.
+
+    Attributes:
+        unscored: answers that have no such score, and are left out.
+    """
+
+    policy: str
+    score: str
+    estimate: OffPolicyEstimate
+    unscored: int
+
+
+def evaluate(policy: str, score: str) -> Evaluated:
+    """Estimate what a policy would have been worth, from answers of `auto` that a server keeps.
+
+    Args:
+        policy: a registered policy, or the rules of a YAML file.
+        score: by which answers are good: a metric of the server's judge, or `rating`.
+
+    Raises:
+        ModelNotFound: when there is no such policy.
+        RecipeError: for a bad rule file.
+        DataError: when the answers that are kept cannot tell.
+        Unavailable: when a configured tracking server does not answer.
+    """
+    named, opened = _opened(policy)
+    kept = list(AnswerTraces().routed())
+    if not kept:
+        raise DataError(
+            "No answer of auto is kept with its propensity, so no other policy can be estimated.",
+            "Let a server explore (routing.explore) and keep answers (answers.keep).",
+        )
+    scored = [each for each in kept if score in each.scores]
+    _check_scores(kept, scored, score)
+    embed = None if opened.vectors is None else embedding_of(opened.vectors).encode_queries
+    found = estimate([_logged(each, score) for each in scored], opened, embed)
+    return Evaluated(named, score, found, len(kept) - len(scored))
+
+
+def _check_scores(kept: Sequence[RoutedAnswer], scored: Sequence[RoutedAnswer], score: str) -> None:
+    """Raises: DataError: when the score is not there for all arms alike; which answers have it would decide."""
+    there = sorted({name for each in kept for name in each.scores})
+    if not scored:
+        raise DataError(f"None of {len(kept)} answers has the score '{score}'.", f"There are: {', '.join(there)}.")
+    without = sorted({each.route.arm for each in kept} - {each.route.arm for each in scored})
+    if without:
+        raise DataError(
+            f"Answers of {', '.join(without)} never have the score '{score}', as others do.",
+            f"Take one that all arms have; there are: {', '.join(there)}.",
+        )
+
+
+def _logged(answer: RoutedAnswer, score: str) -> LoggedAnswer:
+    route = answer.route
+    assert route.propensity is not None  # others are not among the routed answers
+    return LoggedAnswer(
+        request=RouteRequest(answer.question, None, route.collection, route.language, route.key),
+        arm=route.arm,
+        propensity=route.propensity,
+        candidates=route.candidates,
+        quality=answer.scores[score],
+        tokens=answer.tokens,
+    )
 
 
 def _opened(policy: str) -> tuple[str, Policy]:

@@ -163,6 +163,13 @@ class _Rules:
         yield from self._cost()
         yield from self._route_cost()
         yield from self._quality()
+        yield self._alert(
+            "PlaitRouteDrift",
+            "ticket",
+            f"max by (namespace, policy) ({series(metrics.ROUTE_DRIFTED)}) == 1",
+            "The questions for auto are farther from those that {{ $labels.policy }} was learned from than usual.",
+            for_s=1800,
+        )
         yield from self._processes()
         yield self._alert(
             "PlaitExporterDown",

@@ -23,6 +23,7 @@ def dashboards() -> tuple[Dashboard, ...]:
         Dashboard("plait-serving", "Plait: serving by adapter", tuple(_serving())),
         Dashboard("plait-rag", "Plait: retrieval by stage", tuple(_retrieval())),
         Dashboard("plait-quality", "Plait: what judges and people say", tuple(_quality())),
+        Dashboard("plait-routing", "Plait: what auto chooses", tuple(_routing())),
         Dashboard("plait-training", "Plait: training", tuple(_training())),
         Dashboard("plait-ingestion", "Plait: ingestion", tuple(_ingestion())),
         Dashboard("plait-cost", "Plait: cost", tuple(_cost())),
@@ -158,6 +159,36 @@ def _quality() -> Iterator[Panel]:
     yield _by("Ratings", metrics.FEEDBACK, "rating", "ops")
     yield _by("Answers kept", metrics.ANSWERS_KEPT, "outcome", "ops")
     yield _by("Requests of batches", metrics.BATCH_REQUESTS, "outcome", "ops")
+
+
+def _routing() -> Iterator[Panel]:
+    share = f"{_rate(metrics.ROUTED, 'arm, policy')} / on () group_left () sum({_rate(metrics.ROUTED, 'arm')})"
+    yield Panel(
+        "Share of the arms",
+        "Which arms answer auto, by policy.",
+        "percentunit",
+        (Query(share, "{{policy}} {{arm}}"),),
+    )
+    yield _by("Chosen, next best, explored", metrics.ROUTED, "how", "reqps")
+    by = "metric, arm, policy"
+    yield Panel(
+        "Judged scores by arm",
+        documentation(metrics.ROUTE_JUDGED_SCORE),
+        "percentunit",
+        (
+            Query(
+                f"{_rate(metrics.ROUTE_JUDGED_SCORE, by, part='sum')} / "
+                f"{_rate(metrics.ROUTE_JUDGED_SCORE, by, part='count')}",
+                "{{metric}} {{policy}} {{arm}}",
+            ),
+        ),
+    )
+    yield _by("Arms that were passed over", metrics.ROUTE_PASSED_OVER, "reason", "reqps")
+    yield _by("No policy decided", metrics.ROUTE_ABSTENTIONS, "reason", "reqps")
+    yield _latest("Drift of the questions", metrics.ROUTE_DRIFT, "policy", "percentunit")
+    yield _latest("Whether the drift is sure", metrics.ROUTE_DRIFTED, "policy", "short")
+    yield _times("Time to choose", metrics.ROUTE_SECONDS, "stage")
+    yield _by("Loads of the policy", metrics.ROUTE_POLICY_LOADS, "outcome", "ops")
 
 
 def _training() -> Iterator[Panel]:

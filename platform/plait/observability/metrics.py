@@ -181,6 +181,50 @@ TUNING_JOBS = Counter(
     "plait_client_tuning_jobs", "Fine-tuning jobs that ended: succeeded, failed or cancelled.", ["status"]
 )
 BATCH_REQUESTS = Counter("plait_batch_requests", "Requests of ended batches: completed or failed.", ["outcome"])
+# Routing of `auto`. `arm` is the model id that is asked, `policy` its name and version.
+policy_label = BoundedLabel(50)
+ROUTED = Counter(
+    "plait_routed_requests",
+    "Requests for auto by the arm that answered: as chosen, the next_best, or explored (drawn at random).",
+    ["arm", "policy", "how"],
+)
+ROUTE_PASSED_OVER = Counter(
+    "plait_route_passed_over",
+    "Arms that did not answer a request for auto although they came first: late, or the code of their error.",
+    ["arm", "reason"],
+)
+ROUTE_ABSTENTIONS = Counter(
+    "plait_route_abstentions",
+    "Requests for auto on which no policy could decide: no_policy or no_embedding.",
+    ["policy", "reason"],
+)
+ROUTE_SECONDS = Histogram(
+    "plait_route_seconds",
+    "Time to choose an arm: embed (the question, where the policy needs it) and choose.",
+    ["stage"],
+    buckets=(0.0005, *_STAGE_BUCKETS_S),
+)
+ROUTE_JUDGED_SCORE = Histogram(
+    "plait_route_judged_score",
+    "Scores of the answers of auto by a metric and the judge of the server, 1 is best.",
+    ["metric", "arm", "policy"],
+    buckets=(0.25, 0.5, 0.75, 0.9, 1),
+)
+ROUTE_POLICY_LOADS = Counter(
+    "plait_route_policy_loads", "Policies that a replica of the API loaded or could not load.", ["outcome"]
+)
+ROUTE_DRIFT = Gauge(
+    "plait_route_drift",
+    "How far the distribution of the last questions' distances from the learned ones lies above the usual one, 0 to 1.",
+    ["policy"],
+    multiprocess_mode="livemax",
+)
+ROUTE_DRIFTED = Gauge(
+    "plait_route_drifted",
+    "Whether the last questions are surely farther from the learned ones than usual: 1 or 0.",
+    ["policy"],
+    multiprocess_mode="livemax",
+)
 
 # Ingestion
 DOCUMENTS = Counter(

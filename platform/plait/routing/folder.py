@@ -1,4 +1,5 @@
-"""A policy as a folder: `policy.json` says what it is, `policy.safetensors` holds its numbers. Nothing in it is code.
+"""A policy as a folder: `policy.json` says what it is, `policy.safetensors` holds its numbers, `questions.safetensors`
+the questions that drift is measured by, where it has any. Nothing in it is code.
 
 In: a policy as it was trained. Out: the folder, or the policy that a folder holds. It knows no registry.
 """
@@ -13,6 +14,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from plait.errors import InvalidInput, first_line
+from plait.routing.drift import WORD_DIMENSIONS, SeenQuestions
+from plait.routing.estimators.estimator import named
 from plait.routing.policy import POLICIES, Arrays, Policy, PolicyConfig
 from plait.routing.worth import PolicyWorth
 from plait.section import Section
@@ -20,7 +23,7 @@ from plait.strict_json import read_json
 from plait.validation import first_problem
 from plait.whole_files import write_whole
 
-POLICY_FILE, ARRAYS_FILE = "policy.json", "policy.safetensors"
+POLICY_FILE, ARRAYS_FILE, QUESTIONS_FILE = "policy.json", "policy.safetensors", "questions.safetensors"
 _MAX_BYTES = 4 << 20
 """Of policy.json: a thousand words take some ten kilobytes, a thousand rules a hundred."""
 
@@ -48,20 +51,25 @@ class PolicyFile(Section):
 
 @dataclass(frozen=True)
 class SavedPolicy:
-    """What a folder holds."""
+    """What a folder holds. `seen`: the questions that the policy was learned from; None: they are not kept."""
 
     config: PolicyConfig
     about: PolicyAbout
     policy: Policy
+    seen: SeenQuestions | None = None
 
 
-def write_policy(folder: Path, config: PolicyConfig, arrays: Arrays, about: PolicyAbout) -> None:
-    """Write both files into a folder that is there.
+def write_policy(
+    folder: Path, config: PolicyConfig, arrays: Arrays, about: PolicyAbout, seen: SeenQuestions | None = None
+) -> None:
+    """Write its files into a folder that is there.
 
     Raises:
         InsufficientStorage: when the disk is full.
     """
     write_whole(folder / ARRAYS_FILE, save(dict(arrays)))
+    if seen is not None:
+        write_whole(folder / QUESTIONS_FILE, save({"vectors": seen.vectors, "distances": seen.distances}))
     # The field is of the base class, which has no fields of the kinds.
     policy = config.model_dump(mode="json")
     about_json = about.model_dump(mode="json")
@@ -81,8 +89,28 @@ def read_policy(folder: Path) -> SavedPolicy:
         raise InvalidInput(f"'{folder}' holds no policy of Plait ({first_line(error)}).") from None
     try:
         file = PolicyFile.model_validate(values)
-        return SavedPolicy(file.policy, file.about, file.policy.open(arrays))
+        policy = file.policy.open(arrays)
+        return SavedPolicy(file.policy, file.about, policy, _seen(folder, policy))
     except ValidationError as error:
         raise InvalidInput(f"'{folder / POLICY_FILE}' is no policy. {first_problem(error, values)}") from None
     except ValueError as error:
         raise InvalidInput(f"'{folder}' holds no policy of Plait ({first_line(error)}).") from None
+
+
+def _seen(folder: Path, policy: Policy) -> SeenQuestions | None:
+    """The questions that are kept; by what they are compared is what the policy tells questions apart by.
+
+    Raises:
+        ValueError: one line, when they cannot be those of this policy.
+    """
+    if not (folder / QUESTIONS_FILE).is_file():
+        return None
+    try:
+        arrays = load_file(folder / QUESTIONS_FILE)
+    except SafetensorError as error:
+        raise ValueError(first_line(error)) from None
+    dimension = WORD_DIMENSIONS if policy.vectors is None else policy.vectors.dimension
+    found = named(arrays, {"vectors": (-1, dimension), "distances": (-1,)})
+    if not len(found["vectors"]) or not len(found["distances"]):
+        raise ValueError("the questions that it was learned from are none")
+    return SeenQuestions(found["vectors"], found["distances"], are_words=policy.vectors is None)

@@ -50,14 +50,20 @@ class PolicyRegistry:
         read_policy(folder)
         return _policy(self._folders.register(name, folder, run_id))
 
-    def resolve(self, ref: AdapterRef) -> PolicyVersion:
+    def resolve(self, ref: AdapterRef, known: PolicyVersion | None = None) -> PolicyVersion:
         """The version that a reference means now; without version or alias, the newest.
+
+        Args:
+            known: one that was resolved before; while the reference means it, it is returned and not read again.
 
         Raises:
             ModelNotFound: with the nearest names, versions or aliases that exist.
             InvalidInput: when what was registered is no policy.
         """
-        return _policy(self._folders.resolve(ref))
+        found = self._folders.resolve(ref)
+        if known is not None and (known.name, known.version) == (found.name, found.version):
+            return known
+        return _policy(found)
 
     def list(self) -> list[PolicyVersion]:
         """Every version of every policy, by name, newest first; one that cannot be read is left out."""

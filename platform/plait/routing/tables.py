@@ -1,4 +1,4 @@
-"""Policies for a terminal: what there is, what one is worth, and what one says of a question."""
+"""Policies for a terminal: what there is, what one is worth or would have been, what one says of a question."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from plait.routing.off_policy import FEW, OffPolicyEstimate
 from plait.routing.policy import RankedArm
 from plait.routing.registry import PolicyVersion
 from plait.routing.worth import Interval, PolicyWorth
@@ -75,6 +76,31 @@ def _gains(worth: PolicyWorth) -> Iterator[str]:
 
 def _interval(interval: Interval) -> str:
     return f"{100 * interval.value:+.1f}% ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})"
+
+
+def estimate_shown(policy: str, score: str, found: OffPolicyEstimate, unscored: int) -> Group:
+    """What a policy would have been worth, beside the answers that were given."""
+    title = f"{score} of {policy}, from {found.answers} answers to {found.questions} questions"
+    table = Table("", score, "95%", "tokens an answer", title=title)
+    table.title_justify = "left"
+    rows = (
+        ("as answered", found.given, f"{found.given_tokens:.0f}"),
+        ("the policy, doubly robust", found.doubly_robust, ""),
+        ("the policy, inverse propensity", found.weighted, f"{found.tokens:.0f}"),
+    )
+    for name, interval, tokens in rows:
+        table.add_row(name, f"{interval.value:.3f}", f"{interval.low:.3f} to {interval.high:.3f}", tokens)
+    chosen = ", ".join(f"{arm} {count / found.answers:.0%}" for arm, count in found.choices.items())
+    lines = [
+        f"The policy is ahead by {_interval(found.ahead)}, doubly robust.",
+        f"It chooses {chosen}. {found.matched} answers are of the arm that it chooses; they tell as much as "
+        f"{found.effective:.0f} answers of its own would.",
+    ]
+    if found.effective < FEW:
+        lines.append(f"These are fewer than {FEW}: the intervals are narrower than they should be.")
+    if unscored:
+        lines.append(f"{unscored} answers have no {score} and are left out.")
+    return Group(table, *map(Text, lines))
 
 
 def ranked_table(ranked: Sequence[RankedArm]) -> Table:

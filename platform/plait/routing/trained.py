@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from plait.models.vectors import VectorKind
+from plait.routing.estimators.estimator import Estimator
 from plait.routing.learning import best_arm, choices_of, learn
 from plait.routing.outcomes import Outcomes
 from plait.routing.policies.fixed import FixedConfig
@@ -55,14 +56,21 @@ def train(outcomes: Outcomes, points: float, vectors: VectorKind | None, seed: i
         if not worth.is_enabled:
             return TrainedPolicy(FixedConfig(arm=single, reason=worth.reason), worth, worth.reason)
         learned = learn(outcomes, points, seed)
-    config = LearnedConfig(
+    config = learned_config(learned.estimator, outcomes, points, vectors)
+    return TrainedPolicy(config, worth, worth.reason, learned.learner, learned.estimator.arrays)
+
+
+def learned_config(
+    estimator: Estimator, outcomes: Outcomes, points: float, vectors: VectorKind | None
+) -> LearnedConfig:
+    """What a policy's file says of an estimator that was learned; its arrays are kept beside it."""
+    return LearnedConfig(
         arms=outcomes.measured_arms,
         points=points,
-        estimator=learned.estimator.name,
-        words=tuple(learned.estimator.words),
-        vectors=_as_config(vectors) if vectors is not None and learned.estimator.dimension else None,
+        estimator=estimator.name,
+        words=tuple(estimator.words),
+        vectors=_as_config(vectors) if vectors is not None and estimator.dimension else None,
     )
-    return TrainedPolicy(config, worth, worth.reason, learned.learner, learned.estimator.arrays)
 
 
 def _always(arm: RoutedArm, reason: str) -> TrainedPolicy:

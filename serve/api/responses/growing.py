@@ -64,13 +64,18 @@ class GrowingResponse:
         self.id = id
         self._request, self._answer, self._first_place = request, answer, first_place
         self._repeated = request.repeated()
-        self._searches = request.file_search is not None and answer.call.model.with_retrieval
         self._annotations: list[Annotation] | None = None
         self._choice = answer.choices[0]
         self._created_at = int(time.time())
         self._number = 0
         self._has_message = False
         self._sent_logprobs = 0
+
+    @property
+    def _has_searched(self) -> bool:
+        """Whether the tool file_search was used for the answer, as its first event says."""
+        first = self._choice.first
+        return self._request.file_search is not None and first is not None and first.retrieved is not None
 
     @property
     def final_status(self) -> Status:
@@ -105,7 +110,7 @@ class GrowingResponse:
         """Take the next event of the model; gives the events to send for it."""
         is_first = self._choice.first is None
         text = self._answer.add(0, event)
-        if is_first and self._searches:
+        if is_first and self._has_searched:
             yield from self._search_events()
         if text:
             if not self._has_message:
@@ -136,7 +141,7 @@ class GrowingResponse:
         yield ResponseState(type="response.failed", response=self.response("failed", error), **self._numbered())
 
     def _output(self, status: ItemStatus) -> list[OutputItem]:
-        search: list[OutputItem] = [self._search_call("completed")] if self._searches and self._choice.first else []
+        search: list[OutputItem] = [self._search_call("completed")] if self._has_searched else []
         calls = self._function_calls(status)
         has_message = bool(self._choice.text or self._has_message or not calls) and self._choice.first is not None
         return [*search, *([self._message(status)] if has_message else []), *calls]
@@ -177,7 +182,7 @@ class GrowingResponse:
 
     @property
     def _message_index(self) -> int:
-        return int(self._searches)
+        return int(self._has_searched)
 
     def _message(self, status: ItemStatus) -> OutputMessage:
         logprobs = self._choice.chat_logprobs(self._choice.logprobs)
@@ -190,7 +195,7 @@ class GrowingResponse:
         """What the text cites; looked for once, as nobody asks before the text is whole."""
         if self._annotations is None:
             cited = self._choice.citations()
-            self._annotations = [*_file_annotations(cited)] if self._searches else [*map(UrlAnnotation.of, cited)]
+            self._annotations = [*_file_annotations(cited)] if self._has_searched else [*map(UrlAnnotation.of, cited)]
         return self._annotations
 
     def _begin_message(self) -> Iterator[TypedEvent]:

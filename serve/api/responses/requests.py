@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from plait.engines.engine import MAX_LOGPROBS
 from plait.errors import InvalidField
+from plait.model_ids import AUTO
 from plait.serve.api.generation_requests import (
     MAX_TOOLS,
     ChatCompletionRequest,
@@ -196,7 +197,7 @@ class ResponseRequest(IgnoredByResponses, NeutralInResponses):
         fields: dict[str, Any] = {name: getattr(self, name) for name in (*_SAMPLING, "stream", "retrieval")}
         model, search = self.model, self.file_search
         if search is not None:
-            model = model if model.startswith("rag/") else f"rag/{model}"
+            model = model if model == AUTO or model.startswith("rag/") else f"rag/{model}"
             fields["retrieval"] = RetrievalOptions(collection=search.vector_store_ids, **search.retrieval_fields())
         if self.functions:
             fields["tools"] = [tool.definition() for tool in self.functions]

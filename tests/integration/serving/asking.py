@@ -18,6 +18,8 @@ TEXTS = {
     "cats.md": "Cats sleep most of the day.",
 }
 QUESTION = [{"role": "user", "content": "which version of ray is installed?"}]
+FORM = "Reply to ticket 7 as JSON"
+"""Not alike: the routing policy sends it elsewhere."""
 
 
 def ask(client: openai.OpenAI, model: str, **options: Any) -> Any:

@@ -3,18 +3,24 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import openai
 import pyarrow as pa
 import pytest
 from changed_settings import changed_settings
 from made_adapters import register_adapter
 
-from plait.adapters.tracking import tracking_client
+from plait.adapters.tracking import start_run, tracking_client
 from plait.documents.chunk import Chunk, chunk_table
 from plait.index.collection import Index
 from plait.index.stores.store import Store
+from plait.models.embedding import kind_of
 from plait.models.encoders.load import load_embedding
-from serving.asking import ADMIN_KEY, COLLECTION, MAX_BATCH_SIZE, MAX_WAITING, OTHER, TEXTS
+from plait.routing.folder import PolicyAbout, write_policy
+from plait.routing.policies.learned import LearnedConfig, VectorsConfig
+from plait.routing.policy import RoutedArm
+from plait.routing.registry import PolicyRegistry
+from serving.asking import ADMIN_KEY, COLLECTION, FORM, MAX_BATCH_SIZE, MAX_WAITING, OTHER, QUESTION, TEXTS
 
 # What training takes as little of as it can: the tiny model reads 512 tokens, and forgets what nobody measures.
 SMALL = (
@@ -72,11 +78,53 @@ def _filled(milvus: Store, tiny_embedder: Path, name: str, texts: dict[str, str]
 
 
 @pytest.fixture(scope="package")
+def policy(tiny_embedder: Path, adapters: None, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """`made@champion`: what is like the question of tests goes to rag/base, what is like the other to `foreign`, which
+    cannot be loaded, then to support:1."""
+    model = load_embedding(str(tiny_embedder))
+    kind = kind_of(model)
+    tokens = {"accuracy": 0.5, "tokens": 100.0}
+    config = LearnedConfig(
+        arms=tuple(RoutedArm(model=name, name=name, **tokens) for name in ("foreign", "support:1", "rag/base")),
+        points=0.0,
+        estimator="neighbours",
+        vectors=VectorsConfig(
+            model=kind.model,
+            dimension=kind.dimension,
+            query_prompt=kind.prompts.query,
+            passage_prompt=kind.prompts.passage,
+        ),
+    )
+    arrays = {
+        "vectors": model.encode_queries([QUESTION[0]["content"], FORM]),
+        "quality": np.array([[0, 0.2, 1], [1, 0.8, 0]], dtype=np.float32),
+        "count": np.ones(1, dtype=np.float32),
+    }
+    about = PolicyAbout(
+        comparison="",
+        comparison_sha256="",
+        learner="",
+        seed=0,
+        worth=None,
+        reason="Made.",
+        plait_version="0",
+        created_at="2026-01-01T00:00:00+00:00",
+    )
+    folder, client = tmp_path_factory.mktemp("policy"), tracking_client()
+    write_policy(folder, config, arrays, about)
+    for _ in range(2):
+        PolicyRegistry(client).register("made", folder, start_run(client, "made", {}))
+    client.set_registered_model_alias("policy made", "champion", "1")
+    return "made@champion"
+
+
+@pytest.fixture(scope="package")
 def server(
     ray_cluster: None,
     tiny_model: Path,
     adapters: None,
     collection: str,
+    policy: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
     """Base URL of the application, on the tiny models."""
@@ -97,6 +145,7 @@ def server(
         f"fine_tuning.fields=[{', '.join(SMALL)}]",
         "batches.enabled=true",
         "batches.at_once=2",
+        f"routing.policy={policy}",
     ]
     told: list[str] = []
     keys_file = tmp_path_factory.mktemp("keys") / "keys.json"

@@ -34,7 +34,7 @@ def test_an_answer_has_usage_and_no_citations_without_retrieval(client: openai.O
     assert choice.message.annotations == []
     assert 1 <= answer.usage.completion_tokens <= 5
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
-    assert answer.plait["route"] == "direct"
+    assert answer.plait["route"] == {"kind": "direct", "arm": "base"}
 
 
 def test_a_stream_joins_to_the_answer_that_comes_whole(client: openai.OpenAI) -> None:

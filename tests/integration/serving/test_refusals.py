@@ -16,8 +16,6 @@ def test_an_unknown_model_is_named_with_the_nearest_also_in_a_stream(client: ope
         with pytest.raises(openai.NotFoundError, match="Did you mean 'support'") as refused:
             ask(client, "suport", stream=stream)
         assert refused.value.code == "model_not_found"
-    with pytest.raises(openai.NotFoundError, match="'auto' has no routing policy yet"):
-        ask(client, "auto")
     for odd in ("no such name", "org/base", "rag/rag/base"):
         with pytest.raises(openai.NotFoundError, match="There is no model"):
             ask(client, odd)

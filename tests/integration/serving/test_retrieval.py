@@ -28,7 +28,7 @@ def test_retrieval_cites_what_the_prompt_held_whole_and_streamed(client: openai.
     assert citations[0]["source"] in TEXTS
     assert all(c["text"] == TEXTS[c["source"]] and c["end"] == len(c["text"]) for c in citations)
     assert citations[0]["score"] >= citations[1]["score"]
-    assert (answer.plait["route"], answer.plait["model"]) == ("rag", "base")
+    assert (answer.plait["route"]["kind"], answer.plait["model"]) == ("rag", "base")
     assert (answer.plait["retrieval"]["found"], answer.plait["retrieval"]["passages"]) == (2, 2)
     assert {"embed", "search", "retrieval", "generate", "total"} <= answer.plait["timings_ms"].keys()
     assert answer.usage.prompt_tokens > ask(client, "base").usage.prompt_tokens

@@ -22,7 +22,7 @@ COMMANDS = (
     *("collections list", "collections show", "collections fit", "collections quarantine", "collections drop"),
     *("adapters list", "adapters show", "adapters alias"),
     *("data make-questions", "data export-feedback"),
-    *("route train", "route show", "route explain"),
+    *("route train", "route show", "route explain", "route evaluate"),
     *("keys create", "keys list", "keys revoke"),
     *(
         "metrics scrape-config",

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from changed_settings import changed_settings
+from evaluation.live.rated_answers import live
 from made_outcomes import by_nothing, made_outcomes
 from typer.testing import CliRunner
 
@@ -14,9 +15,13 @@ from plait.adapters.registry import Registry
 from plait.adapters.tracking import tracking_client
 from plait.cli import app
 from plait.errors import InvalidInput, ModelNotFound
+from plait.evaluation.live.route import Route
+from plait.evaluation.live.traces import AnswerTraces
+from plait.evaluation.score import Score
 from plait.flows import route
 from plait.jobs.compare.outcomes import ComparisonOutcomes
 from plait.model_ids import AdapterRef
+from plait.models.message import Message
 from plait.models.vectors import NO_PROMPTS, Vectors
 from plait.recipes import EmbeddingConfig
 from plait.routing.policy import RouteRequest
@@ -100,6 +105,33 @@ def test_a_rule_file_is_asked_without_a_registry(tmp_path: Path) -> None:
     file.write_text("default: base\nrules: [{language: de, arm: rag/support}]")
     said = _said("route", "explain", "Wie lange?", "--policy", str(file), "--language", "de")
     assert said.index("rag/support") < said.index("It is the default")
+
+
+def test_a_policy_is_evaluated_on_answers_that_a_server_kept(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("default: rag/base\nrules: [{prefix: /json, arm: base}]")
+    assert "No answer of auto is kept with its propensity" in _said("route", "evaluate", str(file))
+    traces = AnswerTraces()
+    for number in range(12):
+        arm = ("base", "rag/base")[number % 2]
+        route = Route(arm, "rules.yaml", "", propensity=0.5, candidates=("base", "rag/base"))
+        conversation = (Message("user", f"How long is warranty {number}?"),)
+        answer = live(f"r-{number}", model="auto", route=route, conversation=conversation, tokens=40)
+        kept = traces.keep(answer)
+        if number > 1:
+            traces.add_scores(kept, "lexical", {"answer_relevance": Score(float(number % 2))}, False)
+        if arm == "base":
+            traces.add_scores(kept, "lexical", {"form": Score(1.0)}, False)
+    said = _said("route", "evaluate", str(file))
+    assert "answer_relevance of" in said
+    assert "from 10 answers to 10 questions" in said
+    assert "It chooses rag/base 100%." in said
+    assert "5 answers are of the arm that it chooses; they tell as much as 5 answers of its own would." in said
+    assert "These are fewer than 30" in said
+    assert "2 answers have no answer_relevance and are left out." in said
+    assert "None of 12 answers has the score 'rating'." in _said("route", "evaluate", str(file), "--by", "rating")
+    unequal = _said("route", "evaluate", str(file), "--by", "form")
+    assert "Answers of rag/base never have the score 'form', as others do." in unequal
 
 
 def _said(*arguments: str) -> str:

@@ -86,7 +86,7 @@ def test_every_metric_is_on_a_panel() -> None:
 
 def test_dashboards_can_be_told_apart_and_panels_read() -> None:
     loaded = [json.loads(dashboard_json(dashboard)) for dashboard in dashboards()]
-    assert len({one["uid"] for one in loaded}) == len({one["title"] for one in loaded}) == len(loaded) == 6
+    assert len({one["uid"] for one in loaded}) == len({one["title"] for one in loaded}) == len(loaded) == 7
     for one in loaded:
         panels = one["panels"]
         assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)

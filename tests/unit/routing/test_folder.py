@@ -8,10 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_outcomes import VECTORS, made_outcomes
+from made_outcomes import ARMS, VECTORS, made_outcomes
+from safetensors.numpy import save_file
 
 from plait.errors import InvalidInput
-from plait.routing.folder import ARRAYS_FILE, POLICY_FILE, PolicyAbout, read_policy, write_policy
+from plait.routing.drift import seen_questions
+from plait.routing.folder import (
+    ARRAYS_FILE,
+    POLICY_FILE,
+    QUESTIONS_FILE,
+    PolicyAbout,
+    read_policy,
+    write_policy,
+)
+from plait.routing.policies.fixed import FixedConfig
 from plait.routing.trained import TrainedPolicy, train
 
 
@@ -41,6 +51,25 @@ def test_what_is_read_is_what_was_written(folder: Path, trained: TrainedPolicy) 
     assert saved.config == trained.config
     assert saved.about.worth == trained.worth
     assert {file.name for file in folder.iterdir()} == {POLICY_FILE, ARRAYS_FILE}
+
+
+@pytest.mark.parametrize("by_embedding", [True, False])
+def test_the_questions_that_it_was_learned_from_are_kept_for_drift(
+    tmp_path: Path, folder: Path, trained: TrainedPolicy, by_embedding: bool
+) -> None:
+    about = read_policy(folder).about
+    config = trained.config if by_embedding else FixedConfig(arm=ARMS[0])
+    kept = seen_questions(made_outcomes(has_vectors=True), by_embedding, seed=0)
+    write_policy(tmp_path, config, trained.arrays if by_embedding else {}, about, kept)
+    read = read_policy(tmp_path).seen
+    assert kept is not None
+    assert read is not None
+    assert read.are_words is not by_embedding
+    assert np.array_equal(read.vectors, kept.vectors)
+    assert np.array_equal(read.distances, kept.distances)
+    save_file({"vectors": np.zeros((3, 7), np.float32), "distances": kept.distances}, tmp_path / QUESTIONS_FILE)
+    with pytest.raises(InvalidInput, match="the array vectors is not finite float32"):
+        read_policy(tmp_path)
 
 
 def _changed(**fields: Any) -> Callable[[Path], None]:

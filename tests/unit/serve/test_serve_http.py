@@ -36,7 +36,7 @@ from plait.serve.api.errors import error_body, install
 from plait.serve.api.generation_requests import ChatCompletionRequest
 from plait.serve.app import build, parse
 from plait.serve.deploy import read_config
-from plait.serve.messages.arguments import AppArguments
+from plait.serve.messages.arguments import AppArguments, PriceOf
 from plait.serve.messages.calls import Call, Event, Retrieved
 from plait.settings import settings
 
@@ -57,6 +57,11 @@ PASSAGE = Passage("c1", "ray.md", "ray", "", "ray 2.60.0", 3, 13, 0.87654, colle
 
 def call(model: str = "base") -> Call:
     return Call(ModelId.parse(model), Sampling(max_tokens=8), (Message("user", "which version?"),))
+
+
+def costing(price: TokenPrice | None) -> PriceOf:
+    """The same price for every model id."""
+    return lambda model: price
 
 
 async def events(*items: Event | Exception) -> AsyncGenerator[tuple[int, Event]]:
@@ -253,7 +258,10 @@ def test_a_whole_answer_has_openais_shape_and_cites_its_passages() -> None:
         "total_tokens": 10,
         "prompt_tokens_details": {"cached_tokens": 0},
     }
-    assert (body["plait"]["route"], body["plait"]["model"]) == ("rag", "support:3")
+    assert (body["plait"]["route"], body["plait"]["model"]) == (
+        {"kind": "rag", "arm": "rag/support"},
+        "support:3",
+    )
     assert body["plait"]["retrieval"] == {
         "collection": "docs",
         "mode": "bm25",
@@ -271,7 +279,7 @@ def test_a_whole_answer_has_openais_shape_and_cites_its_passages() -> None:
 def test_an_answer_says_its_cost_where_there_is_a_price() -> None:
     costs = []
     for price in (None, TokenPrice(prompt=1000, completion=2000)):
-        answer = Answer([call("rag/support")], is_chat=True, price=price)
+        answer = Answer([call("rag/support")], is_chat=True, price_of=costing(price))
         for event in EVENTS:
             answer.add(0, event)
         costs.append(answer.details().cost)
@@ -397,11 +405,13 @@ async def test_tokens_of_every_prompt_and_choice_cost_their_price_whatever_came_
     labels = {"model_name": "priced", "adapter": "priced"}
     ends = [(index, Event("x", 7 if index < 2 else 100, 3, "stop")) for index in range(4)]
     asked = [call("priced"), call("priced")]
-    async for _ in recorded(asked, _as_they_are(ends), n=2, price=TokenPrice(prompt=1000, completion=500_000)):
+    async for _ in recorded(
+        asked, _as_they_are(ends), n=2, price_of=lambda _: TokenPrice(prompt=1000, completion=500_000)
+    ):
         pass
     assert counted("vllm:prompt_tokens_total", **labels) == 107  # of two prompts, each with two answers
     assert counted("plait_answer_cost_total", **labels) == pytest.approx(0.107 + 6)
-    left = recorded([call("priced")], events(*EVENTS), price=TokenPrice(prompt=0, completion=1_000_000))
+    left = recorded([call("priced")], events(*EVENTS), price_of=costing(TokenPrice(prompt=0, completion=1_000_000)))
     await anext(left)
     await left.aclose()
     assert counted("plait_answer_cost_total", **labels) == pytest.approx(0.107 + 6 + 1)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from plait.evaluation.citation_marks import marked_citations
+from plait.evaluation.live.route import Route
 from plait.evaluation.sample import Sample, SamplePassage
 from plait.models.message import Message
 
@@ -44,6 +45,8 @@ class LiveAnswer:
         passages: what stood in the prompt, best first.
         is_grounded: whether passages were looked for, found or not.
         started_ms: when the request came, since 1970. `took_ms`: from then to the last token.
+        route: how `auto` came to the arm; None: the arm was asked for.
+        tokens: read and written.
     """
 
     request_id: str
@@ -62,6 +65,8 @@ class LiveAnswer:
     base_model: str = ""
     generations: Mapping[str, int] = field(default_factory=dict)
     tenant: str = ""
+    route: Route | None = None
+    tokens: int = 0
 
     @property
     def question(self) -> str:
@@ -137,6 +142,22 @@ class RatedAnswer:
     @property
     def question(self) -> str:
         return self.conversation[-1].content
+
+
+@dataclass(frozen=True)
+class RoutedAnswer:
+    """An answer of `auto` that is kept.
+
+    Attributes:
+        route: with the propensity of its arm.
+        scores: of judges and people in [0, 1], by name; a person's is `rating`.
+        tokens: read and written.
+    """
+
+    question: str
+    route: Route
+    scores: Mapping[str, float]
+    tokens: int
 
 
 def is_drawn(request_id: str, share: float) -> bool:

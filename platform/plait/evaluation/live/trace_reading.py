@@ -5,17 +5,20 @@ In: a trace. Out: an answer. What an earlier version of Plait did not write is e
 
 from typing import Any
 
-from plait.evaluation.live.answer import KeptAnswer, LivePassage, RatedAnswer, Rating
+from plait.evaluation.live.answer import KeptAnswer, LivePassage, RatedAnswer, Rating, RoutedAnswer
+from plait.evaluation.live.route import Route
 from plait.models.message import Message
 
 RATING, CORRECTION = "rating", "expected_response"
 """Names of assessments; the second is the one that MLflow's own scorers read."""
-OWNER, IS_RATED = "plait.owner", "plait.is_rated"
+OWNER, IS_RATED, IS_DRAWN = "plait.owner", "plait.is_rated", "plait.has_propensity"
 """Tags of a trace."""
 MODEL, ADAPTER, ANSWERED_BY, COLLECTION = "plait.model", "plait.adapter", "plait.answered_by", "plait.collection"
 """Metadata of a trace, whose values MLflow cuts after 250 characters."""
 MADE_FROM = "plait.made_from"
 """Attribute of the first span: what the answer was made from, as far as nothing else in the trace says it."""
+ROUTE, TOKENS = "plait.route", "plait.tokens"
+"""Attributes of the first span, too: how `auto` came to the arm, where it was asked; tokens read and written."""
 
 
 def rated_answer(trace: Any) -> RatedAnswer:
@@ -56,6 +59,19 @@ def kept_answer(trace: Any) -> KeptAnswer:
         passages=_passages(trace),
         started_ms=trace.info.request_time,
         said={each.name: float(each.value) for each in sorted(numbers, key=lambda each: each.create_time_ms)},
+    )
+
+
+def routed_answer(trace: Any) -> RoutedAnswer:
+    """The answer of a trace that has a route."""
+    root = _root(trace)
+    route = root.attributes[ROUTE]
+    numbers = [each for each in trace.info.assessments if isinstance(each.value, int | float)]
+    return RoutedAnswer(
+        question=root.inputs["messages"][-1]["content"],
+        route=Route(**route | {"candidates": tuple(route["candidates"])}),
+        scores={each.name: float(each.value) for each in sorted(numbers, key=lambda each: each.create_time_ms)},
+        tokens=root.attributes[TOKENS],
     )
 
 

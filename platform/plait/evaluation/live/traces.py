@@ -13,23 +13,28 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from plait.adapters.tracking import tracking_client
 from plait.errors import NotFound
-from plait.evaluation.live.answer import KeptAnswer, LiveAnswer, RatedAnswer, Rating
+from plait.evaluation.live.answer import KeptAnswer, LiveAnswer, RatedAnswer, Rating, RoutedAnswer
 from plait.evaluation.live.trace_reading import (
     ADAPTER,
     ANSWERED_BY,
     COLLECTION,
     CORRECTION,
+    IS_DRAWN,
     IS_RATED,
     MADE_FROM,
     MODEL,
     OWNER,
     RATING,
+    ROUTE,
+    TOKENS,
     kept_answer,
     rated_answer,
+    routed_answer,
     said_by_people,
 )
 from plait.evaluation.score import Score
@@ -78,7 +83,12 @@ class AnswerTraces:
                     ANSWERED_BY: answer.answered_by,
                     COLLECTION: answer.collection,
                 },
-                tags={"mlflow.traceName": f"chat {answer.model}", OWNER: answer.owner, IS_RATED: "no"},
+                tags={
+                    "mlflow.traceName": f"chat {answer.model}",
+                    OWNER: answer.owner,
+                    IS_RATED: "no",
+                    IS_DRAWN: "no" if answer.route is None or answer.route.propensity is None else "yes",
+                },
             )
         )
         self._client.log_spans(self._experiment, _spans(trace_id, answer))
@@ -135,16 +145,23 @@ class AnswerTraces:
 
     def rated(self) -> Iterator[RatedAnswer]:
         """Every answer that has a rating, oldest first."""
+        yield from map(rated_answer, self._tagged(IS_RATED))
+
+    def routed(self) -> Iterator[RoutedAnswer]:
+        """Every answer of `auto` whose arm was partly left to chance, oldest first."""
+        yield from map(routed_answer, self._tagged(IS_DRAWN))
+
+    def _tagged(self, tag: str) -> Iterator[Any]:
         token = None
         while True:
             page = self._client.search_traces(
                 locations=[self._experiment],
-                filter_string=f"tags.`{IS_RATED}` = 'yes'",
+                filter_string=f"tags.`{tag}` = 'yes'",
                 order_by=["timestamp_ms ASC"],
                 max_results=_PAGE,
                 page_token=token,
             )
-            yield from map(rated_answer, page)
+            yield from page
             token = page.token
             if not token:
                 return
@@ -203,7 +220,10 @@ def _spans(trace_id: str, answer: LiveAnswer) -> list[Any]:
         "generations": answer.generations,
         "tenant": answer.tenant,
     }
-    spans = [_span(trace_id, root, None, name, "CHAT_MODEL", {"messages": messages}, answer, more={MADE_FROM: more})]
+    attributes: dict[str, object] = {MADE_FROM: more, TOKENS: answer.tokens}
+    if answer.route is not None:
+        attributes[ROUTE] = asdict(answer.route)
+    spans = [_span(trace_id, root, None, name, "CHAT_MODEL", {"messages": messages}, answer, more=attributes)]
     if answer.is_grounded:
         found = [
             {

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from evaluation.live.rated_answers import PASSAGES, QUESTION, REPLY, live
 
 from plait.adapters.tracking import tracking_client
 from plait.errors import NotFound
-from plait.evaluation.live.answer import LiveAnswer, RatedAnswer, Rating, is_drawn
+from plait.evaluation.live.answer import LiveAnswer, RatedAnswer, Rating, RoutedAnswer, is_drawn
+from plait.evaluation.live.route import Route
 from plait.evaluation.live.traces import EXPERIMENT, AnswerTraces
 from plait.evaluation.score import Finding, Score, unsaid
 from plait.models.message import Message
@@ -107,3 +109,25 @@ def test_a_share_of_requests_is_drawn_the_same_everywhere() -> None:
     assert set(drawn) <= {each for each in ids if is_drawn(each, 0.2)}
     assert not any(is_drawn(each, 0.0) for each in ids)
     assert all(is_drawn(each, 1.0) for each in ids)
+
+
+def test_an_answer_whose_arm_was_left_to_chance_comes_back_with_how_likely_it_was(traces: AnswerTraces) -> None:
+    drawn = Route(
+        arm="rag/support:3",
+        policy="support:2",
+        reason="It was drawn at random.",
+        probabilities={"rag/support:3": 0.7},
+        expected_tokens=230.0,
+        is_explored=True,
+        propensity=0.05,
+        candidates=("base", "rag/support:3"),
+        collection="docs",
+        language="de",
+        key="batch",
+    )
+    trace_id = traces.keep(live(model="auto", route=drawn, tokens=250, started_ms=NOW_MS))
+    traces.keep(live("r-2", model="auto", route=replace(drawn, propensity=None), started_ms=NOW_MS))
+    traces.keep(live("r-3", started_ms=NOW_MS))
+    traces.add_scores(trace_id, "lexical", {"faithfulness": Score(0.5), "relevance": unsaid("Nobody knows.")}, False)
+    traces.rate("r-1", None, Rating(1.0, "It is 2.61.0."))
+    assert list(traces.routed()) == [RoutedAnswer(QUESTION, drawn, {"faithfulness": 0.5, "rating": 1.0}, 250)]

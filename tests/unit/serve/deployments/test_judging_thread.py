@@ -16,6 +16,7 @@ from evaluation.live.rated_answers import live
 from plait.errors import Unavailable
 from plait.evaluation.judges.judge import Claims, Judge
 from plait.evaluation.judges.lexical import LexicalJudge
+from plait.evaluation.live.route import Route
 from plait.evaluation.score import Score
 from plait.observability import metrics
 from plait.serve.deployments import judging_thread
@@ -98,6 +99,15 @@ def test_scores_are_counted_by_model_adapter_and_collection_and_kept_with_the_an
     ((trace_id, judge, said, is_model),) = keeper.scores
     assert (trace_id, judge, is_model) == ("tr-1", "lexical", False)
     assert {name: score.value for name, score in said.items()} == {"faithfulness": 1.0, "answer_relevance": 1.0}
+
+
+def test_scores_of_auto_are_counted_by_arm_and_policy_too(make: Make, keeper: Keeper) -> None:
+    scores = counting(metrics.ROUTE_JUDGED_SCORE, "sum", metric="faithfulness", arm="rag/support:3", policy="made:2")
+    thread = make(LexicalJudge())
+    thread.add(live(model="auto", route=Route("rag/support:3", "made:2", "It is best.")), known("tr-1"))
+    thread.add(live(), known("tr-2"))
+    until(lambda: len(keeper.scores) == 2)
+    assert scores() == 1.0
 
 
 def test_grounding_is_not_scored_where_nothing_was_looked_for(make: Make, keeper: Keeper) -> None:

@@ -61,7 +61,7 @@ def test_a_task_is_answered_by_the_same_weights_without_passages(
         "retrieval": {"top_k": 2},
     }
     answer = post(client, "/v1/chat/completions", body, **headers)
-    assert (answer["model"], answer["plait"]["route"]) == (model, route)
+    assert (answer["model"], answer["plait"]["route"]["kind"]) == (model, route)
     (call,) = fakes.calls
     assert str(call.model) == model
     assert (call.retrieval is None) == (route == "direct")

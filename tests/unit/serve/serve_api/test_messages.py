@@ -63,7 +63,7 @@ def test_a_text_is_a_message_of_one_block(client: TestClient, fakes: Fakes) -> N
         "cache_read_input_tokens": 4,
         "output_tokens": 5,
     }
-    assert body["plait"]["route"] == "direct"
+    assert (body["plait"]["route"]["kind"], body["plait"]["route"]["arm"]) == ("direct", "base")
     (call,) = fakes.calls
     assert (call.messages, call.sampling.max_tokens, call.sampling.temperature) == ((Message("user", "hi"),), 9, 1.0)
 
@@ -226,7 +226,7 @@ def test_a_text_streams_as_typed_events(client: TestClient, fakes: Fakes) -> Non
     assert (begin["index"], begin["content_block"]["text"], stop["index"]) == (0, "", 0)
     assert "".join(d["delta"]["text"] for d in deltas) == "hello"
     assert (delta["delta"], delta["usage"]["output_tokens"]) == ({"stop_reason": "end_turn", "stop_sequence": None}, 5)
-    assert (delta["plait"]["route"], end) == ("direct", {"type": "message_stop"})
+    assert (delta["plait"]["route"]["kind"], end) == ("direct", {"type": "message_stop"})
     assert fakes.calls[0].is_streamed
 
 

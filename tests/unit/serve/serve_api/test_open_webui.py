@@ -58,7 +58,7 @@ def test_a_stream_for_open_webui_has_events_in_place_of_annotations(client: Test
     (shown,) = [chunk for chunk in chunks if "event" in chunk]
     assert (shown["event"]["data"]["document"], shown["choices"]) == (["ray 2.60.0"], [])
     assert chunks[-1]["choices"][0]["delta"]["annotations"] == []
-    assert chunks[-1]["plait"]["route"] == "rag"
+    assert chunks[-1]["plait"]["route"]["kind"] == "rag"
 
 
 @pytest.mark.parametrize(("model", "task"), [("base", ""), ("rag/base", "title_generation")])
