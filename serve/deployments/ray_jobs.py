@@ -63,7 +63,7 @@ class RayJobs:
         try:
             return _STATES[self._jobs().get_job_status(submission_id).value]
         except RuntimeError as error:
-            if "404" in str(error) or "does not exist" in str(error):
+            if "status code 404" in str(error):
                 return "unknown"
             raise _no_answer(error) from error
         except OSError as error:
