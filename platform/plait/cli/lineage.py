@@ -48,14 +48,19 @@ def _tree(node: "LineageNode") -> "Tree":
     from rich.text import Text
     from rich.tree import Tree
 
-    shown = Text.assemble((node.kind.replace("_", " "), "dim"), " ", (node.name, "bold"))
+    shown = Text.assemble((node.kind.replace("_", " "), "dim"), " ", (_plain(node.name), "bold"))
     for name, fact in list(node.facts.items())[:_FACTS_SHOWN]:
-        shown.append(f"\n{name}: {fact}", "dim")
+        shown.append(f"\n{name}: {_plain(str(fact))}", "dim")
     if len(node.facts) > _FACTS_SHOWN:
         shown.append(f"\n{len(node.facts) - _FACTS_SHOWN} more: --json", "dim")
     if node.note:
-        shown.append(f"\n{node.note}", "yellow")
+        shown.append(f"\n{_plain(node.note)}", "yellow")
     tree = Tree(shown)
     for child in node.children:
         tree.children.append(_tree(child))
     return tree
+
+
+def _plain(text: str) -> str:
+    """In one line, without what would steer a terminal: names and questions are whatever somebody sent."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in " ".join(text.split()))

@@ -27,6 +27,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> MemoryStore:
     store = MemoryStore()
     index = Index.open_or_create("lineage_docs", store, embedding_model="package:embedder", dimension=DIMENSION)
     index.upsert(document("ray.md"))
+    index.upsert(document("\x1b[2J[bold]\n.md"))
     monkeypatch.setattr(lookup, "connect_store", lambda: store)
     return store
 
@@ -92,6 +93,7 @@ def test_the_command_prints_a_tree_and_everything_as_json(store: MemoryStore, tr
     assert shown.exit_code == 0, shown.output
     assert "collection lineage_docs" in shown.output
     assert "document ray.md" in shown.output
+    assert "document \ufffd[2J[bold] .md" in shown.output
     printed = CliRunner().invoke(app, ["lineage", "lineage_docs", "--json", "--documents", "0"])
     ((kind, note, documents),) = [(n["kind"], n["note"], n["children"]) for n in json.loads(printed.output)]
-    assert (kind, note, documents) == ("collection", "Named here: 0 of 1 documents.", [])
+    assert (kind, note, documents) == ("collection", "Named here: 0 of 2 documents.", [])
