@@ -63,6 +63,17 @@ class Serving:
                 f"Compare through it (--url {server_url()}), or take it down first.",
             )
 
+    def keep(self) -> None:
+        """Let an application with the recipe's base model go on, also where nobody had to be asked.
+
+        Raises:
+            PlaitError: when it cannot be deployed.
+        """
+        model = self._recipe.model
+        if served_since(APPLICATION) is None or self._served not in ("", model):
+            self.url_of(model)
+        print(f"serving goes on at {self._url or server_url()}", flush=True)
+
     def end(self) -> None:
         """Take the application down, if it is ours."""
         if not self._ours.exists():
@@ -97,6 +108,8 @@ def serving(recipe: CompareRecipe, url: str | None, is_kept: bool, folder: Path)
     is_whole = False
     try:
         yield served
+        if is_kept:
+            served.keep()
         is_whole = True
     finally:
         if not (is_kept and is_whole):

@@ -38,12 +38,28 @@ def test_a_base_model_is_deployed_once_while_it_is_asked(events: list[str], tmp_
 
 
 def test_it_goes_on_only_where_all_went_well(events: list[str], tmp_path: Path) -> None:
-    with serving(made_recipe(), url=None, is_kept=True, folder=tmp_path) as served:
+    with serving(made_recipe(model="a"), url=None, is_kept=True, folder=tmp_path) as served:
         served.url_of("a")
     assert events == ["deployed a"]
     with pytest.raises(ZeroDivisionError), serving(made_recipe(), url=None, is_kept=True, folder=tmp_path):
         raise ZeroDivisionError
     assert events == ["deployed a", "taken down"]
+
+
+def test_what_is_to_go_on_is_the_base_model_also_where_nobody_had_to_be_asked(
+    events: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = made_recipe()
+    with serving(recipe, url=None, is_kept=True, folder=tmp_path):
+        pass
+    assert events == [f"deployed {recipe.model}"]
+    assert "serving goes on at http" in capsys.readouterr().out
+    with serving(recipe, url=None, is_kept=True, folder=tmp_path):
+        pass
+    assert events == [f"deployed {recipe.model}"]  # it is there still
+    with serving(recipe, url=None, is_kept=True, folder=tmp_path) as served:
+        served.url_of("a whole model")
+    assert events[-1] == f"deployed {recipe.model}"
 
 
 def test_a_server_that_stands_anyway_is_left_alone(events: list[str], tmp_path: Path) -> None:
@@ -115,12 +131,12 @@ def test_one_that_somebody_served_after_the_one_that_was_kept_is_not_replaced(
 ) -> None:
     since = {"plait": 7.5}
     monkeypatch.setattr(module, "served_since", lambda name: since[name] if events else None)
-    with serving(made_recipe(), url=None, is_kept=True, folder=tmp_path) as served:
+    with serving(made_recipe(model="a"), url=None, is_kept=True, folder=tmp_path) as served:
         served.url_of("a")
-    with serving(made_recipe(), url=None, is_kept=True, folder=tmp_path) as served:
+    with serving(made_recipe(model="a"), url=None, is_kept=True, folder=tmp_path) as served:
         served.url_of("a")
     assert events == ["deployed a", "deployed a"]
     since["plait"] = 9.5
-    with pytest.raises(Conflict), serving(made_recipe(), url=None, is_kept=True, folder=tmp_path):
+    with pytest.raises(Conflict), serving(made_recipe(model="a"), url=None, is_kept=True, folder=tmp_path):
         pytest.fail("it is somebody else's")
     assert events == ["deployed a", "deployed a"]
