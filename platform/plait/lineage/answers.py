@@ -28,12 +28,14 @@ def passages_by_collection(answer: KeptAnswer) -> dict[str, list[LivePassage]]:
 
 def answer_lineage(answer: KeptAnswer, weights: LineageNode | None, searched: Sequence[LineageNode]) -> LineageNode:
     """Put an answer above what it was made from. `weights`: None where the server refused by itself."""
+    route = answer.route
     facts: dict[str, Fact] = {
         "model": answer.model,
         "answered_by": answer.answered_by,
         "answered_at": moment(answer.started_ms),
         "question": answer.question[:_MOST_CHARACTERS],
         "trace": answer.trace_id,
+        **({} if route is None else {"arm": route.arm, "policy": route.policy, "chosen_because": route.reason}),
         **answer.said,
     }
     children = ((weights,) if weights is not None else ()) + tuple(searched)

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from evaluation.live.rated_answers import QUESTION, live
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from plait.cli import app
 from plait.errors import NotFound
 from plait.evaluation.live.answer import LivePassage, Rating
+from plait.evaluation.live.route import Route
 from plait.evaluation.live.traces import AnswerTraces
 from plait.index.collection import Index
 from plait.index.stores.memory import MemoryStore
@@ -67,6 +69,15 @@ def test_an_answer_stands_above_its_weights_and_the_documents_of_its_passages(
     assert (searched.name, searched.facts["generation"], searched.note) == ("lineage_docs", 1, "")
     ((source, facts, note),) = [(child.name, child.facts, child.note) for child in searched.children]
     assert (source, facts["content_hash"], note) == ("ray.md", "h1", "")
+
+
+def test_an_answer_of_auto_says_which_policy_chose_its_arm_and_why(store: MemoryStore, traces: AnswerTraces) -> None:
+    route = Route("base", "support:2", "It knows.", {"base": 0.75}, candidates=("base", "rag/base"))
+    answer = live("auto-1", model="auto", answered_by="base", collections=(), passages=(), route=route)
+    traces.keep(replace(answer, started_ms=NOW_MS))
+    (found,) = lineages("auto-1", 9)
+    facts = {name: found.facts[name] for name in ("model", "arm", "policy", "chosen_because")}
+    assert facts == {"model": "auto", "arm": "base", "policy": "support:2", "chosen_because": "It knows."}
 
 
 def test_a_refusal_and_an_answer_of_an_earlier_version_have_a_lineage_too(

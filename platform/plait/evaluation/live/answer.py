@@ -110,6 +110,7 @@ class KeptAnswer:
 
     Attributes:
         trace_id: of its trace in MLflow.
+        route: how `auto` came to the arm; None: the arm was asked for.
         said: its last rating, and what judges gave it, by metric.
     """
 
@@ -127,6 +128,7 @@ class KeptAnswer:
     passages: tuple[LivePassage, ...]
     started_ms: int
     said: Mapping[str, float]
+    route: Route | None = None
 
 
 @dataclass(frozen=True)

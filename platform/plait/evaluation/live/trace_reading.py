@@ -41,7 +41,8 @@ def rated_answer(trace: Any) -> RatedAnswer:
 
 def kept_answer(trace: Any) -> KeptAnswer:
     """The answer of a trace."""
-    made_from = _root(trace).attributes.get(MADE_FROM, {})
+    root = _root(trace)
+    made_from, route = root.attributes.get(MADE_FROM, {}), root.attributes.get(ROUTE)
     metadata = trace.info.trace_metadata
     numbers = [each for each in trace.info.assessments if isinstance(each.value, int | float)]
     return KeptAnswer(
@@ -55,24 +56,28 @@ def kept_answer(trace: Any) -> KeptAnswer:
         collections=tuple(made_from.get("collections", filter(None, metadata[COLLECTION].split(", ")))),
         generations=made_from.get("generations", {}),
         tenant=made_from.get("tenant", ""),
-        question=_root(trace).inputs["messages"][-1]["content"],
+        question=root.inputs["messages"][-1]["content"],
         passages=_passages(trace),
         started_ms=trace.info.request_time,
         said={each.name: float(each.value) for each in sorted(numbers, key=lambda each: each.create_time_ms)},
+        route=None if route is None else _route(route),
     )
 
 
 def routed_answer(trace: Any) -> RoutedAnswer:
     """The answer of a trace that has a route."""
     root = _root(trace)
-    route = root.attributes[ROUTE]
     numbers = [each for each in trace.info.assessments if isinstance(each.value, int | float)]
     return RoutedAnswer(
         question=root.inputs["messages"][-1]["content"],
-        route=Route(**route | {"candidates": tuple(route["candidates"])}),
+        route=_route(root.attributes[ROUTE]),
         scores={each.name: float(each.value) for each in sorted(numbers, key=lambda each: each.create_time_ms)},
         tokens=root.attributes[TOKENS],
     )
+
+
+def _route(said: dict[str, Any]) -> Route:
+    return Route(**said | {"candidates": tuple(said["candidates"])})
 
 
 def said_by_people(trace_info: Any) -> list[Any]:
