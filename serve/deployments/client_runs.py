@@ -32,18 +32,26 @@ class ClientRuns(ABC, Generic[J]):
 
     def look(self) -> None:
         """Carry each job as far as it is now; one that cannot be carried on does not hold up the others."""
-        found = [self._folders.find(job_id) for job_id in self._folders.ids() if job_id not in self._ended]
+        ids = [job_id for job_id in self._folders.ids() if job_id not in self._ended]
+        found = [job for job_id in ids if (job := self._folders.read(job_id)) is not None]
         for job in found:
             if job.has_ended:
                 self.close(job)
                 self._ended.add(job.id)
         under_way = [job for job in found if not job.has_ended]
         running = Counter(job.owner for job in under_way if job.submission_id is not None)
-        for job in sorted(under_way, key=lambda j: (running[j.owner], self._last_start.get(j.owner, 0), j.created_at)):
+
+        def turn(job: J) -> tuple[int, int, int, int]:
+            return running[job.owner], self._last_start.get(job.owner, 0), job.created_at, job.ordered_ns
+
+        for job in sorted(under_way, key=turn):
             try:
                 after = self.next(job, may_start=running.total() < self._at_once)
             except PlaitError as error:
                 _log.warning("the %s %s is looked at again: %s", self._folders.what, job.id, error)
+                continue
+            except Exception:  # a fault of ours, or a broken disk
+                _log.exception("the %s %s could not be looked at; trying again", self._folders.what, job.id)
                 continue
             if after != job:
                 self._folders.write(after)

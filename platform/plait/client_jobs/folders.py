@@ -5,13 +5,14 @@ and notes that it is to end; only the job runner writes what becomes of it, so n
 """
 
 import re
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from plait.documents.uploads.folders import log_unreadable
 from plait.documents.uploads.reach import EVERYTHING, Reach
@@ -26,6 +27,7 @@ class ClientJob(BaseModel):
     """What all jobs of clients have. Times are seconds since 1970, UTC.
 
     Attributes:
+        ordered_ns: nanoseconds since 1970, by which those of one second are in their order.
         of: within whose reach it was ordered.
         owner: who ordered it, as `Caller.owner` says.
         submission_id: the Ray job that does it now, or did it last; None: none was submitted yet.
@@ -36,6 +38,7 @@ class ClientJob(BaseModel):
 
     id: str
     created_at: int
+    ordered_ns: int = Field(default_factory=time.time_ns)
     of: Reach
     owner: str
     metadata: dict[str, str] = {}
@@ -104,15 +107,16 @@ class JobFolders(Generic[J]):
         Raises:
             NotFound: when there is none within reach.
         """
-        found = self._read(job_id) if re.fullmatch(f"{self.prefix}[0-9a-f]{{24}}", job_id) else None
+        found = self.read(job_id) if re.fullmatch(f"{self.prefix}[0-9a-f]{{24}}", job_id) else None
         if found is None or not reach.holds(found.of):
             raise NotFound(f"There is no {self.what} '{job_id[:80]}'.", f"GET {self.listing} lists what there is.")
         return found
 
     def jobs(self, reach: Reach = EVERYTHING) -> list[J]:
         """All within reach, newest first."""
-        found = [job for job_id in self.ids() if (job := self._read(job_id)) is not None]
-        return sorted((job for job in found if reach.holds(job.of)), key=lambda j: (j.created_at, j.id), reverse=True)
+        found = [job for job_id in self.ids() if (job := self.read(job_id)) is not None]
+        within = (job for job in found if reach.holds(job.of))
+        return sorted(within, key=lambda job: (job.created_at, job.ordered_ns), reverse=True)
 
     def ids(self) -> Iterator[str]:
         """The ids of all."""
@@ -134,8 +138,8 @@ class JobFolders(Generic[J]):
         for folder in (self.root, *map(self.folder, self.ids())):
             remove_leftovers(folder)
 
-    def _read(self, job_id: str) -> J | None:
-        """None for one whose state cannot be read, which is logged: it costs only itself."""
+    def read(self, job_id: str) -> J | None:
+        """The job of a folder; None for one whose state cannot be read, which is logged: it costs only itself."""
         state = self.folder(job_id) / _STATE
         try:
             return self.kind.model_validate_json(state.read_bytes())

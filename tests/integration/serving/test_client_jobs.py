@@ -7,7 +7,9 @@ from typing import Any
 
 import openai
 import pytest
+from session_processes import session_processes
 
+from plait.client_jobs.batches import BATCHES
 from serving.asking import ADMIN_KEY, metric, text_of, until
 
 # Two jobs start a driver and workers each, on a machine that other tests use, too.
@@ -103,14 +105,26 @@ def test_openais_client_trains_waits_chats_with_the_model_and_asks_a_batch_of_it
     assert metric("plait_batch_requests_total", outcome="completed") == 19
 
 
-def test_a_batch_that_is_cancelled_keeps_what_it_has_answered(admin: openai.OpenAI) -> None:
+def test_a_batch_whose_job_is_killed_goes_on_and_one_that_is_cancelled_keeps_its_answers(admin: openai.OpenAI) -> None:
     rows = [asked(f"c-{n}", max_tokens=200, ignore_eos=True) for n in range(400)]
     file = sent(admin, "batch", rows)
     batch = admin.batches.create(input_file_id=file, endpoint="/v1/chat/completions", completion_window="24h")
-    until(lambda: admin.batches.retrieve(batch.id).request_counts.completed > 0, PATIENCE_S)
+
+    def answered() -> int:
+        return admin.batches.retrieve(batch.id).request_counts.completed
+
+    until(lambda: answered() > 0, PATIENCE_S)
+    (driver,) = [
+        p for p in session_processes() if (p.info["cmdline"] or [])[1:4] == ["-m", "plait.jobs.batches", batch.id]
+    ]
+    driver.kill()
+    driver.wait()
+    kept = len(BATCHES.find(batch.id).answers.places())
+    until(lambda: answered() > kept, PATIENCE_S)
     assert admin.batches.cancel(batch.id).status == "cancelling"
     cancelled = ended(lambda: admin.batches.retrieve(batch.id), "cancelled", "completed")
     assert cancelled.status == "cancelled"
-    lines = admin.files.content(cancelled.output_file_id).text.splitlines()
-    assert len(lines) == cancelled.request_counts.completed
-    assert 0 < len(lines) < 400
+    ids = [json.loads(line)["custom_id"] for line in admin.files.content(cancelled.output_file_id).text.splitlines()]
+    assert ids == sorted(ids, key=lambda each: int(each.removeprefix("c-")))
+    assert kept < len(set(ids)) == len(ids) == cancelled.request_counts.completed < 400
+    assert cancelled.request_counts.failed == 0

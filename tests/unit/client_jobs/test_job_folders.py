@@ -21,7 +21,7 @@ def job(created_at: int = 1, **fields: Any) -> TuningJob:
 
 def test_a_tenant_finds_its_own_jobs_newest_first(tmp_path: Path) -> None:
     with changed_settings(home=tmp_path):
-        first, second = job(1, of=Reach(tenant="acme")), job(2, of=Reach(tenant="acme"))
+        first, second = job(1, of=Reach(tenant="acme")), job(1, of=Reach(tenant="acme"))
         other = job(3, of=Reach(tenant="other"))
         acme = Reach(tenant="acme")
         assert TUNING_JOBS.jobs(acme) == [second, first]

@@ -109,6 +109,13 @@ def test_a_file_that_cannot_be_read_fails_with_the_line(runs: TuningRuns, jobs: 
     assert jobs.modules == {}
 
 
+def test_a_job_that_is_broken_does_not_hold_up_the_others(runs: TuningRuns) -> None:
+    unreadable, odd, sound = ordered(), ordered(created_at=2), ordered(created_at=3)
+    (TUNING_JOBS.folder(unreadable.id) / "job.json").write_text("{")
+    (TUNING_JOBS.folder(odd.id) / "events.jsonl").mkdir()
+    assert look(runs, sound).status == "queued"
+
+
 def test_a_file_whose_name_looks_like_a_pattern_is_read(runs: TuningRuns) -> None:
     assert look(runs, ordered(name="rows[1].jsonl")).status == "queued"
 
