@@ -156,6 +156,8 @@ class AutoRoute:
             text, embedding, about.collection, about.language, about.key, frozenset(arm.model for arm in usable)
         )
         ranked = self._ranked(loaded, request, usable)
+        if not ranked:  # rules may fit for arms of others alone
+            raise Forbidden("This key may use none of the arms that 'auto' chooses for this question.", "Ask for base.")
         self._router.drift.add(loaded, text, embedding)
         left_s = None if call.deadline_s is None else call.deadline_s - (began - arrived)
         found = plan(ranked, about, self._router.paces.usual_s, left_s, self._router.how.explore, self._router.chance)

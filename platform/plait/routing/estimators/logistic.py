@@ -5,7 +5,8 @@ Probabilistic outputs for support vector machines) on groups that were left out;
 says, so what is kept is one weight for each word, dimension and arm.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from plait.evaluation.statistics.means import Array
 from plait.models.vectors import Vectors
 from plait.routing.estimators.estimator import folds, named
-from plait.routing.outcomes import Outcomes
+from plait.routing.outcomes import Outcomes, Rows
 from plait.routing.policy import Arrays
 
 MOST_WORDS = 1000
@@ -73,8 +74,9 @@ class LogisticEstimator:
     def probabilities(self, questions: Sequence[str], vectors: Vectors | None) -> Array:
         """See `Estimator`."""
         scores = np.tile(self.bias.astype(np.float64), (len(questions), 1))
-        if self.words:
-            scores += self._vectorizer.transform(questions) @ self.of_words
+        for row, question in enumerate(questions if self.words else ()):
+            places, weights = self._weighed(question)
+            scores[row] += weights @ self.of_words[places]
         if self.dimension:
             assert vectors is not None
             scores += vectors @ self.of_dimensions
@@ -84,19 +86,31 @@ class LogisticEstimator:
         """See `Estimator`."""
         if not self.words:
             return ["by its meaning"] * len(self.bias)
-        present = self._vectorizer.transform([question])
-        return [self._reason(present.indices, present.data * weights[present.indices]) for weights in self.of_words.T]
+        places, weights = self._weighed(question)
+        return [self._reason(places, weights * of_arm[places]) for of_arm in self.of_words.T]
 
-    def _reason(self, index: Any, shares: Array) -> str:
+    def _reason(self, places: Rows, shares: Array) -> str:
         best = [place for place in np.argsort(-shares, kind="stable")[:_WORDS_TOLD] if shares[place] > 0]
-        told = ", ".join(f"'{self.words[index[place]]}'" for place in best)
+        told = ", ".join(f"'{self.words[places[place]]}'" for place in best)
         return f"its words {told} speak for it" if told else "no word of it speaks for it"
 
+    def _weighed(self, question: str) -> tuple[Rows, Array]:
+        """The places of the words that a question has, and their weights: those of the vectorizer that learned, which
+        takes ten times as long for one question."""
+        counts = Counter(self._places[word] for word in self._words_of(question) if word in self._places)
+        places = np.array(sorted(counts), dtype=np.intp)
+        often = np.array([counts[place] for place in places.tolist()], dtype=np.float64)
+        weights: Array = (1 + np.log(often)) * self.rarity[places].astype(np.float64)
+        return places, weights / max(float(np.linalg.norm(weights)), 1e-12)
+
     @cached_property
-    def _vectorizer(self) -> Any:
-        vectorizer = _new_vectorizer(vocabulary=list(self.words))
-        vectorizer.idf_ = self.rarity.astype(np.float64)
-        return vectorizer
+    def _places(self) -> Mapping[str, int]:
+        return {word: place for place, word in enumerate(self.words)}
+
+    @cached_property
+    def _words_of(self) -> Callable[[str], list[str]]:
+        analyze: Callable[[str], list[str]] = _new_vectorizer().build_analyzer()
+        return analyze
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 from made_outcomes import Right, by_nothing, by_words, made_outcomes
+from scipy.special import logit
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from plait.routing.estimators import ESTIMATORS, LEARNERS
 from plait.routing.estimators.estimator import Learner, folds
-from plait.routing.estimators.logistic import LogisticLearner
+from plait.routing.estimators.logistic import LogisticEstimator, LogisticLearner
 from plait.routing.outcomes import Outcomes
 
 
@@ -74,3 +76,16 @@ def test_arrays_that_do_not_belong_together_are_refused(name: str, change: objec
     arrays = dict(learned.arrays) | {name: change(learned.arrays[name])}  # type: ignore[operator]
     with pytest.raises(ValueError, match=f"the array {name} is not finite float32"):
         ESTIMATORS["logistic"].opened(arrays, learned.words, arms=2)
+
+
+def test_a_question_is_weighed_as_the_vectorizer_that_learned_does() -> None:
+    questions = made_outcomes().questions
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    vectorizer.fit(questions)
+    words = vectorizer.get_feature_names_out().tolist()
+    each_word = np.eye(len(words), dtype=np.float32)
+    nothing = np.zeros((0, len(words)), np.float32)
+    estimator = LogisticEstimator(words, vectorizer.idf_.astype(np.float32), each_word, nothing, np.zeros(len(words)))
+    asked = ["How long long LONG is ticket 7 as JSON?", "", "Niemand kennt das", questions[3]]
+    expected = vectorizer.transform(asked).toarray()
+    assert logit(estimator.probabilities(asked, None)) == pytest.approx(expected, abs=1e-5)

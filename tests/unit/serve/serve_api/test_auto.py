@@ -238,6 +238,14 @@ async def test_a_key_that_may_use_no_arm_is_told() -> None:
         await route_of(Server(Ranked(SUPPORT), key=key(adapters=("sales",))))
 
 
+async def test_nor_is_it_sent_where_no_rule_sends_the_question() -> None:
+    rules = {"default": "support:1", "rules": [{"language": "de", "arm": "base"}]}
+    server = Server(RulesConfig.model_validate(rules).open({}), key=key(adapters=()))
+    assert (await route_of(server, call(language="de"))).arm == "base"
+    with pytest.raises(Forbidden, match="chooses for this question"):
+        await route_of(server, call(language="en"))
+
+
 # ------------------------------------------------------------ arms that cannot answer
 
 
