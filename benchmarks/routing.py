@@ -28,6 +28,8 @@ from plait.settings import settings
 GOAL_MS = 3.0
 """The router's own time at the median, embedding included, without a search."""
 _TRADE = "balanced"
+_USUAL = ("demo", "python", "python-instruct")
+"""Comparisons that docs/compare.md has the commands of."""
 _QUICK_QUESTIONS = 50
 
 
@@ -47,7 +49,7 @@ class Measured:
 
 
 def main() -> None:
-    usual = tuple(settings().root / "comparisons" / name for name in ("demo", "python"))
+    usual = tuple(settings().root / "comparisons" / name for name in _USUAL)
     given = options(__doc__ or "", runs=3, folders=usual)
     folders = [folder for folder in given.folders if folder not in usual or folder.is_dir()]
     if not folders:
@@ -97,6 +99,8 @@ def _ratios(found: Measured) -> dict[str, float]:
 def _body(found: list[Measured]) -> str:
     points = TRADES[_TRADE]
     lines = [
+        "The comparisons of [compare.md](compare.md#what-it-finds-on-another-corpus): the demo's (`make demo`), and of "
+        "Python's library reference with a base and an instruct model.",
         f"At the trade `{_TRADE}` ({points:g} points per 1,000 tokens), on questions of documents that the policy had "
         "not learned from; medians over seeds of the",
         "folds, in brackets the smallest and the largest. Names of the gains: LLMRouterBench's (arXiv:2601.07206). A "

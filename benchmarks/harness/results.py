@@ -73,12 +73,19 @@ def options(
     if judge_model:
         parser.add_argument("--judge-model", default=judge_model, help="source of the model that judges")
     if folders:
-        parser.add_argument("folders", nargs="*", type=Path, default=folders, help="default: the usual ones")
+        parser.add_argument(
+            "folders",
+            nargs="*",
+            type=Path,
+            default=folders,
+            help="default: the usual ones; nothing is written of others",
+        )
     given = parser.parse_args()
     runs = 1 if given.quick else given.runs
     some_cases = tuple(case for case in cases if case in given.only)
     some_systems = tuple(system for system in systems if system in given.systems)
     is_partial = (some_cases, some_systems, given.model) != (tuple(cases), tuple(systems), model)
+    is_partial |= bool(folders) and tuple(given.folders) != tuple(folders)
     return Options(
         given.quick,
         given.json,
@@ -132,7 +139,6 @@ def publish(
     `counts`: more in the JSON.
     """
     command = f"python benchmarks/{name}.py" + (f" --runs {given.runs}" if given.runs != 3 else "")
-    command += "".join(f" {folder}" for folder in given.folders)
     command += f" --minutes {given.minutes:g}" if given.minutes else ""
     command += " --judge-model SOURCE" if given.judge_model else ""
     measured = f"Measured {datetime.now(UTC):%Y-%m-%d} on {_cpu()}."
