@@ -26,6 +26,7 @@ from plait.serve.deployments.llm import LLM
 from plait.serve.deployments.reranker import Reranker
 from plait.serve.deployments.retriever import Retriever
 from plait.serve.deployments.reviewer import Reviewer, check_judging
+from plait.serve.deployments.rollout_controller import RolloutController
 from plait.serve.ingress import Ingress
 from plait.serve.messages.arguments import AppArguments, LLMArguments
 from plait.serve.replica_affinity import AffinityRouter
@@ -51,24 +52,34 @@ def build(args: dict[str, Any]) -> Application:
     """
     arguments = parse(args)
     size, retrieval = arguments.llm, arguments.retrieval
+    rollouts = _rollout_controller() if arguments.rollouts else None
     llm = _deployment(LLM, size.num_cpus, size.num_gpus, request_router_config=_affinity(size), **_scale(size)).bind(
-        size, retrieval.budget_tokens if retrieval else 0
+        size, retrieval.budget_tokens if retrieval else 0, rollouts
     )
     embedding, rerank = arguments.embedding, arguments.rerank
     embedder = _deployment(Embedder, embedding.num_cpus).bind(embedding, retrieval) if embedding else None
     reranker = _deployment(Reranker, rerank.num_cpus).bind(rerank) if rerank else None
     retriever = _deployment(Retriever, retrieval.num_cpus).bind(retrieval, embedder, reranker) if retrieval else None
     indexer = _deployment(Indexer, _LIGHT_CPUS).bind(retrieval, embedder) if retrieval else None
-    reviewer = _reviewer(arguments, llm) if arguments.reviews_answers else None
+    reviewer = _reviewer(arguments, llm, rollouts) if arguments.reviews_answers else None
     runner = _deployment(JobRunner, num_cpus=0).bind(arguments) if arguments.runs_jobs else None
     return _deployment(Ingress, _LIGHT_CPUS).bind(
         llm, retriever, embedder, reranker, indexer, reviewer, runner, arguments
     )
 
 
-def _reviewer(arguments: AppArguments, llm: Any) -> Any:
+def _rollout_controller() -> Any:
+    """None runs until a request has a part in a rollout, and never more than one."""
+    scaling = AutoscalingConfig(
+        min_replicas=0, initial_replicas=0, max_replicas=1, target_ongoing_requests=1, upscale_delay_s=0
+    )
+    # What waits for the end of a rollout need not be waited for.
+    return _deployment(RolloutController, num_cpus=0, autoscaling_config=scaling, graceful_shutdown_timeout_s=1).bind()
+
+
+def _reviewer(arguments: AppArguments, llm: Any, rollouts: Any) -> Any:
     key = arguments.judge_key_variable
-    return _deployment(Reviewer, num_cpus=0, variables=[key] if key else []).bind(arguments, llm)
+    return _deployment(Reviewer, num_cpus=0, variables=[key] if key else []).bind(arguments, llm, rollouts)
 
 
 def _deployment(kind: type, num_cpus: float, num_gpus: float = 0, variables: Sequence[str] = (), **options: Any) -> Any:

@@ -55,6 +55,7 @@ from plait.serve.api.responses import tidying
 from plait.serve.api.responses.events import ResponseStreamEvent
 from plait.serve.api.reviews import Reviews
 from plait.serve.api.services import Deployments
+from plait.serve.api.shadows import Shadows
 from plait.serve.messages.arguments import AppArguments, RequestLimits
 from plait.serve.messages.request_log import log_expected_errors_in_one_line
 
@@ -134,7 +135,18 @@ class Ingress:
         self._limits, self._cors_origins = arguments.limits, arguments.cors_origins
         reviews = Reviews(reviewer, arguments) if reviewer else None
         auto = AutoRouter(arguments.routing, embedder) if arguments.routing else None
-        self.deployments = Deployments(llm, retriever, embedder, reranker, indexer, arguments, reviews, runner, auto)
+        self.deployments = Deployments(
+            llm,
+            retriever,
+            embedder,
+            reranker,
+            indexer,
+            arguments,
+            reviews=reviews,
+            shadows=Shadows(llm, reviews),
+            runner=runner,
+            auto=auto,
+        )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         self._api = build_api(self._limits, self._cors_origins)

@@ -30,3 +30,9 @@ def train(
     figures = "  ".join(f"{name} {value:.4g}" for name, value in version.metadata.metrics.items())
     print(f"{version.key} is registered  ({figures})")
     print(f"{version.path}")
+    if checked.promote is not None:
+        from plait.jobs.promote.job import promote
+        from plait.jobs.promote.sentences import said
+
+        for line in said(promote(version.key, checked.promote)):
+            print(line)

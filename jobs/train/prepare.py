@@ -64,7 +64,7 @@ def prepare(recipe: TrainRecipe) -> Prepared:
     dataset_sha256 = train.fingerprint()
     context = _context_fingerprint(recipe.data.context) if recipe.data.context else ""
     parts = (
-        recipe.model_dump_json(),
+        recipe.model_dump_json(exclude={"promote"}),  # what follows a run does not make it another one
         base_sha256,
         dataset_sha256,
         held_out.fingerprint() if held_out else "",

@@ -21,7 +21,7 @@ from plait.models.chat import ChatFormat
 from plait.observability import metrics
 from plait.serve.adapters.cache import AdapterCache
 from plait.serve.adapters.limits import AdapterLimits
-from plait.serve.adapters.names import Adapter, AdapterNames, RegistryReader
+from plait.serve.adapters.names import Adapter, AdapterNames, Drawn, RegistryReader
 from plait.serve.adapters.served import ServedAdapter, ServedAdapters
 from plait.serve.adapters.sources import AdapterSources, check_links
 from plait.serve.adapters.store import AdapterFolder, AdapterStore, Resident, StoreLimits
@@ -100,7 +100,32 @@ class AdapterLifecycle:
         Raises:
             PlaitError: when there is no such adapter, it must not be loaded, or there is no room.
         """
-        async with self._store.lease(await self._names.resolve(ref)) as resident:
+        async with self.lease_of(await self._names.resolve(ref)) as resident:
+            yield resident
+
+    async def draw(self, ref: AdapterRef, unit: str) -> Drawn:
+        """As `AdapterNames.draw`, but a candidate that is not in memory yet is loaded while the champion answers.
+
+        Raises:
+            PlaitError: when there is no such adapter.
+        """
+        drawn = await self._names.draw(ref, unit)
+        if drawn.fallback is None:
+            return drawn
+        try:
+            is_loaded = self._store.warm(drawn.adapter)
+        except PlaitError:
+            return drawn  # its lease says why, and the champion answers
+        return drawn if is_loaded else Drawn(drawn.fallback)
+
+    @asynccontextmanager
+    async def lease_of(self, adapter: Adapter) -> AsyncIterator[Resident]:
+        """Weights in memory until the block ends.
+
+        Raises:
+            PlaitError: when they must not be loaded, or there is no room.
+        """
+        async with self._store.lease(adapter) as resident:
             yield resident
 
     async def load(self, name: str, location: str, in_place: bool) -> None:
@@ -217,6 +242,9 @@ class AdapterLifecycle:
         for one in served.adapters.values():
             if one.key not in held and self._store.has_room:
                 await self._load_ahead(AdapterRef(one.name))
+        for candidate in self._names.candidates():
+            if candidate.key not in held and self._store.has_room:
+                await self._load_ahead(AdapterRef.parse(candidate.key))
         self._measure()
 
     async def _keep_up_forever(self) -> None:

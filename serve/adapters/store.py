@@ -111,6 +111,16 @@ class AdapterStore:
             if resident.leases == 0:
                 self._left.set()
 
+    def warm(self, adapter: Adapter) -> bool:
+        """Whether its weights are in memory; where they are not, they are loaded from now on.
+
+        Raises:
+            PlaitError: what kept them from being loaded a moment ago.
+        """
+        self._raise_if_it_failed(adapter.key)
+        resident = self._residents.get(adapter.key) or self._begin(adapter)
+        return resident.loaded_at is not None
+
     @property
     def has_room(self) -> bool:
         """Whether one more fits without an eviction."""

@@ -109,6 +109,7 @@ def _calls_of(
             traceparent=context.step.traceparent,
             deadline_s=deadline_s,
             language=context.language,
+            session=context.session or body.safety_identifier or body.user or "",
         )
         for call in calls
     ]

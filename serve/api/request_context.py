@@ -1,8 +1,9 @@
 """What a request says about itself in its headers: its id, how long its client waits, what it is for.
 
-`X-Request-Id` is taken where it is sane, else made; `X-Request-Timeout` is in seconds; `Content-Language` is that of
-the question; `X-OpenWebUI-Task` says that the client asks for itself, and any `X-OpenWebUI-…` that it is Open WebUI.
-The trace of a W3C `traceparent` is continued, else one begun, and its id returned as `X-Trace-Id`.
+`X-Request-Id` is taken where it is sane, else made; `X-Request-Timeout` is in seconds; `X-Session-Id` names the session
+whose requests one version of an adapter answers; `Content-Language` is that of the question; `X-OpenWebUI-Task` says
+that the client asks for itself, and any `X-OpenWebUI-…` that it is Open WebUI. The trace of a W3C `traceparent` is
+continued, else one begun, and its id returned as `X-Trace-Id`.
 """
 
 import math
@@ -24,6 +25,7 @@ from plait.serve.api import open_webui
 from plait.serve.messages.request_log import milliseconds_since, say
 
 ID_HEADER, TIMEOUT_HEADER, TRACE_HEADER = "X-Request-Id", "X-Request-Timeout", "X-Trace-Id"
+SESSION_HEADER = "X-Session-Id"
 _PROBES = ("/healthz", "/readyz", "/health", "/ping")
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}")
@@ -38,6 +40,7 @@ class RequestContext:
     client asks for itself, see client_tasks.py; empty: it does not say.
     `is_from_open_webui`: see open_webui.py. `is_of_batch`: nobody waits for its answer.
     `language`: of what is asked, as in `de`; empty: the client does not say.
+    `session`: what one version of an adapter answers, as the client names it.
     """
 
     id: str
@@ -48,6 +51,7 @@ class RequestContext:
     is_from_open_webui: bool = False
     is_of_batch: bool = False
     language: str = ""
+    session: str = ""
 
     def of_what_follows(self) -> "RequestContext":
         """The context of what goes on after the request: in its trace, but no more of its span."""
@@ -74,6 +78,7 @@ async def request_context(request: Request) -> RequestContext:
         is_from_open_webui=is_from_open_webui,
         is_of_batch=getattr(request.state, "is_of_batch", False),
         language=language if _LANGUAGE.fullmatch(language) else "",
+        session=request.headers.get(SESSION_HEADER, ""),
     )
 
 

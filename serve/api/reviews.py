@@ -16,6 +16,7 @@ from plait.observability import metrics
 from plait.serve.api.answer import Answer
 from plait.serve.messages.arguments import AppArguments
 from plait.serve.messages.calls import answering
+from plait.serve.messages.rollouts import RolloutPart
 
 _log = logging.getLogger("ray.serve")
 _TIMEOUT_S = 30.0
@@ -39,17 +40,28 @@ class Reviews:
         if not (is_judged or self._keep == "all"):
             return
         try:
-            live = _live(answer, owner, self._base_model)
+            live = self.live(answer, owner)
         except Exception:  # a fault of ours must not become the end of an answer that was given
             _log.exception("an answer is not reviewed")
             self._count_lost(is_judged, "failed")
             return
-        if live is None:
-            return
+        if live is not None:
+            self._begin(live, is_judged, answer.choices[0].last.part)
+
+    def live(self, answer: Answer, owner: str) -> LiveAnswer | None:
+        """What is judged and kept of an answer; None where no person would read a question and a reply."""
+        return _live(answer, owner, self._base_model)
+
+    def offer_shadow(self, shadow: LiveAnswer, part: RolloutPart) -> None:
+        """Send an answer that nobody sees, if the one that was given to its request is judged; returns at once."""
+        if is_drawn(shadow.request_id, self._judging.share):
+            self._begin(shadow, True, part)
+
+    def _begin(self, live: LiveAnswer, is_judged: bool, part: RolloutPart | None) -> None:
         if len(self._on_the_way) >= _MAX_ON_THE_WAY:
             self._count_lost(is_judged, "dropped")
             return
-        sending = asyncio.create_task(self._send(live, is_judged))
+        sending = asyncio.create_task(self._send(live, is_judged, part))
         self._on_the_way.add(sending)
         sending.add_done_callback(self._on_the_way.discard)
 
@@ -88,9 +100,9 @@ class Reviews:
     async def _rate(self, request_id: str, owner: str | None, rating: Rating) -> None:
         await self._reviewer.rate.remote(request_id, owner, rating)
 
-    async def _send(self, live: LiveAnswer, is_judged: bool) -> None:
+    async def _send(self, live: LiveAnswer, is_judged: bool, part: RolloutPart | None) -> None:
         try:
-            await self._reviewer.review.remote(live, is_judged)
+            await self._reviewer.review.remote(live, is_judged, part)
             self._is_reached = True
         except Exception as error:
             if self._is_reached:  # once, and not for every answer

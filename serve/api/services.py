@@ -35,6 +35,7 @@ from plait.serve.api.caller import Caller, caller
 from plait.serve.api.grounding import answer_from
 from plait.serve.api.reviews import Reviews
 from plait.serve.api.router import Router
+from plait.serve.api.shadows import Shadows
 from plait.serve.messages.arguments import AppArguments, RetrievalArguments
 from plait.serve.messages.calls import Call, Collection, Event, Retrieved, TokenizerInfo, Tokens
 from plait.serve.messages.embeddings import Embedded, Input, InputType
@@ -46,8 +47,8 @@ from plait.serve.messages.served_collections import ServedCollections
 class Deployments:
     """What is behind the API, and what it was built with; all but the LLM are None where the application has none.
 
-    `reviews`: where answers go after they were given. `runner`: looks after what clients order. `auto`: what `auto` is
-    routed by.
+    `reviews`, `shadows`: where answers go after they were given. `runner`: looks after what clients order. `auto`: what
+    `auto` is routed by.
     """
 
     llm: DeploymentHandle
@@ -59,6 +60,7 @@ class Deployments:
     reviews: Reviews | None = None
     runner: DeploymentHandle | None = None
     auto: AutoRouter | None = None
+    shadows: Shadows | None = None
 
     async def check_ready(self, timeout_s: float) -> None:
         """Ask everything behind the API at once; returns when all of it answers.
@@ -92,6 +94,7 @@ class Services:
 
     _reviews: Reviews | None = None
     _auto: AutoRouter | None = None
+    _shadows: Shadows | None = None
 
     def __init__(self, deployments: Deployments, caller: Caller) -> None:
         self._llm, self._retriever, self._embedder = deployments.llm, deployments.retriever, deployments.embedder
@@ -99,11 +102,14 @@ class Services:
         self.arguments = deployments.arguments
         self._caller = caller
         self._reviews, self._auto = deployments.reviews, deployments.auto
+        self._shadows = deployments.shadows
 
     def review(self, answer: Answer) -> None:
-        """Have an answer judged and kept that was given whole, as far as this server does; nobody waits for it."""
+        """Have an answer that was given whole judged, kept and shadowed, as far as this server does; nobody waits."""
         if self._reviews is not None:
             self._reviews.offer(answer, self._caller.owner)
+        if self._shadows is not None:
+            self._shadows.offer(answer, self._caller.owner, self._caller.tenant or "")
 
     async def rate(self, request_id: str, rating: Rating) -> None:
         """Keep what a person says of an answer.

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from plait.observability import metrics
 from plait.recipes.judging import JudgeEndpoint
 from plait.serve.deployments.answer_keeper import AnswerKeeper
 from plait.serve.messages.arguments import JudgingArguments
+from plait.serve.messages.rollouts import JudgedAnswer, RolloutPart
 
 _log = logging.getLogger("ray.serve")
 _LOOK_WHETHER_CLOSED_EVERY_S = 0.5
@@ -32,10 +33,11 @@ _OPEN_AGAIN_AFTER_S = 30.0
 
 @dataclass(frozen=True)
 class _Waiting:
-    """An answer to be judged. `kept`: what will be the id of its trace; None where it is not kept."""
+    """An answer to be judged. `kept`: the id of its trace, if it is kept. `part`: that it has in a rollout."""
 
     answer: LiveAnswer
     kept: "Future[str] | None"
+    part: RolloutPart | None
 
 
 class JudgingThread:
@@ -45,6 +47,7 @@ class JudgingThread:
         open_judge: the judge, open for as long as the thread works.
         embedding: what metrics compare meanings by.
         keeper: gets the scores of answers that are kept.
+        tell: is told the scores of answers that have a part in a rollout.
     """
 
     def __init__(
@@ -53,19 +56,21 @@ class JudgingThread:
         open_judge: Callable[[], AbstractAsyncContextManager[Judge]],
         embedding: Embedding | None = None,
         keeper: AnswerKeeper | None = None,
+        tell: Callable[[JudgedAnswer], Awaitable[None]] | None = None,
     ) -> None:
         self._how, self._open_judge, self._embedding, self._keeper = how, open_judge, embedding, keeper
+        self._tell = tell
         self._is_model = isinstance(how.judge, JudgeEndpoint)
         self._waiting: queue.Queue[_Waiting] = queue.Queue(how.max_waiting)
         self._is_closed = threading.Event()
         threading.Thread(target=lambda: asyncio.run(self._work()), name="judge-answers", daemon=True).start()
 
-    def add(self, answer: LiveAnswer, kept: "Future[str] | None") -> None:
+    def add(self, answer: LiveAnswer, kept: "Future[str] | None", part: RolloutPart | None = None) -> None:
         """Have an answer judged, or drop it when too many wait; returns at once."""
         try:
             if self._is_closed.is_set():
                 raise queue.Full
-            self._waiting.put_nowait(_Waiting(answer, kept))
+            self._waiting.put_nowait(_Waiting(answer, kept, part))
         except queue.Full:
             self._count_dropped()
 
@@ -103,13 +108,13 @@ class JudgingThread:
             scores = {}
             for each in by:
                 if not lacking(each.needs, sample):
-                    score = await self._score(each, waiting.answer)
+                    score = await self._score(each, waiting.answer, waiting.part)
                     if score is not None:
                         scores[each.name] = score
             if scores and self._keeper is not None and waiting.kept is not None:
                 self._keeper.add_scores(waiting.kept, judge, scores, self._is_model)
 
-    async def _score(self, by: Metric, answer: LiveAnswer) -> Score | None:
+    async def _score(self, by: Metric, answer: LiveAnswer, part: RolloutPart | None) -> Score | None:
         """A score, counted; None where there is none, because the judge failed."""
         try:
             score = await asyncio.wait_for(by.score(answer.sample), self._how.timeout_s)
@@ -118,11 +123,13 @@ class JudgingThread:
             metrics.JUDGED.labels(by.name, "failed").inc()
             return None
         metrics.JUDGED.labels(by.name, "cannot_be_said" if score.value is None else "judged").inc()
+        if score.value is not None and self._tell is not None and part is not None:
+            await self._tell(JudgedAnswer(part, by.name, score.value))
         if score.value is not None and answer.route is not None:
             metrics.ROUTE_JUDGED_SCORE.labels(
                 by.name, metrics.model_label(answer.route.arm), metrics.policy_label(answer.route.policy)
             ).observe(score.value)
-        if score.value is not None:
+        if score.value is not None and (part is None or not part.is_shadow):
             metrics.JUDGED_SCORE.labels(
                 by.name,
                 metrics.model_label(answer.model),

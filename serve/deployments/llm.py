@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 
 from ray import serve
+from ray.serve.handle import DeploymentHandle
 
 from plait.adapters.registry import AdapterVersion
 from plait.engines.engine import GenerationRequest
@@ -24,8 +25,11 @@ from plait.models.chat import chat_format_for
 from plait.models.source import resolve_model
 from plait.observability import metrics, tracing
 from plait.serve.adapters.lifecycle import AdapterLifecycle
+from plait.serve.adapters.names import Adapter
 from plait.serve.adapters.report import ReplicaAdapters
 from plait.serve.deployments.call_prompts import CallPrompts
+from plait.serve.deployments.canary import answered
+from plait.serve.deployments.outcome_reports import OutcomeReports
 from plait.serve.messages.arguments import LLMArguments
 from plait.serve.messages.calls import Call, Event, TokenizerInfo, Tokens
 from plait.serve.messages.protocol import ModelCard
@@ -39,7 +43,9 @@ class LLM:
     """One base model and the adapters on it."""
 
     # Serve awaits it: a replica takes no request before its adapters are loaded.
-    async def __init__(self, arguments: LLMArguments, context_budget_tokens: int) -> None:  # type: ignore[misc]
+    async def __init__(  # type: ignore[misc]
+        self, arguments: LLMArguments, context_budget_tokens: int, rollouts: DeploymentHandle | None = None
+    ) -> None:
         log_expected_errors_in_one_line()
         tracing.configure("llm")
         self._arguments = arguments
@@ -47,6 +53,7 @@ class LLM:
         self._prompts = CallPrompts(self._engine, context_budget_tokens)
         self._base_format = chat_format_for(self._engine.tokenizer, arguments.chat_format)
         self._adapters = AdapterLifecycle(self._engine, arguments)
+        self._outcomes = OutcomeReports(rollouts)
         self._registered: list[AdapterVersion] = []
         await self._adapters.start()
         # It imports MLflow, which takes two seconds: better before somebody asks for the models.
@@ -85,9 +92,23 @@ class LLM:
 
     async def _generate(self, call: Call) -> AsyncGenerator[Event]:
         started = time.perf_counter()
+        async with aclosing(await self._events(call, started)) as events:
+            async for event in events:
+                yield event
+
+    async def _events(self, call: Call, started: float) -> AsyncGenerator[Event]:
+        """Those of the weights that the call means; `started`: when its deadline began to run."""
+        if call.model.adapter is None:
+            return self._answered_by(None, call, started)
+        drawn = await self._adapters.draw(call.model.adapter, call.session or call.request_id)
+        part = drawn.part or call.shadow_of
+        if part is None:
+            return self._answered_by(drawn.adapter, call, started)
+        return answered(drawn, part, lambda adapter: self._answered_by(adapter, call, started), self._outcomes)
+
+    async def _answered_by(self, adapter: Adapter | None, call: Call, started: float) -> AsyncGenerator[Event]:
         async with AsyncExitStack() as leases:
-            adapter = call.model.adapter
-            held = await leases.enter_async_context(self._adapters.lease(adapter)) if adapter else None
+            held = await leases.enter_async_context(self._adapters.lease_of(adapter)) if adapter else None
             chat_format = (held.chat_format if held else None) or self._base_format
             prompt = await self._prompts.make(call, chat_format)
             passages = prompt.passages

@@ -5,6 +5,7 @@ bounded queues in its memory; when it ends, those that wait are lost, and counte
 """
 
 import asyncio
+import logging
 import os
 from functools import partial
 
@@ -24,7 +25,10 @@ from plait.serve.deployments.judging_thread import JudgingThread
 from plait.serve.deployments.llm_generate import LLMGenerate
 from plait.serve.messages.arguments import AppArguments, JudgingArguments
 from plait.serve.messages.request_log import log_expected_errors_in_one_line
+from plait.serve.messages.rollouts import JudgedAnswer, RolloutPart
 
+_log = logging.getLogger("ray.serve")
+_TELL_TIMEOUT_S = 2.0
 _NICENESS = 10
 """As `nice` starts commands: a judge that computes gets what the model and the API leave."""
 
@@ -61,7 +65,9 @@ class Reviewer:
     _keeper: AnswerKeeper | None = None
     _judging: JudgingThread | None = None
 
-    def __init__(self, arguments: AppArguments, llm: DeploymentHandle) -> None:
+    def __init__(
+        self, arguments: AppArguments, llm: DeploymentHandle, rollouts: DeploymentHandle | None = None
+    ) -> None:
         log_expected_errors_in_one_line()
         os.nice(_NICENESS)
         judging, answers = arguments.judging, arguments.answers
@@ -72,16 +78,18 @@ class Reviewer:
             how = judging.judge
             served = LLMGenerate(llm, how.model) if isinstance(how, JudgeEndpoint) and how.base_url is None else None
             embedding = LoadedWhenUsed(judging.embedding)
+            tell = None if rollouts is None else partial(_tell, rollouts)
             # What a model said of users' answers is not kept beside what it said of eval sets.
             opened = partial(open_judge, how, embedding, served=served, keeps_replies=False)
-            self._judging = JudgingThread(judging, opened, embedding, self._keeper)
+            self._judging = JudgingThread(judging, opened, embedding, self._keeper, tell)
 
-    async def review(self, answer: LiveAnswer, is_judged: bool) -> None:
-        """Take an answer; returns at once."""
-        is_kept = self._keeper is not None and (self._keeps_all or is_judged)
+    async def review(self, answer: LiveAnswer, is_judged: bool, part: RolloutPart | None = None) -> None:
+        """Take an answer, with its part in a rollout; returns at once. A shadow is judged alone."""
+        is_seen = part is None or not part.is_shadow
+        is_kept = self._keeper is not None and (self._keeps_all or is_judged) and is_seen
         kept = self._keeper.keep(answer) if self._keeper is not None and is_kept else None
         if is_judged and self._judging is not None:
-            self._judging.add(answer, kept)
+            self._judging.add(answer, kept, part)
 
     async def rate(self, request_id: str, owner: str | None, rating: Rating) -> None:
         """Keep what a person says of an answer; see `AnswerTraces.rate`.
@@ -112,3 +120,12 @@ class Reviewer:
             self._judging.close()
         if self._keeper is not None:
             self._keeper.close()
+
+
+async def _tell(rollouts: DeploymentHandle, judged: JudgedAnswer) -> None:
+    """Tell the controller of rollouts; one that is not there learns of it no more."""
+    try:
+        async with asyncio.timeout(_TELL_TIMEOUT_S):
+            await rollouts.judged.remote(judged)
+    except Exception as error:
+        _log.warning("a score is lost: the controller of rollouts is not reached (%s)", type(error).__name__)

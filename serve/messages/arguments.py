@@ -296,6 +296,7 @@ class AppArguments(Section):
         description="Of a million tokens, by model id, with or without its version; `all`: of every other. Answers say "
         "their cost then.",
     )
+    rollouts: bool = Field(True, description="Follow rollouts of adapters, and move their weights.")
     default_timeout_s: float | None = Field(
         600.0, gt=0, description="Seconds that a request may take, unless it says otherwise; null: any number."
     )

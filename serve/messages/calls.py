@@ -11,6 +11,7 @@ from plait.model_ids import ModelId
 from plait.models.message import Message
 from plait.models.tools import Tool
 from plait.retrieval.request import Retrieval
+from plait.serve.messages.rollouts import RolloutPart, Shadow
 from plait.tenants import DEFAULT_TENANT
 
 
@@ -24,7 +25,8 @@ class Call:
     `is_streamed`: pieces of the answer are wanted as they come, else only its first token and its end. `request_id` is
     in every log line about it, `traceparent` (W3C) says which trace it belongs to, and `tenant` whose documents were
     searched. After `deadline_s` seconds from when the call is sent its answer ends. `retrieval`: how
-    to retrieve, where the server's way is not meant. `cache_salt`: see `GenerationRequest`.
+    to retrieve, where the server's way is not meant. `cache_salt`: see `GenerationRequest`. `session`: while an adapter
+    is rolled out, one version answers all requests of a session. `shadow_of`: it is a copy, whose answer nobody sees.
     `language`: of the question, as in `de`; empty: the request does not say.
     """
 
@@ -48,6 +50,8 @@ class Call:
     truncate_prompt_tokens: int | None = None
     is_echoed: bool = False
     fits_answer: bool = False
+    session: str = ""
+    shadow_of: RolloutPart | None = None
 
     @property
     def is_prose(self) -> bool:
@@ -90,8 +94,9 @@ class Event:
 
     The first event names the weights that answer, where they are from (`location`, of those that the admin API loaded),
     what was retrieved and the passages that fitted into the prompt, and the route where the request was for `auto`; the
-    last one has a `finish_reason`. `logprobs` are those of the tokens since the last event. `prompt_logprobs` and
-    `prompt_text` come with the first event, where they are asked for.
+    last one has a `finish_reason`, the `part` in a rollout of the version that answered, and the `shadow` that shall be
+    answered unseen. `logprobs` are those of the tokens since the last event. `prompt_logprobs` and `prompt_text` come
+    with the first event, where they are asked for.
     """
 
     text: str
@@ -109,6 +114,8 @@ class Event:
     prompt_text: str = ""
     stop_string: str = ""
     location: str = ""
+    part: RolloutPart | None = None
+    shadow: Shadow | None = None
 
 
 def answering(call: Call, first: Event | None) -> ModelId:

@@ -21,6 +21,7 @@ from plait.cli import (
     local,
     metrics,
     plan,
+    promote,
     route,
     serve,
 )
@@ -55,6 +56,8 @@ app.command("serve")(serve.serve)
 app.command("ask", cls=ask.AskCommand)(ask.ask)
 app.command("evaluate", cls=evaluate.EvaluateCommand)(evaluate_models)
 app.command("compare")(compare)
+app.command("promote")(promote.promote)
+app.command("rollback")(promote.rollback)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(collections.app, name="collections")
 app.add_typer(data.app, name="data")

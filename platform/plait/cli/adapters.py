@@ -2,7 +2,9 @@
 
 import typer
 
-app = typer.Typer(help="Adapters in the registry: list them, look at one, name a version.", no_args_is_help=True)
+app = typer.Typer(
+    help="Adapters in the registry: list them, look at one, name a version, follow rollouts.", no_args_is_help=True
+)
 
 
 @app.command("list")
@@ -64,3 +66,35 @@ def alias(
 
     version = Registry().set_alias(AdapterRef.parse(adapter), name)
     print(f"{version.name}@{name} is now {version.key}")
+
+
+@app.command("rollouts")
+def rollouts(adapter: str | None = typer.Argument(None, help="The name of an adapter; without it, all.")) -> None:
+    """Show the last rollout of each adapter: how it stands, and of one adapter what happened when and why.
+
+    Example: `plait adapters rollouts support`
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from plait.flows.promote import rollouts
+
+    found = rollouts(adapter)
+    if not found:
+        print("No rollouts yet. Begin one: plait promote support:4 --eval eval.jsonl")
+        return
+    table = Table("alias", "champion", "candidate", "stands", "weight", "since")
+    for record in found:
+        rollout, traffic = record.rollout, record.traffic(record.rollout.alias)
+        is_under_way = record.phase == "progressing"
+        table.add_row(
+            f"{rollout.adapter}@{rollout.alias}",
+            f"{rollout.adapter}:{rollout.champion}",
+            f"{rollout.adapter}:{rollout.candidate}",
+            rollout.step_name(record.state.stage) if is_under_way else record.phase.replace("_", " "),
+            f"{traffic.weight:.0%}" if traffic else "",
+            f"{record.state.since if is_under_way else record.state.events[-1].at:%Y-%m-%d %H:%M} UTC",
+        )
+    Console().print(table)
+    for event in found[0].state.events if adapter is not None else ():
+        print(f"{event.at:%Y-%m-%d %H:%M:%S} UTC  {event.what.replace('_', ' ')}: {event.why}")

@@ -1,4 +1,4 @@
-"""Whether a reply has a form, as a regular expression of RE2.
+"""Whether a reply has a form, or a part of it has, as a regular expression of RE2.
 
 Patterns come with eval sets, from anybody. RE2's time grows with the length of the reply alone, whatever the pattern,
 and it refuses a pattern that would take much memory. It has no look-around and no references back. Arrow brings it.
@@ -30,6 +30,15 @@ def has_form(reply: str, pattern: str) -> bool:
     (True, False)
     """
     return _is_in(rf"\A(?:{pattern})\z", reply.strip())
+
+
+def holds(reply: str, pattern: str) -> bool:
+    """Whether a part of the reply matches.
+
+    >>> holds("It is 80.", "[0-9]+"), holds("It is open.", "[0-9]+")
+    (True, False)
+    """
+    return _is_in(pattern, reply)
 
 
 def _is_in(pattern: str, text: str) -> bool:

@@ -160,6 +160,7 @@ class _Rules:
             f">= {policy.adapter_load_failures}",
             "The adapter {{ $labels.adapter }} cannot be loaded, again and again; its requests fail.",
         )
+        yield from self._rollouts()
         yield from self._cost()
         yield from self._route_cost()
         yield from self._quality()
@@ -177,6 +178,16 @@ class _Rules:
             'up{job="plait"} == 0',
             "Nothing answers at {{ $labels.instance }}: no other alert can see that node.",
             for_s=300,
+        )
+
+    def _rollouts(self) -> Iterator[dict[str, Any]]:
+        ended = f"max by (namespace, adapter) ({series(metrics.ROLLED_BACK_AT)})"
+        yield self._alert(
+            "PlaitRolledBack",
+            "ticket",
+            f"time() - {ended} < {3600 * self._policy.time_scale:g}",
+            "The candidate for {{ $labels.adapter }} was rolled back {{ $value | humanizeDuration }} ago; the champion "
+            "answers.",
         )
 
     def _processes(self) -> Iterator[dict[str, Any]]:

@@ -107,6 +107,15 @@ def _serving() -> Iterator[Panel]:
     yield _times("Time to load an adapter", metrics.ADAPTER_LOAD_SECONDS)
     yield _by("Adapters by tier", metrics.ADAPTERS_RESIDENT, "tier", "short")
     yield _by("Pinned adapters", metrics.ADAPTERS_PINNED, "namespace", "short")
+    yield _latest("Weight of the candidate", metrics.ROLLOUT_WEIGHT, "adapter", "percentunit")
+    yield _latest("Step of the rollout", metrics.ROLLOUT_STEP, "adapter", "short")
+    yield Panel(
+        "Decisions about rollouts",
+        documentation(metrics.ROLLOUT_DECISIONS),
+        "short",
+        (Query(f"sum by (adapter, decision) ({_here(metrics.ROLLOUT_DECISIONS)})", "{{adapter}} {{decision}}"),),
+    )
+    yield _since("Since a rollback", metrics.ROLLED_BACK_AT, "adapter", documentation(metrics.ROLLED_BACK_AT))
     yield _by("Evictions", metrics.ADAPTER_EVICTIONS, "adapter", "ops")
     yield _latest("Processes that live", metrics.PROCESS_UP, "process", "short")
     yield Panel(

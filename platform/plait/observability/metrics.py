@@ -137,6 +137,31 @@ ADAPTERS_RESIDENT = Gauge(
 )
 ADAPTERS_PINNED = Gauge("plait_adapters_pinned", "Adapters that are never evicted.", multiprocess_mode="livesum")
 
+# Rollouts of adapters. Recorded by their controller.
+ROLLOUT_WEIGHT = Gauge(
+    "plait_rollout_weight",
+    "Share of the requests for the alias that the candidate of the last rollout answers; 1: promoted.",
+    ["adapter"],
+    multiprocess_mode="mostrecent",
+)
+ROLLOUT_STEP = Gauge(
+    "plait_rollout_step",
+    "Step of the last rollout, from 1; 0: the shadow.",
+    ["adapter"],
+    multiprocess_mode="mostrecent",
+)
+ROLLOUT_DECISIONS = Counter(
+    "plait_rollout_decisions",
+    "What the controller decided: advanced, stalled, promoted, rolled_back or superseded.",
+    ["adapter", "decision"],
+)
+ROLLED_BACK_AT = Gauge(
+    "plait_rollout_rolled_back_timestamp_seconds",
+    "When the last rollout was rolled back, by itself or by a person; absent where it was not.",
+    ["adapter"],
+    multiprocess_mode="mostrecent",
+)
+
 # Retrieval
 RETRIEVAL_SECONDS = Histogram(
     "plait_retrieval_seconds",

@@ -21,6 +21,7 @@ from plait.recipes.objectives import OBJECTIVES, ObjectiveConfig
 from plait.recipes.overrides import apply_override
 from plait.recipes.passages import BUDGET_TOKENS, MAX_TOP_K, TOP_K, Rerank
 from plait.recipes.prices import TokenPrice, prices_override
+from plait.recipes.promote import CanaryConfig, GateConfig, PromoteConfig, PromoteRecipe, ShadowConfig
 from plait.recipes.questions import GroupShares, QuestionsRecipe, QuestionTemplates
 from plait.recipes.train import (
     DEFAULT_MODEL,
@@ -41,6 +42,7 @@ __all__ = [
     "OBJECTIVES",
     "TOP_K",
     "CalibrateRecipe",
+    "CanaryConfig",
     "ChunkConfig",
     "Chunking",
     "CompareRecipe",
@@ -53,6 +55,7 @@ __all__ = [
     "EndpointArm",
     "EvalSetConfig",
     "EvaluateRecipe",
+    "GateConfig",
     "GroupShares",
     "IngestRecipe",
     "JudgeEndpoint",
@@ -61,11 +64,14 @@ __all__ = [
     "ModelEndpoint",
     "NearestExamples",
     "ObjectiveConfig",
+    "PromoteConfig",
+    "PromoteRecipe",
     "QuestionTemplates",
     "QuestionsRecipe",
     "Rerank",
     "SamplesRecipe",
     "ScaleConfig",
+    "ShadowConfig",
     "TableConfig",
     "TokenPrice",
     "TrainConfig",

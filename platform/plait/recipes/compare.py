@@ -116,6 +116,8 @@ class CompareRecipe(EvalSetConfig, JudgingConfig):
         if both:
             raise ValueError(f"tuned and endpoints both have an arm {both[0]}")
         for name, training in self.tuned.items():
+            if training.promote is not None:
+                raise ValueError(f"tuned.{name}.promote: a comparison promotes nothing; leave it out")
             if training.model.source != self.model:
                 raise ValueError(f"tuned.{name}.model.source is not model: arms are compared on one base model")
             if name in self.updated and training.objective.kind != "sft":

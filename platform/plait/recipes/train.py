@@ -9,6 +9,7 @@ from plait.adapters.methods.method import METHODS, MethodConfig
 from plait.model_ids import AdapterRef
 from plait.recipes.objectives import OBJECTIVES, ObjectiveConfig
 from plait.recipes.passages import BUDGET_TOKENS, MAX_TOP_K, TOP_K, Rerank
+from plait.recipes.promote import PromoteConfig
 from plait.section import Section
 from plait.tenants import DEFAULT_TENANT, TenantName
 
@@ -162,6 +163,9 @@ class TrainRecipe(Section):
     train: TrainConfig = TrainConfig()
     strategy: StrategyConfig = DdpConfig()
     scale: ScaleConfig = ScaleConfig()
+    promote: PromoteConfig | None = Field(
+        None, description="Promote the adapter once it is registered: gate, then canary; null: only register it."
+    )
 
     @field_validator("name")
     @classmethod
@@ -213,6 +217,8 @@ class TrainRecipe(Section):
             raise ValueError(
                 f"adapter.method={adapter.method} needs data.packing=false: each example needs the prefix before it"
             )
+        if adapter.trains_base and self.promote:
+            raise ValueError(f"adapter.method={adapter.method} trains a whole model, which no alias can be promoted to")
         if adapter.trains_base and self.continue_from:
             raise ValueError("continue_from names an adapter; to train a model on, set model.source to its folder")
         if self.train.early_stopping_patience and self.data.eval is None:

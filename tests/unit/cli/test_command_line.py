@@ -17,10 +17,23 @@ from plait.jobs.evaluate.command import evaluate
 from plait.recipes import EvaluateRecipe
 
 COMMANDS = (
-    *("ingest", "plan", "train", "serve", "ask", "evaluate", "compare", "lineage", "status", "stop"),
+    *(
+        "ingest",
+        "plan",
+        "train",
+        "serve",
+        "ask",
+        "evaluate",
+        "compare",
+        "promote",
+        "rollback",
+        "lineage",
+        "status",
+        "stop",
+    ),
     *("jobs submit", "jobs list", "jobs status", "jobs logs", "jobs stop"),
     *("collections list", "collections show", "collections fit", "collections quarantine", "collections drop"),
-    *("adapters list", "adapters show", "adapters alias"),
+    *("adapters list", "adapters show", "adapters alias", "adapters rollouts"),
     *("data make-questions", "data export-feedback"),
     *("route train", "route show", "route explain", "route evaluate"),
     *("keys create", "keys list", "keys revoke"),

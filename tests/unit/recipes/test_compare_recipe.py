@@ -55,6 +55,7 @@ def test_a_field_of_an_arm_is_set_by_an_override(load: Any) -> None:
     [
         (["tuned.icl.data.train=x"], "cannot be called icl"),
         (["tuned.Upper.data.train=x"], "'Upper' is no name of an arm"),
+        (["tuned.knowledge.promote.gate=null"], "a comparison promotes nothing"),
         (["tuned.knowledge.recipe=nope"], "no ready recipe 'nope'"),
         (["tuned.knowledge.recipe=[lora]"], r"name of a ready one, as lora, and not \['lora'\]"),
         (["ingest.sources=['']"], "ingest.sources.0"),

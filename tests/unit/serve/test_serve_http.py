@@ -481,7 +481,7 @@ def test_the_ready_configuration_fits_beside_jobs_on_one_cpu_and_takes_overrides
     assert (arguments.llm.max_batch_size, arguments.retrieval.collection) == (2, "docs")
     application = build(config["applications"][0]["args"])
     reserved = {d.name: d.ray_actor_options["num_cpus"] for d in deployments_of(application)}
-    assert set(reserved) == {"Ingress", "Retriever", "Embedder", "Indexer", "LLM"}
+    assert set(reserved) == {"Ingress", "Retriever", "Embedder", "Indexer", "LLM", "RolloutController"}
     assert sum(reserved.values()) <= 1.0
     assert config["http_options"]["port"] == settings().http_port
     assert parse(read_config("local", ["retrieval=null"])["applications"][0]["args"]).retrieval is None

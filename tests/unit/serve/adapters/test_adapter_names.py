@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from plait.adapters.rollout import RolloutTraffic
 from plait.errors import InvalidInput, ModelNotFound, Unavailable
 from plait.model_ids import AdapterRef
 from plait.serve.adapters import names as names_module
@@ -24,6 +25,10 @@ class Shelf:
         self.champion, self.asked = 1, 0
         self.error: Exception | None = None
         self.delay_s = 0.0
+        self.candidate: RolloutTraffic | None = None
+
+    def traffic(self, ref: AdapterRef, version: int) -> RolloutTraffic | None:
+        return self.candidate if ref == CHAMPION and version == 1 else None
 
     def resolve(self, ref: AdapterRef) -> Any:
         self.asked += 1
@@ -31,7 +36,8 @@ class Shelf:
         if self.error is not None:
             raise self.error
         version = ref.version or self.champion
-        return SimpleNamespace(key=f"{ref.name}:{version}", name=ref.name, path=Path(f"/{ref.name}/{version}"))
+        path = Path(f"/{ref.name}/{version}")
+        return SimpleNamespace(key=f"{ref.name}:{version}", name=ref.name, version=version, path=path)
 
 
 @pytest.fixture
@@ -126,6 +132,48 @@ async def test_a_name_of_the_admin_api_comes_before_the_registrys_but_not_its_ve
     assert await key(names, AdapterRef("support", 1)) == "support:1"
     served.remove("support")
     assert await key(names, AdapterRef("support")) == "support:1"
+
+
+# ------------------------------------------------------------ rollouts
+
+
+def traffic(weight: float, shadow_share: float = 0.0) -> RolloutTraffic:
+    return RolloutTraffic(rollout="r1", candidate=2, stage=0, weight=weight, shadow_share=shadow_share)
+
+
+async def test_a_rollout_takes_its_share_of_the_alias_alone_and_a_session_stays_with_its_version(
+    names: AdapterNames, shelf: Shelf
+) -> None:
+    units = [f"session {number}" for number in range(1000)]
+    answered: dict[float, set[str]] = {}
+    for weight in (0.05, 0.25, 0.5):
+        shelf.candidate = traffic(weight)
+        names._answers.clear()
+        drawn = [(unit, await names.draw(CHAMPION, unit)) for unit in units]
+        answered[weight] = {unit for unit, found in drawn if found.adapter.key == "support:2"}
+        assert {found.fallback.key for _, found in drawn if found.fallback} == {"support:1"}
+        assert abs(len(answered[weight]) / len(units) - weight) < 0.04
+    assert answered[0.05] < answered[0.25] < answered[0.5]
+    for pinned in (AdapterRef("support", 1), AdapterRef("support", 2), AdapterRef("support", alias="other")):
+        assert {(await names.draw(pinned, unit)).part for unit in units} == {None}
+    assert [candidate.key for candidate in names.candidates()] == ["support:2"]
+
+
+async def test_a_shadow_changes_no_answer_and_has_a_share_of_them_copied(names: AdapterNames, shelf: Shelf) -> None:
+    shelf.candidate = traffic(weight=0.0, shadow_share=0.3)
+    drawn = [await names.draw(CHAMPION, str(number)) for number in range(500)]
+    assert {found.adapter.key for found in drawn} == {"support:1"}
+    shadows = [found.shadow for found in drawn if found.shadow]
+    assert {(shadow.candidate, shadow.part.is_candidate) for shadow in shadows} == {("support:2", True)}
+    assert 100 < len(shadows) < 200
+
+
+async def test_an_outage_of_the_registry_leaves_the_weights_as_they_are(names: AdapterNames, shelf: Shelf) -> None:
+    shelf.candidate = traffic(weight=1.0)
+    assert (await names.draw(CHAMPION, "a")).adapter.key == "support:2"
+    shelf.error = ConnectionError("no route")
+    await asyncio.sleep(0.35)
+    assert (await names.draw(CHAMPION, "a")).adapter.key == "support:2"
 
 
 # ------------------------------------------------------------ the served set

@@ -21,6 +21,7 @@ from plait.serve.api.reviews import _MAX_ON_THE_WAY, Reviews
 from plait.serve.api.services import services
 from plait.serve.ingress import build_api
 from plait.serve.messages.arguments import AppArguments
+from plait.serve.messages.rollouts import RolloutPart
 from serve_api.fakes import CHAT, PASSAGE, WEATHER, Fakes
 
 RAG = CHAT | {"model": "rag/support:3"}
@@ -40,7 +41,7 @@ class Reviewer:
     async def _rate(self, request_id: str, owner: str | None, rating: Rating) -> None:
         await self.is_open.wait()
 
-    async def _review(self, answer: LiveAnswer, is_judged: bool) -> None:
+    async def _review(self, answer: LiveAnswer, is_judged: bool, part: RolloutPart | None) -> None:
         await self.is_open.wait()
         if self.error is not None:
             raise self.error

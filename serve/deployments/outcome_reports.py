@@ -1,0 +1,58 @@
+"""Collects how requests ended, and tells the controller of rollouts once a second; no request waits for that.
+
+In: outcomes. Out: calls of the controller, the first of which has Serve start it. What it cannot be told is lost: fewer
+samples, and no wrong ones.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from ray.serve.handle import DeploymentHandle
+
+from plait.errors import first_line
+from plait.serve.messages.rollouts import Outcome
+
+_EVERY_S = 1.0
+_MAX_WAITING = 10_000
+_log = logging.getLogger("ray.serve")
+
+
+class OutcomeReports:
+    """Outcomes on their way. `controller`: None where the application has none."""
+
+    def __init__(self, controller: DeploymentHandle | None) -> None:
+        self._controller = controller
+        self._waiting: list[Outcome] = []
+        self._sending: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        """Take an outcome; returns at once."""
+        if self._controller is None or len(self._waiting) >= _MAX_WAITING:
+            return
+        self._waiting.append(outcome)
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send(self._controller))
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch(self._controller, outcome.part.rollout))
+
+    async def _watch(self, controller: DeploymentHandle, rollout: str) -> None:
+        """Have a request of the controller under way until the rollout is over, so that Serve does not end it."""
+        try:
+            await controller.watch.remote(rollout)
+        except Exception as error:
+            _log.warning("the controller of rollouts is gone (%s); the next outcome calls another", first_line(error))
+            await asyncio.sleep(_EVERY_S)
+
+    async def _send(self, controller: DeploymentHandle) -> None:
+        while self._waiting:
+            await asyncio.sleep(_EVERY_S)
+            outcomes: Sequence[Outcome] = self._waiting
+            self._waiting = []
+            try:
+                await controller.report.remote(outcomes)
+            except Exception as error:
+                _log.warning(
+                    "%d outcomes are lost: the controller is not reached (%s)", len(outcomes), first_line(error)
+                )
