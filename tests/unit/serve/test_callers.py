@@ -20,7 +20,7 @@ from plait.serve.messages.calls import Call, Collection, Event, Retrieved
 from plait.serve.messages.protocol import ModelCard
 from plait.settings import settings
 
-INFER, DOCUMENTS, ADMIN = Scope.INFER, Scope.DOCUMENTS, Scope.ADMIN
+INFER, DOCUMENTS, JOBS, ADMIN = Scope.INFER, Scope.DOCUMENTS, Scope.JOBS, Scope.ADMIN
 ADMIN_KEY, MODELS, FILES = "secret-key", "/v1/models", "/v1/files"
 TOOK = {"total": 1.0}
 CHAT = {"model": "base", "messages": [{"role": "user", "content": "x"}]}
@@ -32,7 +32,9 @@ STORES = [r for r in ROUTES if r[1].startswith("/v1/vector_stores")]
 FINDING = [r for r in STORES if r[1].endswith("/search") or (r[0] == "GET" and "{store_id}/file" not in r[1])]
 WRITING = [r for r in ROUTES if r[1].startswith(("/v1/files", "/v1/uploads")) or (r in STORES and r not in FINDING)]
 ADMINISTERING = [r for r in ROUTES if r[1].startswith("/v1/adapters") or r[1].endswith("load_lora_adapter")]
-ASKING = [r for r in ROUTES if r not in PROBES + FINDING + WRITING + ADMINISTERING] + ALIASES
+ORDERING = [r for r in ROUTES if r[1].startswith(("/v1/fine_tuning", "/v1/batches"))]
+LOOKING_UP = [("GET", "/v1/lineage/{id}")]  # for every scope, each what it may know
+ASKING = [r for r in ROUTES if r not in PROBES + FINDING + WRITING + ADMINISTERING + ORDERING + LOOKING_UP] + ALIASES
 
 
 class Remote:
@@ -111,12 +113,12 @@ def refusal(answer: Any, status: int) -> str:
 
 
 def test_the_routes_are_told_apart() -> None:
-    assert (len(FINDING), len(WRITING), len(ADMINISTERING), len(ASKING)) == (4, 22, 5, 26)
+    assert [len(routes) for routes in (FINDING, WRITING, ADMINISTERING, ORDERING, ASKING)] == [4, 22, 5, 10, 26]
 
 
 def test_where_there_are_keys_nothing_but_the_probes_answers_without(client: TestClient) -> None:
     made(ADMIN)
-    for method, path in FINDING + WRITING + ADMINISTERING + ASKING:
+    for method, path in FINDING + WRITING + ADMINISTERING + ORDERING + LOOKING_UP + ASKING:
         for given in ({}, bearer("wrong"), bearer(""), {"Authorization": "Basic plait-x"}):
             answer = client.request(method, path, headers=given, json={})
             assert "API key is missing or wrong" in refusal(answer, 401)
@@ -124,7 +126,7 @@ def test_where_there_are_keys_nothing_but_the_probes_answers_without(client: Tes
 
 
 def test_without_any_key_what_changes_the_server_is_off(client: TestClient) -> None:
-    for method, path in WRITING + ADMINISTERING:
+    for method, path in WRITING + ADMINISTERING + ORDERING:
         assert "plait keys create" in refusal(client.request(method, path, json={}), 403)
 
 
@@ -148,7 +150,8 @@ def test_the_admin_key_opens_what_keys_have_closed(client: TestClient) -> None:
 
 
 def test_a_key_has_its_scope_and_no_other(client: TestClient) -> None:
-    for scope, routes in ((INFER, WRITING + ADMINISTERING), (DOCUMENTS, ASKING + ADMINISTERING)):
+    changing = ADMINISTERING + ORDERING
+    for scope, routes in ((INFER, WRITING + changing), (DOCUMENTS, ASKING + changing), (JOBS, WRITING + ASKING)):
         key = made(scope)
         for method, path in routes:
             assert "has not the scope" in refusal(client.request(method, path, headers=key, json={}), 403)

@@ -35,6 +35,7 @@ from plait.serve.api.services import Deployments, Services, services
 from plait.serve.ingress import build_api
 from plait.serve.messages.arguments import AppArguments, RoutingArguments
 from plait.serve.messages.calls import Call, Event, Retrieved
+from plait.serve.messages.rollouts import RolloutPart
 from plait.serve.routing.followed import LoadedPolicy
 from serve_api.fakes import CHAT, PASSAGE, chunks_of, error_of, post
 
@@ -418,7 +419,7 @@ async def test_a_routed_answer_is_reviewed_with_its_route_and_counted_for_its_ar
     server = Server(Ranked(SUPPORT, BASE), explore=1.0)
     taken: list[LiveAnswer] = []
 
-    async def review(answer: LiveAnswer, is_judged: bool) -> None:
+    async def review(answer: LiveAnswer, is_judged: bool, part: RolloutPart | None) -> None:
         taken.append(answer)
 
     reviewer: Any = SimpleNamespace(review=SimpleNamespace(remote=review))
@@ -426,8 +427,10 @@ async def test_a_routed_answer_is_reviewed_with_its_route_and_counted_for_its_ar
     answered = counting(metrics.REQUESTS, model_name="auto", adapter="support", outcome="ok")
     transport = httpx.ASGITransport(app=client_of(server).app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-        while not any(answer.adapter == "support" for answer in taken):
+        for _ in range(50):  # each is drawn with one half
             await client.post("/v1/chat/completions", json=AUTO)
+            if taken and taken[-1].adapter == "support":
+                break
     last = taken[-1]
     assert (last.model, last.answered_by, last.tokens) == ("auto", "support:1", 9)
     assert last.route is not None
