@@ -63,7 +63,7 @@ def _file(batch: Batch, kind: str, lines: Iterator[bytes]) -> str:
     name = f"{batch.id}_{kind}.jsonl"
     expires_after_s = batch.output_expires_after_s
     data = _Lines(lines)
-    return uploaded_files.save(name, "batch_output", data, batch.of, expires_after_s, max_bytes=None).id
+    return uploaded_files.save(name, "batch_output", data, batch.of, expires_after_s, is_bounded=False).id
 
 
 class _Lines:

@@ -81,15 +81,15 @@ def save(
     data: Readable,
     of: Reach = EVERYTHING,
     expires_after_s: int | None = None,
-    max_bytes: int | None = MAX_BYTES,
+    is_bounded: bool = True,
 ) -> UploadedFile:
     """Keep a file, until so many seconds are over; None: until it is deleted.
 
-    `max_bytes`: None for what the server itself makes.
+    `is_bounded`: not for what the server itself makes, which may be of any size.
 
     Raises:
         InvalidInput: for a name that is none, or a file that is empty.
-        TooLarge: for one that is larger than `max_bytes`.
+        TooLarge: for one that is larger than MAX_BYTES.
         InsufficientStorage: when the disk is full.
     """
     name = checked_name(filename)
@@ -100,7 +100,7 @@ def save(
         file = UploadedFile(
             id=file_id,
             filename=name,
-            bytes=_copy(data, folder / name, max_bytes),
+            bytes=_copy(data, folder / name, is_bounded),
             created_at=now,
             purpose=purpose,
             of=of,
@@ -200,14 +200,14 @@ def checked_name(filename: str) -> str:
     return name
 
 
-def _copy(data: Readable, to: Path, max_bytes: int | None) -> int:
+def _copy(data: Readable, to: Path, is_bounded: bool) -> int:
     size = 0
     with open(to, "wb") as out:
         while block := data.read(1 << 20):
             size += len(block)
-            if max_bytes is not None and size > max_bytes:
+            if is_bounded and size > MAX_BYTES:
                 raise TooLarge(
-                    f"The file is larger than {max_bytes >> 20} MiB.", "Bring it into the collection by plait ingest."
+                    f"The file is larger than {MAX_BYTES >> 20} MiB.", "Bring it into the collection by plait ingest."
                 )
             out.write(block)
     if not size:
