@@ -134,6 +134,12 @@ def check(arguments: AppArguments) -> None:
         InvalidInput, RecipeError, ModelNotFound, CollectionNotFound, Unavailable: what is missing.
     """
     check_settings(arguments.llm)
+    if arguments.judging.share > 0:
+        check_judging(arguments.judging)
+    if arguments.fine_tuning.enabled:
+        check_recipes(arguments)
+    if arguments.routing is not None:
+        check_routing(arguments.routing, arguments)
     resolve_model(arguments.llm.model)
     if arguments.embedding is not None and arguments.embedding.model is not None:
         resolve_model(arguments.embedding.model)
@@ -143,10 +149,4 @@ def check(arguments: AppArguments) -> None:
         store = connect_store()
         for collection in arguments.retrieval.collections:
             Index.open(collection, store).check_mode(arguments.retrieval.mode)
-    if arguments.judging.share > 0:
-        check_judging(arguments.judging)
-    if arguments.fine_tuning.enabled:
-        check_recipes(arguments)
-    if arguments.routing is not None:
-        check_routing(arguments.routing, arguments)
     Registry()
