@@ -237,7 +237,7 @@ def _read(response: httpx.Response) -> ChatAnswer:
         text=choice["message"]["content"],
         model=details["model"],
         citations=tuple(_cited(citation) for citation in choice["message"]["annotations"]),
-        is_grounded=details["route"]["kind"] == "rag",
+        is_grounded=details.get("route", {}).get("kind") == "rag",
         timings_ms=details["timings_ms"],
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=usage.get("completion_tokens"),

@@ -187,5 +187,5 @@ def test_rays_own_command_does_just_as_well(address: str, server: str, tmp_path:
     ]
     environment = {**os.environ, "RAY_AUTH_MODE": "token"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "ask m: 1 of 1" in ended.stdout
