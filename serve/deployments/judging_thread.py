@@ -9,7 +9,7 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class JudgingThread:
         open_judge: the judge, open for as long as the thread works.
         embedding: what metrics compare meanings by.
         keeper: gets the scores of answers that are kept.
-        tell: is told the scores of answers that have a part in a rollout.
+        tell: is told, in the thread, the scores of answers that have a part in a rollout.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class JudgingThread:
         open_judge: Callable[[], AbstractAsyncContextManager[Judge]],
         embedding: Embedding | None = None,
         keeper: AnswerKeeper | None = None,
-        tell: Callable[[JudgedAnswer], Awaitable[None]] | None = None,
+        tell: Callable[[JudgedAnswer], None] | None = None,
     ) -> None:
         self._how, self._open_judge, self._embedding, self._keeper = how, open_judge, embedding, keeper
         self._tell = tell
@@ -124,7 +124,7 @@ class JudgingThread:
             return None
         metrics.JUDGED.labels(by.name, "cannot_be_said" if score.value is None else "judged").inc()
         if score.value is not None and self._tell is not None and part is not None:
-            await self._tell(JudgedAnswer(part, by.name, score.value))
+            self._tell(JudgedAnswer(part, by.name, score.value))
         if score.value is not None and answer.route is not None:
             metrics.ROUTE_JUDGED_SCORE.labels(
                 by.name, metrics.model_label(answer.route.arm), metrics.policy_label(answer.route.policy)

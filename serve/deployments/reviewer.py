@@ -5,7 +5,6 @@ bounded queues in its memory; when it ends, those that wait are lost, and counte
 """
 
 import asyncio
-import logging
 import os
 from functools import partial
 
@@ -23,12 +22,11 @@ from plait.recipes.judging import JudgeEndpoint
 from plait.serve.deployments.answer_keeper import AnswerKeeper
 from plait.serve.deployments.judging_thread import JudgingThread
 from plait.serve.deployments.llm_generate import LLMGenerate
+from plait.serve.deployments.outcome_reports import OutcomeReports
 from plait.serve.messages.arguments import AppArguments, JudgingArguments
 from plait.serve.messages.request_log import log_expected_errors_in_one_line
 from plait.serve.messages.rollouts import JudgedAnswer, RolloutPart
 
-_log = logging.getLogger("ray.serve")
-_TELL_TIMEOUT_S = 2.0
 _NICENESS = 10
 """As `nice` starts commands: a judge that computes gets what the model and the API leave."""
 
@@ -64,6 +62,7 @@ class Reviewer:
 
     _keeper: AnswerKeeper | None = None
     _judging: JudgingThread | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
 
     def __init__(
         self, arguments: AppArguments, llm: DeploymentHandle, rollouts: DeploymentHandle | None = None
@@ -72,19 +71,20 @@ class Reviewer:
         os.nice(_NICENESS)
         judging, answers = arguments.judging, arguments.answers
         self._keeps_all = answers.keep == "all"
+        self._reports = OutcomeReports(rollouts)
         if answers.keep != "none":
             self._keeper = AnswerKeeper(answers.max_age_days)
         if judging.share > 0:
             how = judging.judge
             served = LLMGenerate(llm, how.model) if isinstance(how, JudgeEndpoint) and how.base_url is None else None
             embedding = LoadedWhenUsed(judging.embedding)
-            tell = None if rollouts is None else partial(_tell, rollouts)
             # What a model said of users' answers is not kept beside what it said of eval sets.
             opened = partial(open_judge, how, embedding, served=served, keeps_replies=False)
-            self._judging = JudgingThread(judging, opened, embedding, self._keeper, tell)
+            self._judging = JudgingThread(judging, opened, embedding, self._keeper, self._tell)
 
     async def review(self, answer: LiveAnswer, is_judged: bool, part: RolloutPart | None = None) -> None:
         """Take an answer, with its part in a rollout; returns at once. A shadow is judged alone."""
+        self._loop = asyncio.get_running_loop()
         is_seen = part is None or not part.is_shadow
         is_kept = self._keeper is not None and (self._keeps_all or is_judged) and is_seen
         kept = self._keeper.keep(answer) if self._keeper is not None and is_kept else None
@@ -114,18 +114,14 @@ class Reviewer:
         assert self._keeper is not None  # the API asks no application that keeps nothing
         return await asyncio.wrap_future(self._keeper.find(request_id, owner))
 
+    def _tell(self, judged: JudgedAnswer) -> None:
+        """Report a score; called in the thread that judges."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._reports.add, judged)
+
     def __del__(self) -> None:
         """Serve calls it when it ends this replica."""
         if self._judging is not None:
             self._judging.close()
         if self._keeper is not None:
             self._keeper.close()
-
-
-async def _tell(rollouts: DeploymentHandle, judged: JudgedAnswer) -> None:
-    """Tell the controller of rollouts; one that is not there learns of it no more."""
-    try:
-        async with asyncio.timeout(_TELL_TIMEOUT_S):
-            await rollouts.judged.remote(judged)
-    except Exception as error:
-        _log.warning("a score is lost: the controller of rollouts is not reached (%s)", type(error).__name__)

@@ -23,7 +23,7 @@ from plait.evaluation.rollout_analysis import Decision, decide
 from plait.model_ids import AdapterRef
 from plait.observability import metrics
 from plait.serve.messages.request_log import log_expected_errors_in_one_line, say
-from plait.serve.messages.rollouts import JudgedAnswer, Outcome, RolloutPart
+from plait.serve.messages.rollouts import JudgedAnswer, Observation, Outcome, RolloutPart
 
 _LOOK_EVERY_S = 2.0
 """At the registry, and at the samples: replicas follow it as seldom."""
@@ -50,18 +50,16 @@ class RolloutController:
         await self._try_to_look()
         self._looking = asyncio.create_task(self._look_forever())
 
-    async def report(self, outcomes: Sequence[Outcome]) -> None:
-        """Take how requests ended."""
-        for outcome in outcomes:
-            running = self._running.get(outcome.part.adapter)
-            if running is not None:
-                running.add(outcome)
-
-    async def judged(self, answer: JudgedAnswer) -> None:
-        """Take what a judge said of an answer."""
-        running = self._running.get(answer.part.adapter)
-        if running is not None:
-            running.add_score(answer)
+    async def report(self, observations: Sequence[Observation]) -> None:
+        """Take how requests ended, and what a judge said of answers."""
+        for observation in observations:
+            running = self._running.get(observation.part.adapter)
+            if running is None:
+                continue
+            if isinstance(observation, Outcome):
+                running.add(observation)
+            else:
+                running.add_score(observation)
 
     async def watch(self, rollout: str) -> None:
         """Return when a rollout is over, or not known here. Serve keeps this replica for as long as somebody waits."""

@@ -45,3 +45,6 @@ class JudgedAnswer:
     part: RolloutPart
     metric: str
     score: float
+
+
+Observation = Outcome | JudgedAnswer

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,3 +158,27 @@ def test_what_follows_a_training_does_not_make_it_another_one(tmp_path: Path, ti
     with changed_settings(home=tmp_path / "home"):
         keys = {prepare(load_recipe(TrainRecipe, None, [*common, *more])).key for more in ([], ["promote.gate=null"])}
     assert len(keys) == 1
+
+
+def test_a_training_that_asks_for_it_promotes_what_it_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from plait.cli import app
+    from plait.jobs.train import job as training
+
+    version = SimpleNamespace(key="x:7", metadata=SimpleNamespace(metrics={}), path="/x/7")
+    monkeypatch.setattr(training, "train", lambda recipe, reuse: version)
+    asked: list[tuple[str, PromoteConfig]] = []
+
+    def promote(candidate: str, config: PromoteConfig) -> Promotion:
+        asked.append((candidate, config))
+        return Promotion(candidate, None, config.alias, None, None)
+
+    monkeypatch.setattr(job, "promote", promote)
+    arguments = ["train", "lora", "name=x", "data.train=/x", "promote.gate=null", "promote.alias=best"]
+    ran = CliRunner().invoke(app, arguments)
+    assert "x@best is now x:7" in ran.output
+    ((candidate, config),) = asked
+    assert (candidate, config.gate) == ("x:7", None)
+    assert "now" not in CliRunner().invoke(app, arguments[:4]).output
+    assert len(asked) == 1

@@ -149,10 +149,8 @@ async def test_worse_judged_answers_roll_back_and_missing_ones_do_nothing(regist
         assert stands(record) == ("progressing", 0, 1)  # nobody judged
         assert record.state.events[-1].what == "stalled"
         assert "20 more answers of the candidate judged by faithfulness" in record.state.events[-1].why
-        for other in scores(rollout, True, 0.1, metric="answer_relevance"):
-            await controller.judged(other)
-        for score in scores(rollout, False, 0.8) + scores(rollout, True, 0.5):
-            await controller.judged(score)
+        await controller.report(scores(rollout, True, 0.1, metric="answer_relevance"))
+        await controller.report(scores(rollout, False, 0.8) + scores(rollout, True, 0.5))
         record = await after(controller, registry, both(rollout, 0, 1))
     assert stands(record) == ("rolled_back", 0, 1)
     assert "quality: faithfulness is 0.500 over 60 answers, the champion's 0.800 over 60" in record.state.events[-1].why
