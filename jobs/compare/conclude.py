@@ -109,6 +109,8 @@ def _kind_verdict(part: Part, arms: Sequence[ArmVerdict], pairs: Sequence[PairVe
     accuracy = {arm.arm: arm.by_kind[part.kind] if part.kind else arm.accuracy for arm in arms if _is_in(arm, part)}
     leader = max(accuracy, key=lambda name: _value(accuracy[name]))
     least = _value(accuracy[leader]) - ALIKE
+    if not _value(accuracy[leader]):
+        return KindVerdict(part.kind, len(part.questions), best=(), recommended=None, needed=None)
     of_kind = [pair for pair in pairs if pair.kind == part.kind]
     worse = {pair.not_best for pair in of_kind}
     best = [name for name in accuracy if name == leader or name not in worse]

@@ -2,7 +2,7 @@
 
 A lesson follows from the arms that may be best, all others being surely worse: where all of these retrieve, retrieval
 is what it takes; where all were trained, training is; where all do both, both. So "both" is said only where it beats
-either alone. Arms that may be best and have nothing in common are a tie.
+either alone. Arms that may be best and have nothing in common are a tie. Where no arm was right, nothing is best.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,12 @@ class Lesson(StrEnum):
     EXAMPLES = "examples"
     ENDPOINT = "endpoint"
     TIE = "tie"
+    NOTHING = "nothing"
+
+    @property
+    def names_arms(self) -> bool:
+        """Whether it says what to do."""
+        return self not in (Lesson.TIE, Lesson.NOTHING)
 
 
 _OF_ONE: Mapping[str, Lesson] = {"base": Lesson.BASE, "icl": Lesson.EXAMPLES, "endpoint": Lesson.ENDPOINT}
@@ -33,18 +39,21 @@ class Taught:
     """A lesson, and the kinds of question that teach it.
 
     Attributes:
-        arm: the cheapest that does it, of those that may be best at all of these kinds, as far as there is one.
+        arm: the cheapest that does it, of those that may be best at all of these kinds, as far as there is one; None
+            of the lesson "nothing".
         rival: the best of those that do otherwise, all of which are surely worse; None where there is none.
     """
 
     lesson: Lesson
     kinds: Sequence[KindVerdict]
-    arm: str
+    arm: str | None
     rival: str | None
 
 
 def lesson_of(best: Sequence[Arm]) -> Lesson:
     """What arms have in common that may be best."""
+    if not best:
+        return Lesson.NOTHING
     retrieve, trained = all(arm.retrieves for arm in best), all(bool(arm.trained) for arm in best)
     if retrieve and trained:
         return Lesson.BOTH
@@ -58,7 +67,7 @@ def lesson_of(best: Sequence[Arm]) -> Lesson:
 def taught(
     kinds: Sequence[KindVerdict], arms: Mapping[str, Arm], accuracy: Mapping[str, Mapping[str, float]]
 ) -> list[Taught]:
-    """The lessons, in the order in which they first come, with their kinds; ties last.
+    """The lessons, in the order in which they first come, with their kinds; last ties, and what none is right at.
 
     Args:
         arms: by name.
@@ -68,7 +77,7 @@ def taught(
     for kind in kinds:
         by_lesson.setdefault(lesson_of([arms[name] for name in kind.best]), []).append(kind)
     found = [_taught(lesson, of_lesson, arms, accuracy) for lesson, of_lesson in by_lesson.items()]
-    return sorted(found, key=lambda each: each.lesson == Lesson.TIE)
+    return sorted(found, key=lambda each: (each.lesson == Lesson.NOTHING, each.lesson == Lesson.TIE))
 
 
 def mean_accuracy(arm: str, kinds: Sequence[KindVerdict], accuracy: Mapping[str, Mapping[str, float]]) -> float | None:

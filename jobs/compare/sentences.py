@@ -38,22 +38,28 @@ def first_sentence(
         for verdict in verdicts
     }
     lessons = taught(kinds, by_name, accuracy)
-    told = [each for each in lessons if each.lesson != Lesson.TIE]
-    ties = [kind for each in lessons if each.lesson == Lesson.TIE for kind in each.kinds]
+    told = [each for each in lessons if each.lesson.names_arms]
+    ties, nothing = (
+        [kind for each in lessons if each.lesson == lesson for kind in each.kinds]
+        for lesson in (Lesson.TIE, Lesson.NOTHING)
+    )
     (over_all,) = taught([overall], by_name, accuracy)
-    if over_all.lesson == Lesson.TIE and not told:
+    if over_all.lesson == Lesson.NOTHING and not told + ties:
+        return f"No arm is right on any of {overall.questions} questions."
+    rest = f"{_tied(ties)}{_at_nothing(nothing)}"
+    if not told and not over_all.lesson.names_arms:
         return _nothing_told(overall, kinds)
     if over_all.lesson == Lesson.BOTH and any(each.lesson != Lesson.BOTH for each in told):
         reasons = ", and ".join(_reason(each, accuracy) for each in told)
-        return f"{_advice(over_all)}{_figures(over_all, accuracy)}: {reasons}{_tied(ties)}."
+        return f"{_advice(over_all)}{_figures(over_all, accuracy)}: {reasons}{rest}."
     if not told:
         together = ", as all questions together show" if kinds else ""
-        return f"{_advice(over_all)}{together}{_figures(over_all, accuracy)}{_tied(ties)}."
-    if len(told) == 1 and not ties:
+        return f"{_advice(over_all)}{together}{_figures(over_all, accuracy)}{rest}."
+    if len(told) == 1 and not rest:
         return f"{_advice(told[0])}, whatever is asked{_figures(told[0], accuracy)}."
     parts = [f"{_advice(each)} for {_abouts(each.kinds)}{_figures(each, accuracy)}" for each in told]
-    rest = "".join(f", and {part[0].lower()}{part[1:]}" for part in parts[1:])
-    return f"{parts[0]}{rest}{_tied(ties)}."
+    others = "".join(f", and {part[0].lower()}{part[1:]}" for part in parts[1:])
+    return f"{parts[0]}{others}{rest}."
 
 
 def second_sentence(
@@ -65,6 +71,8 @@ def second_sentence(
     freshness: Freshness | None,
 ) -> str:
     """Which one arm to use for everything, and what it takes: money or tokens, training, age, forgetting."""
+    if overall.recommended is None:
+        return "Read some of the answers before anything is chosen: the questions or what counts as right may not fit."
     chosen = next(verdict for verdict in verdicts if verdict.arm == overall.recommended)
     arm = next(arm for arm in arms if arm.name == chosen.arm)
     base = next((verdict for verdict in verdicts if verdict.arm == "base" and verdict is not chosen), None)
@@ -74,8 +82,8 @@ def second_sentence(
         *_ages(arm, freshness),
         *_forgets(chosen),
     ]
-    is_open = all(
-        lesson_of([each for each in arms if each.name in kind.best]) == Lesson.TIE for kind in (*kinds, overall)
+    is_open = not any(
+        lesson_of([each for each in arms if each.name in kind.best]).names_arms for kind in (*kinds, overall)
     )
     return f"{_choice(overall, arm, is_open)}{': ' if takes else ''}{_joined(takes)}."
 
@@ -93,7 +101,7 @@ def _advice(lesson: Taught) -> str:
 
 def _figures(lesson: Taught, accuracy: Mapping[str, Mapping[str, float]]) -> str:
     """As in " (rag/base 90% right, lora 10%)"."""
-    mean = mean_accuracy(lesson.arm, lesson.kinds, accuracy)
+    mean = None if lesson.arm is None else mean_accuracy(lesson.arm, lesson.kinds, accuracy)
     if mean is None:
         return ""
     rival = None if lesson.rival is None else mean_accuracy(lesson.rival, lesson.kinds, accuracy)
@@ -120,6 +128,11 @@ def _tied(ties: Sequence[KindVerdict]) -> str:
     more = sum(number or 0 for number in needed)
     settle = "" if None in needed else f", which {_more(more)} of {'it' if len(ties) == 1 else 'them'} would settle"
     return f"; for {_abouts(ties)} it is a tie{settle}"
+
+
+def _at_nothing(kinds: Sequence[KindVerdict]) -> str:
+    """As in "; no arm is right on questions without an answer"."""
+    return f"; no arm is right on {_abouts(kinds)}" if kinds else ""
 
 
 def _nothing_told(overall: KindVerdict, kinds: Sequence[KindVerdict]) -> str:

@@ -106,12 +106,16 @@ def _answered(findings: Findings) -> Iterator[tuple[str, str]]:
 def _tags(verdict: Verdict) -> dict[str, str]:
     """The verdict: as the description of the run, and which arm is recommended for what."""
     limits = [f"- {sentence}" for sentence in (*verdict.untold, *verdict.caveats)]
+    recommended = {
+        "recommended": verdict.overall.recommended,
+        **{_recommended_for(kind.kind): kind.recommended for kind in verdict.kinds},
+    }
     return {
         _NOTE: "\n\n".join((*verdict.sentences, "\n".join(limits))).strip(),
         "verdict": " ".join(verdict.sentences),
-        "recommended": verdict.overall.recommended,
         "is_settled": str(verdict.overall.is_settled).lower(),
-    } | {
-        metric_name(f"recommended/{_NOT_OF_A_PART.sub('_', kind.kind) or 'no_kind'}"): kind.recommended
-        for kind in verdict.kinds
-    }
+    } | {tag: arm for tag, arm in recommended.items() if arm is not None}
+
+
+def _recommended_for(kind: str) -> str:
+    return metric_name(f"recommended/{_NOT_OF_A_PART.sub('_', kind) or 'no_kind'}")

@@ -79,17 +79,18 @@ class KindVerdict:
     Attributes:
         kind: its name; empty for all questions together.
         questions: that were asked.
-        best: the arm with the highest accuracy, and all others that may be the best (a confidence set of it).
+        best: the arm with the highest accuracy, and all others that may be the best (a confidence set of it); none
+            where no arm was right on any question.
         recommended: of those of them that were right almost as often as the first (`ALIKE`), the one whose answers are
             the cheapest: by money where all have prices, else by tokens; of those within a tenth of it, the first in
-            the order of the arms.
+            the order of the arms. None where no arm was right.
         needed: more questions of this kind that would settle it; None where it is settled, or where no number would.
     """
 
     kind: str
     questions: int
     best: Sequence[str]
-    recommended: str
+    recommended: str | None
     needed: int | None
 
     @property

@@ -36,6 +36,25 @@ def test_kinds_that_differ_are_told_apart() -> None:
     assert "230 tokens (base 30)" in second
 
 
+def test_what_no_arm_is_right_at_is_no_tie() -> None:
+    answers = {
+        "base": {CHANGED: right(0), MULTI_HOP: right(0)},
+        "rag/base": {CHANGED: right(30), MULTI_HOP: right(0)},
+    }
+    first, second = sentences(answers)
+    assert first.startswith("Retrieve for facts that changed after training")
+    assert first.endswith("; no arm is right on questions across two documents.")
+    assert second.startswith("Use rag/base for all questions")
+    nobody = {name: {LEARNED: right(0), CHANGED: right(0)} for name in answers}
+    first, second = sentences(nobody)
+    assert first == "No arm is right on any of 60 questions."
+    assert second.startswith("Read some of the answers before anything is chosen")
+    updated = {**nobody, "lora": nobody["base"], "lora updated": {LEARNED: right(0), CHANGED: right(30)}}
+    recipe = made_recipe(changed={"documents": "new/", "train": "new.jsonl"})
+    first, _ = sentences(updated, recipe=recipe)
+    assert first.startswith("Fine-tune for facts that changed after training (lora updated 100% right")
+
+
 def test_arms_that_are_each_best_at_something_are_no_open_question() -> None:
     answers = {
         "base": dict.fromkeys((CHANGED, FORM), right(0)),

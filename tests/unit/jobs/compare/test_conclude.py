@@ -61,6 +61,14 @@ def test_of_a_tie_the_cheapest_is_recommended_of_those_that_were_right_as_often(
     )
 
 
+def test_where_no_arm_is_right_none_is_best() -> None:
+    nobody = dict.fromkeys((LEARNED, UNANSWERABLE), "0" * 20)
+    verdict = conclude(made_findings({"base": nobody, "rag/base": {**nobody, LEARNED: "1" * 20}}))
+    found = of_kind(verdict, UNANSWERABLE)
+    assert (list(found.best), found.recommended, found.is_settled, found.needed) == ([], None, False, None)
+    assert verdict.overall.recommended == "rag/base"
+
+
 def test_of_a_tie_more_questions_are_named() -> None:
     verdict = conclude(made_findings({"base": {LEARNED: "0" * 8 + "1" * 12}, "rag/base": {LEARNED: "1" * 18 + "00"}}))
     assert verdict.overall.best == ["base", "rag/base"]
