@@ -7,6 +7,7 @@ and notes that it is to end; only the job runner writes what becomes of it, so n
 import re
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from plait.whole_files import make_private, remove_leftovers, whole_folder, writ
 _STATE, _TO_END = "job.json", "to-end"
 
 
-class ClientJob(BaseModel):
+class ClientJob(BaseModel, ABC):
     """What all jobs of clients have. Times are seconds since 1970, UTC.
 
     Attributes:
@@ -46,8 +47,9 @@ class ClientJob(BaseModel):
     submissions: int = 0
 
     @property
+    @abstractmethod
     def has_ended(self) -> bool:
-        raise NotImplementedError
+        """Whether nothing more becomes of it."""
 
 
 J = TypeVar("J", bound=ClientJob)

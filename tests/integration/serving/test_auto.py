@@ -38,3 +38,4 @@ def test_a_moved_alias_of_the_policy_is_followed(client: openai.OpenAI) -> None:
 
     tracking_client().set_registered_model_alias("policy made", "champion", "2")
     until(lambda: route()["policy"] == "made:2")
+    assert {route()["policy"] for _ in range(5)} == {"made:2"}  # and does not go back
