@@ -22,8 +22,8 @@ from plait.observability import metrics, tracing
 from plait.retrieval.question import MAX_CHARACTERS, EmbeddedQuestions, Question
 from plait.routing.policy import RankedArm, RoutedArm, RouteRequest
 from plait.serve.api.errors import as_plait_error
-from plait.serve.messages.arguments import RoutingArguments
 from plait.serve.messages.calls import Call, Event
+from plait.serve.messages.routing_arguments import RoutingArguments
 from plait.serve.routing.arm_paces import ArmPaces
 from plait.serve.routing.drift_window import DriftWindow
 from plait.serve.routing.followed import FollowedPolicy, LoadedPolicy, PolicySource

@@ -20,7 +20,7 @@ from plait.serve.api.request_context import RequestContext, request_context
 from plait.serve.api.responses.objects import InputTokensDetails, ResponseUsage
 from plait.serve.api.responses.requests import Metadata
 from plait.serve.api.uploads import FileExpiry
-from plait.serve.messages.arguments import BatchArguments
+from plait.serve.messages.job_arguments import BatchArguments
 
 routes = APIRouter(prefix="/v1/batches", tags=["jobs"], dependencies=[Depends(runs_batches)])
 _Orders = Annotated[Orders, Depends(orders)]

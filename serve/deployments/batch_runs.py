@@ -12,7 +12,7 @@ from plait.errors import NotFound
 from plait.observability import metrics
 from plait.serve.deployments.client_runs import ClientRuns
 from plait.serve.deployments.ray_jobs import RayJobs
-from plait.serve.messages.arguments import BatchArguments
+from plait.serve.messages.job_arguments import BatchArguments
 
 _RETRIES = 2
 _MOST_STUCK = 3

@@ -20,7 +20,7 @@ from plait.observability import metrics
 from plait.serve.deployments.client_runs import ClientRuns
 from plait.serve.deployments.ray_jobs import RayJobs
 from plait.serve.deployments.tuning_story import done, event, progress_of
-from plait.serve.messages.arguments import FineTuningArguments
+from plait.serve.messages.job_arguments import FineTuningArguments
 from plait.settings import settings
 
 _MOST_SUBMISSIONS = 5

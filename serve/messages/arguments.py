@@ -14,8 +14,9 @@ from plait.recipes import BUDGET_TOKENS, DocumentLimits
 from plait.recipes.judging import JudgeConfig, JudgeEndpoint
 from plait.recipes.prices import ALL_ARMS, TokenPrice
 from plait.retrieval.request import Retrieval
-from plait.routing.policy import ArmModel
 from plait.section import Section
+from plait.serve.messages.job_arguments import BatchArguments, FineTuningArguments
+from plait.serve.messages.routing_arguments import RoutingArguments
 
 PriceOf = Callable[[ModelId], TokenPrice | None]
 """What the tokens of a model id cost; None: nobody says."""
@@ -172,68 +173,6 @@ class AnswerArguments(Section):
         "none", description="Answers of chat that are kept, and can be rated by /v1/feedback. They may be personal."
     )
     max_age_days: float = Field(30.0, gt=0, description="Older ones are deleted, with their ratings.")
-
-
-class FineTuningArguments(Section):
-    """What /v1/fine_tuning/jobs may do: jobs of this cluster that train adapters on the server's base model."""
-
-    enabled: bool = Field(False, description="Whether clients may train; it takes the cluster's CPUs or GPUs.")
-    recipe: str = Field("lora", description="Of the method supervised: a ready recipe, or a file.")
-    dpo_recipe: str = Field("dpo", description="Of the method dpo.")
-    fields: tuple[str, ...] = Field((), description="Fields of both recipes to set, as in scale.gpus_per_worker=1.")
-    at_once: int = Field(1, ge=1, description="Jobs that train at a time; the others are queued.")
-    max_waiting: int = Field(10, ge=1, description="Jobs of one API key that are queued or train.")
-    max_epochs: int = Field(50, ge=1, description="Most epochs that a client may ask for.")
-    retries: int = Field(1, ge=0, description="How often a job that was killed goes on from its last checkpoint.")
-
-
-class BatchArguments(Section):
-    """What /v1/batches may do: jobs of this cluster that ask this application, beside those who wait for answers."""
-
-    enabled: bool = Field(False, description="Whether clients may order batches.")
-    at_once: int = Field(
-        4, ge=1, description="Requests of a batch that are under way at a time; the engine's other places stay free."
-    )
-    running: int = Field(1, ge=1, description="Batches that are answered at a time; the others wait.")
-    max_waiting: int = Field(20, ge=1, description="Batches of one API key that wait or are answered.")
-    max_requests: int = Field(50_000, ge=1, description="Requests of a batch.")
-    window_h: float = Field(24.0, gt=0, description="Hours until a batch expires, whatever it has answered.")
-    price: float = Field(0.5, ge=0, description="What a token of a batch costs, as a share of its price in `prices`.")
-
-
-class RoutingArguments(Section):
-    """What `auto` is: which arm answers which question."""
-
-    policy: str | None = Field(
-        None,
-        description="A policy of the registry, followed: name (the newest version), name:version or name@alias.",
-    )
-    rules: str | None = Field(
-        None, min_length=1, description="In place of it: a YAML file of rules, read anew when it changes."
-    )
-    fallback: ArmModel = Field("base", description="Model id that answers `auto` while no policy could be loaded yet.")
-    explore: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="Share of `auto` that an arm drawn at random answers, so that other policies can be estimated.",
-    )
-
-    @field_validator("policy")
-    @classmethod
-    def _is_a_policy(cls, name: str | None) -> str | None:
-        if name is not None:
-            try:
-                AdapterRef.parse(name)
-            except InvalidInput:
-                raise ValueError(f"'{name[:80]}' is no name of a policy: name, name:version or name@alias") from None
-        return name
-
-    @model_validator(mode="after")
-    def _is_one_of_two(self) -> Self:
-        if (self.policy is None) == (self.rules is None):
-            raise ValueError("routing needs either policy, which was learned, or rules, a file")
-        return self
 
 
 CitationStyle = Literal["annotations", "inline"]

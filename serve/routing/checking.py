@@ -7,7 +7,8 @@ from plait.index.stores.connect import connect_store
 from plait.model_ids import ModelId
 from plait.models.vectors import VectorKind
 from plait.recipes import DEFAULT_EMBEDDING
-from plait.serve.messages.arguments import AppArguments, RoutingArguments
+from plait.serve.messages.arguments import AppArguments
+from plait.serve.messages.routing_arguments import RoutingArguments
 from plait.serve.routing.followed import PolicySource
 
 

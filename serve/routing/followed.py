@@ -20,7 +20,7 @@ from plait.errors import PlaitError, first_line
 from plait.model_ids import AdapterRef
 from plait.observability import metrics
 from plait.routing.policy import Policy, RouteRequest
-from plait.serve.messages.arguments import RoutingArguments
+from plait.serve.messages.routing_arguments import RoutingArguments
 
 if TYPE_CHECKING:
     from plait.routing.drift import SeenQuestions

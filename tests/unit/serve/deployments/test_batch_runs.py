@@ -15,7 +15,7 @@ from plait.client_jobs.batches import BATCHES, Answer, Batch, Served
 from plait.documents.uploads import uploaded_files
 from plait.documents.uploads.reach import EVERYTHING
 from plait.serve.deployments.batch_runs import BatchRuns
-from plait.serve.messages.arguments import BatchArguments
+from plait.serve.messages.job_arguments import BatchArguments
 
 URL = "/v1/embeddings"
 

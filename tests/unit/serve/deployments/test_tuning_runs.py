@@ -15,7 +15,7 @@ from plait.documents.uploads import uploaded_files
 from plait.documents.uploads.reach import EVERYTHING
 from plait.jobs.train.left_out import LeftOutRow, LeftOutRows
 from plait.serve.deployments.tuning_runs import TuningRuns
-from plait.serve.messages.arguments import FineTuningArguments
+from plait.serve.messages.job_arguments import FineTuningArguments
 from plait.settings import settings
 
 

@@ -10,7 +10,7 @@ from plait.errors import RecipeError, Unavailable
 from plait.observability import metrics
 from plait.routing.policies.fixed import FixedPolicy
 from plait.routing.policy import RoutedArm
-from plait.serve.messages.arguments import RoutingArguments
+from plait.serve.messages.routing_arguments import RoutingArguments
 from plait.serve.routing import followed
 from plait.serve.routing.followed import FollowedPolicy, LoadedPolicy, PolicySource
 

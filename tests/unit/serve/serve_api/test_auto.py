@@ -33,9 +33,10 @@ from plait.serve.api.caller import Caller
 from plait.serve.api.reviews import Reviews
 from plait.serve.api.services import Deployments, Services, services
 from plait.serve.ingress import build_api
-from plait.serve.messages.arguments import AppArguments, RoutingArguments
+from plait.serve.messages.arguments import AppArguments
 from plait.serve.messages.calls import Call, Event, Retrieved
 from plait.serve.messages.rollouts import RolloutPart
+from plait.serve.messages.routing_arguments import RoutingArguments
 from plait.serve.routing.followed import LoadedPolicy
 from serve_api.fakes import CHAT, PASSAGE, chunks_of, error_of, post
 

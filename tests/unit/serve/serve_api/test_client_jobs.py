@@ -23,7 +23,8 @@ from plait.serve.api.from_within import answered_inside
 from plait.serve.api.services import deployments
 from plait.serve.app import parse
 from plait.serve.ingress import build_api
-from plait.serve.messages.arguments import AppArguments, FineTuningArguments
+from plait.serve.messages.arguments import AppArguments
+from plait.serve.messages.job_arguments import FineTuningArguments
 from serve_api.every_route import ADAPTER, CHAT, Behind
 
 Client = Callable[..., openai.OpenAI]
