@@ -39,6 +39,14 @@ def saying(*answers: LoadedPolicy | Exception) -> Callable[[LoadedPolicy | None]
     return load
 
 
+def looked(load: Callable[[LoadedPolicy | None], LoadedPolicy]) -> FollowedPolicy:
+    """A policy whose first look is over: whether a request comes before or after that is chance."""
+    policy = FollowedPolicy(load)
+    assert policy._looking is not None
+    policy._looking.result()
+    return policy
+
+
 async def name_of(policy: FollowedPolicy) -> str | None:
     found = await policy.current()
     return found.name if found else None
@@ -48,13 +56,13 @@ async def test_a_moved_alias_is_followed_and_what_cannot_be_loaded_leaves_the_la
     first, second = loaded("made:1"), loaded("made:2")
     failed = counting(metrics.ROUTE_POLICY_LOADS, outcome="failed")
     changed = counting(metrics.ROUTE_POLICY_LOADS, outcome="loaded")
-    policy = FollowedPolicy(saying(first, first, Unavailable("Down."), RuntimeError("no policy"), second))
+    policy = looked(saying(first, first, Unavailable("Down."), RuntimeError("no policy"), second))
     assert [await name_of(policy) for _ in range(5)] == ["made:1", "made:1", "made:1", "made:2", "made:2"]
     assert (failed(), changed()) == (2, 2)
 
 
 async def test_while_there_was_none_there_is_none() -> None:
-    policy = FollowedPolicy(saying(Unavailable("Down."), Unavailable("Down."), loaded("made:1")))
+    policy = looked(saying(Unavailable("Down."), Unavailable("Down."), loaded("made:1")))
     assert [await name_of(policy) for _ in range(3)] == [None, "made:1", "made:1"]
 
 
